@@ -1,0 +1,1 @@
+//! BitTorrent protocol logic without sockets, files, clocks or threads.

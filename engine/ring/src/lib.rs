@@ -1,0 +1,1 @@
+//! The data ring: io_uring sockets and disk for one shard.

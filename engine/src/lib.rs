@@ -1,0 +1,1 @@
+//! A fast BitTorrent seeder and client for Linux servers.
