@@ -1,1 +1,8 @@
-//! A fast BitTorrent seeder and client for Linux servers.
+//! Ringseed: a thread-per-core BitTorrent engine for Linux servers.
+//!
+//! `ARCHITECTURE.md` beside this crate describes the layers and threads. The binary in `main.rs` is a
+//! thin wrapper around [`cli`].
+
+pub mod config;
+pub mod control;
+pub mod limits;

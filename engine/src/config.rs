@@ -1,0 +1,77 @@
+//! Settings of an engine: defaults, then what the TOML file, the environment and the flags say.
+
+use crate::limits;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// Which TCP port to listen on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListenPort {
+    /// The first free one of 6881 to 6889.
+    Usual,
+    /// Exactly this one; 0 lets the kernel choose.
+    Exact(u16),
+}
+
+/// How many peers of a torrent are unchoked at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UploadSlots {
+    /// From the measured capacity.
+    Auto,
+    /// This many.
+    Fixed(u32),
+}
+
+/// Settings of one engine, valid as they stand: [`EngineConfig::default`] runs.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// TCP port for peers.
+    pub listen_port: ListenPort,
+    /// Addresses to listen on. Empty: all IPv4 and, where the host has it, all IPv6.
+    pub listen_addresses: Vec<IpAddr>,
+    /// Shards (cores) that serve peers; `None` is one per core this process may use.
+    pub shards: Option<usize>,
+    /// Whether shards are pinned to their cores.
+    pub pin: bool,
+    /// Where the resume store lives; `None` keeps nothing between runs.
+    pub state_dir: Option<PathBuf>,
+    /// Upload limit of the whole engine in bytes per second.
+    pub upload_rate_max: Option<u64>,
+    /// Download limit of the whole engine in bytes per second.
+    pub download_rate_max: Option<u64>,
+    /// Unchoked peers per torrent.
+    pub upload_slots: UploadSlots,
+    /// Connections of the whole engine.
+    pub connections_max: usize,
+    /// Connections of one torrent.
+    pub torrent_connections_max: usize,
+    /// Bytes written to files but not yet on disk at which receiving waits.
+    pub dirty_bytes_max: u64,
+    /// Bytes of unfinished pieces one downloading torrent may hold in memory.
+    pub open_piece_bytes_max: u64,
+    /// Address of the RPC listener; `None` starts none.
+    pub rpc: Option<std::net::SocketAddr>,
+    /// Directory for torrents added without one.
+    pub download_dir: PathBuf,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            listen_port: ListenPort::Usual,
+            listen_addresses: Vec::new(),
+            shards: None,
+            pin: true,
+            state_dir: None,
+            upload_rate_max: None,
+            download_rate_max: None,
+            upload_slots: UploadSlots::Auto,
+            connections_max: limits::CONNECTIONS_MAX,
+            torrent_connections_max: limits::TORRENT_CONNECTIONS_MAX,
+            dirty_bytes_max: 256 << 20,
+            open_piece_bytes_max: 128 << 20,
+            rpc: None,
+            download_dir: PathBuf::from("."),
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Every limit of the engine process, each with its reason. Protocol limits are in `ringseed_proto::limits`.
+
+use std::time::Duration;
+
+/// First and last port tried when none is given: what BitTorrent clients have used since BEP 3.
+pub const LISTEN_PORTS: std::ops::RangeInclusive<u16> = 6881..=6889;
+
+/// Commands waiting for the control thread. A caller over it waits; RPC answers need one slot each.
+pub const CONTROL_QUEUE: usize = 1024;
+
+/// Messages waiting for one shard. Each holds at most one connection or one command.
+pub const SHARD_MAILBOX: usize = 4096;
+
+/// Messages a shard may have waiting for the control thread before it retries at its next turn.
+pub const SHARD_REPORTS: usize = 16_384;
+
+/// Time a graceful stop may take, trackers included, before the process exits anyway.
+pub const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
+
+/// How often finished pieces are made durable and entered in the resume store.
+pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often shards publish statistics.
+pub const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Connections of the whole process by default; the descriptor limit lowers it.
+pub const CONNECTIONS_MAX: usize = 20_000;
+
+/// Connections one torrent may hold by default while it downloads.
+pub const TORRENT_CONNECTIONS_MAX: usize = 200;
+
+/// Time a new connection has to complete its handshake: a peer that drips bytes is dropped then.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time a dial may take.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Dials in flight on one shard: half-open connections cost routers and the kernel.
+pub const DIALS_MAX: usize = 64;
+
+/// Known peer addresses kept for one torrent.
+pub const CANDIDATES_MAX: usize = 2_000;
+
+/// Blocks gathered in one `SENDMSG`: at 16 blocks (256 KiB) the call's cost is spread thin enough.
+pub const SEND_BLOCKS_MAX: usize = 32;
+
+const _: () = assert!(SEND_BLOCKS_MAX * 3 < 1024, "headers, blocks and file splits must fit IOV_MAX");
