@@ -1,0 +1,159 @@
+//! The way into a running engine from any thread: commands with an answer, and the latest snapshot.
+
+use super::snapshot::EngineSnapshot;
+use arc_swap::ArcSwap;
+use ringseed_proto::metainfo::Metainfo;
+use ringseed_proto::units::InfoHash;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// A torrent to be added.
+#[derive(Debug, Clone)]
+pub struct AddTorrent {
+    /// Its metainfo.
+    pub metainfo: Arc<Metainfo>,
+    /// Directory its files go below; the engine's download directory when `None`.
+    pub data_dir: Option<PathBuf>,
+    /// Add without starting it.
+    pub paused: bool,
+    /// Fetch pieces in order.
+    pub sequential: bool,
+    /// Stop seeding at this ratio.
+    pub seed_ratio: Option<f64>,
+    /// Peers known from elsewhere.
+    pub peers: Vec<SocketAddr>,
+}
+
+impl AddTorrent {
+    /// A torrent with default choices.
+    pub fn new(metainfo: Arc<Metainfo>) -> Self {
+        Self {
+            metainfo,
+            data_dir: None,
+            paused: false,
+            sequential: false,
+            seed_ratio: None,
+            peers: Vec::new(),
+        }
+    }
+}
+
+/// How an add ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddOutcome {
+    /// It is new and has this id.
+    Added(u32),
+    /// It was there already, under this id.
+    Duplicate(u32),
+}
+
+/// Why a command was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// No torrent has this info-hash.
+    #[error("no torrent {0} in this session")]
+    UnknownTorrent(InfoHash),
+    /// The engine stops or has stopped.
+    #[error("the engine is stopping")]
+    Stopping,
+    /// The resume store did not take the change.
+    #[error("{0}")]
+    Store(String),
+    /// The torrent's directory or files cannot be used.
+    #[error("{0}")]
+    Storage(String),
+}
+
+/// The sender of a command's answer.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, EngineError>>;
+
+/// A command to the control thread, with the sender of its answer.
+pub(crate) enum Command {
+    Add(Box<AddTorrent>, Reply<AddOutcome>),
+    Pause(InfoHash, Reply<()>),
+    Resume(InfoHash, Reply<()>),
+    /// Removes the torrent from the session; its data stays.
+    Remove(InfoHash, Reply<()>),
+    Verify(InfoHash, Reply<()>),
+    Reannounce(InfoHash, Reply<()>),
+    AddPeers(InfoHash, Vec<SocketAddr>, Reply<()>),
+    Shutdown(oneshot::Sender<()>),
+}
+
+/// Commands to, and snapshots of, a running engine. Cheap to clone, usable from any thread or runtime.
+#[derive(Clone)]
+pub struct EngineHandle {
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) snapshot: Arc<ArcSwap<EngineSnapshot>>,
+    pub(crate) changed: watch::Receiver<u64>,
+    pub(crate) listen_port: u16,
+}
+
+impl EngineHandle {
+    async fn ask<T>(&self, make: impl FnOnce(Reply<T>) -> Command) -> Result<T, EngineError> {
+        let (sender, receiver) = oneshot::channel();
+        self.commands.send(make(sender)).await.map_err(|_| EngineError::Stopping)?;
+        receiver.await.map_err(|_| EngineError::Stopping)?
+    }
+
+    /// Adds a torrent. It is in the next snapshot when this returns.
+    pub async fn add(&self, torrent: AddTorrent) -> Result<AddOutcome, EngineError> {
+        self.ask(|reply| Command::Add(Box::new(torrent), reply)).await
+    }
+
+    /// Stops transfers of a torrent; it stays paused over restarts.
+    pub async fn pause(&self, torrent: InfoHash) -> Result<(), EngineError> {
+        self.ask(|reply| Command::Pause(torrent, reply)).await
+    }
+
+    /// Starts a paused or failed torrent.
+    pub async fn resume(&self, torrent: InfoHash) -> Result<(), EngineError> {
+        self.ask(|reply| Command::Resume(torrent, reply)).await
+    }
+
+    /// Removes a torrent from the session. Its data stays.
+    pub async fn remove(&self, torrent: InfoHash) -> Result<(), EngineError> {
+        self.ask(|reply| Command::Remove(torrent, reply)).await
+    }
+
+    /// Hashes all files of a torrent again.
+    pub async fn verify(&self, torrent: InfoHash) -> Result<(), EngineError> {
+        self.ask(|reply| Command::Verify(torrent, reply)).await
+    }
+
+    /// Announces to the trackers now (within their minimum interval).
+    pub async fn reannounce(&self, torrent: InfoHash) -> Result<(), EngineError> {
+        self.ask(|reply| Command::Reannounce(torrent, reply)).await
+    }
+
+    /// Gives a torrent peers known from elsewhere.
+    pub async fn add_peers(&self, torrent: InfoHash, peers: Vec<SocketAddr>) -> Result<(), EngineError> {
+        self.ask(|reply| Command::AddPeers(torrent, peers, reply)).await
+    }
+
+    /// Stops the engine: trackers are told, resume data is saved. Returns when that is done or
+    /// [`crate::limits::SHUTDOWN_MAX`] has passed.
+    pub async fn shutdown(&self) {
+        let (sender, receiver) = oneshot::channel();
+        if self.commands.send(Command::Shutdown(sender)).await.is_ok() {
+            let _ = receiver.await;
+        }
+    }
+
+    /// The latest snapshot, at most [`crate::limits::SNAPSHOT_INTERVAL`] old while anything changes.
+    pub fn snapshot(&self) -> Arc<EngineSnapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Resolves when a newer snapshot than the last one waited for is there.
+    pub async fn changed(&mut self) -> Result<(), EngineError> {
+        self.changed.changed().await.map_err(|_| EngineError::Stopping)
+    }
+
+    /// The TCP port the engine listens on.
+    pub fn listen_port(&self) -> u16 {
+        self.listen_port
+    }
+}

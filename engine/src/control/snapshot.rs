@@ -1,0 +1,145 @@
+//! What the engine tells about itself: immutable snapshots, built on the control thread from what the
+//! shards publish, read by anyone without disturbing either.
+
+use ringseed_proto::bitfield::Bitfield;
+use ringseed_proto::metainfo::Metainfo;
+use ringseed_proto::units::InfoHash;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// What a torrent is doing.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TorrentState {
+    /// Paused by the user.
+    Paused,
+    /// Files are being hashed; progress from 0.0 to 1.0.
+    Checking(f32),
+    /// Pieces are missing and being fetched.
+    Downloading,
+    /// All wanted pieces are here.
+    Seeding,
+    /// Stopped by an error; the text names what is wrong and what to do.
+    Failed(String),
+}
+
+/// One tracker of a torrent.
+#[derive(Debug, Clone)]
+pub struct TrackerStatus {
+    /// Announce URL.
+    pub url: String,
+    /// Tier, from 0 (BEP 12).
+    pub tier: usize,
+    /// What the last announce ended with; empty before the first.
+    pub last_result: String,
+    /// Whether the last announce succeeded.
+    pub ok: bool,
+    /// Seeders the tracker reported.
+    pub seeders: Option<u32>,
+    /// Leechers the tracker reported.
+    pub leechers: Option<u32>,
+    /// When the next announce is due.
+    pub next_announce: Option<SystemTime>,
+    /// When the last announce was sent.
+    pub last_announce: Option<SystemTime>,
+}
+
+/// One connected peer.
+#[derive(Debug, Clone)]
+pub struct PeerStatus {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Client name and version as it says or as its peer id implies.
+    pub client: String,
+    /// Share of the pieces it has, 0.0 to 1.0.
+    pub progress: f32,
+    /// Bytes per second from it.
+    pub download_rate: u64,
+    /// Bytes per second to it.
+    pub upload_rate: u64,
+    /// Whether it connected to us.
+    pub incoming: bool,
+    /// Whether we choke it.
+    pub am_choking: bool,
+    /// Whether we want its pieces.
+    pub am_interested: bool,
+    /// Whether it chokes us.
+    pub peer_choking: bool,
+    /// Whether it wants our pieces.
+    pub peer_interested: bool,
+}
+
+/// One torrent.
+#[derive(Debug, Clone)]
+pub struct TorrentStatus {
+    /// Number for the RPC, unique while the engine runs.
+    pub id: u32,
+    /// The metainfo it was added with.
+    pub metainfo: Arc<Metainfo>,
+    /// Directory its files are below.
+    pub data_dir: PathBuf,
+    /// What it is doing.
+    pub state: TorrentState,
+    /// Pieces that are verified and on disk.
+    pub have: Arc<Bitfield>,
+    /// Bytes still wanted.
+    pub left: u64,
+    /// Bytes wanted in all (files that are not skipped).
+    pub wanted: u64,
+    /// Payload bytes received, over all runs.
+    pub downloaded: u64,
+    /// Payload bytes sent, over all runs.
+    pub uploaded: u64,
+    /// Payload bytes per second received.
+    pub download_rate: u64,
+    /// Payload bytes per second sent.
+    pub upload_rate: u64,
+    /// Bytes of pieces that failed their hash, and of blocks received twice.
+    pub wasted: u64,
+    /// When it was added.
+    pub added_at: SystemTime,
+    /// When it was finished, if it was.
+    pub finished_at: Option<SystemTime>,
+    /// Connected peers that have everything.
+    pub seeds: u32,
+    /// Connected peers.
+    pub peers: Vec<PeerStatus>,
+    /// Its trackers.
+    pub trackers: Vec<TrackerStatus>,
+    /// Ratio at which it stops seeding.
+    pub seed_ratio: Option<f64>,
+}
+
+impl TorrentStatus {
+    /// Its info-hash.
+    pub fn info_hash(&self) -> InfoHash {
+        self.metainfo.info_hash
+    }
+
+    /// Uploaded bytes over downloaded bytes, or over the size when it was seeded from the start.
+    pub fn ratio(&self) -> f64 {
+        let base = if self.downloaded > 0 { self.downloaded } else { self.wanted };
+        if base == 0 { 0.0 } else { self.uploaded as f64 / base as f64 }
+    }
+
+    /// Share of the wanted bytes that is here, 0.0 to 1.0.
+    pub fn progress(&self) -> f64 {
+        if self.wanted == 0 { 1.0 } else { 1.0 - self.left as f64 / self.wanted as f64 }
+    }
+}
+
+/// The whole engine at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct EngineSnapshot {
+    /// All torrents by ascending id.
+    pub torrents: Vec<Arc<TorrentStatus>>,
+    /// Payload bytes per second received.
+    pub download_rate: u64,
+    /// Payload bytes per second sent.
+    pub upload_rate: u64,
+    /// Open peer connections.
+    pub connections: usize,
+    /// Whether every torrent of the resume store is loaded.
+    pub ready: bool,
+}
