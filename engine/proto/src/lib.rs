@@ -1,1 +1,12 @@
 //! BitTorrent protocol logic without sockets, files, clocks or threads.
+//!
+//! Bytes come in as slices and time as an argument; bytes and actions go out. `clippy.toml` beside this
+//! crate forbids the rest of the world.
+
+pub mod bitfield;
+pub mod layout;
+pub mod limits;
+pub mod metainfo;
+pub mod swarm;
+pub mod units;
+pub mod wire;

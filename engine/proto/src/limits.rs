@@ -1,0 +1,35 @@
+//! Every bound of the parsers and of the torrents they accept, each with its reason.
+//!
+//! A parser checks its bound before it allocates for what the bytes claim.
+
+/// Largest `.torrent` file, bytes. 2^21 piece hashes are 40 MiB; a million files with names another 60 MiB.
+pub const TORRENT_BYTES_MAX: usize = 128 << 20;
+/// Largest `info` dictionary accepted from peers by `ut_metadata` (BEP 9), bytes. Peers are strangers: they
+/// get less than a file that the user chose.
+pub const METADATA_BYTES_MAX: usize = 32 << 20;
+/// Deepest nesting of bencoded lists and dictionaries. `serde_bencode` recurses once per level; real torrents
+/// need 6, file trees of hybrid torrents (BEP 52) as many levels as the content has folders, plus 4.
+pub const BENCODE_DEPTH_MAX: usize = 64;
+/// Most bencoded values and keys in a torrent. A file entry costs 6 plus its path's components, so this allows
+/// 10^6 files; a decoded value costs at most 32 bytes of memory, so it also bounds the decoder to 384 MiB.
+pub const BENCODE_TOKENS_MAX: usize = 12 << 20;
+
+/// Most pieces of a torrent. 2^21 pieces of 16 MiB are 32 TiB, and a `have` bit each is 256 KiB per peer.
+pub const PIECES_MAX: u32 = 1 << 21;
+/// Most files of a torrent, padding files included. Each costs about 150 bytes of memory.
+pub const FILES_MAX: usize = 1 << 20;
+/// Smallest piece length, bytes: BEP 3 has no smaller pieces than a 16 KiB block in practice, but other clients
+/// accept small ones in tiny test torrents, and so do we.
+pub const PIECE_LENGTH_MIN: u32 = 1 << 10;
+/// Largest piece length, bytes. A piece is assembled in memory while it is downloaded.
+pub const PIECE_LENGTH_MAX: u32 = 256 << 20;
+/// Longest name of a file or folder on Linux, bytes (`NAME_MAX`).
+pub const PATH_COMPONENT_BYTES_MAX: usize = 255;
+/// Longest relative path of a file, bytes. `PATH_MAX` is 4096 with the NUL and the download folder comes first.
+pub const PATH_BYTES_MAX: usize = 3072;
+/// Most folders above a file.
+pub const PATH_DEPTH_MAX: usize = 100;
+
+const _: () = assert!(PIECES_MAX as usize * 20 <= TORRENT_BYTES_MAX);
+const _: () = assert!(METADATA_BYTES_MAX <= TORRENT_BYTES_MAX);
+const _: () = assert!(PIECE_LENGTH_MIN.is_power_of_two());

@@ -1,0 +1,1 @@
+//! One torrent's peers on one shard, as a state machine.
