@@ -1,1 +1,23 @@
-//! One torrent's peers on one shard, as a state machine.
+//! One torrent's peers on one shard, as a state machine without clock, socket or file.
+//!
+//! The caller tells what happened ([`Swarm::peer_connected`], [`Swarm::received`], [`Swarm::piece_stored`],
+//! [`Swarm::handle_timeout`], ...), then takes what is to be done: peers with something to send from
+//! [`Swarm::next_ready`] and [`Swarm::fill`], everything else from [`Swarm::poll_action`].
+
+mod batch;
+mod config;
+
+mod event;
+mod machine;
+mod stats;
+
+pub use batch::{FillLimits, FillOutcome, Part, SendBatch};
+pub use config::{Content, Priority, SwarmConfig, UploadSlots};
+pub use event::{Action, BlockSink, DisconnectReason, PeerError, PeerInfo, Refusal, Violation};
+pub use machine::Swarm;
+pub use stats::{PeerStats, SwarmStats};
+
+slotmap::new_key_type! {
+    /// Names a peer of one [`Swarm`] from its connection to its disconnection; never reused.
+    pub struct PeerKey;
+}
