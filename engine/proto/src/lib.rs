@@ -3,10 +3,15 @@
 //! Bytes come in as slices and time as an argument; bytes and actions go out. `clippy.toml` beside this
 //! crate forbids the rest of the world.
 
+pub mod bencode;
 pub mod bitfield;
 pub mod layout;
 pub mod limits;
 pub mod metainfo;
+#[cfg(test)]
+mod noise;
+mod percent;
 pub mod swarm;
+pub mod tracker;
 pub mod units;
 pub mod wire;

@@ -13,6 +13,41 @@ pub const BENCODE_DEPTH_MAX: usize = 64;
 /// Most bencoded values and keys in a torrent. A file entry costs 6 plus its path's components, so this allows
 /// 10^6 files; a decoded value costs at most 32 bytes of memory, so it also bounds the decoder to 384 MiB.
 pub const BENCODE_TOKENS_MAX: usize = 12 << 20;
+/// As [`BENCODE_TOKENS_MAX`] for an `info` dictionary from peers: 350,000 files.
+pub const METADATA_TOKENS_MAX: usize = 4 << 20;
+
+/// Largest answer of an HTTP tracker, bytes: 2,000 peers as dictionaries are 150 KiB, scrapes of a whole small
+/// tracker a megabyte.
+pub const TRACKER_RESPONSE_BYTES_MAX: usize = 2 << 20;
+/// Deepest nesting in an answer of an HTTP tracker; a scrape needs 3.
+pub const TRACKER_RESPONSE_DEPTH_MAX: usize = 8;
+/// Most values in an answer of an HTTP tracker: 7 for each peer or scraped torrent.
+pub const TRACKER_RESPONSE_TOKENS_MAX: usize = 128 << 10;
+/// Most peers taken from one announce; what a tracker sends beyond it is ignored. Trackers send 50 to 200.
+pub const TRACKER_PEERS_MAX: usize = 2000;
+/// Most torrents in one scrape over HTTP, asked or answered.
+pub const SCRAPE_TORRENTS_MAX: usize = 1000;
+/// Most torrents in one scrape over UDP: about 74 fit a datagram (BEP 15).
+pub const UDP_SCRAPE_TORRENTS_MAX: usize = 74;
+/// Longest query string a tracker reads, bytes: 100 info-hashes, all escaped, are 7,000.
+pub const TRACKER_QUERY_BYTES_MAX: usize = 8 << 10;
+/// Longest message, warning or failure reason kept from a tracker, bytes.
+pub const TRACKER_TEXT_BYTES_MAX: usize = 1024;
+/// Longest tracker id kept and sent back, bytes.
+pub const TRACKER_ID_BYTES_MAX: usize = 256;
+/// Seconds between announces when a tracker does not say, as other clients assume.
+pub const TRACKER_INTERVAL_DEFAULT_S: u32 = 1800;
+/// Longest interval believed, seconds: a tracker cannot silence a torrent for longer than a day.
+pub const TRACKER_INTERVAL_MAX_S: u32 = 24 * 3600;
+/// Longest URL path and query in a UDP announce (BEP 41), bytes; it comes in options of 255.
+pub const UDP_URL_DATA_BYTES_MAX: usize = 1024;
+
+/// Largest bencoded part of an extension message (BEP 10), bytes.
+pub const EXTENSION_BYTES_MAX: usize = 1 << 20;
+/// Deepest nesting in an extension message; the handshake needs 2.
+pub const EXTENSION_DEPTH_MAX: usize = 8;
+/// Most values in an extension message.
+pub const EXTENSION_TOKENS_MAX: usize = 4096;
 
 /// Most pieces of a torrent. 2^21 pieces of 16 MiB are 32 TiB, and a `have` bit each is 256 KiB per peer.
 pub const PIECES_MAX: u32 = 1 << 21;
