@@ -1,0 +1,215 @@
+//! The provided buffers: memory that the kernel fills when bytes arrive, and the loans of it.
+//!
+//! A buffer is with the kernel, in a completion, or in a [`RecvBuf`]; a `RecvBuf` gives it back when it is
+//! dropped. The memory belongs to an `Rc` that each `RecvBuf` shares, so it outlives the ring if need be.
+
+use std::cell::Cell;
+use std::io;
+use std::ops::Deref;
+use std::ptr::NonNull;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use io_uring::types::BufRingEntry;
+
+/// The only buffer group of a data ring.
+pub(crate) const GROUP: u16 = 0;
+
+/// An anonymous private mapping: zeroed, page-aligned, given memory only where it is touched.
+struct Mapping {
+    ptr: NonNull<u8>,
+    len: usize,
+}
+
+impl Mapping {
+    fn new(len: usize) -> io::Result<Mapping> {
+        // SAFETY: a fresh anonymous mapping aliases nothing.
+        let ptr = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                len,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        };
+        if ptr == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        NonNull::new(ptr.cast())
+            .map(|ptr| Mapping { ptr, len })
+            .ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: mapped in `new` with this length; the owner drops it only when nobody points into it.
+        unsafe { libc::munmap(self.ptr.as_ptr().cast(), self.len) };
+    }
+}
+
+/// The buffers and the ring of entries through which the kernel takes them.
+pub(crate) struct BufferRing {
+    entries: Mapping,
+    data: Mapping,
+    /// A power of two.
+    count: u16,
+    buffer_len: u32,
+    /// Mirror of the tail that the kernel reads.
+    tail: Cell<u16>,
+    free: Cell<u32>,
+    /// Whether the kernel still takes buffers from here.
+    registered: Cell<bool>,
+}
+
+impl BufferRing {
+    /// `count` must be a power of two up to 32768. All buffers start with the kernel's side of the ring.
+    pub(crate) fn new(count: u16, buffer_len: u32) -> io::Result<BufferRing> {
+        debug_assert!(count.is_power_of_two());
+        let too_big = || io::Error::from(io::ErrorKind::OutOfMemory);
+        let data_len = usize::from(count).checked_mul(buffer_len as usize).ok_or_else(too_big)?;
+        let ring = BufferRing {
+            entries: Mapping::new(usize::from(count) * size_of::<BufRingEntry>())?,
+            data: Mapping::new(data_len)?,
+            count,
+            buffer_len,
+            tail: Cell::new(0),
+            free: Cell::new(0),
+            registered: Cell::new(true),
+        };
+        for id in 0..count {
+            ring.give_back(id);
+        }
+        Ok(ring)
+    }
+
+    /// The address to register with the kernel.
+    pub(crate) fn address(&self) -> u64 {
+        self.entries.ptr.as_ptr().addr() as u64
+    }
+
+    pub(crate) fn count(&self) -> u16 {
+        self.count
+    }
+
+    pub(crate) fn buffer_len(&self) -> u32 {
+        self.buffer_len
+    }
+
+    /// Buffers that the kernel can fill, as far as completions have been read.
+    pub(crate) fn free(&self) -> u32 {
+        self.free.get()
+    }
+
+    /// The kernel does not take buffers any more: what comes back is only forgotten.
+    pub(crate) fn retire(&self) {
+        self.registered.set(false);
+    }
+
+    fn buffer(&self, id: u16) -> *mut u8 {
+        self.data.ptr.as_ptr().wrapping_add(usize::from(id) * self.buffer_len as usize)
+    }
+
+    /// Puts buffer `id` at the tail of the ring. Each buffer is there at most once: `new` puts each in once,
+    /// and after that only the drop of the one `RecvBuf` of a buffer calls this.
+    fn give_back(&self, id: u16) {
+        if !self.registered.get() {
+            return;
+        }
+        let tail = self.tail.get();
+        let slot = usize::from(tail & (self.count - 1));
+        let base = self.entries.ptr.as_ptr().cast::<BufRingEntry>();
+        // SAFETY: `slot < count`, so the entry lies in the mapping, which is page-aligned and zeroed. The
+        // kernel never writes there, and does not read this entry before the tail below passes it. The
+        // setters leave the field alone that overlays the tail in entry 0.
+        unsafe {
+            let entry = &mut *base.add(slot);
+            entry.set_addr(self.buffer(id).addr() as u64);
+            entry.set_len(self.buffer_len);
+            entry.set_bid(id);
+        }
+        let tail = tail.wrapping_add(1);
+        self.tail.set(tail);
+        self.free.set(self.free.get() + 1);
+        debug_assert!(self.free.get() <= u32::from(self.count), "a buffer came back twice");
+        // SAFETY: `base` is the first entry of an initialized ring; the tail is an aligned u16 that outlives
+        // the reference and is accessed atomically by both sides.
+        unsafe { AtomicU16::from_ptr(BufRingEntry::tail(base).cast_mut()) }.store(tail, Ordering::Release);
+    }
+
+    /// Lends out buffer `id`, which a completion says the kernel has filled with `len` bytes.
+    pub(crate) fn lend(self: &Rc<Self>, id: u16, len: u32) -> Option<RecvBuf> {
+        if id >= self.count {
+            return None;
+        }
+        self.free.set(self.free.get().saturating_sub(1));
+        Some(RecvBuf { ring: Rc::clone(self), id, len: len.min(self.buffer_len) })
+    }
+}
+
+/// Received bytes in a provided buffer, on loan: dropping it gives the buffer back to the kernel.
+///
+/// It stays valid when its operation, its descriptor and even the [`Ring`](crate::Ring) are gone. Hold few and
+/// not for long: while all buffers are out, no connection of the ring receives.
+pub struct RecvBuf {
+    ring: Rc<BufferRing>,
+    id: u16,
+    len: u32,
+}
+
+impl Deref for RecvBuf {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the buffer is ours from the completion until `give_back`, so nobody writes to it; the
+        // mapping was zeroed, so all of it is initialized; `len` is at most the buffer's length.
+        unsafe { std::slice::from_raw_parts(self.ring.buffer(self.id), self.len as usize) }
+    }
+}
+
+impl Drop for RecvBuf {
+    fn drop(&mut self) {
+        self.ring.give_back(self.id);
+    }
+}
+
+impl std::fmt::Debug for RecvBuf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RecvBuf").field("id", &self.id).field("len", &self.len).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_come_back_once_and_are_counted() {
+        let ring = Rc::new(BufferRing::new(4, 16).unwrap());
+        assert_eq!(ring.free(), 4);
+        let held: Vec<_> = (0..4).map(|id| ring.lend(id, 99).unwrap()).collect();
+        assert_eq!((ring.free(), held[3].len()), (0, 16));
+        drop(held);
+        assert_eq!((ring.free(), ring.tail.get()), (4, 8));
+        assert!(ring.lend(4, 1).is_none());
+    }
+
+    #[test]
+    fn a_loan_outlives_the_registration() {
+        let ring = Rc::new(BufferRing::new(2, 8).unwrap());
+        let loan = ring.lend(1, 8).unwrap();
+        ring.retire();
+        drop(ring);
+        assert_eq!(&loan[..], [0; 8]);
+    }
+
+    #[test]
+    fn the_tail_wraps_around() {
+        let ring = Rc::new(BufferRing::new(2, 8).unwrap());
+        for _ in 0..70_000 {
+            drop(ring.lend(0, 1));
+        }
+        assert_eq!((ring.free(), ring.tail.get()), (2, 70_002u32 as u16));
+    }
+}
