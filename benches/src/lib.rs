@@ -1,1 +1,10 @@
 //! Benchmarks beside their floor and their rivals.
+//!
+//! A benchmark program starts each seeder as a process of its own on one core, runs the load generator on
+//! another, and prints ratios of medians from one run: absolute numbers belong to a machine, ratios travel.
+
+pub mod data;
+pub mod floor;
+pub mod machine;
+pub mod seeder;
+pub mod table;

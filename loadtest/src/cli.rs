@@ -1,0 +1,113 @@
+//! Flags of each scenario; also used by benchmark programs that run a scenario in a process of their own.
+
+use std::{
+    net::{SocketAddr, ToSocketAddrs},
+    time::Duration,
+};
+
+use clap::Args;
+
+use crate::blast::{BlastConfig, Target, Window, parse_info_hash};
+
+/// Flags of `blast`.
+#[derive(Debug, Clone, Args)]
+pub struct BlastArgs {
+    /// Info-hash of the torrent, 40 hexadecimal digits
+    #[arg(long, value_name = "HEX")]
+    pub info_hash: String,
+    /// Bytes per piece
+    #[arg(long, value_name = "BYTES")]
+    pub piece_length: u32,
+    /// Bytes of the torrent
+    #[arg(long, value_name = "BYTES")]
+    pub total: u64,
+    /// The seeder
+    #[arg(long, value_name = "HOST:PORT")]
+    pub addr: String,
+    /// Number of peers
+    #[arg(long, short = 'c', default_value_t = 50)]
+    pub connections: u32,
+    /// Requests in flight per peer
+    #[arg(long, short = 'd', default_value_t = 40)]
+    pub depth: u32,
+    /// Measure until this much payload has arrived
+    #[arg(long, conflicts_with = "seconds")]
+    pub bytes: Option<u64>,
+    /// Measure for this long (10 s when neither is given)
+    #[arg(long)]
+    pub seconds: Option<f64>,
+    /// Payload to let pass before measuring
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    pub warmup: u64,
+    /// Longest wait until all peers are served
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
+    pub ramp: f64,
+    /// Give up after this long without a byte
+    #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
+    pub stall: f64,
+    /// Seed of the order of pieces
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Do not announce the Fast extension
+    #[arg(long)]
+    pub no_fast: bool,
+    /// Check the SHA-1 of every piece
+    #[arg(long)]
+    pub verify: bool,
+    /// Give every peer a loopback address of its own
+    #[arg(long)]
+    pub spread_sources: bool,
+    /// Receive buffer per peer
+    #[arg(long, value_name = "BYTES", default_value_t = 256 * 1024)]
+    pub read_buffer: usize,
+    /// Run on this core
+    #[arg(long, value_name = "CORE")]
+    pub cpu: Option<usize>,
+    /// Measure the CPU time and memory of this process
+    #[arg(long, value_name = "PID")]
+    pub seeder_pid: Option<u32>,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl BlastArgs {
+    /// The scenario these flags describe.
+    ///
+    /// # Errors
+    /// A message for the user: what is wrong with which flag.
+    pub fn config(&self) -> Result<BlastConfig, String> {
+        let info_hash = parse_info_hash(&self.info_hash).map_err(|e| format!("--info-hash: {e}"))?;
+        let target =
+            Target::new(info_hash, self.piece_length, self.total, None).map_err(|e| e.to_string())?;
+        let window = match (self.bytes, self.seconds) {
+            (Some(bytes), _) => Window::Bytes(bytes),
+            (None, seconds) => Window::Time(duration("--seconds", seconds.unwrap_or(10.0))?),
+        };
+        Ok(BlastConfig {
+            addr: resolve(&self.addr)?,
+            target,
+            connections: self.connections,
+            depth: self.depth,
+            window,
+            warmup_bytes: self.warmup,
+            ramp: duration("--ramp", self.ramp)?,
+            stall: duration("--stall", self.stall)?,
+            seed: self.seed,
+            fast: !self.no_fast,
+            verify: self.verify,
+            spread_sources: self.spread_sources,
+            read_buffer: self.read_buffer,
+            seeder_pid: self.seeder_pid,
+        })
+    }
+}
+
+fn duration(flag: &str, seconds: f64) -> Result<Duration, String> {
+    Duration::try_from_secs_f64(seconds).map_err(|e| format!("{flag}: {e}"))
+}
+
+fn resolve(addr: &str) -> Result<SocketAddr, String> {
+    let mut found = addr.to_socket_addrs().map_err(|e| format!("--addr {addr}: {e}"))?;
+    found.next().ok_or_else(|| format!("--addr {addr}: no address"))
+}
