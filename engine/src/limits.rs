@@ -45,3 +45,13 @@ pub const CANDIDATES_MAX: usize = 2_000;
 pub const SEND_BLOCKS_MAX: usize = 32;
 
 const _: () = assert!(SEND_BLOCKS_MAX * 3 < 1024, "headers, blocks and file splits must fit IOV_MAX");
+
+/// Largest torrent file fetched from a URL, bytes: a million pieces are 20 MiB of hashes. Files on disk may
+/// have `ringseed_proto::limits::TORRENT_BYTES_MAX`.
+pub const TORRENT_FETCH_BYTES_MAX: usize = 32 << 20;
+
+/// Time a torrent file may take to come from a URL, redirects included.
+pub const TORRENT_FETCH_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Redirects followed for a torrent file: mirrors need one or two, a loop has no end.
+pub const TORRENT_FETCH_REDIRECTS_MAX: usize = 5;

@@ -1,2 +1,5 @@
-//! Placeholder.
-fn main() {}
+//! The `ringseed` program; everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    ringseed::cli::run()
+}

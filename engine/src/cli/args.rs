@@ -1,0 +1,280 @@
+//! The command line: what can be said, with its help texts.
+
+use super::quantity::Bytes;
+use crate::config_file::Settings;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// A fast BitTorrent seeder and client for Linux servers.
+#[derive(Debug, Parser)]
+#[command(name = "ringseed", version, propagate_version = true, disable_help_subcommand = true)]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage.")]
+pub struct CommandLine {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// How much to print.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// How much is printed and how.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Output")]
+pub struct Output {
+    /// Log what happens inside, to standard error.
+    #[arg(long, global = true)]
+    pub debug: bool,
+    /// Format of log lines [default: human on a terminal, also elsewhere].
+    #[arg(long, global = true, value_name = "FORMAT", env = "RINGSEED_LOG_FORMAT", hide_env = true)]
+    pub log_format: Option<LogFormat>,
+    /// Print results and errors only, no progress.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+/// Format of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Text for people.
+    Human,
+    /// One JSON object per line.
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Download torrents.
+    Get(Get),
+    /// Seed data that is there already.
+    Seed(Seed),
+    /// Run as a daemon that is driven over its RPC.
+    Serve(Serve),
+    /// Make a torrent of a file or directory.
+    Create(Create),
+    /// Print what a torrent says.
+    Show(Show),
+    /// Compare files with their torrent.
+    Verify(Verify),
+    /// Seed and download generated data on this machine, and print the rate.
+    Demo(Demo),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page.
+    Man,
+}
+
+/// Settings of commands that run an engine.
+#[derive(Debug, Clone, Args)]
+pub struct EngineArgs {
+    /// Settings that the configuration file may have as well.
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Configuration file; every variable RINGSEED_<KEY> and flag goes over it.
+    #[arg(long, value_name = "FILE", env = "RINGSEED_CONFIG", hide_env = true)]
+    #[arg(help_heading = "Engine")]
+    pub config: Option<PathBuf>,
+}
+
+/// Download torrents; exits when everything is here and the wanted ratio is reached.
+#[derive(Debug, Args)]
+pub struct Get {
+    /// Torrent files or http(s) URLs of them.
+    #[arg(required = true, value_name = "TORRENT")]
+    pub torrents: Vec<String>,
+    /// Directory that the files go into.
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub output: PathBuf,
+    /// Seed after the download until this many times its size was uploaded.
+    #[arg(long, value_name = "RATIO", value_parser = ratio)]
+    pub seed_ratio: Option<f64>,
+    /// Fetch pieces in order, to read the files while they come in.
+    #[arg(long)]
+    pub sequential: bool,
+    /// Address of a peer to try, may be repeated.
+    #[arg(long, value_name = "ADDR")]
+    pub peer: Vec<SocketAddr>,
+    /// Engine settings.
+    #[command(flatten)]
+    pub engine: EngineArgs,
+}
+
+/// Seed until Ctrl+C.
+#[derive(Debug, Args)]
+pub struct Seed {
+    /// Torrent files or http(s) URLs of them.
+    #[arg(required = true, value_name = "TORRENT")]
+    pub torrents: Vec<String>,
+    /// Directory that holds the file or directory the torrent names.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Engine settings.
+    #[command(flatten)]
+    pub engine: EngineArgs,
+}
+
+/// Run until told to stop by SIGTERM, SIGINT or the RPC.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Address of the RPC [default: 127.0.0.1:9091].
+    #[arg(long, value_name = "ADDR", env = "RINGSEED_RPC", hide_env = true)]
+    pub rpc: Option<SocketAddr>,
+    /// Directory for torrents that are added without one [default: the current one].
+    #[arg(long, value_name = "DIR", env = "RINGSEED_DOWNLOAD_DIR", hide_env = true)]
+    pub download_dir: Option<PathBuf>,
+    /// Engine settings.
+    #[command(flatten)]
+    pub engine: EngineArgs,
+}
+
+/// Make a torrent.
+#[derive(Debug, Args)]
+pub struct Create {
+    /// The file or directory to share.
+    pub path: PathBuf,
+    /// The torrent file to write.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Announce URL; repeat it for more tiers, or separate the URLs of one tier by commas.
+    #[arg(long, value_name = "URL", required = true)]
+    pub tracker: Vec<String>,
+    /// Piece length: auto, or a power of two such as 256K or 1M.
+    #[arg(long, value_name = "auto|N", default_value = "auto")]
+    pub piece_size: PieceSize,
+    /// Peers come from the trackers only (BEP 27).
+    #[arg(long)]
+    pub private: bool,
+    /// URL that serves the same data over HTTP (BEP 19), may be repeated.
+    #[arg(long, value_name = "URL")]
+    pub web_seed: Vec<String>,
+    /// Text for people.
+    #[arg(long, value_name = "TEXT")]
+    pub comment: Option<String>,
+    /// Creation date in seconds since 1970; 0 writes none [default: $SOURCE_DATE_EPOCH or now].
+    #[arg(long, value_name = "SECONDS", env = "SOURCE_DATE_EPOCH", hide_env = true)]
+    pub creation_date: Option<u64>,
+    /// Replace the torrent file if it exists.
+    #[arg(long, short)]
+    pub force: bool,
+}
+
+/// Piece length of a new torrent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PieceSize {
+    /// Chosen from the total size.
+    Auto,
+    /// This many bytes.
+    Fixed(u32),
+}
+
+impl std::str::FromStr for PieceSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        let bytes: Bytes = text.parse()?;
+        u32::try_from(bytes.0).map(Self::Fixed).map_err(|_| format!("'{text}' is too large for a piece"))
+    }
+}
+
+/// Print what a torrent says.
+#[derive(Debug, Args)]
+pub struct Show {
+    /// A torrent file or an http(s) URL of one.
+    #[arg(value_name = "FILE")]
+    pub torrent: String,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Compare files with their torrent; exit code 0 when all is there.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// A torrent file or an http(s) URL of one.
+    #[arg(value_name = "FILE")]
+    pub torrent: String,
+    /// Directory that holds the file or directory the torrent names.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+}
+
+/// Seed and download generated data on this machine.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// How much data.
+    #[arg(long, value_name = "SIZE", default_value = "256M")]
+    pub size: Bytes,
+    /// Directory for a temporary directory with the data [default: the system's].
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Cores for each of the two engines.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub shards: u16,
+}
+
+/// A ratio: a finite number from 0.
+fn ratio(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(ratio) if ratio.is_finite() && ratio >= 0.0 => Ok(ratio),
+        _ => Err("a number such as 1.5 is needed".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn piece_sizes() {
+        assert_eq!("auto".parse(), Ok(PieceSize::Auto));
+        assert_eq!("256K".parse(), Ok(PieceSize::Fixed(262_144)));
+        assert!("4G".parse::<PieceSize>().is_err());
+        assert!("many".parse::<PieceSize>().is_err());
+    }
+
+    #[test]
+    fn flags_of_get() {
+        let line = CommandLine::try_parse_from([
+            "ringseed",
+            "get",
+            "a.torrent",
+            "-o",
+            "out",
+            "--seed-ratio",
+            "1.5",
+            "--peer",
+            "127.0.0.1:1",
+            "--port",
+            "0",
+            "--no-pin",
+            "--upload-limit",
+            "10M",
+            "--listen",
+            "127.0.0.1",
+            "--listen",
+            "::1",
+            "--quiet",
+        ])
+        .expect("valid");
+        let Command::Get(get) = line.command else { panic!("not get") };
+        assert_eq!(get.engine.settings.port, Some(0));
+        assert_eq!(get.engine.settings.no_pin, Some(true));
+        assert_eq!(get.engine.settings.listen.len(), 2);
+        assert_eq!(get.seed_ratio, Some(1.5));
+        assert!(line.output.quiet);
+    }
+}

@@ -1,0 +1,246 @@
+//! Where an engine's settings come from: a TOML file, `RINGSEED_*` variables over it, flags over both.
+//!
+//! One struct is the file's schema and the flags at once, so that the three cannot drift apart: a key of
+//! the file is the long flag without its dashes.
+
+use crate::cli::quantity::Bytes;
+use crate::config::{EngineConfig, ListenPort, UploadSlots};
+use serde::Deserialize;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+/// Settings that were given somewhere; `None` or empty where not.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, clap::Args)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[command(next_help_heading = "Engine")]
+pub struct Settings {
+    /// TCP port for peers; 0 lets the system choose [default: first free of 6881 to 6889].
+    // Not RINGSEED_PORT: Kubernetes sets that one for a service called `ringseed`.
+    #[arg(long, value_name = "N", env = "RINGSEED_LISTEN_PORT", hide_env = true)]
+    pub port: Option<u16>,
+    /// Address to listen on, may be repeated [default: all IPv4 and IPv6].
+    #[arg(long, value_name = "ADDR", env = "RINGSEED_LISTEN", value_delimiter = ',', hide_env = true)]
+    #[serde(default)]
+    pub listen: Vec<IpAddr>,
+    /// Cores that serve peers [default: all].
+    #[arg(long, value_name = "N", env = "RINGSEED_SHARDS", hide_env = true, value_parser = shard_count)]
+    pub shards: Option<usize>,
+    /// Do not pin the serving threads to their cores.
+    #[arg(long, env = "RINGSEED_NO_PIN", hide_env = true, num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    pub no_pin: Option<bool>,
+    /// Directory that keeps the state between runs.
+    #[arg(long, value_name = "DIR", env = "RINGSEED_STATE_DIR", hide_env = true)]
+    pub state_dir: Option<PathBuf>,
+    /// Upload limit in bytes per second, such as 500K or 10M; 0 is none.
+    #[arg(long, value_name = "RATE", env = "RINGSEED_UPLOAD_LIMIT", hide_env = true)]
+    #[serde(default, deserialize_with = "text_or_number")]
+    pub upload_limit: Option<Bytes>,
+    /// Download limit in bytes per second, such as 500K or 10M; 0 is none.
+    #[arg(long, value_name = "RATE", env = "RINGSEED_DOWNLOAD_LIMIT", hide_env = true)]
+    #[serde(default, deserialize_with = "text_or_number")]
+    pub download_limit: Option<Bytes>,
+    /// Peers served at once per torrent: auto or a number [default: auto].
+    #[arg(long, value_name = "auto|N", env = "RINGSEED_UPLOAD_SLOTS", hide_env = true)]
+    #[serde(default, deserialize_with = "text_or_number")]
+    pub upload_slots: Option<Slots>,
+    /// Peer connections of the whole engine.
+    #[arg(long, value_name = "N", env = "RINGSEED_MAX_CONNECTIONS", hide_env = true)]
+    pub max_connections: Option<usize>,
+    /// Address of the RPC, for serve [default: 127.0.0.1:9091].
+    #[arg(skip)]
+    pub rpc: Option<SocketAddr>,
+    /// Directory for torrents that are added without one, for serve.
+    #[arg(skip)]
+    pub download_dir: Option<PathBuf>,
+}
+
+/// [`UploadSlots`] as text: `auto` or a number from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slots(pub UploadSlots);
+
+impl std::str::FromStr for Slots {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.parse::<u32>()) {
+            ("auto", _) => Ok(Self(UploadSlots::Auto)),
+            (_, Ok(count @ 1..)) => Ok(Self(UploadSlots::Fixed(count))),
+            _ => Err(format!("'{text}' is neither 'auto' nor a number from 1")),
+        }
+    }
+}
+
+/// A number of shards from 1 to 1024, which is more than any machine this runs on has cores.
+fn shard_count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 1..=1024) => Ok(count),
+        _ => Err("a number from 1 to 1024 is needed".into()),
+    }
+}
+
+/// Reads a value that is written as text or as a number through its `FromStr`.
+fn text_or_number<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: std::str::FromStr<Err = String>,
+{
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a number or text is needed")]
+    enum Value {
+        Number(i64),
+        Text(String),
+    }
+    let text = match Value::deserialize(deserializer)? {
+        Value::Number(number) => number.to_string(),
+        Value::Text(text) => text,
+    };
+    text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+/// Why a configuration file cannot be used; the text names the file and, where there is one, the key.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigFileError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration file {path}: {reason}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// What the system says.
+        reason: String,
+    },
+    /// The file is not TOML, has an unknown key or a value that does not fit.
+    #[error("{path}, line {line}: {reason}")]
+    Invalid {
+        /// The file.
+        path: String,
+        /// Line, from 1.
+        line: usize,
+        /// What is wrong there.
+        reason: String,
+    },
+}
+
+impl Settings {
+    /// Reads a configuration file.
+    pub fn from_file(path: &Path) -> Result<Self, ConfigFileError> {
+        let shown = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigFileError::Unreadable {
+            path: shown.clone(),
+            reason: crate::cli::failure::io_reason(&error),
+        })?;
+        let invalid = |line, reason| ConfigFileError::Invalid { path: shown.clone(), line, reason };
+        let settings: Self = toml::from_str(&text).map_err(|error| {
+            let start = error.span().map_or(0, |span| span.start).min(text.len());
+            let line = text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count() + 1;
+            invalid(line, error.message().replace("unknown field", "unknown key").replace('\n', " "))
+        })?;
+        if let Some(shards) = settings.shards {
+            shard_count(&shards.to_string()).map_err(|reason| invalid(1, format!("shards: {reason}")))?;
+        }
+        Ok(settings)
+    }
+
+    /// These settings, with `lower` where they say nothing.
+    #[must_use]
+    pub fn over(self, lower: Self) -> Self {
+        Self {
+            port: self.port.or(lower.port),
+            listen: if self.listen.is_empty() { lower.listen } else { self.listen },
+            shards: self.shards.or(lower.shards),
+            no_pin: self.no_pin.or(lower.no_pin),
+            state_dir: self.state_dir.or(lower.state_dir),
+            upload_limit: self.upload_limit.or(lower.upload_limit),
+            download_limit: self.download_limit.or(lower.download_limit),
+            upload_slots: self.upload_slots.or(lower.upload_slots),
+            max_connections: self.max_connections.or(lower.max_connections),
+            rpc: self.rpc.or(lower.rpc),
+            download_dir: self.download_dir.or(lower.download_dir),
+        }
+    }
+
+    /// The engine settings they amount to: what they do not say is the default.
+    pub fn to_config(&self) -> EngineConfig {
+        let limit = |bytes: Option<Bytes>| bytes.map(|bytes| bytes.0).filter(|bytes| *bytes > 0);
+        let default = EngineConfig::default();
+        EngineConfig {
+            listen_port: self.port.map_or(default.listen_port, ListenPort::Exact),
+            listen_addresses: self.listen.clone(),
+            shards: self.shards,
+            pin: !self.no_pin.unwrap_or(false),
+            state_dir: self.state_dir.clone(),
+            upload_rate_max: limit(self.upload_limit),
+            download_rate_max: limit(self.download_limit),
+            upload_slots: self.upload_slots.map_or(default.upload_slots, |slots| slots.0),
+            connections_max: self.max_connections.unwrap_or(default.connections_max),
+            rpc: self.rpc,
+            download_dir: self.download_dir.clone().unwrap_or(default.download_dir),
+            ..default
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(text: &str) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("ringseed.toml");
+        std::fs::write(&path, text).expect("written");
+        (dir, path)
+    }
+
+    #[test]
+    fn a_full_file_is_read() {
+        let (_dir, path) = written(
+            "port = 7000\nlisten = [\"127.0.0.1\", \"::1\"]\nshards = 2\nno-pin = true\nstate-dir = \"/s\"\n\
+             upload-limit = \"10M\"\ndownload-limit = 4096\nupload-slots = 12\nmax-connections = 5\n\
+             rpc = \"127.0.0.1:0\"\ndownload-dir = \"/d\"\n",
+        );
+        let config = Settings::from_file(&path).expect("valid").to_config();
+        assert_eq!(config.listen_port, ListenPort::Exact(7000));
+        assert_eq!(config.listen_addresses.len(), 2);
+        assert_eq!((config.shards, config.pin), (Some(2), false));
+        assert_eq!((config.upload_rate_max, config.download_rate_max), (Some(10 << 20), Some(4096)));
+        assert_eq!(config.upload_slots, UploadSlots::Fixed(12));
+        assert_eq!(config.connections_max, 5);
+        assert_eq!(config.rpc, Some("127.0.0.1:0".parse().expect("address")));
+        assert_eq!(config.download_dir, PathBuf::from("/d"));
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_file_and_line() {
+        let (_dir, path) = written("port = 1\nuplaod-limit = 3\n");
+        let text = Settings::from_file(&path).expect_err("unknown key").to_string();
+        assert!(text.contains("unknown key `uplaod-limit`"), "{text}");
+        assert!(text.contains("ringseed.toml, line 2"), "{text}");
+    }
+
+    #[test]
+    fn wrong_values_are_refused() {
+        for text in [
+            "port = 70000",
+            "upload-limit = \"fast\"",
+            "upload-limit = -1",
+            "upload-slots = 0",
+            "shards = 0",
+            "port",
+            "listen = [\"localhost\"]",
+        ] {
+            let (_dir, path) = written(text);
+            assert!(Settings::from_file(&path).is_err(), "{text}");
+        }
+        let missing = Settings::from_file(Path::new("/nonexistent/r.toml")).expect_err("missing").to_string();
+        assert!(missing.contains("/nonexistent/r.toml"), "{missing}");
+    }
+
+    #[test]
+    fn higher_layers_win_key_by_key() {
+        let file = Settings { port: Some(1), shards: Some(1), ..Settings::default() };
+        let flags = Settings { port: Some(2), upload_limit: Some(Bytes(0)), ..Settings::default() };
+        let both = flags.over(file);
+        assert_eq!((both.port, both.shards), (Some(2), Some(1)));
+        assert_eq!(both.to_config().upload_rate_max, None, "0 is no limit");
+    }
+}
