@@ -58,6 +58,18 @@ pub const FILES_MAX: usize = 1 << 20;
 pub const PIECE_LENGTH_MIN: u32 = 1 << 10;
 /// Largest piece length, bytes. A piece is assembled in memory while it is downloaded.
 pub const PIECE_LENGTH_MAX: u32 = 256 << 20;
+/// Most trackers and most web seeds kept of a torrent or magnet link; the rest is ignored. The longest lists that
+/// people pass around have about 150.
+pub const TRACKERS_MAX: usize = 256;
+/// Longest URL of a tracker or web seed kept, bytes; longer ones are ignored.
+pub const URL_BYTES_MAX: usize = 4096;
+/// Longest magnet link, bytes.
+pub const MAGNET_BYTES_MAX: usize = 64 << 10;
+/// Most peer addresses taken from a magnet link.
+pub const MAGNET_PEERS_MAX: usize = 128;
+/// Most ranges of file indices in a magnet link (BEP 53).
+pub const MAGNET_SELECT_RANGES_MAX: usize = 4096;
+
 /// Longest name of a file or folder on Linux, bytes (`NAME_MAX`).
 pub const PATH_COMPONENT_BYTES_MAX: usize = 255;
 /// Longest relative path of a file, bytes. `PATH_MAX` is 4096 with the NUL and the download folder comes first.
