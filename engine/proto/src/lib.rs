@@ -5,8 +5,10 @@
 
 pub mod bencode;
 pub mod bitfield;
+pub mod create;
 pub mod layout;
 pub mod limits;
+pub mod magnet;
 pub mod metainfo;
 #[cfg(test)]
 mod noise;

@@ -31,7 +31,7 @@ pub struct Info {
 }
 
 /// How padding was named before BEP 47.
-const LEGACY_PADDING: &[u8] = b"_____padding_file_";
+pub(crate) const LEGACY_PADDING: &[u8] = b"_____padding_file_";
 
 dict! {
     struct InfoDict {

@@ -6,7 +6,7 @@ mod names;
 use std::sync::Arc;
 
 pub use info::Info;
-pub(crate) use info::encode_info;
+pub(crate) use info::{LEGACY_PADDING, encode_info};
 pub(crate) use names::clean_component;
 
 use crate::bencode::{self, BencodeError, Limits, Loose, dict, put_bytes, put_integer};

@@ -120,7 +120,7 @@ fn trackers_come_in_tiers() {
     // Repeated ones, empty ones, and a list of strings.
     assert_eq!(parse("13:announce-listll5:a://25:a://20:el5:a://2ee"), nothing_or(&[&["a://2"]]));
     assert_eq!(parse("13:announce-listl5:a://25:a://3e"), nothing_or(&[&["a://2"], &["a://3"]]));
-    assert_eq!(parse("8:announce5:a://113:announce-listlee"), [["a://1"]]);
+    assert_eq!(parse("8:announce5:a://113:announce-listllee"), [["a://1"]]);
     // Wrong types and texts that are no URLs are overlooked.
     assert_eq!(parse("8:announcei5e13:announce-listi7e"), nothing);
     assert_eq!(parse("8:announce4:text"), nothing);
