@@ -8,3 +8,4 @@ pub mod config;
 pub mod config_file;
 pub mod control;
 pub mod limits;
+pub mod storage;

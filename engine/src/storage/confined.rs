@@ -1,0 +1,252 @@
+//! The download directory and what lies below it, opened so that the kernel keeps every name inside.
+//!
+//! The directory itself may be reached through symbolic links: the user named it. Below it no link is
+//! followed and nothing leads out (`openat2` with `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS`), whatever the
+//! torrent calls its files and whatever another program puts there meanwhile.
+
+use super::error::StorageError;
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, fcntl_getfl, fcntl_setfl, fstat, fstatfs, mkdirat,
+    openat, openat2,
+};
+use rustix::io::Errno;
+use std::os::fd::OwnedFd;
+use std::path::{Component, Path, PathBuf};
+
+/// What a file is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Read,
+    /// Reading and writing; created with its folders when it does not exist.
+    Write,
+}
+
+/// A file that was opened, and whether this made it.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) fd: OwnedFd,
+    pub(super) stat: Stat,
+    /// It or one of its folders is new: the folder has to be synced before the file is durable.
+    pub(super) created: bool,
+}
+
+/// The directory that a torrent's files are below.
+#[derive(Debug)]
+pub(super) struct Root {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+/// Directories are looked up, never listed.
+const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+const BENEATH: ResolveFlags =
+    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
+
+impl Root {
+    /// Opens an existing directory.
+    pub(super) fn open(path: &Path) -> Result<Root, StorageError> {
+        let fd = openat(
+            rustix::fs::CWD,
+            path,
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .map_err(|errno| match errno {
+            Errno::NOENT => StorageError::DirectoryMissing { path: path.into() },
+            other => StorageError::from_errno(other, "open", path),
+        })?;
+        Ok(Root { fd, path: path.into() })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The whole path of a file, for messages.
+    pub(super) fn full(&self, relative: &Path) -> PathBuf {
+        self.path.join(relative)
+    }
+
+    /// Whether maps of files on this file system are a bad idea: over a network, or served by a process,
+    /// a page fault can wait for ever and truncation is not noticed; encrypting file systems decrypt page
+    /// by page in the fault.
+    pub(super) fn maps_are_bad(&self) -> bool {
+        // From linux/magic.h; CIFS and SMB2 have theirs in fs/smb/client.
+        const NFS: u64 = 0x6969;
+        const CIFS: u64 = 0xff53_4d42;
+        const SMB2: u64 = 0xfe53_4d42;
+        const FUSE: u64 = 0x6573_5546;
+        const NINE_P: u64 = 0x0102_1997;
+        const CEPH: u64 = 0x00c3_6400;
+        const AFS: u64 = 0x6b41_4653;
+        const ECRYPTFS: u64 = 0xf15f;
+        let Ok(stat) = fstatfs(&self.fd) else { return true };
+        // The kernel's field is a signed long; the magic numbers are 32 bits wide.
+        let magic = stat.f_type as u64 & 0xffff_ffff;
+        [NFS, CIFS, SMB2, FUSE, NINE_P, CEPH, AFS, ECRYPTFS].contains(&magic)
+    }
+
+    /// Opens a file of the torrent. What is not a regular file is refused.
+    pub(super) fn open_file(&self, relative: &Path, purpose: Purpose) -> Result<Opened, StorageError> {
+        let mut created = false;
+        let fd = match self.try_open(relative, purpose, false) {
+            Err(Errno::NOENT) if purpose == Purpose::Write => {
+                self.make_parents(relative)?;
+                created = true;
+                self.try_open(relative, purpose, true)
+            }
+            other => other,
+        }
+        .map_err(|errno| self.explain(errno, "open", relative))?;
+        let stat = fstat(&fd).map_err(|errno| self.explain(errno, "stat", relative))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(StorageError::NotAFile { path: self.full(relative) });
+        }
+        // O_NONBLOCK was for a FIFO in the way. io_uring would take it as "fail rather than wait".
+        fcntl_getfl(&fd)
+            .and_then(|flags| fcntl_setfl(&fd, flags - OFlags::NONBLOCK))
+            .map_err(|errno| self.explain(errno, "open", relative))?;
+        Ok(Opened { fd, stat, created })
+    }
+
+    fn try_open(&self, relative: &Path, purpose: Purpose, create: bool) -> Result<OwnedFd, Errno> {
+        let access = match purpose {
+            Purpose::Read => OFlags::RDONLY,
+            Purpose::Write => OFlags::RDWR,
+        };
+        let (create, mode) = match create {
+            true => (OFlags::CREATE, Mode::from_raw_mode(0o666)),
+            false => (OFlags::empty(), Mode::empty()),
+        };
+        let flags = access | create | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        retry(|| openat2(&self.fd, relative, flags, mode, BENEATH))
+    }
+
+    /// The state of a file now, by its name; `Ok(None)` when there is none.
+    pub(super) fn stat(&self, relative: &Path) -> Result<Option<Stat>, StorageError> {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        match retry(|| openat2(&self.fd, relative, flags, Mode::empty(), BENEATH)) {
+            Ok(fd) => fstat(&fd)
+                .map(Some)
+                .map_err(|errno| StorageError::from_errno(errno, "stat", self.full(relative))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(self.explain(errno, "stat", relative)),
+        }
+    }
+
+    /// Whether this user may write the file: `mincore` tells the truth only then.
+    pub(super) fn may_write(fd: &OwnedFd) -> bool {
+        rustix::fs::accessat(fd, c"", rustix::fs::Access::WRITE_OK, AtFlags::EMPTY_PATH | AtFlags::EACCESS)
+            .is_ok()
+    }
+
+    /// Makes the folders above a file, one by one, each checked to be a real folder.
+    fn make_parents(&self, relative: &Path) -> Result<(), StorageError> {
+        let Some(parent) = relative.parent() else { return Ok(()) };
+        let mut walked = PathBuf::new();
+        let mut at: Option<OwnedFd> = None;
+        for component in parent.components() {
+            let Component::Normal(name) = component else {
+                return Err(StorageError::NotADirectory { path: self.full(relative) });
+            };
+            walked.push(name);
+            let here = at.as_ref().unwrap_or(&self.fd);
+            let open = || retry(|| openat2(here, name, DIRECTORY, Mode::empty(), BENEATH));
+            let next = match open() {
+                Err(Errno::NOENT) => match mkdirat(here, name, Mode::from_raw_mode(0o777)) {
+                    // Somebody else may have been faster.
+                    Ok(()) | Err(Errno::EXIST) => open(),
+                    Err(errno) => Err(errno),
+                },
+                other => other,
+            }
+            .map_err(|errno| self.explain(errno, "create the directory", &walked))?;
+            at = Some(next);
+        }
+        Ok(())
+    }
+
+    /// Opens the folders above a file, innermost first and the root last, to be synced.
+    pub(super) fn open_folders(&self, relative: &Path) -> Result<Vec<OwnedFd>, StorageError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        relative
+            .ancestors()
+            .skip(1)
+            .map(|folder| {
+                let name = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+                retry(|| openat2(&self.fd, name, flags, Mode::empty(), BENEATH))
+                    .map_err(|errno| self.explain(errno, "open", folder))
+            })
+            .collect()
+    }
+
+    /// The error for `relative`, naming the component that is to blame where that can be found.
+    fn explain(&self, errno: Errno, operation: &'static str, relative: &Path) -> StorageError {
+        if matches!(errno, Errno::LOOP | Errno::NOTDIR) {
+            let mut walked = PathBuf::new();
+            for component in relative.components() {
+                walked.push(component);
+                // `walked` is all real folders but for its last component, so this stays inside.
+                let Ok(stat) = rustix::fs::statat(&self.fd, &walked, AtFlags::SYMLINK_NOFOLLOW) else {
+                    break;
+                };
+                match FileType::from_raw_mode(stat.st_mode) {
+                    FileType::Symlink => return StorageError::SymlinkInTheWay { path: self.full(&walked) },
+                    FileType::Directory => {}
+                    _ if walked != relative => {
+                        return StorageError::NotADirectory { path: self.full(&walked) };
+                    }
+                    _ => break,
+                }
+            }
+        }
+        // `EXDEV` from RESOLVE_BENEATH: the name leads out. Names are confined before they come here.
+        StorageError::from_errno(errno, operation, self.full(relative))
+    }
+}
+
+/// `openat2` gives `EAGAIN` when a rename elsewhere made its check of the path inconclusive.
+fn retry(mut open: impl FnMut() -> Result<OwnedFd, Errno>) -> Result<OwnedFd, Errno> {
+    let mut last = Errno::AGAIN;
+    for _ in 0..16 {
+        match open() {
+            Err(errno @ (Errno::AGAIN | Errno::INTR)) => last = errno,
+            other => return other,
+        }
+    }
+    Err(last)
+}
+
+/// What the size of a file on disk says, compared with the torrent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SizeCheck {
+    /// As the torrent says. Padding files, which are not stored, are always this.
+    Ok,
+    /// There is no such file.
+    Missing,
+    /// Shorter; the length in bytes.
+    Short(u64),
+    /// Longer; the length in bytes. The bytes of the torrent can still be there.
+    Long(u64),
+}
+
+/// Size and time of last change of a file: as long as both are the same, nobody wrote to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct FileStamp {
+    /// Length in bytes.
+    pub size: u64,
+    /// Time of last change, nanoseconds since 1970.
+    pub modified_ns: i64,
+}
+
+impl FileStamp {
+    pub(super) fn of(stat: &Stat) -> FileStamp {
+        FileStamp {
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            modified_ns: stat
+                .st_mtime
+                .saturating_mul(1_000_000_000)
+                .saturating_add(stat.st_mtime_nsec as i64),
+        }
+    }
+}

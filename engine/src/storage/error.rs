@@ -1,0 +1,236 @@
+//! What can go wrong with a torrent's files: each error names the path and says what to do about it.
+
+use ringseed_proto::units::{Block, PieceIndex};
+use rustix::io::Errno;
+use std::path::{Path, PathBuf};
+
+/// A failure of one file, or of the place the files are in. Cheap enough to be remembered and repeated.
+///
+/// Every variant concerns only the torrent it came from; other torrents go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// `ENOSPC`.
+    #[error("no space left on the disk while writing {}; free some space and resume the torrent", shown(.path))]
+    DiskFull {
+        /// The file being written.
+        path: PathBuf,
+    },
+    /// `EDQUOT`.
+    #[error("the disk quota is used up while writing {}; free some space and resume the torrent", shown(.path))]
+    QuotaExceeded {
+        /// The file being written.
+        path: PathBuf,
+    },
+    /// `EROFS`.
+    #[error("{} is on a read-only file system; mount it writable or choose another directory", shown(.path))]
+    ReadOnly {
+        /// The file or directory to be written.
+        path: PathBuf,
+    },
+    /// `EACCES` or `EPERM`.
+    #[error("no permission for {}; give this user access to it and resume the torrent", shown(.path))]
+    Permission {
+        /// The file or directory.
+        path: PathBuf,
+    },
+    /// The file is not there.
+    #[error("{} is missing; put it back and resume the torrent, or verify the torrent to fetch it again", shown(.path))]
+    NotFound {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The torrent's own directory is not there (a disk that is not mounted looks like this).
+    #[error("the directory {} does not exist; create or mount it, or choose another one", shown(.path))]
+    DirectoryMissing {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The file is shorter than the torrent says.
+    #[error("{} has {found} of {expected} bytes; put the whole file back and resume the torrent, or verify the torrent to fetch what is missing", shown(.path))]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// Its length by the torrent, in bytes.
+        expected: u64,
+        /// Its length on disk, in bytes.
+        found: u64,
+    },
+    /// Another file has taken its name while it was in use.
+    #[error("{} was replaced by another file while it was in use; verify the torrent", shown(.path))]
+    Replaced {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another program wrote to it while it was in use.
+    #[error("{} was changed by another program while it was in use; verify the torrent", shown(.path))]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A symbolic link stands where a file or folder of the torrent belongs. Links are never followed
+    /// below the download directory: a link could lead a torrent's data anywhere.
+    #[error("{} is a symbolic link, which is not followed; replace it by a real file or folder", shown(.path))]
+    SymlinkInTheWay {
+        /// The link, or the path that leads through it.
+        path: PathBuf,
+    },
+    /// Something that is not a regular file has a file's name.
+    #[error("{} is not a regular file; move it away and resume the torrent", shown(.path))]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Something that is not a directory has a directory's name.
+    #[error("{} is not a directory; move it away and resume the torrent", shown(.path))]
+    NotADirectory {
+        /// The path.
+        path: PathBuf,
+    },
+    /// `ENAMETOOLONG`.
+    #[error("the name {} is too long for this file system; choose a directory on another one", shown(.path))]
+    NameTooLong {
+        /// The path.
+        path: PathBuf,
+    },
+    /// `EFBIG`: the file system cannot hold a file of this size.
+    #[error("{} is too large for its file system; choose a directory on another one", shown(.path))]
+    FileTooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// `EMFILE` or `ENFILE`.
+    #[error("too many open files, so {} cannot be opened; raise the limit of open files (ulimit -n)", shown(.path))]
+    TooManyOpenFiles {
+        /// The file.
+        path: PathBuf,
+    },
+    /// `ENOMEM` from `mmap`.
+    #[error("{} cannot be mapped: too many maps or too little address space; raise vm.max_map_count", shown(.path))]
+    TooManyMaps {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Any other failure of the operating system.
+    #[error("cannot {operation} {}: {}", shown(.path), std::io::Error::from_raw_os_error(*.errno))]
+    Io {
+        /// What was being done: a verb such as `read`.
+        operation: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The error number.
+        errno: i32,
+    },
+    /// The piece is not in memory (any more): bring it in and try again. Only the ring-read store says so.
+    #[error("{0:?} is not loaded")]
+    NotLoaded(PieceIndex),
+    /// The block does not lie in the torrent, or a buffer has not the length of its piece.
+    #[error("{0:?} does not lie in the torrent")]
+    OutOfRange(Block),
+    /// The caller asked to stop.
+    #[error("stopped")]
+    Cancelled,
+}
+
+impl StorageError {
+    /// The error for a failed `operation` (a verb) on `path`.
+    pub(crate) fn from_errno(
+        errno: Errno,
+        operation: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> StorageError {
+        let path = path.into();
+        match errno {
+            Errno::NOSPC => StorageError::DiskFull { path },
+            Errno::DQUOT => StorageError::QuotaExceeded { path },
+            Errno::ROFS => StorageError::ReadOnly { path },
+            Errno::ACCESS | Errno::PERM => StorageError::Permission { path },
+            Errno::NOENT => StorageError::NotFound { path },
+            Errno::LOOP => StorageError::SymlinkInTheWay { path },
+            Errno::ISDIR => StorageError::NotAFile { path },
+            Errno::NOTDIR => StorageError::NotADirectory { path },
+            Errno::NAMETOOLONG => StorageError::NameTooLong { path },
+            Errno::FBIG => StorageError::FileTooLarge { path },
+            Errno::MFILE | Errno::NFILE => StorageError::TooManyOpenFiles { path },
+            other => StorageError::Io { operation, path, errno: other.raw_os_error() },
+        }
+    }
+
+    /// As [`StorageError::from_errno`], from what the ring reports.
+    pub(crate) fn from_io(
+        error: &std::io::Error,
+        operation: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> StorageError {
+        // Errors of the ring carry their number; one without is a failure of unknown kind.
+        let errno = Errno::from_io_error(error).unwrap_or(Errno::IO);
+        StorageError::from_errno(errno, operation, path)
+    }
+
+    /// The file or directory concerned, where there is one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            StorageError::DiskFull { path }
+            | StorageError::QuotaExceeded { path }
+            | StorageError::ReadOnly { path }
+            | StorageError::Permission { path }
+            | StorageError::NotFound { path }
+            | StorageError::DirectoryMissing { path }
+            | StorageError::Truncated { path, .. }
+            | StorageError::Replaced { path }
+            | StorageError::Changed { path }
+            | StorageError::SymlinkInTheWay { path }
+            | StorageError::NotAFile { path }
+            | StorageError::NotADirectory { path }
+            | StorageError::NameTooLong { path }
+            | StorageError::FileTooLarge { path }
+            | StorageError::TooManyOpenFiles { path }
+            | StorageError::TooManyMaps { path }
+            | StorageError::Io { path, .. } => Some(path),
+            StorageError::NotLoaded(_) | StorageError::OutOfRange(_) | StorageError::Cancelled => None,
+        }
+    }
+
+    /// Whether it says that data which was there is gone or altered, so that the torrent has to be verified.
+    pub fn is_data_loss(&self) -> bool {
+        matches!(
+            self,
+            StorageError::NotFound { .. }
+                | StorageError::Truncated { .. }
+                | StorageError::Replaced { .. }
+                | StorageError::Changed { .. }
+        )
+    }
+}
+
+/// A path as it may be shown on a terminal: names from torrents can hold control characters.
+fn shown(path: &Path) -> String {
+    path.to_string_lossy().chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_names_its_path_without_control_characters() {
+        for errno in [
+            Errno::NOSPC,
+            Errno::DQUOT,
+            Errno::ROFS,
+            Errno::ACCESS,
+            Errno::NOENT,
+            Errno::LOOP,
+            Errno::ISDIR,
+            Errno::NOTDIR,
+            Errno::NAMETOOLONG,
+            Errno::FBIG,
+            Errno::MFILE,
+            Errno::IO,
+        ] {
+            let text = StorageError::from_errno(errno, "write", "/data/a\x1b[2Jb").to_string();
+            assert!(text.contains("/data/a\u{fffd}[2Jb"), "{text}");
+            assert!(!text.contains('\x1b'), "{text}");
+        }
+    }
+}

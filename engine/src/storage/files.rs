@@ -1,0 +1,365 @@
+//! The files of one torrent: opened and mapped lazily, within the budgets of the process, and the memory of
+//! which ones have failed.
+//!
+//! Every shard reads this at once. Getting at a map that exists takes no lock; making one does.
+
+use super::budget::{Evictable, Lease};
+use super::confined::{FileStamp, Opened, Purpose, Root, SizeCheck};
+use super::error::StorageError;
+use super::file_map::{FileId, FileMap};
+use super::limits::StoreLimits;
+use arc_swap::{ArcSwapOption, Guard};
+use ringseed_proto::layout::{FileEntry, Layout};
+use ringseed_proto::metainfo::Info;
+use rustix::io::Errno;
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// An open data file. Operations in flight hold it by `Arc`, so that it stays open for them.
+#[derive(Debug)]
+pub(super) struct DataFile {
+    pub(super) fd: Arc<OwnedFd>,
+    pub(super) writable: bool,
+    /// Length in bytes when it was opened.
+    pub(super) size: u64,
+    /// It or a folder above it was created by opening it.
+    pub(super) created: bool,
+    _lease: Lease,
+}
+
+/// What is open of one file.
+#[derive(Debug, Default)]
+struct Slot {
+    map: ArcSwapOption<FileMap>,
+    file: ArcSwapOption<DataFile>,
+    map_used: AtomicBool,
+    file_used: AtomicBool,
+    failed: AtomicBool,
+    /// This process has written to it, so a changed time says nothing.
+    written: AtomicBool,
+    /// Operations that forbid closing the descriptor: unsynced data.
+    pinned: AtomicU8,
+}
+
+/// All files of a torrent.
+#[derive(Debug)]
+pub(super) struct Files {
+    pub(super) root: Root,
+    pub(super) info: Arc<Info>,
+    limits: Arc<StoreLimits>,
+    slots: Box<[Slot]>,
+    /// Why the files whose `failed` is set have failed.
+    failures: Mutex<HashMap<usize, StorageError>>,
+    /// Serializes opening and mapping; never held while anything waits.
+    opening: Mutex<()>,
+}
+
+impl Files {
+    pub(super) fn new(root: Root, info: Arc<Info>, limits: Arc<StoreLimits>) -> Arc<Files> {
+        let slots = info.layout.files.iter().map(|_| Slot::default()).collect();
+        Arc::new(Files { root, info, limits, slots, failures: Mutex::default(), opening: Mutex::default() })
+    }
+
+    pub(super) fn layout(&self) -> &Layout {
+        &self.info.layout
+    }
+
+    pub(super) fn limits(&self) -> &Arc<StoreLimits> {
+        &self.limits
+    }
+
+    pub(super) fn entry(&self, file: usize) -> &FileEntry {
+        &self.info.layout.files[file]
+    }
+
+    pub(super) fn path(&self, file: usize) -> std::path::PathBuf {
+        self.root.full(&self.entry(file).path)
+    }
+
+    /// The map of a file, made now if there is none.
+    pub(super) fn map(self: &Arc<Self>, file: usize) -> Result<Guard<Option<Arc<FileMap>>>, StorageError> {
+        let slot = &self.slots[file];
+        if slot.failed.load(Ordering::Acquire) {
+            return Err(self.failure(file));
+        }
+        let guard = slot.map.load();
+        if guard.is_some() {
+            // A plain store of the same value would move the cache line between cores for every block.
+            if !slot.map_used.load(Ordering::Relaxed) {
+                slot.map_used.store(true, Ordering::Relaxed);
+            }
+            return Ok(guard);
+        }
+        drop(guard);
+        self.map_owned(file)?;
+        Ok(slot.map.load())
+    }
+
+    /// As [`Files::map`], held so that it cannot be evicted meanwhile.
+    pub(super) fn map_owned(self: &Arc<Self>, file: usize) -> Result<Arc<FileMap>, StorageError> {
+        let slot = &self.slots[file];
+        if slot.failed.load(Ordering::Acquire) {
+            return Err(self.failure(file));
+        }
+        if let Some(map) = slot.map.load_full() {
+            return Ok(map);
+        }
+        let _opening = lock(&self.opening);
+        match slot.map.load_full() {
+            Some(map) => Ok(map),
+            None => self.make_map(file).inspect_err(|error| self.note(file, error)),
+        }
+    }
+
+    /// Only under `opening`.
+    fn make_map(self: &Arc<Self>, file: usize) -> Result<Arc<FileMap>, StorageError> {
+        let slot = &self.slots[file];
+        let entry = self.entry(file);
+        let length =
+            usize::try_from(entry.length).map_err(|_| StorageError::TooManyMaps { path: self.path(file) })?;
+        let lease = self.limits.maps.lease(entry.length);
+        let Opened { fd, stat, .. } = self.root.open_file(&entry.path, Purpose::Read)?;
+        let stamp = FileStamp::of(&stat);
+        if stamp.size < entry.length {
+            return Err(StorageError::Truncated {
+                path: self.path(file),
+                expected: entry.length,
+                found: stamp.size,
+            });
+        }
+        let mincore_is_true = stat.st_uid == rustix::process::geteuid().as_raw() || Root::may_write(&fd);
+        let map = FileMap::new(&fd, &stat, length, mincore_is_true, lease).map_err(|error| {
+            match Errno::from_io_error(&error) {
+                Some(Errno::NOMEM) => StorageError::TooManyMaps { path: self.path(file) },
+                _ => StorageError::from_io(&error, "map", self.path(file)),
+            }
+        })?;
+        let map = Arc::new(map);
+        slot.map.store(Some(Arc::clone(&map)));
+        slot.map_used.store(true, Ordering::Relaxed);
+        self.limits.maps.register(Box::new(MapEntry(self.handle(file))));
+        Ok(map)
+    }
+
+    /// An open descriptor of a file, opened now if it is not.
+    pub(super) fn open(
+        self: &Arc<Self>,
+        file: usize,
+        purpose: Purpose,
+    ) -> Result<Arc<DataFile>, StorageError> {
+        let slot = &self.slots[file];
+        if slot.failed.load(Ordering::Acquire) {
+            return Err(self.failure(file));
+        }
+        if let Some(open) = slot.file.load_full()
+            && (open.writable || purpose == Purpose::Read)
+        {
+            slot.file_used.store(true, Ordering::Relaxed);
+            return Ok(open);
+        }
+        let _opening = lock(&self.opening);
+        if let Some(open) = slot.file.load_full()
+            && (open.writable || purpose == Purpose::Read)
+        {
+            return Ok(open);
+        }
+        let lease = self.limits.descriptors.lease(0);
+        let Opened { fd, stat, created } = self.root.open_file(&self.entry(file).path, purpose)?;
+        let open = Arc::new(DataFile {
+            fd: Arc::new(fd),
+            writable: purpose == Purpose::Write,
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            created,
+            _lease: lease,
+        });
+        slot.file.store(Some(Arc::clone(&open)));
+        slot.file_used.store(true, Ordering::Relaxed);
+        self.limits.descriptors.register(Box::new(DescriptorEntry(self.handle(file))));
+        Ok(open)
+    }
+
+    fn handle(self: &Arc<Self>, file: usize) -> Handle {
+        Handle { files: Arc::downgrade(self), file }
+    }
+
+    /// Notes that this process writes the file.
+    pub(super) fn set_written(&self, file: usize) {
+        self.slots[file].written.store(true, Ordering::Relaxed);
+    }
+
+    /// Keeps the descriptor of a file open until [`Files::unpin`].
+    pub(super) fn pin(&self, file: usize) {
+        self.slots[file].pinned.store(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn unpin(&self, file: usize) {
+        self.slots[file].pinned.store(0, Ordering::Relaxed);
+    }
+
+    /// Remembers a failure of the file if it is one that stays: everything that needs it fails from now on.
+    pub(super) fn note(&self, file: usize, error: &StorageError) {
+        let passes = matches!(
+            error,
+            StorageError::TooManyOpenFiles { .. }
+                | StorageError::TooManyMaps { .. }
+                | StorageError::DiskFull { .. }
+                | StorageError::QuotaExceeded { .. }
+                | StorageError::Cancelled
+                | StorageError::NotLoaded(_)
+                | StorageError::OutOfRange(_)
+        );
+        if !passes {
+            self.fail(file, error.clone());
+        }
+    }
+
+    /// Marks a file as failed and lets go of it. The first reason is kept.
+    pub(super) fn fail(&self, file: usize, error: StorageError) {
+        lock(&self.failures).entry(file).or_insert(error);
+        let slot = &self.slots[file];
+        slot.failed.store(true, Ordering::Release);
+        slot.map.store(None);
+        slot.file.store(None);
+    }
+
+    pub(super) fn is_failed(&self, file: usize) -> bool {
+        self.slots[file].failed.load(Ordering::Acquire)
+    }
+
+    /// Why a file has failed.
+    pub(super) fn failure(&self, file: usize) -> StorageError {
+        // `fail` enters the reason before it sets the flag; the rest is for a `forgive` in between.
+        lock(&self.failures)
+            .get(&file)
+            .cloned()
+            .unwrap_or_else(|| StorageError::NotFound { path: self.path(file) })
+    }
+
+    pub(super) fn failures(&self) -> Vec<(usize, StorageError)> {
+        let mut all: Vec<_> =
+            lock(&self.failures).iter().map(|(&file, error)| (file, error.clone())).collect();
+        all.sort_by_key(|&(file, _)| file);
+        all
+    }
+
+    /// Forgets failures, maps and descriptors: the user says that things are in order again.
+    pub(super) fn forgive(&self) {
+        let mut failures = lock(&self.failures);
+        for slot in &self.slots {
+            slot.map.store(None);
+            slot.file.store(None);
+            slot.failed.store(false, Ordering::Release);
+            slot.written.store(false, Ordering::Relaxed);
+        }
+        failures.clear();
+    }
+
+    /// Compares the file behind a map with the file that has its name now.
+    pub(super) fn check_mapped(&self, file: usize) -> Result<(), StorageError> {
+        let slot = &self.slots[file];
+        let Some(map) = slot.map.load_full() else { return Ok(()) };
+        self.compare(file, map.id, Some(map.stamp))
+    }
+
+    fn compare(&self, file: usize, id: FileId, stamp: Option<FileStamp>) -> Result<(), StorageError> {
+        let entry = self.entry(file);
+        let path = || self.path(file);
+        let Some(stat) = self.root.stat(&entry.path)? else {
+            return Err(StorageError::NotFound { path: path() });
+        };
+        if FileId::of(&stat) != id {
+            return Err(StorageError::Replaced { path: path() });
+        }
+        let now = FileStamp::of(&stat);
+        if now.size < entry.length {
+            return Err(StorageError::Truncated { path: path(), expected: entry.length, found: now.size });
+        }
+        let written = self.slots[file].written.load(Ordering::Relaxed);
+        if !written && stamp.is_some_and(|stamp| stamp != now) {
+            return Err(StorageError::Changed { path: path() });
+        }
+        Ok(())
+    }
+
+    /// Files that have a map now.
+    pub(super) fn mapped(&self) -> impl Iterator<Item = usize> + '_ {
+        self.slots.iter().enumerate().filter(|(_, slot)| slot.map.load().is_some()).map(|(file, _)| file)
+    }
+
+    pub(super) fn check_size(&self, file: usize) -> Result<SizeCheck, StorageError> {
+        let entry = self.entry(file);
+        if entry.padding {
+            return Ok(SizeCheck::Ok);
+        }
+        let Some(stat) = self.root.stat(&entry.path)? else { return Ok(SizeCheck::Missing) };
+        let size = FileStamp::of(&stat).size;
+        Ok(match size.cmp(&entry.length) {
+            std::cmp::Ordering::Less => SizeCheck::Short(size),
+            std::cmp::Ordering::Equal => SizeCheck::Ok,
+            std::cmp::Ordering::Greater => SizeCheck::Long(size),
+        })
+    }
+}
+
+/// What is kept under a lock here stays whole whatever panics.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One file of a store that may be gone.
+struct Handle {
+    files: std::sync::Weak<Files>,
+    file: usize,
+}
+
+impl Handle {
+    fn with<T>(&self, gone: T, then: impl FnOnce(&Slot) -> T) -> T {
+        self.files.upgrade().map_or(gone, |files| then(&files.slots[self.file]))
+    }
+}
+
+/// A file's map under the clock hand.
+struct MapEntry(Handle);
+
+impl Evictable for MapEntry {
+    fn take_used(&self) -> bool {
+        self.0.with(false, |slot| slot.map_used.swap(false, Ordering::Relaxed))
+    }
+
+    fn evict(&self) -> bool {
+        // A send that gathers from the map keeps it, and its place in the budget, until it is done.
+        self.0.with(true, |slot| {
+            slot.map.store(None);
+            true
+        })
+    }
+
+    fn is_gone(&self) -> bool {
+        self.0.with(true, |slot| slot.map.load().is_none())
+    }
+}
+
+/// A file's descriptor under the clock hand.
+struct DescriptorEntry(Handle);
+
+impl Evictable for DescriptorEntry {
+    fn take_used(&self) -> bool {
+        self.0.with(false, |slot| slot.file_used.swap(false, Ordering::Relaxed))
+    }
+
+    fn evict(&self) -> bool {
+        self.0.with(true, |slot| {
+            let free = slot.pinned.load(Ordering::Relaxed) == 0;
+            if free {
+                slot.file.store(None);
+            }
+            free
+        })
+    }
+
+    fn is_gone(&self) -> bool {
+        self.0.with(true, |slot| slot.file.load().is_none())
+    }
+}

@@ -1,0 +1,144 @@
+//! The bounds of storage, each with its reason, and the process-wide budgets made from them.
+
+use super::budget::{Bytes, Leases};
+use super::residency::ResidencyClock;
+use std::sync::Arc;
+
+/// Maps of the process. `vm.max_map_count` is 65,530 by default, and the allocator, stacks and libraries
+/// need some.
+pub const MAPS_MAX: usize = 32_768;
+/// Mapped bytes of the process: a quarter of the 128 TiB that a process can address on x86-64.
+pub const MAPPED_BYTES_MAX: u64 = 32 << 40;
+/// Data files held open. Sockets need the descriptors more; a mapped file needs none.
+pub const DESCRIPTORS_MAX: usize = 256;
+/// Bytes being brought in from disk at once in the process: at 5 GB/s this is 13 ms of reading, and no more
+/// than this is lost when peers turn away.
+pub const READ_AHEAD_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of pieces that the ring-read store keeps in memory.
+pub const LOADED_BYTES_MAX: u64 = 128 << 20;
+/// Bytes written but not yet synced at which receiving has to wait. The kernel starts to block writers at
+/// 20 % of memory; staying far below keeps write-back smooth.
+pub const DIRTY_BYTES_MAX: u64 = 256 << 20;
+/// Files with unsynced data at which a write syncs first, since each keeps its descriptor.
+pub const DIRTY_FILES_MAX: usize = DESCRIPTORS_MAX / 2;
+/// Write-back of a file is started whenever this many bytes were written to it.
+pub const WRITE_BACK_BYTES: u64 = 8 << 20;
+/// Largest single read or write: past 1 MiB the cost per call is spread thin enough.
+pub const CHUNK_BYTES: usize = 1 << 20;
+/// Bytes being read at once by all verifications of the process, so that ten rechecks do not read ten times as
+/// much from one disk as one does.
+pub const VERIFY_BYTES_MAX: u64 = 32 << 20;
+/// Reads in flight while a torrent is verified: enough for an SSD; a hard disk sees them in order.
+pub const VERIFY_READS: usize = 6;
+
+/// Whether space is reserved before a file is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Allocation {
+    /// `fallocate` of the whole file at its first write: a full disk shows then, and files are laid out in
+    /// few extents. File systems without it get a sparse file.
+    Full,
+    /// Sparse files of the final size; space is taken as pieces arrive.
+    Sparse,
+}
+
+/// Settings of [`StoreLimits`].
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// See [`MAPS_MAX`].
+    pub maps_max: usize,
+    /// See [`MAPPED_BYTES_MAX`].
+    pub mapped_bytes_max: u64,
+    /// See [`DESCRIPTORS_MAX`].
+    pub descriptors_max: usize,
+    /// See [`READ_AHEAD_BYTES_MAX`].
+    pub read_ahead_bytes_max: u64,
+    /// See [`LOADED_BYTES_MAX`].
+    pub loaded_bytes_max: u64,
+    /// See [`DIRTY_BYTES_MAX`].
+    pub dirty_bytes_max: u64,
+    /// How space is reserved.
+    pub allocation: Allocation,
+    /// Use the ring-read store even where maps work.
+    pub ring_read_always: bool,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            maps_max: MAPS_MAX,
+            mapped_bytes_max: MAPPED_BYTES_MAX,
+            descriptors_max: DESCRIPTORS_MAX,
+            read_ahead_bytes_max: READ_AHEAD_BYTES_MAX,
+            loaded_bytes_max: LOADED_BYTES_MAX,
+            dirty_bytes_max: DIRTY_BYTES_MAX,
+            allocation: Allocation::Full,
+            ring_read_always: false,
+        }
+    }
+}
+
+/// The budgets that all stores of the process share, and what is used of them.
+#[derive(Debug)]
+pub struct StoreLimits {
+    pub(super) allocation: Allocation,
+    pub(super) ring_read_always: bool,
+    pub(super) maps: Leases,
+    pub(super) descriptors: Leases,
+    pub(super) read_ahead: Arc<Bytes>,
+    pub(super) verifying: Arc<Bytes>,
+    pub(super) loaded: Leases,
+    pub(super) dirty: Arc<Bytes>,
+    pub(super) residency: ResidencyClock,
+}
+
+impl StoreLimits {
+    /// Unused budgets.
+    pub fn new(config: &StoreConfig) -> Arc<StoreLimits> {
+        Arc::new(StoreLimits {
+            allocation: config.allocation,
+            ring_read_always: config.ring_read_always,
+            maps: Leases::new(config.maps_max, config.mapped_bytes_max),
+            descriptors: Leases::new(config.descriptors_max, u64::MAX),
+            read_ahead: Bytes::new(config.read_ahead_bytes_max),
+            verifying: Bytes::new(VERIFY_BYTES_MAX),
+            loaded: Leases::new(usize::MAX, config.loaded_bytes_max),
+            dirty: Bytes::new(config.dirty_bytes_max),
+            residency: ResidencyClock::new(),
+        })
+    }
+
+    /// Bytes written and not yet synced, over all stores.
+    pub fn dirty(&self) -> &Bytes {
+        &self.dirty
+    }
+
+    /// Bytes being brought in from disk.
+    pub fn read_ahead(&self) -> &Bytes {
+        &self.read_ahead
+    }
+
+    /// Bytes of pieces held by ring-read stores.
+    pub fn loaded_bytes(&self) -> u64 {
+        self.loaded.bytes()
+    }
+
+    /// Maps that exist, including those which only a send still holds.
+    pub fn maps(&self) -> usize {
+        self.maps.count()
+    }
+
+    /// Bytes of those maps.
+    pub fn mapped_bytes(&self) -> u64 {
+        self.maps.bytes()
+    }
+
+    /// Data files held open.
+    pub fn open_files(&self) -> usize {
+        self.descriptors.count()
+    }
+
+    /// How long residency is believed; tell it when page faults show that it was believed too long.
+    pub fn residency(&self) -> &ResidencyClock {
+        &self.residency
+    }
+}

@@ -1,0 +1,43 @@
+//! Where a torrent's bytes live on disk, and the file that remembers torrents between runs.
+//!
+//! Three things, each used on its own:
+//!
+//! * [`TorrentStore`]: the data of one torrent, shared by all shards. Serving is `residency` → (cold:
+//!   `bring_in`, once) → `push_block` → send; a send that fails with `EFAULT` goes to `send_failed`, which names
+//!   the file. Keeping is `write_piece` → `sync_dirty` → claim. `check_in_use` now and then finds files that were
+//!   pulled away under us.
+//! * [`PieceBuffers`]: the pieces a downloading torrent is assembling in memory, on its home shard.
+//! * [`ResumeStore`]: all torrents of the session, on the control thread.
+//!
+//! What "full" means: maps and descriptors over their budget evict others; read-ahead over its budget waits; dirty
+//! bytes over theirs are for the caller to notice ([`StoreLimits::dirty`]) by requesting no more blocks.
+//!
+//! Nothing here dereferences a map; see [`file_map`].
+
+mod budget;
+mod confined;
+mod disk;
+mod error;
+mod file_map;
+mod files;
+pub mod limits;
+mod loaded;
+mod piece_buffers;
+mod read_ahead;
+mod residency;
+mod resume;
+mod store;
+mod verify;
+mod write;
+
+pub use budget::Bytes;
+pub use confined::{FileStamp, SizeCheck};
+pub use error::StorageError;
+pub use limits::{Allocation, StoreConfig, StoreLimits};
+pub use piece_buffers::{FullPiece, PieceBuf, PieceBuffers};
+pub use residency::{Residency, ResidencyClock};
+pub use resume::{
+    DamagedRecord, Loaded, PieceUpdate, RESUME_VERSION, ResumeError, ResumeStore, RunState, TorrentRecord,
+};
+pub use store::{Access, TorrentStore};
+pub use verify::Verified;

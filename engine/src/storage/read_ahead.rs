@@ -1,0 +1,133 @@
+//! Bringing whole pieces into memory before they are sent.
+//!
+//! Mapped: `MADV_WILLNEED` starts one read of the whole piece, then `MADV_POPULATE_READ` waits for it and fills the
+//! page tables, so that `sendmsg` takes no fault at all. Both run on the kernel's workers, never on
+//! the shard, and copy nothing; a page that cannot be read is an error here instead of a signal.
+//! Ring-read: the piece is read into memory of our own.
+
+use super::confined::Purpose;
+use super::disk::{read_fully, until};
+use super::error::StorageError;
+use super::loaded::LoadedPieces;
+use super::store::{Access, TorrentStore};
+use ringseed_proto::units::{Block, PieceIndex};
+use ringseed_ring::{Advice, IoBuf, Ring};
+use std::io;
+
+impl TorrentStore {
+    /// Brings a whole piece into memory, so that [`TorrentStore::residency`] says so and
+    /// [`TorrentStore::push_block`] does not wait. What all shards bring in at once is bounded; over it this
+    /// waits. Callers that want the same piece should share one call.
+    ///
+    /// # Errors
+    /// When a file of the piece is missing, short or unreadable: it is marked as failed.
+    pub async fn bring_in(&self, ring: &Ring, piece: PieceIndex) -> Result<(), StorageError> {
+        let length = self.layout().piece_len(piece);
+        if length == 0 {
+            return Err(StorageError::OutOfRange(Block { piece, begin: 0, length }));
+        }
+        let budget = &self.limits().read_ahead;
+        let _permit = until(ring, || budget.try_take(length.into())).await;
+        match self.access {
+            Access::Mapped => self.populate(ring, piece).await?,
+            Access::RingRead => self.load(ring, piece, length).await?,
+        }
+        self.seen.saw(piece.0);
+        Ok(())
+    }
+
+    async fn populate(&self, ring: &Ring, piece: PieceIndex) -> Result<(), StorageError> {
+        let mut reads = Vec::new();
+        for span in self.layout().spans(piece, 0, u32::MAX).filter(|span| !span.padding) {
+            let map = self.files.map_owned(span.file)?;
+            let pages = map.pages(span.offset, span.length);
+            let Some((address, length)) =
+                pages.and_then(|pages| Some((pages.address, u32::try_from(pages.length).ok()?)))
+            else {
+                // A piece has at most 256 MiB, and its map covers the file.
+                return Err(StorageError::OutOfRange(Block { piece, begin: 0, length: u32::MAX }));
+            };
+            // SAFETY: the pages belong to `map`, which is kept.
+            let started = unsafe { ring.madvise(&map, address, length, Advice::WillNeed) };
+            reads.push((span.file, map, address, length, started));
+        }
+        for (file, map, address, length, started) in reads {
+            // Advice: whether it was taken shows below.
+            let _ = started.await;
+            let mut attempts = 0;
+            loop {
+                // SAFETY: as above.
+                let populated = unsafe { ring.madvise(&map, address, length, Advice::PopulateRead) }.await;
+                let Err(error) = populated else { break };
+                attempts += 1;
+                let transient = matches!(
+                    error.raw_os_error(),
+                    Some(libc::EAGAIN | libc::EINTR | libc::ENOMEM | libc::EBUSY)
+                );
+                if transient && attempts < 3 {
+                    continue;
+                }
+                return Err(self.unreadable(file, &error));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is wrong with a file that could not be read; it is marked as failed.
+    fn unreadable(&self, file: usize, error: &io::Error) -> StorageError {
+        let found = match self.files.check_mapped(file) {
+            Err(cause) => cause,
+            Ok(()) => match error.raw_os_error() {
+                // The file is whole, so a page of it cannot be read from the disk.
+                Some(libc::EFAULT | libc::EHWPOISON) => {
+                    StorageError::Io { operation: "read", path: self.files.path(file), errno: libc::EIO }
+                }
+                _ => StorageError::from_io(error, "read", self.files.path(file)),
+            },
+        };
+        self.files.fail(file, found.clone());
+        found
+    }
+
+    async fn load(&self, ring: &Ring, piece: PieceIndex, length: u32) -> Result<(), StorageError> {
+        let lease = until(ring, || LoadedPieces::room(self.limits(), length.into())).await;
+        let mut buf = IoBuf::with_capacity(length as usize);
+        let spans: Vec<_> = self.layout().spans(piece, 0, u32::MAX).collect();
+        for span in spans {
+            // A span is not longer than its piece.
+            let bytes = span.length as usize;
+            if span.padding {
+                buf.resize(buf.len() + bytes);
+                continue;
+            }
+            let file = self
+                .files
+                .open(span.file, Purpose::Read)
+                .inspect_err(|error| self.files.note(span.file, error))?;
+            let (result, back) = read_fully(ring, &file.fd, buf, span.offset, bytes).await;
+            buf = back;
+            if let Err(error) = result {
+                let found = self.short_or(span.file, &error);
+                self.files.fail(span.file, found.clone());
+                return Err(found);
+            }
+        }
+        self.loaded.insert(self.limits(), piece, buf, lease);
+        Ok(())
+    }
+
+    /// The error for a read that gave too little or failed.
+    pub(super) fn short_or(&self, file: usize, error: &io::Error) -> StorageError {
+        use super::confined::SizeCheck;
+        let path = self.files.path(file);
+        let expected = self.files.entry(file).length;
+        match self.files.check_size(file) {
+            Err(cause) => cause,
+            Ok(SizeCheck::Missing) => StorageError::NotFound { path },
+            Ok(SizeCheck::Short(found)) => StorageError::Truncated { path, expected, found },
+            // Short when it was read, whole again or another file now.
+            Ok(_) if error.kind() == io::ErrorKind::UnexpectedEof => StorageError::Replaced { path },
+            Ok(_) => StorageError::from_io(error, "read", path),
+        }
+    }
+}

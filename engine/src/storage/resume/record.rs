@@ -1,0 +1,196 @@
+//! What is kept about one torrent between runs, and its form on disk.
+
+use super::super::confined::FileStamp;
+use ringseed_proto::bitfield::Bitfield;
+use ringseed_proto::units::InfoHash;
+use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// Whether a torrent is to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunState {
+    /// Started whenever the engine is.
+    #[default]
+    Running,
+    /// Stopped by the user.
+    Paused,
+}
+
+/// A torrent of the session.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TorrentRecord {
+    /// Its info-hash, the key.
+    pub info_hash: InfoHash,
+    /// The torrent file.
+    pub metainfo: Vec<u8>,
+    /// Directory its files are below.
+    pub data_dir: PathBuf,
+    /// Whether it is to run.
+    pub state: RunState,
+    /// Pieces that were verified and made durable.
+    pub have: Bitfield,
+    /// Payload bytes sent, over all runs.
+    pub uploaded: u64,
+    /// Payload bytes received, over all runs.
+    pub downloaded: u64,
+    /// When it was added, to the second.
+    pub added_at: SystemTime,
+    /// When it was finished, to the second.
+    pub finished_at: Option<SystemTime>,
+    /// Priority per file, as the caller encodes it; empty when all are the usual.
+    pub file_priorities: Vec<u8>,
+    /// Fetch pieces in order.
+    pub sequential: bool,
+    /// Stop seeding at this ratio.
+    pub seed_ratio: Option<f64>,
+    /// Upload limit in bytes per second.
+    pub upload_rate_max: Option<u64>,
+    /// Download limit in bytes per second.
+    pub download_rate_max: Option<u64>,
+    /// The engine stopped in good order after the last change: file stamps are exact. Without it, files
+    /// may have been written after the stamps were taken.
+    pub clean_shutdown: bool,
+    /// Size and time of each file when this was written; empty when not known.
+    pub stamps: Vec<FileStamp>,
+}
+
+impl TorrentRecord {
+    /// A new running torrent without any pieces.
+    pub fn new(info_hash: InfoHash, metainfo: Vec<u8>, data_dir: PathBuf, pieces: u32) -> TorrentRecord {
+        TorrentRecord {
+            info_hash,
+            metainfo,
+            data_dir,
+            state: RunState::Running,
+            have: Bitfield::new(pieces),
+            uploaded: 0,
+            downloaded: 0,
+            added_at: SystemTime::now(),
+            finished_at: None,
+            file_priorities: Vec::new(),
+            sequential: false,
+            seed_ratio: None,
+            upload_rate_max: None,
+            download_rate_max: None,
+            clean_shutdown: false,
+            stamps: Vec::new(),
+        }
+    }
+
+    pub(super) fn settings(&self) -> Settings {
+        Settings {
+            data_dir: StoredPath::from(self.data_dir.as_path()),
+            state: self.state,
+            added_at: seconds(self.added_at),
+            finished_at: self.finished_at.map(seconds),
+            file_priorities: self.file_priorities.clone(),
+            sequential: self.sequential,
+            seed_ratio: self.seed_ratio,
+            upload_rate_max: self.upload_rate_max,
+            download_rate_max: self.download_rate_max,
+            clean_shutdown: self.clean_shutdown,
+        }
+    }
+}
+
+/// The part that seldom changes, as JSON. Fields that a later version adds have defaults, fields that it drops
+/// are ignored, so either version reads the other's.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Settings {
+    pub(super) data_dir: StoredPath,
+    #[serde(default)]
+    pub(super) state: RunState,
+    #[serde(default)]
+    pub(super) added_at: u64,
+    #[serde(default)]
+    pub(super) finished_at: Option<u64>,
+    #[serde(default)]
+    pub(super) file_priorities: Vec<u8>,
+    #[serde(default)]
+    pub(super) sequential: bool,
+    #[serde(default)]
+    pub(super) seed_ratio: Option<f64>,
+    #[serde(default)]
+    pub(super) upload_rate_max: Option<u64>,
+    #[serde(default)]
+    pub(super) download_rate_max: Option<u64>,
+    #[serde(default)]
+    pub(super) clean_shutdown: bool,
+}
+
+/// A path: text where it is, bytes where it is not.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum StoredPath {
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+impl From<&Path> for StoredPath {
+    fn from(path: &Path) -> StoredPath {
+        match path.to_str() {
+            Some(text) => StoredPath::Text(text.into()),
+            None => StoredPath::Bytes(path.as_os_str().as_bytes().into()),
+        }
+    }
+}
+
+impl From<StoredPath> for PathBuf {
+    fn from(stored: StoredPath) -> PathBuf {
+        match stored {
+            StoredPath::Text(text) => text.into(),
+            StoredPath::Bytes(bytes) => OsString::from_vec(bytes).into(),
+        }
+    }
+}
+
+/// Seconds since 1970.
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+pub(super) fn time(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// The part that changes every second: uploaded, downloaded, number of pieces (little endian), then the bits.
+pub(super) fn encode_pieces(have: &Bitfield, uploaded: u64, downloaded: u64) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(20 + have.as_bytes().len());
+    bytes.extend_from_slice(&uploaded.to_le_bytes());
+    bytes.extend_from_slice(&downloaded.to_le_bytes());
+    bytes.extend_from_slice(&have.len().to_le_bytes());
+    bytes.extend_from_slice(have.as_bytes());
+    bytes
+}
+
+pub(super) fn decode_pieces(bytes: &[u8]) -> Option<(Bitfield, u64, u64)> {
+    let (uploaded, rest) = bytes.split_first_chunk()?;
+    let (downloaded, rest) = rest.split_first_chunk()?;
+    let (pieces, bits) = rest.split_first_chunk()?;
+    let have = Bitfield::from_bytes(u32::from_le_bytes(*pieces), bits).ok()?;
+    Some((have, u64::from_le_bytes(*uploaded), u64::from_le_bytes(*downloaded)))
+}
+
+pub(super) fn encode_stamps(stamps: &[FileStamp]) -> Vec<u8> {
+    stamps
+        .iter()
+        .flat_map(|stamp| [stamp.size.to_le_bytes(), stamp.modified_ns.to_le_bytes()])
+        .flatten()
+        .collect()
+}
+
+pub(super) fn decode_stamps(bytes: &[u8]) -> Option<Vec<FileStamp>> {
+    let (stamps, rest) = bytes.as_chunks::<16>();
+    let stamp = |bytes: &[u8; 16]| {
+        let (size, time) = bytes.split_at(8);
+        Some(FileStamp {
+            size: u64::from_le_bytes(size.try_into().ok()?),
+            modified_ns: i64::from_le_bytes(time.try_into().ok()?),
+        })
+    };
+    rest.is_empty().then(|| stamps.iter().map(stamp).collect()).flatten()
+}

@@ -1,0 +1,277 @@
+//! The piece store of one torrent: what shards call to serve and to keep its data.
+
+use super::confined::{FileStamp, Purpose, Root, SizeCheck};
+use super::error::StorageError;
+use super::files::Files;
+use super::limits::StoreLimits;
+use super::loaded::LoadedPieces;
+use super::residency::{Residency, SeenPieces};
+use super::write::DirtyFiles;
+use ringseed_proto::layout::Layout;
+use ringseed_proto::metainfo::Info;
+use ringseed_proto::units::{Block, PieceIndex};
+use ringseed_ring::SendList;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+/// How the bytes of a torrent get from disk into a send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// From read-only maps: nothing is copied.
+    Mapped,
+    /// Read by the ring into memory of our own: for file systems where maps are bad.
+    RingRead,
+}
+
+/// The data of one torrent. Shared by all shards; see the module for who calls what.
+#[derive(Debug)]
+pub struct TorrentStore {
+    pub(super) files: Arc<Files>,
+    pub(super) access: Access,
+    pub(super) seen: SeenPieces,
+    pub(super) loaded: LoadedPieces,
+    pub(super) dirty: Mutex<DirtyFiles>,
+}
+
+/// Zeros for padding files (BEP 47), which are not stored. A block is seldom longer.
+static ZEROS: [u8; 16 * 1024] = [0; 16 * 1024];
+
+impl TorrentStore {
+    /// A store in an existing directory. Opens the directory and nothing in it.
+    ///
+    /// # Errors
+    /// [`StorageError::DirectoryMissing`] when it does not exist: seeding from a disk that is not mounted
+    /// must not begin a download to where it should be.
+    pub fn open(
+        directory: &Path,
+        info: Arc<Info>,
+        limits: &Arc<StoreLimits>,
+    ) -> Result<Arc<TorrentStore>, StorageError> {
+        let root = Root::open(directory)?;
+        let access = match limits.ring_read_always || root.maps_are_bad() {
+            true => Access::RingRead,
+            false => Access::Mapped,
+        };
+        let pieces = info.layout.piece_count();
+        Ok(Arc::new(TorrentStore {
+            files: Files::new(root, info, Arc::clone(limits)),
+            access,
+            seen: SeenPieces::new(pieces),
+            loaded: LoadedPieces::default(),
+            dirty: Mutex::default(),
+        }))
+    }
+
+    /// As [`TorrentStore::open`], making the directory and those above it first: for a new download.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn open_or_create(
+        directory: &Path,
+        info: Arc<Info>,
+        limits: &Arc<StoreLimits>,
+    ) -> Result<Arc<TorrentStore>, StorageError> {
+        std::fs::create_dir_all(directory)
+            .map_err(|error| StorageError::from_io(&error, "create the directory", directory))?;
+        TorrentStore::open(directory, info, limits)
+    }
+
+    /// The torrent.
+    pub fn info(&self) -> &Arc<Info> {
+        &self.files.info
+    }
+
+    /// Its pieces and files.
+    pub fn layout(&self) -> &Layout {
+        self.files.layout()
+    }
+
+    /// The directory its files are below.
+    pub fn directory(&self) -> &Path {
+        self.files.root.path()
+    }
+
+    /// The budgets it takes from.
+    pub fn limits(&self) -> &Arc<StoreLimits> {
+        self.files.limits()
+    }
+
+    /// How its data is read.
+    pub fn access(&self) -> Access {
+        self.access
+    }
+
+    /// Gathers a block that is resident. Never reads a map; never waits for a disk except to open and map a
+    /// file that is not.
+    ///
+    /// On an error nothing of the block is in the list.
+    ///
+    /// # Errors
+    /// The file's error when it has failed; [`StorageError::NotLoaded`] when a ring-read piece went away
+    /// since [`TorrentStore::residency`] said otherwise a second ago; [`StorageError::OutOfRange`].
+    pub fn push_block(&self, block: &Block, list: &mut SendList) -> Result<(), StorageError> {
+        if !self.layout().contains(block) {
+            return Err(StorageError::OutOfRange(*block));
+        }
+        if self.access == Access::RingRead {
+            return self.loaded.push_block(block, list);
+        }
+        let mut spans = self.layout().spans(block.piece, block.begin, block.length);
+        // Nearly every block lies in one file.
+        let (Some(first), None) = (spans.next(), spans.next()) else {
+            return self.push_split_block(block, list);
+        };
+        if first.padding {
+            push_zeros(first.length, list);
+            return Ok(());
+        }
+        let map = self.files.map(first.file)?;
+        let pushed = map.as_ref().is_some_and(|map| map.push(first.offset, first.length, list));
+        if !pushed {
+            // Another shard evicted the map in this very moment.
+            return self.push_split_block(block, list);
+        }
+        Ok(())
+    }
+
+    /// As [`TorrentStore::push_block`]: gets hold of all maps first, so that an error leaves the list as it was.
+    fn push_split_block(&self, block: &Block, list: &mut SendList) -> Result<(), StorageError> {
+        let spans = || self.layout().spans(block.piece, block.begin, block.length);
+        let maps = spans()
+            .map(|span| (!span.padding).then(|| self.files.map_owned(span.file)).transpose())
+            .collect::<Result<Vec<_>, _>>()?;
+        for (span, map) in spans().zip(maps) {
+            match map {
+                None => push_zeros(span.length, list),
+                // A map covers all of its file, so it has every span.
+                Some(map) => _ = map.push(span.offset, span.length, list),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a piece can be sent without waiting for a disk. Cheap: remembered for a while, then asked of
+    /// the kernel, which does not wait either.
+    pub fn residency(&self, piece: PieceIndex) -> Residency {
+        if self.access == Access::RingRead {
+            return self.loaded.residency(piece);
+        }
+        if self.seen.is_believed(piece.0, self.limits().residency.belief_ms()) {
+            return Residency::Resident;
+        }
+        let resident = self.layout().spans(piece, 0, u32::MAX).filter(|span| !span.padding).all(|span| {
+            // A failed file is not cold: `push_block` tells what is wrong with it.
+            self.files.map_owned(span.file).map_or(true, |map| map.is_resident(span.offset, span.length))
+        });
+        if resident {
+            self.seen.saw(piece.0);
+            return Residency::Resident;
+        }
+        Residency::Cold
+    }
+
+    /// To be called when a send of this block failed with `EFAULT`, or with any other error that is not the
+    /// socket's: finds the file that is to blame and marks it as failed. Other files go on.
+    pub fn send_failed(&self, block: &Block) -> StorageError {
+        let mut files: Vec<_> = self
+            .layout()
+            .spans(block.piece, block.begin, block.length)
+            .filter(|span| !span.padding)
+            .map(|span| span.file)
+            .collect();
+        self.seen.forget(block.piece.0);
+        for &file in &files {
+            if self.files.is_failed(file) {
+                return self.files.failure(file);
+            }
+            if let Err(error) = self.files.check_mapped(file) {
+                self.files.fail(file, error.clone());
+                return error;
+            }
+        }
+        // Every file is as it should be, yet the kernel could not read one: the disk gives errors.
+        let Some(file) = files.pop() else { return StorageError::OutOfRange(*block) };
+        let error = StorageError::Io {
+            operation: "read",
+            path: self.files.path(file),
+            errno: rustix::io::Errno::IO.raw_os_error(),
+        };
+        self.files.fail(file, error.clone());
+        error
+    }
+
+    /// Looks whether files in use were truncated, deleted, replaced or changed by somebody else, and marks
+    /// those as failed. One look-up per mapped file; to be called now and then (every few seconds).
+    pub fn check_in_use(&self) -> Vec<StorageError> {
+        let mapped: Vec<_> = self.files.mapped().collect();
+        let mut found = Vec::new();
+        for file in mapped {
+            if let Err(error) = self.files.check_mapped(file) {
+                self.files.fail(file, error.clone());
+                found.push(error);
+            }
+        }
+        found
+    }
+
+    /// The files that have failed, with the reason, by index.
+    pub fn failures(&self) -> Vec<(usize, StorageError)> {
+        self.files.failures()
+    }
+
+    /// Whether no byte of the piece lies in a failed file.
+    pub fn is_available(&self, piece: PieceIndex) -> bool {
+        self.layout().spans(piece, 0, u32::MAX).all(|span| span.padding || !self.files.is_failed(span.file))
+    }
+
+    /// Forgets all failures and everything that was open: the user resumes the torrent.
+    pub fn forgive(&self) {
+        self.files.forgive();
+        self.seen.forget_all();
+        self.loaded.clear();
+        self.forget_loss();
+    }
+
+    /// Compares the sizes of all files with the torrent. Metadata only.
+    ///
+    /// # Errors
+    /// When a file cannot be looked at, for example because a symbolic link is in the way.
+    pub fn check_sizes(&self) -> Result<Vec<SizeCheck>, StorageError> {
+        (0..self.layout().files.len()).map(|file| self.files.check_size(file)).collect()
+    }
+
+    /// Size and time of every file as they are now, for the resume record; zero for what is not there.
+    pub fn stamps(&self) -> Vec<FileStamp> {
+        self.layout()
+            .files
+            .iter()
+            .map(|entry| match entry.padding {
+                true => FileStamp::default(),
+                false => match self.files.root.stat(&entry.path) {
+                    Ok(Some(stat)) => FileStamp::of(&stat),
+                    _ => FileStamp::default(),
+                },
+            })
+            .collect()
+    }
+
+    /// Creates the files of length zero, which no piece ever writes.
+    ///
+    /// # Errors
+    /// The first that cannot be created.
+    pub fn create_empty_files(&self) -> Result<(), StorageError> {
+        for entry in self.layout().files.iter().filter(|entry| entry.length == 0 && !entry.padding) {
+            self.files.root.open_file(&entry.path, Purpose::Write)?;
+        }
+        Ok(())
+    }
+}
+
+/// Gathers zeros from static memory.
+pub(super) fn push_zeros(mut length: u64, list: &mut SendList) {
+    while length > 0 {
+        let part = length.min(ZEROS.len() as u64) as usize;
+        list.push_bytes(&ZEROS[..part]);
+        length -= part as u64;
+    }
+}
