@@ -4,12 +4,29 @@
 //! [`Swarm::handle_timeout`], ...), then takes what is to be done: peers with something to send from
 //! [`Swarm::next_ready`] and [`Swarm::fill`], everything else from [`Swarm::poll_action`].
 
+mod allowed_fast;
 mod batch;
+mod check;
+mod choker;
+mod clock;
 mod config;
-
+mod download;
 mod event;
+pub mod limits;
 mod machine;
+mod open_piece;
+mod peer;
+mod pex;
+mod picker;
+mod pipeline;
+mod rarest;
+mod rate;
+mod report;
+mod rng;
+mod session;
 mod stats;
+mod suspicion;
+mod upload;
 
 pub use batch::{FillLimits, FillOutcome, Part, SendBatch};
 pub use config::{Content, Priority, SwarmConfig, UploadSlots};

@@ -9,6 +9,8 @@ pub mod extension;
 mod handshake;
 pub mod limits;
 mod message;
+#[cfg(test)]
+mod tests;
 
 pub use decoder::{Decoder, Frame};
 pub use error::WireError;

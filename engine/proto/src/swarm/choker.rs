@@ -1,0 +1,246 @@
+//! Who may request: the policy, without the peers.
+
+use std::cmp::Reverse;
+
+use super::PeerKey;
+use super::config::UploadSlots;
+use super::limits::{OPTIMISTIC, SEED_QUOTA, SEED_TURN_MIN, SLOTS_START};
+use super::rng::Rng;
+use crate::units::Time;
+
+/// An interested peer, as the policy sees it.
+#[derive(Debug, Clone)]
+pub(super) struct Candidate {
+    pub(super) key: PeerKey,
+    pub(super) unchoked: bool,
+    pub(super) optimistic: bool,
+    /// Bytes it gave us in the last 20 seconds.
+    pub(super) received: u64,
+    /// Bytes we gave it in the last 20 seconds.
+    pub(super) sent: u64,
+    /// Bytes we gave it since it was unchoked.
+    pub(super) given: u64,
+    pub(super) unchoked_at: Time,
+    pub(super) waiting_since: Time,
+    pub(super) connected: Time,
+    pub(super) snubbed: bool,
+}
+
+/// Orders `candidates` so that the first `slots` are those to unchoke, the optimistic ones marked.
+/// `rotate` says that the time of the optimistic ones is over.
+pub(super) fn rank_leeching(
+    candidates: &mut [Candidate],
+    slots: usize,
+    rotate: bool,
+    now: Time,
+    rng: &mut Rng,
+) {
+    candidates.sort_by_key(|peer| (peer.snubbed, Reverse(peer.received), peer.waiting_since, peer.key));
+    let optimistic = (slots / 5).max(1).min(slots);
+    let regular = slots - optimistic;
+    if candidates.len() <= slots {
+        candidates.iter_mut().for_each(|peer| peer.optimistic = false);
+        return;
+    }
+    let rest = &mut candidates[regular..];
+    // Who earned no regular slot draws for the optimistic ones; new peers have nothing to give yet and
+    // get three tickets (BEP 3). Until the rotation those that have one keep it.
+    let mut tickets: Vec<u64> = Vec::with_capacity(rest.len());
+    for peer in rest.iter() {
+        let new = now.saturating_since(peer.connected) < OPTIMISTIC * 2;
+        let draws = if new { 3 } else { 1 };
+        let best = (0..draws).map(|_| rng.next() >> 1).max().unwrap_or(0);
+        tickets.push(if peer.optimistic && !rotate { u64::MAX } else { best });
+    }
+    let mut order: Vec<usize> = (0..rest.len()).collect();
+    order.sort_by_key(|&at| Reverse(tickets[at]));
+    let mut ranked: Vec<Candidate> = order.iter().map(|&at| rest[at].clone()).collect();
+    for (at, peer) in ranked.iter_mut().enumerate() {
+        peer.optimistic = at < optimistic;
+    }
+    rest.clone_from_slice(&ranked);
+    candidates[..regular].iter_mut().for_each(|peer| peer.optimistic = false);
+}
+
+/// As [`rank_leeching`] for a seed: two thirds of the slots go round, each peer keeping its slot until it
+/// got its share; the rest goes to those that take fastest.
+pub(super) fn rank_seeding(candidates: &mut [Candidate], slots: usize, now: Time) {
+    candidates.iter_mut().for_each(|peer| peer.optimistic = false);
+    if candidates.len() <= slots {
+        return;
+    }
+    candidates.sort_by_key(|peer| (Reverse(peer.sent), peer.waiting_since, peer.key));
+    let fastest = slots / 3;
+    candidates[fastest..].sort_by_key(|peer| {
+        let turn = now.saturating_since(peer.unchoked_at);
+        let idle = peer.unchoked && turn >= SEED_TURN_MIN && peer.sent == 0;
+        let served = peer.unchoked && turn >= SEED_TURN_MIN && peer.given >= SEED_QUOTA;
+        let class = match (peer.unchoked, idle, served) {
+            (_, true, _) => 3u8,
+            (_, _, true) => 2,
+            (true, ..) => 0,
+            (false, ..) => 1,
+        };
+        let since = if peer.unchoked { peer.unchoked_at } else { peer.waiting_since };
+        (class, since, peer.key)
+    });
+}
+
+/// How many slots there are.
+#[derive(Debug, Clone)]
+pub(super) struct Slots {
+    setting: UploadSlots,
+    auto: usize,
+    /// Upload rate and slots before the last growth.
+    before: Option<(u64, usize)>,
+    peak: u64,
+    hold_until: Time,
+}
+
+impl Slots {
+    pub(super) fn new(setting: UploadSlots) -> Slots {
+        Slots { setting, auto: SLOTS_START, before: None, peak: 0, hold_until: Time::ZERO }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        match self.setting {
+            UploadSlots::Auto => self.auto,
+            UploadSlots::Fixed(count) => count,
+        }
+    }
+
+    pub(super) fn set(&mut self, setting: UploadSlots) {
+        self.setting = setting;
+    }
+
+    /// At each rechoke: `rate` is what we upload at present in bytes per second, `waiting` how many
+    /// interested peers have no slot. More slots are tried as long as that brings more, and whenever the
+    /// unchoked peers leave a tenth of what was once measured unused.
+    pub(super) fn measure(&mut self, now: Time, rate: u64, waiting: usize) {
+        self.peak = rate.max(self.peak - self.peak / 100);
+        if waiting == 0 {
+            self.before = None;
+            return;
+        }
+        let unused = rate < self.peak - self.peak / 10;
+        let paid = self.before.is_none_or(|(before, _)| rate > before + before / 33);
+        if !paid && !unused && now >= self.hold_until {
+            // The last growth brought nothing: take it back and try again in a while.
+            if let Some((_, slots)) = self.before.take() {
+                self.auto = slots.max(SLOTS_START);
+            }
+            self.hold_until = now + OPTIMISTIC * 4;
+        } else if unused || now >= self.hold_until {
+            self.before = Some((rate, self.auto));
+            self.auto += (self.auto / 4).max(4).min(waiting.max(1));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use slotmap::SlotMap;
+
+    use super::*;
+
+    fn candidates(count: usize) -> Vec<Candidate> {
+        let mut keys: SlotMap<PeerKey, ()> = SlotMap::with_key();
+        (0..count)
+            .map(|n| Candidate {
+                key: keys.insert(()),
+                unchoked: false,
+                optimistic: false,
+                received: 0,
+                sent: 0,
+                given: 0,
+                unchoked_at: Time::ZERO,
+                waiting_since: Time(n as u64),
+                connected: Time::ZERO,
+                snubbed: false,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn tit_for_tat_rewards_those_who_give() {
+        let mut peers = candidates(20);
+        for (n, peer) in peers.iter_mut().enumerate() {
+            peer.received = if n % 2 == 0 { 1000 + n as u64 } else { 0 };
+        }
+        peers[18].snubbed = true;
+        let now = Time::ZERO + Duration::from_secs(300);
+        rank_leeching(&mut peers, 10, true, now, &mut Rng::new(5));
+        assert!(peers[..8].iter().all(|peer| peer.received > 0 && !peer.snubbed && !peer.optimistic));
+        assert_eq!(peers.iter().filter(|peer| peer.optimistic).count(), 2);
+        assert!(peers[8].optimistic && peers[9].optimistic);
+    }
+
+    #[test]
+    fn optimistic_slots_stay_until_they_rotate_and_reach_everybody() {
+        let mut peers = candidates(12);
+        let mut rng = Rng::new(9);
+        let now = Time::ZERO + Duration::from_secs(300);
+        let mut lucky = std::collections::HashSet::new();
+        for round in 0..200 {
+            rank_leeching(&mut peers, 5, round % 3 == 0, now, &mut rng);
+            let chosen = peers[4].key;
+            assert!(peers[4].optimistic);
+            lucky.insert(chosen);
+            rank_leeching(&mut peers, 5, false, now, &mut rng);
+            assert_eq!(peers[4].key, chosen);
+        }
+        assert!(lucky.len() >= 8, "only {} peers were ever lucky", lucky.len());
+    }
+
+    #[test]
+    fn a_seed_gives_everybody_a_turn() {
+        let mut peers = candidates(30);
+        let mut now = Time::ZERO;
+        let mut served = std::collections::HashSet::new();
+        for _ in 0..200 {
+            now = now + Duration::from_secs(10);
+            rank_seeding(&mut peers, 6, now);
+            for (rank, peer) in peers.iter_mut().enumerate() {
+                let unchoke = rank < 6;
+                if unchoke && !peer.unchoked {
+                    (peer.unchoked_at, peer.given) = (now, 0);
+                } else if !unchoke && peer.unchoked {
+                    peer.waiting_since = now;
+                }
+                peer.unchoked = unchoke;
+                peer.sent = if unchoke { 20 << 20 } else { 0 };
+                peer.given += peer.sent;
+                if unchoke {
+                    served.insert(peer.key);
+                }
+            }
+        }
+        assert_eq!(served.len(), 30);
+    }
+
+    #[test]
+    fn a_seed_takes_the_slot_of_one_that_takes_nothing() {
+        let mut peers = candidates(4);
+        peers[0].unchoked = true;
+        let idle = peers[0].key;
+        rank_seeding(&mut peers, 2, Time::ZERO + SEED_TURN_MIN);
+        assert_eq!(peers[3].key, idle);
+    }
+
+    #[test]
+    fn auto_slots_grow_while_it_pays_and_then_hold() {
+        let mut slots = Slots::new(UploadSlots::Auto);
+        let mut now = Time::ZERO;
+        let capacity = 120;
+        for _ in 0..200 {
+            now = now + Duration::from_secs(10);
+            let rate = 1_000_000 * slots.count().min(capacity) as u64;
+            slots.measure(now, rate, 1000);
+        }
+        assert!((capacity - 10..=capacity * 2).contains(&slots.count()), "{}", slots.count());
+        slots.set(UploadSlots::Fixed(3));
+        assert_eq!(slots.count(), 3);
+    }
+}

@@ -1,0 +1,190 @@
+//! What happens by the passing of time: chokes, timeouts, keep-alives, peer exchange.
+
+use std::net::SocketAddr;
+
+use super::PeerKey;
+use super::choker::{Candidate, rank_leeching, rank_seeding};
+use super::event::DisconnectReason;
+use super::limits::{
+    KEEP_ALIVE, OPTIMISTIC, RECHOKE, REQUEST_AGE_MAX, SEND_MAX, SILENT_MAX, TICK, TICK_IDLE, USELESS_MAX,
+};
+use super::machine::{Swarm, say_extended};
+use super::peer::Peer;
+use crate::units::Time;
+use crate::wire::Message;
+use crate::wire::extension::PexPeer;
+
+impl Swarm {
+    /// When [`Swarm::handle_timeout`] wants to be called; `None` when nothing is due ever.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Time> {
+        self.next_tick
+    }
+
+    /// Does what is due at `now`; harmless when nothing is.
+    pub fn handle_timeout(&mut self, now: Time) {
+        if self.next_tick.is_none_or(|at| at > now) {
+            return;
+        }
+        let keys: Vec<PeerKey> = self.peers.keys().collect();
+        for &key in &keys {
+            self.tick_peer(now, key);
+        }
+        self.drop_useless(now);
+        self.exchange_peers(now, &keys);
+        if now >= self.next_rechoke {
+            self.rechoke(now);
+        }
+        self.pump_all(now);
+        self.queue_all_with_output();
+        self.next_tick = if self.peers.is_empty() {
+            None
+        } else if self.unchoked > 0 || !self.is_finished() {
+            Some(now + TICK)
+        } else {
+            Some(now + TICK_IDLE)
+        };
+    }
+
+    fn tick_peer(&mut self, now: Time, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(key).filter(|peer| !peer.closing) else { return };
+        if now.saturating_since(peer.last_received) >= SILENT_MAX {
+            return self.disconnect(key, DisconnectReason::Silent);
+        }
+        let stuck = peer.sending_since.is_some_and(|since| now.saturating_since(since) >= SEND_MAX);
+        if stuck || peer.control.len() > peer.control_max() {
+            return self.disconnect(key, DisconnectReason::NotReading);
+        }
+        if now.saturating_since(peer.last_sent) >= KEEP_ALIVE && peer.control.is_empty() {
+            peer.say(&Message::KeepAlive);
+            peer.last_sent = now;
+        }
+        // In endgame time alone makes blocks available to others.
+        peer.down.starved_at = None;
+        if !peer.down.is_pending() {
+            return;
+        }
+        let patience = peer.down.pipeline.patience(peer.down.asked.len());
+        if now.saturating_since(peer.down.progress) >= patience {
+            return self.snub(now, key);
+        }
+        if let Some(before) = now.micros().checked_sub(REQUEST_AGE_MAX.as_micros() as u64) {
+            self.give_up_lost(key, Time(before));
+        }
+    }
+
+    /// At the peer limit, peers that neither side has any use for make place.
+    fn drop_useless(&mut self, now: Time) {
+        if self.peers.len() < self.config.peers_max {
+            return;
+        }
+        let useless = |peer: &Peer| peer.useless_since.is_some_and(|since| since + USELESS_MAX <= now);
+        let keys: Vec<PeerKey> =
+            self.peers.iter().filter(|(_, peer)| useless(peer)).map(|(key, _)| key).collect();
+        keys.into_iter().for_each(|key| self.disconnect(key, DisconnectReason::Useless));
+    }
+
+    // ---- choking ----
+
+    fn candidates(&self, now: Time) -> Vec<Candidate> {
+        let interested = self.peers.iter().filter(|(_, peer)| peer.up.peer_interested && !peer.closing);
+        interested
+            .map(|(key, peer)| Candidate {
+                key,
+                unchoked: !peer.up.am_choking,
+                optimistic: peer.up.optimistic,
+                received: peer.down.rate.total(now),
+                sent: peer.up.rate.total(now),
+                given: peer.up.given,
+                unchoked_at: peer.up.unchoked_at,
+                waiting_since: peer.up.waiting_since,
+                connected: peer.connected,
+                snubbed: peer.down.snubbed,
+            })
+            .collect()
+    }
+
+    /// Decides anew who may request.
+    pub(super) fn rechoke(&mut self, now: Time) {
+        self.next_rechoke = now + RECHOKE;
+        let mut candidates = self.candidates(now);
+        let rate = self.totals.up_rate.per_second(now, 10);
+        let waiting = candidates.len().saturating_sub(self.slots.count());
+        self.slots.measure(now, rate, waiting);
+        let slots = self.slots.count();
+        if self.is_finished() {
+            rank_seeding(&mut candidates, slots, now);
+        } else {
+            let rotate = now >= self.next_optimistic;
+            if rotate {
+                self.next_optimistic = now + OPTIMISTIC;
+            }
+            rank_leeching(&mut candidates, slots, rotate, now, &mut self.rng);
+        }
+        let (chosen, rest) = candidates.split_at(slots.min(candidates.len()));
+        rest.iter().for_each(|candidate| self.choke(now, candidate.key));
+        for candidate in chosen {
+            self.peers[candidate.key].up.optimistic = candidate.optimistic;
+            self.unchoke(now, candidate.key);
+        }
+    }
+
+    /// Gives slots that became free to those that wait, at once.
+    pub(super) fn fill_free_slots(&mut self, now: Time) {
+        let seeding = self.is_finished();
+        while self.unchoked < self.slots.count() {
+            let waiting = self
+                .peers
+                .iter()
+                .filter(|(_, peer)| peer.up.am_choking && peer.up.peer_interested && !peer.closing);
+            let next = waiting.min_by_key(|(key, peer)| {
+                let received = if seeding { 0 } else { u64::MAX - peer.down.rate.total(now) };
+                (received, peer.up.waiting_since, *key)
+            });
+            let Some((key, _)) = next else { return };
+            self.unchoke(now, key);
+        }
+    }
+
+    // ---- peer exchange ----
+
+    fn exchange_peers(&mut self, now: Time, keys: &[PeerKey]) {
+        if !self.exchanges_peers() {
+            return;
+        }
+        let mut shared: Option<Vec<PexPeer>> = None;
+        for &key in keys {
+            let Some(peer) = self.peers.get(key) else { continue };
+            if peer.closing || peer.extensions.ut_pex == 0 || !peer.pex.is_due(now) {
+                continue;
+            }
+            let current = shared.get_or_insert_with(|| shareable(self.peers.values()));
+            let peer = &mut self.peers[key];
+            let own = listen_addr(peer).unwrap_or(peer.addr);
+            if let Some(message) = peer.pex.message(now, current, own) {
+                say_extended(&mut peer.control, peer.extensions.ut_pex, |out| message.encode(out));
+            }
+        }
+    }
+}
+
+/// Where a peer accepts connections, as far as we know.
+fn listen_addr(peer: &Peer) -> Option<SocketAddr> {
+    if peer.outgoing {
+        return Some(peer.addr);
+    }
+    peer.extensions.listen_port.map(|port| SocketAddr::new(peer.addr.ip(), port))
+}
+
+fn shareable<'a>(peers: impl Iterator<Item = &'a Peer>) -> Vec<PexPeer> {
+    let mut shared: Vec<PexPeer> = peers
+        .filter(|peer| !peer.closing && peer.told_pieces)
+        .filter_map(|peer| {
+            let addr = listen_addr(peer)?;
+            Some(PexPeer { addr, seed: peer.is_seed() || peer.upload_only, reachable: peer.outgoing })
+        })
+        .collect();
+    shared.sort_by_key(|peer| peer.addr);
+    shared.dedup_by_key(|peer| peer.addr);
+    shared
+}

@@ -1,0 +1,166 @@
+//! A piece that is being downloaded, block by block.
+
+use std::net::IpAddr;
+
+use smallvec::SmallVec;
+
+use super::PeerKey;
+use crate::units::Time;
+
+/// What is there of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BlockState {
+    /// Nothing that counts.
+    Missing,
+    /// This peer is sending it; what others send of it is thrown away.
+    Claimed(PeerKey),
+    /// All of it.
+    Done,
+}
+
+/// A block of an open piece.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OpenBlock {
+    pub(super) state: BlockState,
+    /// Peers that owe it: the request is in flight or being answered.
+    pub(super) requests: u8,
+    /// When it was last requested.
+    pub(super) asked: Time,
+}
+
+impl OpenBlock {
+    /// Whether it should be requested.
+    pub(super) fn is_free(&self) -> bool {
+        self.requests == 0 && self.state != BlockState::Done
+    }
+}
+
+/// What an open piece waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// For blocks.
+    Filling,
+    /// For the caller to hash it.
+    Hashing,
+}
+
+/// A piece between its first request and its hash.
+#[derive(Debug)]
+pub(super) struct OpenPiece {
+    pub(super) piece: u32,
+    pub(super) phase: Phase,
+    pub(super) blocks: Vec<OpenBlock>,
+    /// Blocks for which [`OpenBlock::is_free`] holds.
+    pub(super) free: u32,
+    pub(super) done: u32,
+    /// No free block lies before this one.
+    first_free: usize,
+    /// The only peer that may deliver it, so that a bad hash names the sender.
+    pub(super) exclusive: Option<PeerKey>,
+    pub(super) opened: Time,
+    /// Addresses of which at least one block is in the piece.
+    pub(super) contributors: SmallVec<[IpAddr; 4]>,
+}
+
+impl OpenPiece {
+    pub(super) fn new(
+        piece: u32,
+        block_count: u32,
+        mut blocks: Vec<OpenBlock>,
+        exclusive: Option<PeerKey>,
+        now: Time,
+    ) -> OpenPiece {
+        blocks.clear();
+        let empty = OpenBlock { state: BlockState::Missing, requests: 0, asked: now };
+        blocks.resize(block_count as usize, empty);
+        OpenPiece {
+            piece,
+            phase: Phase::Filling,
+            blocks,
+            free: block_count,
+            done: 0,
+            first_free: 0,
+            exclusive,
+            opened: now,
+            contributors: SmallVec::new(),
+        }
+    }
+
+    /// Forgets all blocks; the requests for them must be forgotten by the caller.
+    pub(super) fn reset(&mut self, exclusive: Option<PeerKey>, now: Time) {
+        let blocks = std::mem::take(&mut self.blocks);
+        let count = blocks.len() as u32;
+        *self = OpenPiece::new(self.piece, count, blocks, exclusive, now);
+    }
+
+    /// Marks up to `count` free blocks as requested and passes their numbers on.
+    pub(super) fn take_free(&mut self, now: Time, count: usize, mut taken: impl FnMut(u32)) {
+        let mut left = count.min(self.free as usize);
+        let mut at = self.first_free;
+        while left > 0 && at < self.blocks.len() {
+            let block = &mut self.blocks[at];
+            if block.is_free() {
+                block.requests = 1;
+                block.asked = now;
+                self.free -= 1;
+                left -= 1;
+                taken(at as u32);
+            }
+            at += 1;
+        }
+        self.first_free = at;
+    }
+
+    /// One peer more owes the block.
+    pub(super) fn request(&mut self, n: usize, now: Time) {
+        let block = &mut self.blocks[n];
+        if block.is_free() {
+            self.free -= 1;
+        }
+        block.requests = block.requests.saturating_add(1);
+        block.asked = now;
+    }
+
+    /// One peer less owes the block.
+    pub(super) fn release(&mut self, n: usize) {
+        let block = &mut self.blocks[n];
+        debug_assert!(block.requests > 0 || block.state == BlockState::Done);
+        if block.requests > 0 {
+            block.requests -= 1;
+            if block.is_free() {
+                self.free += 1;
+                self.first_free = self.first_free.min(n);
+            }
+        }
+    }
+
+    /// The block is complete; returns how many peers still owed it.
+    pub(super) fn finish(&mut self, n: usize, from: IpAddr) -> u8 {
+        let block = &mut self.blocks[n];
+        if block.is_free() {
+            self.free -= 1;
+        }
+        let owed = std::mem::take(&mut block.requests);
+        block.state = BlockState::Done;
+        self.done += 1;
+        if !self.contributors.contains(&from) {
+            self.contributors.push(from);
+        }
+        owed
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.done as usize == self.blocks.len()
+    }
+
+    pub(super) fn check_invariants(&self) {
+        assert_eq!(self.free as usize, self.blocks.iter().filter(|block| block.is_free()).count());
+        assert_eq!(
+            self.done as usize,
+            self.blocks.iter().filter(|block| block.state == BlockState::Done).count()
+        );
+        let before = &self.blocks[..self.first_free.min(self.blocks.len())];
+        assert!(before.iter().all(|block| !block.is_free()));
+        assert!((self.phase == Phase::Hashing) == self.is_done());
+    }
+}

@@ -1,0 +1,206 @@
+//! How many requests to keep in flight to one peer: its rate times the round trip, and a little more.
+//!
+//! It begins like TCP's slow start: each block that arrives allows one more request, so the depth
+//! doubles every round trip, until the rate stops growing. From then on the depth follows rate and
+//! latency, and is tried deeper from time to time.
+
+use std::time::Duration;
+
+use super::limits::{QUEUE_TIME, REQUEST_DEPTH_MIN, SNUB_AFTER_MAX, SNUB_AFTER_MIN};
+use crate::units::{BLOCK_LEN, Time};
+
+/// Shortest measuring interval.
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// An interval is closed after this time however few blocks came.
+const INTERVAL_MAX: Duration = Duration::from_secs(2);
+/// Blocks that make an interval meaningful.
+const INTERVAL_BLOCKS: u64 = 8;
+/// Time between attempts with a deeper queue.
+const PROBE_EVERY: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The depth grows with each block as long as the rate grows.
+    Growing { depth_before: u32, rate_before: u64 },
+    /// The depth follows the rate; `depth` was proven useful at `rate`.
+    Steady { depth: u32, rate: u64, probe_at: Time },
+}
+
+/// Depth of the request queue at one peer.
+#[derive(Debug, Clone)]
+pub(super) struct Pipeline {
+    depth: u32,
+    phase: Phase,
+    interval_start: Time,
+    interval_bytes: u64,
+    /// Bytes per second.
+    rate: u64,
+    /// Smallest time from a request to the first byte of its answer.
+    latency_min: Option<Duration>,
+}
+
+impl Pipeline {
+    pub(super) fn new(now: Time) -> Pipeline {
+        Pipeline {
+            depth: REQUEST_DEPTH_MIN,
+            phase: Phase::Growing { depth_before: REQUEST_DEPTH_MIN, rate_before: 0 },
+            interval_start: now,
+            interval_bytes: 0,
+            rate: 0,
+            latency_min: None,
+        }
+    }
+
+    /// Requests to have in flight, at most `max`.
+    pub(super) fn depth(&self, max: u32) -> u32 {
+        self.depth.min(max).max(1)
+    }
+
+    /// The first requests after a pause are about to be sent: the pause must not count as slowness.
+    pub(super) fn resumed(&mut self, now: Time) {
+        self.interval_start = now;
+        self.interval_bytes = 0;
+    }
+
+    /// The answer to a request begins to arrive.
+    pub(super) fn first_byte(&mut self, now: Time, asked: Time) {
+        let latency = now.saturating_since(asked);
+        self.latency_min = Some(self.latency_min.map_or(latency, |least| least.min(latency)));
+    }
+
+    /// A requested block has arrived.
+    pub(super) fn block(&mut self, now: Time, bytes: u32, max: u32) {
+        self.interval_bytes += u64::from(bytes);
+        if matches!(self.phase, Phase::Growing { .. }) && self.depth < max {
+            self.depth += 1;
+        }
+        let passed = now.saturating_since(self.interval_start);
+        let least = INTERVAL_MIN.max(self.latency_min.unwrap_or_default() * 2);
+        let enough = self.interval_bytes >= INTERVAL_BLOCKS * u64::from(BLOCK_LEN);
+        if passed >= least && (enough || passed >= INTERVAL_MAX) {
+            self.close_interval(now, passed);
+        }
+    }
+
+    fn close_interval(&mut self, now: Time, passed: Duration) {
+        let micros = passed.as_micros().max(1);
+        let measured =
+            u64::try_from(u128::from(self.interval_bytes) * 1_000_000 / micros).unwrap_or(u64::MAX);
+        self.interval_start = now;
+        self.interval_bytes = 0;
+        self.rate = if measured > self.rate { measured } else { (self.rate * 3 + measured) / 4 };
+        match self.phase {
+            Phase::Growing { rate_before, .. } if measured > rate_before + rate_before / 10 => {
+                self.phase = Phase::Growing { depth_before: self.depth, rate_before: measured };
+            }
+            Phase::Growing { depth_before, rate_before } => {
+                let rate = rate_before.max(1);
+                self.phase = Phase::Steady { depth: depth_before, rate, probe_at: now + PROBE_EVERY };
+                self.follow(depth_before, rate);
+            }
+            Phase::Steady { probe_at, .. } if now >= probe_at => {
+                self.phase = Phase::Growing { depth_before: self.depth, rate_before: self.rate };
+            }
+            Phase::Steady { depth, rate, .. } => self.follow(depth, rate),
+        }
+    }
+
+    fn follow(&mut self, proven_depth: u32, proven_rate: u64) {
+        let cover = self.latency_min.unwrap_or_default() * 2 + QUEUE_TIME;
+        let bytes = u128::from(self.rate) * cover.as_micros() / 1_000_000;
+        let by_rate = u32::try_from(bytes / u128::from(BLOCK_LEN)).unwrap_or(u32::MAX);
+        let part =
+            u128::from(proven_depth) * u128::from(self.rate.min(proven_rate)) / u128::from(proven_rate);
+        let by_proof = u32::try_from(part).unwrap_or(proven_depth);
+        self.depth = by_rate.max(by_proof).saturating_add(1).max(REQUEST_DEPTH_MIN);
+    }
+
+    /// The peer stopped delivering: begin again.
+    pub(super) fn collapse(&mut self, now: Time) {
+        *self = Pipeline { latency_min: self.latency_min, ..Pipeline::new(now) };
+    }
+
+    /// Time without a finished block after which the peer counts as snubbing us.
+    pub(super) fn patience(&self, outstanding: usize) -> Duration {
+        if self.rate == 0 {
+            return SNUB_AFTER_MAX / 2;
+        }
+        let bytes = (outstanding as u64 + 1) * u64::from(BLOCK_LEN);
+        let expected = Duration::from_micros(bytes.saturating_mul(1_000_000) / self.rate);
+        (expected * 2 + self.latency_min.unwrap_or_default() * 4).clamp(SNUB_AFTER_MIN, SNUB_AFTER_MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    /// Runs a peer of `rate` bytes per second at `rtt` for `seconds`; returns depth and bytes per
+    /// second in the last quarter of the time.
+    fn run(rate: u64, rtt: Duration, seconds: u64, max: u32) -> (u32, u64) {
+        let mut now = Time::ZERO;
+        let mut pipeline = Pipeline::new(now);
+        let mut asked: VecDeque<Time> = VecDeque::new();
+        let mut free_at = Time::ZERO;
+        let end = Time::ZERO + Duration::from_secs(seconds);
+        let (mut late_bytes, late) = (0, Time(end.0 / 4 * 3));
+        while now < end {
+            while asked.len() < pipeline.depth(max) as usize {
+                asked.push_back(now);
+            }
+            let at = asked.pop_front().unwrap();
+            let begin = (at + rtt).max(free_at);
+            free_at = begin + Duration::from_micros(u64::from(BLOCK_LEN) * 1_000_000 / rate);
+            pipeline.first_byte(begin, at);
+            now = free_at;
+            pipeline.block(now, BLOCK_LEN, max);
+            if now > late {
+                late_bytes += u64::from(BLOCK_LEN);
+            }
+        }
+        (pipeline.depth(max), late_bytes * 1_000_000 / (end.0 - late.0))
+    }
+
+    #[test]
+    fn fills_links_of_every_shape() {
+        for (rate, rtt, slack) in [
+            (100_000, 50, 24),
+            (1_000_000, 300, 100),
+            (20_000_000, 100, 1200),
+            (200_000_000, 1, 2000),
+            (5_000_000, 1, 200),
+        ] {
+            let (depth, achieved) = run(rate, Duration::from_millis(rtt), 60, 2000);
+            assert!(
+                achieved * 100 >= rate * 90,
+                "{rate} B/s at {rtt} ms: only {achieved} with depth {depth}"
+            );
+            assert!(depth <= slack, "{rate} B/s at {rtt} ms: depth {depth}");
+        }
+    }
+
+    #[test]
+    fn stays_within_what_the_peer_accepts() {
+        let (depth, _) = run(100_000_000, Duration::from_millis(100), 10, 50);
+        assert_eq!(depth, 50);
+    }
+
+    #[test]
+    fn ramps_within_a_few_round_trips() {
+        let rtt = Duration::from_millis(100);
+        let (depth, _) = run(100_000_000, rtt, 1, 2000);
+        assert!(depth > 200, "after ten round trips the depth is {depth}");
+    }
+
+    #[test]
+    fn patience_grows_with_slowness_but_not_forever() {
+        let mut pipeline = Pipeline::new(Time::ZERO);
+        assert_eq!(pipeline.patience(4), SNUB_AFTER_MAX / 2);
+        pipeline.rate = 10_000_000;
+        assert_eq!(pipeline.patience(100), SNUB_AFTER_MIN);
+        pipeline.rate = 100;
+        assert_eq!(pipeline.patience(4), SNUB_AFTER_MAX);
+    }
+}
