@@ -53,6 +53,9 @@ pub const EXTENSION_TOKENS_MAX: usize = 4096;
 pub const PIECES_MAX: u32 = 1 << 21;
 /// Most files of a torrent, padding files included. Each costs about 150 bytes of memory.
 pub const FILES_MAX: usize = 1 << 20;
+/// Most folders of a torrent. Each is remembered while paths are made distinct, and a short list of names can
+/// stand for a hundred of them.
+pub const FOLDERS_MAX: usize = 1 << 20;
 /// Smallest piece length, bytes: BEP 3 has no smaller pieces than a 16 KiB block in practice, but other clients
 /// accept small ones in tiny test torrents, and so do we.
 pub const PIECE_LENGTH_MIN: u32 = 1 << 10;

@@ -1,15 +1,17 @@
 //! The `info` dictionary: names, lengths and piece hashes.
 
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path};
 
 use serde_bytes::ByteBuf;
 
 use super::MetainfoError;
-use super::names::{Deduplicator, clean_component, clean_path};
+use super::names::{Deduplicator, clean_component};
+use super::path::TorrentPath;
 use crate::bencode::{self, Bounded, Limits, Loose, dict, put_bytes, put_integer};
 use crate::layout::{FileSpec, Layout, LayoutError};
-use crate::limits::{FILES_MAX, PATH_BYTES_MAX, PATH_DEPTH_MAX};
+use crate::limits::{FILES_MAX, PATH_BYTES_MAX};
 use crate::units::{InfoHash, PieceIndex};
 
 /// What a torrent contains. Made from an `info` dictionary, or by [`Info::new`] from parts.
@@ -50,8 +52,8 @@ dict! {
 dict! {
     struct FileDict {
         b"length" => length: Loose,
-        b"path" => path: Loose,
-        b"path.utf-8" => path_utf8: Loose,
+        b"path" => path: TorrentPath,
+        b"path.utf-8" => path_utf8: TorrentPath,
         b"attr" => attr: Loose,
     }
 }
@@ -113,7 +115,7 @@ impl Info {
             Some(files) => file_list(&root, root != name, files.0)?,
             None => {
                 let length = file_length(dict.length.take(), 1)?;
-                let spec = FileSpec { path: clean_path(&[&root]), length, padding: false };
+                let spec = FileSpec { path: OsString::from_vec(root.clone()).into(), length, padding: false };
                 (vec![spec], usize::from(root != name))
             }
         };
@@ -184,46 +186,29 @@ fn file_list(
     for (file, number) in files.into_iter().zip(1..) {
         let length = file_length(file.length, number)?;
         let attr_padding = matches!(&file.attr, Some(Loose::Bytes(attr)) if attr.contains(&b'p'));
-        let raw = match components(file.path_utf8).or_else(|| components(file.path)) {
-            Some(raw) => raw,
-            None if attr_padding => vec![b".pad".to_vec(), length.to_string().into_bytes()],
-            None => return Err(MetainfoError::FilePath { file: number }),
+        let mut paths = [file.path_utf8, file.path].into_iter().flatten();
+        let (joined, changed, padding) = match paths.find(|path| *path != TorrentPath::Invalid) {
+            Some(TorrentPath::Names { joined, changed, padding }) => (joined, changed, padding),
+            Some(TorrentPath::TooLong) => return Err(MetainfoError::PathTooLong { file: number }),
+            _ if attr_padding => (format!(".pad/{length}").into_bytes(), false, true),
+            _ => return Err(MetainfoError::FilePath { file: number }),
         };
-        if raw.len() > PATH_DEPTH_MAX {
+        let wanted = [root, b"/", &joined].concat();
+        if wanted.len() > PATH_BYTES_MAX {
             return Err(MetainfoError::PathTooLong { file: number });
         }
-        let clean: Vec<_> = raw.iter().filter_map(|name| clean_component(name)).collect();
-        let mut parts: Vec<&[u8]> = vec![root];
-        parts.extend(clean.iter().map(Vec::as_slice));
-        if parts.len() == 1 {
-            parts.push(b"_");
-        }
-        let padding = attr_padding || raw.last().is_some_and(|name| name.starts_with(LEGACY_PADDING));
-        let wanted = clean_path(&parts);
-        if wanted.as_os_str().len() > PATH_BYTES_MAX {
-            return Err(MetainfoError::PathTooLong { file: number });
-        }
+        let padding = padding || attr_padding;
         // Padding is never stored, so that it may have any name.
-        let path = if padding { wanted.clone() } else { taken.claim(&parts) };
-        if !padding && (root_changed || clean != raw || path != wanted) {
-            renamed += 1;
-        }
-        specs.push(FileSpec { path, length, padding });
+        let path = if padding {
+            wanted
+        } else {
+            let path = taken.claim(&wanted).ok_or(MetainfoError::TooManyFolders)?;
+            renamed += usize::from(root_changed || changed || path != wanted);
+            path
+        };
+        specs.push(FileSpec { path: OsString::from_vec(path).into(), length, padding });
     }
     Ok((specs, renamed))
-}
-
-/// The names of a path, when it is a list of strings with at least one.
-fn components(path: Option<Loose>) -> Option<Vec<Vec<u8>>> {
-    let Loose::List(elements) = path? else { return None };
-    let names: Option<Vec<_>> = elements
-        .into_iter()
-        .map(|element| match element {
-            Loose::Bytes(name) => Some(name),
-            _ => None,
-        })
-        .collect();
-    names.filter(|names| !names.is_empty())
 }
 
 /// The bytes of an `info` dictionary for new content; paths begin with the torrent's name. One file directly

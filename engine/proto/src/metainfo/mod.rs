@@ -2,6 +2,7 @@
 
 mod info;
 mod names;
+mod path;
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ pub(crate) use names::clean_component;
 
 use crate::bencode::{self, BencodeError, Limits, Loose, dict, put_bytes, put_integer};
 use crate::layout::LayoutError;
-use crate::limits::{PATH_BYTES_MAX, PATH_DEPTH_MAX, TRACKERS_MAX, URL_BYTES_MAX};
+use crate::limits::{FOLDERS_MAX, PATH_BYTES_MAX, PATH_DEPTH_MAX, TRACKERS_MAX, URL_BYTES_MAX};
 use crate::units::InfoHash;
 
 /// A torrent file.
@@ -76,6 +77,9 @@ pub enum MetainfoError {
         /// Counted from 1.
         file: usize,
     },
+    /// See [`FOLDERS_MAX`].
+    #[error("the torrent has more than the supported {FOLDERS_MAX} folders")]
+    TooManyFolders,
     /// Lengths or counts beyond what a torrent may have.
     #[error(transparent)]
     Layout(#[from] LayoutError),

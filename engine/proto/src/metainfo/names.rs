@@ -1,12 +1,10 @@
 //! Names from a torrent, made safe for a Linux file system, and paths made distinct.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::ffi::OsStr;
 use std::hash::{DefaultHasher, Hasher};
-use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 
-use crate::limits::PATH_COMPONENT_BYTES_MAX;
+use crate::limits::{FOLDERS_MAX, PATH_COMPONENT_BYTES_MAX};
 
 /// Longest end of a name after a dot that counts as its extension, bytes with the dot.
 const EXTENSION_BYTES_MAX: usize = 32;
@@ -36,11 +34,6 @@ pub(crate) fn clean_component(name: &[u8]) -> Option<Vec<u8>> {
         clean = [stem, extension].concat();
     }
     Some(clean)
-}
-
-/// Clean names as a relative path.
-pub(super) fn clean_path(names: &[&[u8]]) -> PathBuf {
-    names.iter().map(|name| OsStr::from_bytes(name)).collect()
 }
 
 /// A name before its extension, and the extension with its dot.
@@ -73,11 +66,12 @@ enum Kind {
 
 /// Gives each file a path of its own; the first one keeps its own name. A file never lies where a folder is.
 ///
-/// Paths are remembered as 64-bit hashes, so that a torrent of many deep folders costs 8 bytes for each. Two
+/// Paths are remembered as 64-bit hashes, so that a torrent of many deep folders costs few bytes for each. Two
 /// paths of equal hash make one of them be renamed needlessly, which harms nobody.
 #[derive(Default)]
 pub(super) struct Deduplicator {
     kinds: HashMap<u64, Kind>,
+    folders: usize,
     /// Where a folder went because a file has its name.
     moved_folders: HashMap<u64, Vec<u8>>,
     /// Next number by the part of a name that stays when it is numbered. One counter for all names that share
@@ -86,37 +80,48 @@ pub(super) struct Deduplicator {
 }
 
 impl Deduplicator {
-    /// The path to use for a file whose names are clean.
-    pub fn claim(&mut self, names: &[&[u8]]) -> PathBuf {
-        let mut path = PathBuf::new();
+    /// The path to use for a file, whose names are clean and joined by `/`. `None` when there are more than
+    /// [`FOLDERS_MAX`] folders.
+    pub fn claim(&mut self, joined: &[u8]) -> Option<Vec<u8>> {
+        let mut path = Vec::with_capacity(joined.len());
         let mut parent = 0;
-        let Some((file, folders)) = names.split_last() else { return path };
-        for &folder in folders {
-            let name = self.folder_name(parent, folder);
-            path.push(OsStr::from_bytes(&name));
+        let mut names = joined.split(|&byte| byte == b'/').peekable();
+        while let Some(name) = names.next() {
+            let is_folder = names.peek().is_some();
+            let name = if is_folder {
+                self.folder_name(parent, name)
+            } else if self.kinds.contains_key(&node(parent, name)) {
+                Cow::Owned(self.free_name(parent, name))
+            } else {
+                Cow::Borrowed(name)
+            };
+            if !path.is_empty() {
+                path.push(b'/');
+            }
+            path.extend_from_slice(&name);
             parent = node(parent, &name);
-            self.kinds.insert(parent, Kind::Folder);
+            let kind = if is_folder { Kind::Folder } else { Kind::File };
+            if self.kinds.insert(parent, kind).is_none() && is_folder {
+                self.folders += 1;
+                if self.folders > FOLDERS_MAX {
+                    return None;
+                }
+            }
         }
-        let mut name = file.to_vec();
-        if self.kinds.contains_key(&node(parent, &name)) {
-            name = self.free_name(parent, &name);
-        }
-        self.kinds.insert(node(parent, &name), Kind::File);
-        path.push(OsStr::from_bytes(&name));
-        path
+        Some(path)
     }
 
-    fn folder_name(&mut self, parent: u64, name: &[u8]) -> Vec<u8> {
+    fn folder_name<'a>(&mut self, parent: u64, name: &'a [u8]) -> Cow<'a, [u8]> {
         let id = node(parent, name);
         if self.kinds.get(&id) != Some(&Kind::File) {
-            return name.to_vec();
+            return Cow::Borrowed(name);
         }
         if let Some(moved) = self.moved_folders.get(&id) {
-            return moved.clone();
+            return Cow::Owned(moved.clone());
         }
         let moved = self.free_name(parent, name);
         self.moved_folders.insert(id, moved.clone());
-        moved
+        Cow::Owned(moved)
     }
 
     /// The name with the first number before its extension that makes it new.
@@ -184,8 +189,7 @@ mod tests {
     }
 
     fn claim(taken: &mut Deduplicator, path: &str) -> String {
-        let names: Vec<_> = path.split('/').map(str::as_bytes).collect();
-        taken.claim(&names).to_str().unwrap().to_owned()
+        String::from_utf8(taken.claim(path.as_bytes()).unwrap()).unwrap()
     }
 
     #[test]

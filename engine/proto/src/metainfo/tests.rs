@@ -335,6 +335,14 @@ fn a_million_files_are_accepted_and_more_than_the_limit_refused() {
 }
 
 #[test]
+fn a_flood_of_deep_folders_is_refused() {
+    let deep = "1:a".repeat(97);
+    let paths: Vec<_> = (0..12_000).map(|n| format!("5:{n:05}{deep}").into_bytes()).collect();
+    let info = folder(b"t", &paths.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    assert_eq!(error(&info), MetainfoError::TooManyFolders);
+}
+
+#[test]
 fn many_equal_paths_are_numbered_without_trying_each_number() {
     let info = folder(b"t", &vec![&b"1:a"[..]; 200_000]);
     let info = Info::parse(&info).unwrap();
