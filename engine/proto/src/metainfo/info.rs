@@ -106,7 +106,8 @@ impl Info {
         let piece_length = u32::try_from(piece_length)
             .map_err(|_| LayoutError::PieceLength(u64::try_from(piece_length).unwrap_or(0)))?;
         let name = match (dict.name_utf8.take(), dict.name.take()) {
-            (Some(Loose::Bytes(name)), _) | (_, Some(Loose::Bytes(name))) => name,
+            (Some(Loose::Bytes(name)), _) if !name.is_empty() => name,
+            (_, Some(Loose::Bytes(name))) => name,
             _ => return Err(MetainfoError::Key("name")),
         };
         // A torrent must have some name of its own on disk.

@@ -227,6 +227,8 @@ fn utf8_names_are_preferred() {
     let info = with(&folder(b"old", &[b"1:a"]), "4:name", "10:name.utf-83:new4:name");
     let info = with(&info, "4:pathl1:ae", "4:pathl1:ae10:path.utf-8l2:\u{e9}e");
     assert_eq!(paths(&info), ["new/\u{e9}"]);
+    let info = with(&folder(b"old", &[b"1:a"]), "4:name", "10:name.utf-80:4:name");
+    assert_eq!(paths(&info), ["old/a"]);
     let info = with(&folder(b"t", &[b"1:a"]), "4:path", "10:path.utf-81:x4:path");
     assert_eq!(paths(&info), ["t/a"]);
 }

@@ -178,6 +178,15 @@ impl Request<'_> {
     }
 }
 
+/// What a client sends as URL data for a tracker's URL (BEP 41): its path and query, empty when there is only a
+/// host.
+pub fn url_data_of(url: &str) -> &[u8] {
+    let url = url.split('#').next().unwrap_or_default();
+    let host = url.find("://").map_or(0, |scheme| scheme + 3);
+    let end = url[host..].find(['/', '?']).map_or(url.len(), |length| host + length);
+    &url.as_bytes()[end..]
+}
+
 /// The URL data of the options that follow an announce (BEP 41), joined.
 fn url_data(mut options: &[u8]) -> Result<Vec<u8>, PacketError> {
     let mut url = Vec::new();

@@ -129,6 +129,19 @@ fn options_are_read_as_bep_41_says() {
     assert_eq!(with(&flood), Err(PacketError::Options));
 }
 
+#[test]
+fn url_data_is_path_and_query() {
+    for (url, wanted) in [
+        ("udp://t:80", ""),
+        ("udp://t:80/", "/"),
+        ("udp://t:80/announce?k=/v#top", "/announce?k=/v"),
+        ("udp://[::1]:80?k=v", "?k=v"),
+        ("", ""),
+    ] {
+        assert_eq!(url_data_of(url), wanted.as_bytes(), "{url}");
+    }
+}
+
 fn peers(family: Family) -> Vec<SocketAddr> {
     match family {
         Family::V4 => vec!["1.2.3.4:5".parse().unwrap(), "127.0.0.1:6881".parse().unwrap()],
