@@ -6,7 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ringseed_loadtest::blast::{Hex, SplitMix};
+use ringseed_loadtest::blast::SplitMix;
+use ringseed_proto::{
+    create::{CreateOptions, CreatePlan},
+    metainfo::Metainfo,
+    units::InfoHash,
+};
 use sha1::{Digest, Sha1};
 
 /// A generated single-file torrent.
@@ -18,8 +23,8 @@ pub struct TestTorrent {
     pub dir: PathBuf,
     /// Name of the data file.
     pub name: String,
-    /// Identity, lower-case hexadecimal.
-    pub info_hash: String,
+    /// Identity.
+    pub info_hash: InfoHash,
     /// Bytes per piece.
     pub piece_length: u32,
     /// Bytes in all.
@@ -43,13 +48,16 @@ impl TestTorrent {
         let file = dir.join(&name);
         // The metainfo file is written last: with it the data is complete.
         if !(metainfo.exists() && fs::metadata(&file).is_ok_and(|m| m.len() == total)) {
+            let plan =
+                CreatePlan::file(name.as_ref(), total, Some(piece_length)).map_err(io::Error::other)?;
             let hashes = generate(&file, total, piece_length)?;
-            let info = info_dictionary(&name, total, piece_length, &hashes);
-            fs::write(&metainfo, [b"d4:info", info.as_slice(), b"e"].concat())?;
+            // rTorrent refuses torrents without a tracker when its DHT is off; nobody listens there.
+            let tiers = vec![vec!["http://127.0.0.1:9/announce".to_owned()]];
+            let options = CreateOptions { tiers, private: true, ..CreateOptions::default() };
+            let made = plan.finish(&hashes, options).map_err(io::Error::other)?;
+            fs::write(&metainfo, made.to_bytes())?;
         }
-        let bytes = fs::read(&metainfo)?;
-        let info = bytes.get(7..bytes.len().saturating_sub(1)).unwrap_or_default();
-        let info_hash = Hex(&Sha1::digest(info)).to_string();
+        let info_hash = Metainfo::parse(&fs::read(&metainfo)?).map_err(io::Error::other)?.info_hash;
         Ok(TestTorrent { metainfo, dir: dir.to_path_buf(), name, info_hash, piece_length, total })
     }
 
@@ -65,8 +73,8 @@ impl TestTorrent {
     }
 }
 
-/// Writes the data and returns the concatenated piece hashes.
-fn generate(path: &Path, total: u64, piece_length: u32) -> io::Result<Vec<u8>> {
+/// Writes the data and returns the piece hashes.
+fn generate(path: &Path, total: u64, piece_length: u32) -> io::Result<Vec<[u8; 20]>> {
     let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
     let mut piece = vec![0; piece_length as usize];
     let mut hashes = Vec::new();
@@ -75,7 +83,7 @@ fn generate(path: &Path, total: u64, piece_length: u32) -> io::Result<Vec<u8>> {
         let length = left.min(u64::from(piece_length));
         let bytes = &mut piece[..length as usize];
         fill(bytes, total - left);
-        hashes.extend_from_slice(&Sha1::digest(&*bytes));
+        hashes.push(Sha1::digest(&*bytes).into());
         file.write_all(bytes)?;
         left -= length;
     }
@@ -92,12 +100,21 @@ fn fill(bytes: &mut [u8], offset: u64) {
     }
 }
 
-/// The bencoded `info` of a single file (BEP 3).
-fn info_dictionary(name: &str, total: u64, piece_length: u32, hashes: &[u8]) -> Vec<u8> {
-    let head = format!(
-        "d6:lengthi{total}e4:name{}:{name}12:piece lengthi{piece_length}e6:pieces{}:",
-        name.len(),
-        hashes.len()
-    );
-    [head.as_bytes(), hashes, b"e"].concat()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_matches_its_metainfo_and_is_made_once() {
+        let dir = tempfile::tempdir().expect("directory");
+        let torrent = TestTorrent::prepare(dir.path(), 100_000, 32_768).expect("prepared");
+        let metainfo = Metainfo::parse(&fs::read(&torrent.metainfo).expect("read")).expect("valid");
+        assert_eq!(metainfo.info.name, torrent.name);
+        let data = fs::read(torrent.file()).expect("read");
+        let hashes: Vec<[u8; 20]> = data.chunks(32_768).map(|piece| Sha1::digest(piece).into()).collect();
+        assert_eq!(metainfo.info.piece_hashes(), hashes);
+        let written = fs::metadata(torrent.file()).and_then(|m| m.modified()).expect("time");
+        assert_eq!(TestTorrent::prepare(dir.path(), 100_000, 32_768).expect("again"), torrent);
+        assert_eq!(fs::metadata(torrent.file()).and_then(|m| m.modified()).expect("time"), written);
+    }
 }

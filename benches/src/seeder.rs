@@ -9,10 +9,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-use ringseed_loadtest::{
-    blast::parse_info_hash,
-    skim::{FAST_BIT, HANDSHAKE_LEN, Item, PROTOCOL, Skimmer},
-};
+use ringseed_loadtest::skim::{FAST_BIT, HANDSHAKE_LEN, Item, PROTOCOL, Skimmer};
 use serde::Serialize;
 
 use crate::data::TestTorrent;
@@ -189,7 +186,7 @@ fn rtorrent_config(torrent: &TestTorrent, port: u16) -> String {
          network.send_buffer.size.set = 4M\n\
          pieces.memory.max.set = 6G\n\
          directory.default.set = {}\n\
-         load.start = {}\n",
+         schedule2 = load, 0, 0, \"load.start={}\"\n",
         torrent.dir.display(),
         torrent.metainfo.display()
     )
@@ -226,11 +223,10 @@ fn offers_everything(addr: SocketAddr, torrent: &TestTorrent) -> io::Result<bool
     socket.connect_timeout(&addr.into(), Duration::from_secs(2))?;
     socket.set_read_timeout(Some(Duration::from_secs(2)))?;
     let mut stream: std::net::TcpStream = socket.into();
-    let info_hash = parse_info_hash(&torrent.info_hash).map_err(io::Error::other)?;
     let mut hello = Vec::with_capacity(HANDSHAKE_LEN);
     hello.extend_from_slice(PROTOCOL);
     hello.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, FAST_BIT]);
-    hello.extend_from_slice(&info_hash);
+    hello.extend_from_slice(&torrent.info_hash.0);
     hello.extend_from_slice(b"-RL0100-probe-probe-");
     stream.write_all(&hello)?;
     let pieces = torrent.total.div_ceil(u64::from(torrent.piece_length)) as u32;

@@ -2,25 +2,22 @@
 
 use std::{
     net::{SocketAddr, ToSocketAddrs},
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use clap::Args;
 
-use crate::blast::{BlastConfig, Target, Window, parse_info_hash};
+use ringseed_proto::metainfo::Metainfo;
+
+use crate::blast::{BlastConfig, Target, Window};
 
 /// Flags of `blast`.
 #[derive(Debug, Clone, Args)]
 pub struct BlastArgs {
-    /// Info-hash of the torrent, 40 hexadecimal digits
-    #[arg(long, value_name = "HEX")]
-    pub info_hash: String,
-    /// Bytes per piece
-    #[arg(long, value_name = "BYTES")]
-    pub piece_length: u32,
-    /// Bytes of the torrent
-    #[arg(long, value_name = "BYTES")]
-    pub total: u64,
+    /// The torrent file
+    #[arg(long, value_name = "FILE")]
+    pub torrent: PathBuf,
     /// The seeder
     #[arg(long, value_name = "HOST:PORT")]
     pub addr: String,
@@ -77,9 +74,7 @@ impl BlastArgs {
     /// # Errors
     /// A message for the user: what is wrong with which flag.
     pub fn config(&self) -> Result<BlastConfig, String> {
-        let info_hash = parse_info_hash(&self.info_hash).map_err(|e| format!("--info-hash: {e}"))?;
-        let target =
-            Target::new(info_hash, self.piece_length, self.total, None).map_err(|e| e.to_string())?;
+        let target = read_target(&self.torrent)?;
         let window = match (self.bytes, self.seconds) {
             (Some(bytes), _) => Window::Bytes(bytes),
             (None, seconds) => Window::Time(duration("--seconds", seconds.unwrap_or(10.0))?),
@@ -110,4 +105,14 @@ fn duration(flag: &str, seconds: f64) -> Result<Duration, String> {
 fn resolve(addr: &str) -> Result<SocketAddr, String> {
     let mut found = addr.to_socket_addrs().map_err(|e| format!("--addr {addr}: {e}"))?;
     found.next().ok_or_else(|| format!("--addr {addr}: no address"))
+}
+
+fn read_target(path: &Path) -> Result<Target, String> {
+    let complain = |e: &dyn std::fmt::Display| format!("--torrent {}: {e}", path.display());
+    let bytes = std::fs::read(path).map_err(|e| complain(&e))?;
+    let metainfo = Metainfo::parse(&bytes).map_err(|e| complain(&e))?;
+    let info = &metainfo.info;
+    let hashes = info.piece_hashes().to_vec();
+    Target::new(metainfo.info_hash.0, info.layout.piece_length, info.layout.total_length, Some(hashes))
+        .map_err(|e| complain(&e))
 }

@@ -265,9 +265,8 @@ fn measure(
     let bytes = |gb: f64| ((gb * 1e9) as u64).to_string();
     let output = Command::new(std::env::current_exe()?)
         .args(["load", "--json", "--spread-sources", "--ramp", "60"])
-        .args(["--info-hash", &torrent.info_hash])
-        .args(["--piece-length", &torrent.piece_length.to_string()])
-        .args(["--total", &torrent.total.to_string()])
+        .arg("--torrent")
+        .arg(&torrent.metainfo)
         .args(["--addr", &running.addr.to_string()])
         .args(["--connections", &connections.to_string(), "--depth", &plan.depth.to_string()])
         .args(["--bytes", &bytes(plan.gb), "--warmup", &bytes(plan.warmup_gb)])

@@ -297,3 +297,7 @@ fn remove(queue: &mut VecDeque<Request>, piece: u32, begin: u32) -> Option<Reque
     let at = queue.iter().position(|r| r.piece == piece && r.begin == begin)?;
     queue.remove(at)
 }
+
+#[cfg(test)]
+#[path = "leech_tests.rs"]
+mod tests;

@@ -20,7 +20,7 @@ use std::{
 use connection::{Board, Slot};
 pub use leech::{Leech, LeechConfig, LeechError, Tally};
 pub use report::{BlastReport, Cost, LoadCost, Totals};
-pub use target::{Hex, Target, TargetError, parse_info_hash};
+pub use target::{Target, TargetError};
 pub use walk::{PieceWalk, SplitMix};
 
 use crate::{

@@ -1,7 +1,5 @@
 //! What is asked for: the torrent's identity and its geometry.
 
-use std::fmt;
-
 use crate::limits::{BLOCK_LEN, PIECES_MAX};
 
 /// The torrent under load.
@@ -30,9 +28,6 @@ pub enum TargetError {
         /// Hashes given.
         hashes: usize,
     },
-    /// Not 40 hexadecimal digits.
-    #[error("an info-hash is 40 hexadecimal digits")]
-    InfoHash,
 }
 
 impl Target {
@@ -94,32 +89,6 @@ impl Target {
     }
 }
 
-/// Parses an info-hash of 40 hexadecimal digits.
-///
-/// # Errors
-/// Anything else.
-pub fn parse_info_hash(text: &str) -> Result<[u8; 20], TargetError> {
-    let digits = text.as_bytes();
-    if digits.len() != 40 {
-        return Err(TargetError::InfoHash);
-    }
-    let mut hash = [0; 20];
-    for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
-        let digit = |c: u8| char::from(c).to_digit(16).ok_or(TargetError::InfoHash);
-        *byte = (digit(pair[0])? * 16 + digit(pair[1])?) as u8;
-    }
-    Ok(hash)
-}
-
-/// Lower-case hexadecimal.
-pub struct Hex<'a>(pub &'a [u8]);
-
-impl fmt::Display for Hex<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,15 +110,5 @@ mod tests {
         assert_eq!(Target::new([0; 20], 1, u64::MAX, None), Err(TargetError::TooManyPieces));
         let wrong = Target::new([0; 20], 10, 20, Some(vec![[0; 20]]));
         assert_eq!(wrong, Err(TargetError::Hashes { pieces: 2, hashes: 1 }));
-    }
-
-    #[test]
-    fn info_hashes() {
-        let text = "00ff10abcdef00112233445566778899aabbccdd";
-        let hash = parse_info_hash(text).expect("valid");
-        assert_eq!(Hex(&hash).to_string(), text);
-        assert!(parse_info_hash("00ff").is_err());
-        assert!(parse_info_hash(&"g".repeat(40)).is_err());
-        assert!(parse_info_hash(&"é".repeat(20)).is_err());
     }
 }
