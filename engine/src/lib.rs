@@ -3,6 +3,7 @@
 //! `ARCHITECTURE.md` beside this crate describes the layers and threads. The binary in `main.rs` is a
 //! thin wrapper around [`cli`].
 
+pub mod announce;
 pub mod cli;
 pub mod config;
 pub mod config_file;

@@ -1,0 +1,236 @@
+//! HTTP and HTTPS announces: pooled connections, verified TLS, bounded answers, redirects with a conscience.
+
+use super::AnnounceConfig;
+use super::address::is_local;
+use super::limits::{
+    HTTP_BODY_MAX, HTTP_CONNECT_TIMEOUT, HTTP_HEAD_MAX, HTTP_IDLE, HTTP_PER_HOST_MAX, HTTP_TIMEOUT,
+    INTERVAL_MAX, REDIRECTS_MAX,
+};
+use super::names::Names;
+use super::redirect;
+use super::transport::{Failure, Request, Retry};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use hyper::header::{ACCEPT, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
+use hyper::{Response, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::{Client, connect::HttpInfo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use ringseed_proto::tracker::http::{self as wire, ResponseError, announce_url, parse_announce_response};
+use ringseed_proto::tracker::{AnnounceResponse, Family};
+use std::error::Error;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+use tower_service::Service;
+
+type HttpClient = Client<HttpsConnector<Dialer>, Empty<Bytes>>;
+
+/// Speaks to HTTP and HTTPS trackers.
+pub(super) struct HttpTrackers {
+    user_agent: HeaderValue,
+    /// One client, and so one pool, per family and per right to reach local addresses.
+    clients: [[HttpClient; 2]; 2],
+}
+
+impl HttpTrackers {
+    pub(super) fn new(config: &AnnounceConfig, names: Arc<Names>) -> Self {
+        let client = |family, public_only| {
+            client(Dialer { family, public_only, bind: config.bind, names: names.clone() })
+        };
+        let user_agent = HeaderValue::from_str(&config.user_agent);
+        Self {
+            user_agent: user_agent.unwrap_or(HeaderValue::from_static("ringseed")),
+            clients: [Family::V4, Family::V6].map(|family| [client(family, false), client(family, true)]),
+        }
+    }
+
+    /// Sends one announce over a family.
+    pub(super) async fn announce(
+        &self,
+        request: &Request,
+        family: Family,
+    ) -> Result<AnnounceResponse, Failure> {
+        let url = announce_url(&request.url.text, &request.announce, request.tracker_id.as_deref());
+        let uri: Uri = url.parse().map_err(|error| Failure::refused(format!("not a URL: {error}")))?;
+        match timeout(HTTP_TIMEOUT, self.fetch(uri, family)).await {
+            Ok(result) => result,
+            Err(_) => Err(Failure::Unreachable(format!("no answer within {} s", HTTP_TIMEOUT.as_secs()))),
+        }
+    }
+
+    async fn fetch(&self, mut uri: Uri, family: Family) -> Result<AnnounceResponse, Failure> {
+        let by_right = &self.clients[usize::from(family == Family::V6)];
+        // The torrent may name a local tracker; a public one may not send us to it.
+        let mut public_only = false;
+        for _ in 0..=REDIRECTS_MAX {
+            let request = hyper::Request::get(uri.clone())
+                .header(USER_AGENT, &self.user_agent)
+                .header(ACCEPT, "*/*")
+                .body(Empty::new())
+                .map_err(|error| Failure::refused(error.to_string()))?;
+            let response =
+                by_right[usize::from(public_only)].request(request).await.map_err(|error| refused(&error))?;
+            if !response.status().is_redirection() {
+                return read(response).await;
+            }
+            let remote = response.extensions().get::<HttpInfo>().map(|info| info.remote_addr().ip());
+            public_only |= !remote.is_some_and(is_local);
+            let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
+            let location = location
+                .ok_or_else(|| Failure::refused(format!("HTTP {} without a location", response.status())))?;
+            uri = redirect::target(&uri, location).map_err(Failure::refused)?;
+        }
+        Err(Failure::refused(format!("more than {REDIRECTS_MAX} redirects")))
+    }
+}
+
+fn client(dialer: Dialer) -> HttpClient {
+    let connector = HttpsConnectorBuilder::new()
+        .with_webpki_roots()
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(dialer);
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(HTTP_IDLE)
+        .pool_max_idle_per_host(HTTP_PER_HOST_MAX)
+        .http1_max_buf_size(HTTP_HEAD_MAX)
+        .http1_title_case_headers(true)
+        .build(connector)
+}
+
+/// The announce response in an HTTP answer.
+async fn read(response: Response<hyper::body::Incoming>) -> Result<AnnounceResponse, Failure> {
+    let status = response.status();
+    let retry = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let retry = match retry.and_then(|seconds| seconds.trim().parse().ok()) {
+        Some(seconds) if !status.is_success() => Retry::After(Duration::from_secs(seconds).min(INTERVAL_MAX)),
+        _ => Retry::Backoff,
+    };
+    let body = match Limited::new(response.into_body(), HTTP_BODY_MAX).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => {
+            return Err(Failure::refused(format!("the answer is larger than {HTTP_BODY_MAX} bytes")));
+        }
+        Err(error) => return Err(Failure::Unreachable(format!("the answer broke off: {}", root(&*error)))),
+    };
+    match parse_announce_response(&body) {
+        // Some trackers give their reason with a status of their own.
+        Err(ResponseError::Failure { reason, retry: asked }) => {
+            let retry = match asked {
+                Some(wire::Retry::After(seconds)) => Retry::After(Duration::from_secs(seconds.into())),
+                Some(wire::Retry::Never) => Retry::Never,
+                None => retry,
+            };
+            Err(Failure::Refused { text: reason, retry })
+        }
+        _ if !status.is_success() => Err(Failure::Refused { text: format!("HTTP {status}"), retry }),
+        Ok(response) => Ok(response),
+        Err(error) => Err(Failure::refused(format!("not an answer of a tracker: {error}"))),
+    }
+}
+
+/// Why no answer came.
+fn refused(error: &(dyn Error + 'static)) -> Failure {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let dial = error
+            .downcast_ref::<DialError>()
+            .or_else(|| error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<DialError>());
+        if let Some(DialError::Local) = dial {
+            return Failure::refused(DialError::Local.to_string());
+        }
+        cause = error.source();
+    }
+    Failure::Unreachable(root(error))
+}
+
+/// The innermost cause: the outer ones only say that connecting failed.
+fn root(error: &(dyn Error + 'static)) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
+/// Why a connection was not made.
+#[derive(Debug, thiserror::Error)]
+enum DialError {
+    #[error("a redirect from a public tracker to a local address is not followed")]
+    Local,
+    #[error("the host has no {0} address")]
+    Family(&'static str),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// Connects over one family.
+#[derive(Clone)]
+struct Dialer {
+    family: Family,
+    public_only: bool,
+    bind: Option<IpAddr>,
+    names: Arc<Names>,
+}
+
+impl Service<Uri> for Dialer {
+    type Response = TokioIo<TcpStream>;
+    type Error = DialError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, DialError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), DialError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let dialer = self.clone();
+        Box::pin(async move { dialer.dial(&uri).await.map(TokioIo::new) })
+    }
+}
+
+impl Dialer {
+    async fn dial(&self, uri: &Uri) -> Result<TcpStream, DialError> {
+        let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
+        let addresses = self.names.resolve(uri.host().unwrap_or_default()).await?;
+        let name = match self.family {
+            Family::V4 => "IPv4",
+            Family::V6 => "IPv6",
+        };
+        let mut last = DialError::Family(name);
+        for &ip in addresses.iter().filter(|ip| Family::of(**ip) == self.family) {
+            // Checked on the very address that is dialled: a name may resolve to anything, at any time.
+            if self.public_only && is_local(ip) {
+                last = DialError::Local;
+                continue;
+            }
+            match timeout(HTTP_CONNECT_TIMEOUT, connect(SocketAddr::new(ip, port), self.bind)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => last = error.into(),
+                Err(_) => last = io::Error::new(io::ErrorKind::TimedOut, "connecting timed out").into(),
+            }
+        }
+        Err(last)
+    }
+}
+
+async fn connect(to: SocketAddr, bind: Option<IpAddr>) -> io::Result<TcpStream> {
+    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(ip) = bind {
+        socket.bind(SocketAddr::new(ip, 0))?;
+    }
+    let stream = socket.connect(to).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+#[cfg(test)]
+#[path = "http_tests.rs"]
+mod tests;

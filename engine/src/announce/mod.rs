@@ -1,0 +1,159 @@
+//! Tracker clients: HTTP(S) and UDP announces of every torrent, scheduled per tracker host.
+//!
+//! [`Announcer`] lives on the control thread, inside a tokio `LocalSet`. Each tier of each torrent (BEP 12)
+//! announces to one tracker at a time; `tier` says to which and when, `host` says how many at once, `schedule`
+//! drives both, and `http` and `udp` speak to trackers behind the contract in `transport`.
+
+mod address;
+mod families;
+mod host;
+mod http;
+mod jitter;
+mod limits;
+mod names;
+mod redirect;
+mod schedule;
+mod tier;
+mod transport;
+mod udp;
+mod url;
+
+use ringseed_proto::units::{InfoHash, PeerId};
+use schedule::Core;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+/// Who announces, and how. The same for all torrents.
+#[derive(Debug, Clone)]
+pub struct AnnounceConfig {
+    /// Our peer id.
+    pub peer_id: PeerId,
+    /// Proves to trackers that we are the same client when our address changes; random per run.
+    pub key: u32,
+    /// TCP port where peers reach us.
+    pub listen_port: u16,
+    /// `User-Agent` of HTTP announces.
+    pub user_agent: String,
+    /// Address to announce from; only trackers of its family are then reached.
+    pub bind: Option<IpAddr>,
+}
+
+/// A torrent to announce.
+#[derive(Debug, Clone)]
+pub struct TrackedTorrent {
+    /// Its info-hash.
+    pub info_hash: InfoHash,
+    /// Its tracker URLs by tier (BEP 12).
+    pub tiers: Vec<Vec<String>>,
+    /// Peers come from its trackers only (BEP 27). Trackers are spoken to in the same way.
+    pub private: bool,
+}
+
+/// What a tracker is told about transfers, in payload bytes since the torrent was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TransferTotals {
+    /// Sent.
+    pub uploaded: u64,
+    /// Received.
+    pub downloaded: u64,
+    /// Still missing; 0 makes us a seed.
+    pub left: u64,
+}
+
+/// What the announcer has to tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AnnounceUpdate {
+    /// A tracker named peers. They may include ourselves and ones named before.
+    Peers {
+        /// The torrent.
+        info_hash: InfoHash,
+        /// Its peers; never empty, bounded.
+        peers: Vec<SocketAddr>,
+    },
+}
+
+/// One tracker of a torrent as a user wants to see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrackerState {
+    /// Announce URL as the torrent gives it.
+    pub url: String,
+    /// Tier, from 0 (BEP 12).
+    pub tier: usize,
+    /// What the last announce ended with; empty before the first.
+    pub last_result: String,
+    /// Whether the last announce succeeded.
+    pub ok: bool,
+    /// Whether an announce is in flight.
+    pub announcing: bool,
+    /// Seeders the tracker reported.
+    pub seeders: Option<u32>,
+    /// Leechers the tracker reported.
+    pub leechers: Option<u32>,
+    /// When its next announce is due; `None` while another tracker of the tier serves.
+    pub next_announce: Option<SystemTime>,
+    /// When the last announce was sent.
+    pub last_announce: Option<SystemTime>,
+}
+
+/// Announces torrents. Dropping it ends its schedule without telling trackers; see [`Announcer::shutdown`].
+pub struct Announcer {
+    core: Rc<Core>,
+    driver: AbortHandle,
+}
+
+impl Announcer {
+    /// Starts announcing on the current tokio `LocalSet`. Peers go to `events`; when it is full they wait.
+    ///
+    /// # Panics
+    /// Outside of a `LocalSet`.
+    pub fn new(config: AnnounceConfig, events: mpsc::Sender<AnnounceUpdate>) -> Self {
+        let transport = Rc::new(families::Trackers::new(&config));
+        Self::with(Core::new(config, transport, events, None))
+    }
+
+    fn with(core: Rc<Core>) -> Self {
+        let driver = tokio::task::spawn_local(core.clone().drive()).abort_handle();
+        Self { core, driver }
+    }
+
+    /// Announces a torrent with `started` and then regularly, until [`Announcer::stop`]. `totals` is asked at
+    /// each announce. A torrent with the same info-hash is replaced.
+    pub fn start(&self, torrent: TrackedTorrent, totals: Box<dyn Fn() -> TransferTotals>) {
+        self.core.start(torrent, totals);
+    }
+
+    /// Tells the trackers that the download has finished.
+    pub fn completed(&self, torrent: InfoHash) {
+        self.core.completed(torrent);
+    }
+
+    /// Tells the trackers that we leave, and forgets the torrent.
+    pub fn stop(&self, torrent: InfoHash) {
+        self.core.stop(torrent);
+    }
+
+    /// Announces as soon as the trackers' minimum intervals allow.
+    pub fn reannounce(&self, torrent: InfoHash) {
+        self.core.reannounce(torrent);
+    }
+
+    /// The trackers of a torrent by tier, in the order in which they are tried; empty for an unknown one.
+    pub fn status(&self, torrent: InfoHash) -> Vec<TrackerState> {
+        self.core.status(torrent)
+    }
+
+    /// Stops all torrents: `stopped` goes in parallel to every tracker that answered. Returns when they have
+    /// answered or the time is over, whichever is first.
+    pub async fn shutdown(&self, most: Duration) {
+        self.core.shutdown(most).await;
+    }
+}
+
+impl Drop for Announcer {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}

@@ -1,0 +1,647 @@
+//! The schedule: which tier announces when, through the queues of the tracker hosts.
+//!
+//! A tier waits in `due`, then in its tracker's host queue, then its announce is in flight as one task; each
+//! is in exactly one of these places. All state is behind one `RefCell` that is never borrowed over an await.
+
+use super::families::announce_all;
+use super::host::{Host, Turn};
+use super::jitter::Jitter;
+use super::limits::{
+    HOST_RECOVERY_SPREAD, HOSTS_MAX, NUMWANT_DOWNLOADING, NUMWANT_SEEDING, RUNNING_CLOSING_MAX, RUNNING_MAX,
+    SHUTDOWN_GRACE, STOP_IN_FLIGHT_PAUSE, TRACKERS_PER_TORRENT_MAX,
+};
+use super::tier::{LastResult, Phase, Tier};
+use super::transport::{Failure, Request, Transport};
+use super::url::{HostKey, TrackerUrl};
+use super::{AnnounceConfig, AnnounceUpdate, TrackedTorrent, TrackerState, TransferTotals};
+use ringseed_proto::tracker::{AnnounceEvent, AnnounceRequest, AnnounceResponse, Family};
+use ringseed_proto::units::InfoHash;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// What waits for a host.
+enum Job {
+    /// The announce of a tier, as it will be when its turn comes.
+    Tier { info_hash: InfoHash, generation: u64, tier: usize },
+    /// The `stopped` of a torrent that is forgotten.
+    Stop(Box<Request>),
+}
+
+/// An announce in flight.
+struct Flight {
+    host: HostKey,
+    job: Job,
+    request: Request,
+}
+
+struct Torrent {
+    /// Tells a torrent from an earlier one with the same info-hash.
+    generation: u64,
+    tiers: Vec<Tier>,
+    totals: Box<dyn Fn() -> TransferTotals>,
+}
+
+struct State {
+    torrents: HashMap<InfoHash, Torrent>,
+    due: BTreeSet<(Instant, InfoHash, usize)>,
+    hosts: HashMap<HostKey, Host<Job>>,
+    /// Hosts which may have both a job and room for it, each once.
+    ready: VecDeque<HostKey>,
+    running: usize,
+    /// `stopped` announces that are queued or in flight.
+    stopping: HashSet<(InfoHash, Rc<str>)>,
+    generations: u64,
+    closing: bool,
+    jitter: Jitter,
+}
+
+/// The announcer's shared state and what drives it.
+pub(super) struct Core {
+    config: AnnounceConfig,
+    transport: Rc<dyn Transport>,
+    events: mpsc::Sender<AnnounceUpdate>,
+    state: RefCell<State>,
+    /// The driver has to look again.
+    wake: Notify,
+    /// A flight has landed.
+    landed: Notify,
+}
+
+impl Core {
+    pub(super) fn new(
+        config: AnnounceConfig,
+        transport: Rc<dyn Transport>,
+        events: mpsc::Sender<AnnounceUpdate>,
+        seed: Option<u64>,
+    ) -> Rc<Self> {
+        let state = State {
+            torrents: HashMap::new(),
+            due: BTreeSet::new(),
+            hosts: HashMap::new(),
+            ready: VecDeque::new(),
+            running: 0,
+            stopping: HashSet::new(),
+            generations: 0,
+            closing: false,
+            jitter: Jitter::new(seed),
+        };
+        let (wake, landed) = (Notify::new(), Notify::new());
+        Rc::new(Self { config, transport, events, state: RefCell::new(state), wake, landed })
+    }
+
+    /// Runs the schedule; never returns.
+    pub(super) async fn drive(self: Rc<Self>) {
+        loop {
+            let next = self.state.borrow_mut().take_due(Instant::now());
+            self.pump();
+            match next {
+                Some(moment) => tokio::select! {
+                    () = self.wake.notified() => {}
+                    () = sleep_until(moment) => {}
+                },
+                None => self.wake.notified().await,
+            }
+        }
+    }
+
+    pub(super) fn start(&self, torrent: TrackedTorrent, totals: Box<dyn Fn() -> TransferTotals>) {
+        self.state.borrow_mut().start(torrent, totals, Instant::now());
+        self.wake.notify_one();
+    }
+
+    pub(super) fn completed(&self, info_hash: InfoHash) {
+        self.state.borrow_mut().reschedule(info_hash, |tier, now| tier.complete(now));
+        self.wake.notify_one();
+    }
+
+    pub(super) fn reannounce(&self, info_hash: InfoHash) {
+        self.state.borrow_mut().reschedule(info_hash, |tier, now| tier.reannounce(now));
+        self.wake.notify_one();
+    }
+
+    pub(super) fn stop(&self, info_hash: InfoHash) {
+        self.state.borrow_mut().stop(info_hash, &self.config, Instant::now());
+        self.wake.notify_one();
+    }
+
+    pub(super) fn status(&self, info_hash: InfoHash) -> Vec<TrackerState> {
+        let state = self.state.borrow();
+        state.torrents.get(&info_hash).map_or_else(Vec::new, |torrent| describe(&torrent.tiers))
+    }
+
+    pub(super) async fn shutdown(self: &Rc<Self>, most: Duration) {
+        self.state.borrow_mut().close(&self.config, Instant::now());
+        self.pump();
+        let grace_ends = Instant::now() + SHUTDOWN_GRACE;
+        let told = async {
+            loop {
+                let landed = self.landed.notified();
+                let (stopping, running) = {
+                    let state = self.state.borrow();
+                    (!state.stopping.is_empty(), state.running > 0)
+                };
+                if stopping {
+                    landed.await;
+                } else if running && Instant::now() < grace_ends {
+                    // An announce in flight may register us yet, and then has a `stopped` to follow.
+                    let _ = tokio::time::timeout_at(grace_ends, landed).await;
+                } else {
+                    return;
+                }
+            }
+        };
+        if timeout(most, told).await.is_err() {
+            let untold = self.state.borrow().stopping.len();
+            tracing::warn!(untold, "not every tracker answered in time that we leave");
+        }
+    }
+
+    /// Starts announces while hosts have work and room.
+    fn pump(self: &Rc<Self>) {
+        loop {
+            let flight = self.state.borrow_mut().launch(&self.config, Instant::now());
+            let Some(flight) = flight else { return };
+            tokio::task::spawn_local(self.clone().fly(flight));
+        }
+    }
+
+    async fn fly(self: Rc<Self>, flight: Flight) {
+        let request = &flight.request;
+        let peers_wanted = request.announce.event != AnnounceEvent::Stopped;
+        let outcome = announce_all(
+            &*self.transport,
+            request,
+            |families| self.state.borrow().usable(&flight.host, families),
+            |peers| if peers_wanted { self.deliver(request.announce.info_hash, peers) } else { Ok(()) },
+        )
+        .await;
+        let info_hash = request.announce.info_hash;
+        let late = self.state.borrow_mut().land(flight, outcome, &self.config, Instant::now());
+        self.landed.notify_waiters();
+        self.wake.notify_one();
+        self.pump();
+        if !late.is_empty() && peers_wanted {
+            let _ = self.events.send(AnnounceUpdate::Peers { info_hash, peers: late }).await;
+        }
+    }
+
+    /// Hands peers over if there is room now; gives them back if not.
+    fn deliver(&self, info_hash: InfoHash, peers: Vec<SocketAddr>) -> Result<(), Vec<SocketAddr>> {
+        if peers.is_empty() {
+            return Ok(());
+        }
+        match self.events.try_send(AnnounceUpdate::Peers { info_hash, peers }) {
+            Err(mpsc::error::TrySendError::Full(AnnounceUpdate::Peers { peers, .. })) => Err(peers),
+            // Closed: nobody wants them any more.
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What came of an announce over all families.
+pub(super) struct Outcome {
+    pub(super) result: Result<AnnounceResponse, Failure>,
+    /// Peers that could not be handed over yet.
+    pub(super) late: Vec<SocketAddr>,
+    /// A family that failed where another worked.
+    pub(super) broken: Option<Family>,
+}
+
+impl State {
+    fn start(&mut self, torrent: TrackedTorrent, totals: Box<dyn Fn() -> TransferTotals>, now: Instant) {
+        if self.closing {
+            return;
+        }
+        let info_hash = torrent.info_hash;
+        self.forget(info_hash);
+        self.generations += 1;
+        let mut room = TRACKERS_PER_TORRENT_MAX;
+        let mut tiers = Vec::new();
+        for mut urls in torrent.tiers {
+            urls.truncate(room);
+            room -= urls.len();
+            if !urls.is_empty() {
+                tiers.push(Tier::new(urls, &mut self.jitter));
+            }
+        }
+        for tracker in tiers.iter().flat_map(|tier| &tier.trackers) {
+            if let Ok(url) = &tracker.target {
+                self.unqueue_stop(info_hash, url);
+            }
+        }
+        let count = tiers.len();
+        self.torrents.insert(info_hash, Torrent { generation: self.generations, tiers, totals });
+        for tier in 0..count {
+            self.schedule(info_hash, tier, Some(now));
+        }
+    }
+
+    /// A `stopped` that is still queued is not sent when the torrent is back.
+    fn unqueue_stop(&mut self, info_hash: InfoHash, url: &TrackerUrl) {
+        let key = (info_hash, url.text.clone());
+        if !self.stopping.contains(&key) {
+            return;
+        }
+        let Some(host) = self.hosts.get_mut(&url.host_key()) else { return };
+        let before = host.waiting.len();
+        host.waiting.retain(|job| {
+            !matches!(job, Job::Stop(request)
+                if request.announce.info_hash == info_hash && request.url.text == url.text)
+        });
+        if host.waiting.len() < before {
+            self.stopping.remove(&key);
+        }
+    }
+
+    /// Removes a torrent with everything that is scheduled for it.
+    fn forget(&mut self, info_hash: InfoHash) -> Option<Torrent> {
+        let torrent = self.torrents.remove(&info_hash)?;
+        for (index, tier) in torrent.tiers.iter().enumerate() {
+            match tier.phase {
+                Phase::Waiting(Some(due)) => {
+                    self.due.remove(&(due, info_hash, index));
+                }
+                Phase::Queued => {
+                    let tracker = tier.trackers.get(tier.current);
+                    let key = tracker.and_then(|tracker| Some(tracker.target.as_ref().ok()?.host_key()));
+                    if let Some(host) = key.and_then(|key| self.hosts.get_mut(&key)) {
+                        host.waiting.retain(
+                            |job| !matches!(job, Job::Tier { info_hash: other, .. } if *other == info_hash),
+                        );
+                    }
+                }
+                Phase::Waiting(None) | Phase::Running(_) => {}
+            }
+        }
+        Some(torrent)
+    }
+
+    fn stop(&mut self, info_hash: InfoHash, config: &AnnounceConfig, now: Instant) {
+        let Some(torrent) = self.forget(info_hash) else { return };
+        let totals = (torrent.totals)();
+        for tracker in torrent.tiers.iter().flat_map(|tier| &tier.trackers) {
+            if let (Ok(url), true) = (&tracker.target, tracker.registered) {
+                let announce = request(config, info_hash, AnnounceEvent::Stopped, totals);
+                let tracker_id = tracker.tracker_id.clone();
+                self.queue_stop(Request { url: url.clone(), announce, tracker_id }, now);
+            }
+        }
+    }
+
+    fn queue_stop(&mut self, request: Request, now: Instant) {
+        let key = request.url.host_key();
+        let id = (request.announce.info_hash, request.url.text.clone());
+        let host = self.host(&key);
+        // A tracker that is down forgets us by itself.
+        if host.down(now).is_none() {
+            // Before regular announces: whoever stops something is waiting for it.
+            host.waiting.push_front(Job::Stop(Box::new(request)));
+            self.stopping.insert(id);
+            self.list(&key);
+        }
+    }
+
+    fn close(&mut self, config: &AnnounceConfig, now: Instant) {
+        self.closing = true;
+        for host in self.hosts.values_mut() {
+            host.waiting.retain(|job| matches!(job, Job::Stop(_)));
+        }
+        let torrents: Vec<InfoHash> = self.torrents.keys().copied().collect();
+        for info_hash in torrents {
+            self.stop(info_hash, config, now);
+        }
+        // Every host may have more at once now.
+        let keys: Vec<HostKey> = self.hosts.keys().cloned().collect();
+        keys.iter().for_each(|key| self.list(key));
+    }
+
+    /// Sets when a tier announces next; `None` leaves it to the user.
+    fn schedule(&mut self, info_hash: InfoHash, index: usize, due: Option<Instant>) {
+        let Some(torrent) = self.torrents.get_mut(&info_hash) else { return };
+        let Some(tier) = torrent.tiers.get_mut(index) else { return };
+        if let Phase::Waiting(Some(old)) = tier.phase {
+            self.due.remove(&(old, info_hash, index));
+        }
+        tier.phase = Phase::Waiting(due);
+        if let Some(due) = due {
+            self.due.insert((due, info_hash, index));
+        }
+    }
+
+    /// Applies what a user or the session wants to each tier of a torrent.
+    fn reschedule(&mut self, info_hash: InfoHash, change: impl Fn(&mut Tier, Instant) -> Option<Instant>) {
+        let now = Instant::now();
+        let Some(torrent) = self.torrents.get_mut(&info_hash) else { return };
+        let moments: Vec<_> = torrent.tiers.iter_mut().map(|tier| change(tier, now)).collect();
+        for (index, due) in moments.into_iter().enumerate() {
+            if due.is_some() {
+                self.schedule(info_hash, index, due);
+            }
+        }
+    }
+
+    /// Moves the tiers that are due into host queues. Returns when the next is due.
+    fn take_due(&mut self, now: Instant) -> Option<Instant> {
+        while let Some(&(due, info_hash, tier)) = self.due.first() {
+            if due > now {
+                return Some(due);
+            }
+            self.due.pop_first();
+            self.queue_tier(info_hash, tier, now);
+        }
+        None
+    }
+
+    fn queue_tier(&mut self, info_hash: InfoHash, index: usize, now: Instant) {
+        let Some(torrent) = self.torrents.get_mut(&info_hash) else { return };
+        let generation = torrent.generation;
+        let Some(tier) = torrent.tiers.get_mut(index) else { return };
+        tier.phase = Phase::Waiting(None);
+        let Some(chosen) = tier.choose(now) else {
+            let due = tier.all_refuse();
+            return self.schedule(info_hash, index, due);
+        };
+        let url = match &tier.trackers[chosen].target {
+            Ok(url) => url.clone(),
+            Err(why) => {
+                let failure = Failure::refused(why.clone());
+                return self.tier_failed(info_hash, index, &failure, now);
+            }
+        };
+        if self.stopping.contains(&(info_hash, url.text.clone())) {
+            // Its `stopped` is in flight: `started` must not overtake it.
+            return self.schedule(info_hash, index, Some(now + STOP_IN_FLIGHT_PAUSE));
+        }
+        let key = url.host_key();
+        if let Some((_, error)) = self.host(&key).down(now) {
+            let failure = Failure::Unreachable(error.to_owned());
+            return self.tier_failed(info_hash, index, &failure, now);
+        }
+        if let Some(tier) = self.torrents.get_mut(&info_hash).and_then(|torrent| torrent.tiers.get_mut(index))
+        {
+            tier.phase = Phase::Queued;
+            self.host(&key).waiting.push_back(Job::Tier { info_hash, generation, tier: index });
+            self.list(&key);
+        }
+    }
+
+    fn tier_failed(&mut self, info_hash: InfoHash, index: usize, failure: &Failure, now: Instant) {
+        let Some(torrent) = self.torrents.get_mut(&info_hash) else { return };
+        let Some(tier) = torrent.tiers.get_mut(index) else { return };
+        let due = tier.failed(now, failure, &mut self.jitter);
+        self.schedule(info_hash, index, due);
+    }
+
+    fn host(&mut self, key: &HostKey) -> &mut Host<Job> {
+        if self.hosts.len() >= HOSTS_MAX && !self.hosts.contains_key(key) {
+            self.hosts.retain(|_, host| host.is_used());
+        }
+        self.hosts.entry(key.clone()).or_insert_with(|| Host::new(key.udp))
+    }
+
+    fn list(&mut self, key: &HostKey) {
+        if let Some(host) = self.hosts.get_mut(key)
+            && !host.listed
+        {
+            host.listed = true;
+            self.ready.push_back(key.clone());
+        }
+    }
+
+    /// The next announce to send, hosts taking turns.
+    fn launch(&mut self, config: &AnnounceConfig, now: Instant) -> Option<Flight> {
+        let running_max = if self.closing { RUNNING_CLOSING_MAX } else { RUNNING_MAX };
+        while self.running < running_max {
+            let key = self.ready.pop_front()?;
+            let Some(host) = self.hosts.get_mut(&key) else { continue };
+            host.listed = false;
+            if !host.has_room(self.closing) {
+                continue; // listed again when one of its flights lands
+            }
+            let Some(job) = host.waiting.pop_front() else { continue };
+            let more = !host.waiting.is_empty();
+            if more {
+                self.list(&key);
+            }
+            if let Some(request) = self.prepare(&job, config, now) {
+                self.host(&key).running += 1;
+                self.running += 1;
+                return Some(Flight { host: key, job, request });
+            }
+        }
+        None
+    }
+
+    /// The request of a job whose turn has come; `None` when it is no longer wanted.
+    fn prepare(&mut self, job: &Job, config: &AnnounceConfig, _now: Instant) -> Option<Request> {
+        let (info_hash, generation, index) = match job {
+            Job::Stop(request) => return Some((**request).clone()),
+            Job::Tier { info_hash, generation, tier } => (*info_hash, *generation, *tier),
+        };
+        let torrent = self.torrents.get_mut(&info_hash).filter(|torrent| torrent.generation == generation)?;
+        let totals = (torrent.totals)();
+        let tier = torrent.tiers.get_mut(index)?;
+        let event = tier.next_event();
+        let tracker = tier.trackers.get_mut(tier.current)?;
+        let url = tracker.target.as_ref().ok()?.clone();
+        tracker.last_announce = Some(SystemTime::now());
+        let tracker_id = tracker.tracker_id.clone();
+        tier.phase = Phase::Running(event);
+        Some(Request { url, announce: request(config, info_hash, event, totals), tracker_id })
+    }
+
+    /// Which families to speak to a host over.
+    fn usable(&self, host: &HostKey, families: Vec<Family>) -> Vec<Family> {
+        match self.hosts.get(host) {
+            Some(host) => host.usable(families, Instant::now()),
+            None => families,
+        }
+    }
+
+    /// Takes the outcome of an announce. Returns the peers that are still to be handed over.
+    fn land(
+        &mut self,
+        flight: Flight,
+        outcome: Outcome,
+        config: &AnnounceConfig,
+        now: Instant,
+    ) -> Vec<SocketAddr> {
+        self.running -= 1;
+        let mut turn = Turn::None;
+        if let Some(host) = self.hosts.get_mut(&flight.host) {
+            host.running -= 1;
+            if let Some(family) = outcome.broken {
+                host.family_failed(family, now);
+            }
+            turn = match &outcome.result {
+                Err(Failure::Unreachable(text)) => host.unreachable(now, text, &mut self.jitter),
+                _ => host.answered(),
+            };
+        }
+        let Request { url, announce, .. } = &flight.request;
+        match &outcome.result {
+            Ok(_) => tracing::debug!(url = %url.text, torrent = %announce.info_hash, "announced"),
+            Err(error) => {
+                tracing::debug!(url = %url.text, torrent = %announce.info_hash, error = error.text(), "announce failed");
+            }
+        }
+        match flight.job {
+            Job::Stop(request) => {
+                self.stopping.remove(&(request.announce.info_hash, request.url.text.clone()));
+            }
+            Job::Tier { info_hash, generation, tier } => {
+                let torrent = self.torrents.get(&info_hash);
+                match (torrent.map(|torrent| torrent.generation == generation), outcome.result) {
+                    (Some(true), result) => self.tier_landed(info_hash, tier, result, now),
+                    // It was stopped meanwhile, and the tracker knows us only since now.
+                    (None, Ok(response)) if flight.request.announce.event == AnnounceEvent::Started => {
+                        let mut request = flight.request;
+                        let totals = TransferTotals {
+                            uploaded: request.announce.uploaded,
+                            downloaded: request.announce.downloaded,
+                            left: request.announce.left,
+                        };
+                        request.announce = self::request(config, info_hash, AnnounceEvent::Stopped, totals);
+                        request.tracker_id = response.tracker_id.map(Into::into).or(request.tracker_id);
+                        self.queue_stop(request, now);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        match turn {
+            Turn::None => {}
+            Turn::WentDown => self.drain(&flight.host, now),
+            Turn::Recovered => self.pull_forward(&flight.host, now),
+        }
+        self.list(&flight.host);
+        outcome.late
+    }
+
+    fn tier_landed(
+        &mut self,
+        info_hash: InfoHash,
+        index: usize,
+        result: Result<AnnounceResponse, Failure>,
+        now: Instant,
+    ) {
+        let Some(torrent) = self.torrents.get_mut(&info_hash) else { return };
+        let Some(tier) = torrent.tiers.get_mut(index) else { return };
+        let Phase::Running(event) = tier.phase else { return };
+        match result {
+            Ok(response) => {
+                let due = tier.succeeded(now, event, &response, &mut self.jitter);
+                self.schedule(info_hash, index, Some(due));
+            }
+            Err(failure) => self.tier_failed(info_hash, index, &failure, now),
+        }
+    }
+
+    /// A host went down: those that wait for it try their next tracker.
+    fn drain(&mut self, key: &HostKey, now: Instant) {
+        let host = self.host(key);
+        let jobs = std::mem::take(&mut host.waiting);
+        let text = host.down(now).map_or_else(String::new, |(_, error)| error.to_owned());
+        let failure = Failure::Unreachable(text);
+        for job in jobs {
+            match job {
+                Job::Stop(request) => {
+                    self.stopping.remove(&(request.announce.info_hash, request.url.text.clone()));
+                }
+                Job::Tier { info_hash, generation, tier } => {
+                    let torrent = self.torrents.get(&info_hash);
+                    if torrent.is_some_and(|torrent| torrent.generation == generation) {
+                        self.tier_failed(info_hash, tier, &failure, now);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A host is back: tiers that wait in vain and know it do not sit out their back-off.
+    fn pull_forward(&mut self, key: &HostKey, now: Instant) {
+        let mut earlier = Vec::new();
+        for (info_hash, torrent) in &self.torrents {
+            for (index, tier) in torrent.tiers.iter().enumerate() {
+                let Phase::Waiting(Some(due)) = tier.phase else { continue };
+                let knows = |url: &Rc<TrackerUrl>| url.host_key() == *key;
+                if tier.is_failing()
+                    && tier.trackers.iter().any(|tracker| tracker.target.as_ref().is_ok_and(knows))
+                {
+                    let moment = now + self.jitter.up_to(HOST_RECOVERY_SPREAD);
+                    if moment < due {
+                        earlier.push((*info_hash, index, moment));
+                    }
+                }
+            }
+        }
+        for (info_hash, index, moment) in earlier {
+            self.schedule(info_hash, index, Some(moment));
+        }
+    }
+}
+
+fn request(
+    config: &AnnounceConfig,
+    info_hash: InfoHash,
+    event: AnnounceEvent,
+    totals: TransferTotals,
+) -> AnnounceRequest {
+    let numwant = match event {
+        AnnounceEvent::Stopped => 0,
+        _ if totals.left == 0 => NUMWANT_SEEDING,
+        _ => NUMWANT_DOWNLOADING,
+    };
+    AnnounceRequest {
+        info_hash,
+        peer_id: config.peer_id,
+        port: config.listen_port,
+        uploaded: totals.uploaded,
+        downloaded: totals.downloaded,
+        left: totals.left,
+        event,
+        numwant: Some(numwant),
+        key: Some(config.key),
+    }
+}
+
+fn describe(tiers: &[Tier]) -> Vec<TrackerState> {
+    let (now, clock) = (Instant::now(), SystemTime::now());
+    let mut states = Vec::new();
+    for (index, tier) in tiers.iter().enumerate() {
+        for (place, tracker) in tier.trackers.iter().enumerate() {
+            let current = place == tier.current;
+            let (ok, last_result) = match &tracker.last {
+                LastResult::None => (false, String::new()),
+                LastResult::Ok(text) => (true, text.clone()),
+                LastResult::Failed(text) => (false, text.clone()),
+            };
+            let next_announce = match tier.phase {
+                Phase::Waiting(Some(due)) if current => clock.checked_add(due.saturating_duration_since(now)),
+                Phase::Queued if current => Some(clock),
+                _ => None,
+            };
+            states.push(TrackerState {
+                url: tracker.text.clone(),
+                tier: index,
+                last_result,
+                ok,
+                announcing: current && matches!(tier.phase, Phase::Running(_)),
+                seeders: tracker.seeders,
+                leechers: tracker.leechers,
+                next_announce,
+                last_announce: tracker.last_announce,
+            });
+        }
+    }
+    states
+}
+
+#[cfg(test)]
+#[path = "schedule_tests.rs"]
+mod tests;

@@ -1,0 +1,119 @@
+//! BEP 12 order, events, intervals and back-off of one tier, in virtual time.
+
+use super::*;
+
+fn tier(urls: &[&str]) -> (Tier, Jitter) {
+    let mut jitter = Jitter::new(Some(7));
+    let mut tier = Tier::new(urls.iter().map(|url| (*url).to_owned()).collect(), &mut jitter);
+    tier.trackers.sort_by(|a, b| a.text.cmp(&b.text)); // the order that the tests name
+    (tier, jitter)
+}
+
+fn order(tier: &Tier) -> Vec<&str> {
+    tier.trackers.iter().map(|tracker| &tracker.text[7..8]).collect()
+}
+
+const URLS: [&str; 3] = ["http://a/", "http://b/", "http://c/"];
+
+#[test]
+fn the_tracker_that_answers_moves_to_the_front() {
+    let (mut tier, mut jitter) = tier(&URLS);
+    let now = Instant::now();
+    for _ in 0..2 {
+        assert_eq!(tier.failed(now, &Failure::Unreachable("x".into()), &mut jitter), Some(now));
+    }
+    assert_eq!(tier.choose(now), Some(2));
+    assert_eq!(tier.next_event(), AnnounceEvent::Started);
+    let due = tier.succeeded(now, AnnounceEvent::Started, &AnnounceResponse::default(), &mut jitter);
+    assert_eq!(order(&tier), ["c", "a", "b"]);
+    assert!(due >= now + INTERVAL_DEFAULT && due <= now + INTERVAL_DEFAULT * 21 / 20);
+    assert_eq!(tier.next_event(), AnnounceEvent::None);
+    // The front fails: the next in line is asked, as one who knows nothing of us.
+    tier.failed(now, &Failure::refused("x"), &mut jitter);
+    assert_eq!((tier.choose(now), tier.next_event()), (Some(1), AnnounceEvent::Started));
+}
+
+#[test]
+fn a_round_of_failures_backs_off_and_doubles() {
+    let (mut tier, mut jitter) = tier(&URLS[..1]);
+    let now = Instant::now();
+    let mut last = Duration::ZERO;
+    for round in 0..30 {
+        let due = tier.failed(now, &Failure::Unreachable("x".into()), &mut jitter).unwrap() - now;
+        assert!(due <= RETRY_LAST && due > last / 2, "{round}: {due:?} after {last:?}");
+        assert!(round > 6 || due > last);
+        last = due;
+    }
+    assert!(last >= RETRY_LAST * 3 / 4);
+    tier.succeeded(now, AnnounceEvent::None, &AnnounceResponse::default(), &mut jitter);
+    assert!(tier.failed(now, &Failure::refused("x"), &mut jitter).unwrap() - now <= RETRY_FIRST);
+}
+
+#[test]
+fn completed_waits_for_a_tracker_that_knows_us() {
+    let (mut tier, mut jitter) = tier(&URLS);
+    let now = Instant::now();
+    tier.phase = Phase::Running(AnnounceEvent::Started);
+    assert_eq!(tier.complete(now), None);
+    let response = AnnounceResponse::default();
+    assert_eq!(tier.succeeded(now, AnnounceEvent::Started, &response, &mut jitter), now);
+    assert_eq!(tier.next_event(), AnnounceEvent::Completed);
+    assert!(tier.succeeded(now, AnnounceEvent::Completed, &response, &mut jitter) > now);
+    assert_eq!(tier.next_event(), AnnounceEvent::None);
+    tier.phase = Phase::Waiting(Some(now + INTERVAL_DEFAULT));
+    assert_eq!(tier.complete(now), Some(now));
+}
+
+#[test]
+fn intervals_are_kept_within_reason() {
+    let (mut tier, mut jitter) = tier(&URLS[..1]);
+    let now = Instant::now();
+    let mut due = |interval, min_interval| {
+        let response = AnnounceResponse { interval, min_interval, ..AnnounceResponse::default() };
+        tier.succeeded(now, AnnounceEvent::None, &response, &mut jitter) - now
+    };
+    assert!(due(0, None) >= INTERVAL_DEFAULT);
+    assert!(due(1, None) >= INTERVAL_MIN);
+    assert!(due(u32::MAX, None) <= INTERVAL_MAX * 21 / 20);
+    assert!(due(120, Some(600)) >= Duration::from_secs(600));
+    assert!((120..=126).contains(&due(120, Some(0)).as_secs()));
+}
+
+#[test]
+fn a_manual_announce_keeps_the_minimum_interval() {
+    let (mut tier, mut jitter) = tier(&URLS[..1]);
+    let now = Instant::now();
+    let response = AnnounceResponse { min_interval: Some(300), ..AnnounceResponse::default() };
+    let due = tier.succeeded(now, AnnounceEvent::Started, &response, &mut jitter);
+    tier.phase = Phase::Waiting(Some(due));
+    assert_eq!(tier.reannounce(now), Some(now + Duration::from_secs(300)));
+    let later = now + Duration::from_secs(301);
+    assert_eq!(tier.reannounce(later), Some(later));
+    tier.phase = Phase::Queued;
+    assert_eq!(tier.reannounce(later), None);
+}
+
+#[test]
+fn retry_in_is_obeyed_and_never_means_never() {
+    let (mut tier, mut jitter) = tier(&URLS[..2]);
+    let now = Instant::now();
+    let refused = |retry| Failure::Refused { text: "go away".into(), retry };
+    let pause = Duration::from_secs(7200);
+    assert_eq!(tier.failed(now, &refused(Retry::Never), &mut jitter), Some(now));
+    assert_eq!(tier.failed(now, &refused(Retry::After(pause)), &mut jitter), Some(now + pause));
+    assert_eq!(tier.choose(now + Duration::from_secs(60)), None);
+    assert_eq!(tier.choose(now + pause), Some(1));
+    assert_eq!(tier.failed(now, &refused(Retry::Never), &mut jitter), None);
+    // The user may ask all the same.
+    tier.phase = Phase::Waiting(None);
+    assert_eq!(tier.reannounce(now), Some(now));
+    assert_eq!(tier.choose(now), Some(0));
+}
+
+#[test]
+fn long_texts_are_cut_at_a_character() {
+    let (mut tier, mut jitter) = tier(&URLS[..1]);
+    tier.failed(Instant::now(), &Failure::refused("é".repeat(1000)), &mut jitter);
+    let LastResult::Failed(text) = &tier.trackers[0].last else { panic!() };
+    assert_eq!(text.chars().count(), TEXT_CHARS_MAX + 3);
+}
