@@ -19,7 +19,8 @@ impl Swarm {
         let Role::Leeching(picker) = &mut self.role else { return };
         let Some(peer) = self.peers.get(key) else { return };
         let down = &peer.down;
-        let allowed = !down.peer_choking || !down.allowed_fast.is_empty();
+        // In order means in order: what a choking peer allows lies anywhere.
+        let allowed = !down.peer_choking || !(down.allowed_fast.is_empty() || self.config.sequential);
         if peer.closing
             || !down.am_interested
             || !allowed

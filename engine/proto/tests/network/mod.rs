@@ -1,0 +1,665 @@
+//! A network of swarms in virtual time: links with latency and bandwidth, disks that take a moment,
+//! peers that behave badly. Everything follows from one seed.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringseed_proto::bitfield::Bitfield;
+use ringseed_proto::layout::{FileSpec, Layout};
+use ringseed_proto::metainfo::Info;
+use ringseed_proto::swarm::{
+    Action, BlockSink, Content, DisconnectReason, FillLimits, FillOutcome, Part, PeerError, PeerInfo,
+    PeerKey, SendBatch, Swarm, SwarmConfig,
+};
+use ringseed_proto::units::{Block, InfoHash, PeerId, PieceIndex, Time};
+use ringseed_proto::wire::{Decoder, Frame, Handshake, Message, encode_piece_header};
+use sha1::{Digest, Sha1};
+
+pub const MS: Duration = Duration::from_millis(1);
+pub const SECOND: Duration = Duration::from_secs(1);
+const INFO_HASH: InfoHash = InfoHash([0x52; 20]);
+
+/// SplitMix64, for the choices of the network.
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound.max(1) as u64) as usize
+    }
+}
+
+/// Content with known bytes.
+pub struct Torrent {
+    pub content: Arc<Content>,
+    pub data: Arc<Vec<u8>>,
+}
+
+pub fn torrent(piece_length: u32, files: &[u64], seed: u64) -> Torrent {
+    let specs = files.iter().enumerate().map(|(n, &length)| FileSpec {
+        path: format!("t/{n}").into(),
+        length,
+        padding: false,
+    });
+    let layout = Layout::new(piece_length, specs.collect()).unwrap();
+    let mut dice = Dice(seed);
+    let mut data = Vec::with_capacity(layout.total_length as usize + 8);
+    while (data.len() as u64) < layout.total_length {
+        data.extend_from_slice(&dice.next().to_le_bytes());
+    }
+    data.truncate(layout.total_length as usize);
+    let hashes = data.chunks(piece_length as usize).map(|piece| Sha1::digest(piece).into()).collect();
+    let info = Info::new("t".to_owned(), layout, hashes, false).unwrap();
+    let info_bytes = Arc::from(&b"d4:name1:te"[..]);
+    Torrent { content: Arc::new(Content { info: Arc::new(info), info_bytes }), data: Arc::new(data) }
+}
+
+/// How a node behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// By the book.
+    Honest,
+    /// A swarm whose blocks are wrong once in so many.
+    Corrupt { one_in: u64 },
+    /// Asks for everything many times over whether it may or not.
+    Flooder,
+    /// Claims to have everything and answers a request with one byte a second.
+    Dripper,
+    /// Asks for everything and never reads.
+    Deaf,
+}
+
+/// A node's disk and assembly buffers.
+pub struct Disk {
+    pub data: Vec<u8>,
+    open: BTreeMap<u32, Vec<u8>>,
+    piece_length: usize,
+}
+
+impl BlockSink for Disk {
+    fn write(&mut self, piece: PieceIndex, offset_in_piece: u32, data: &[u8]) {
+        let start = piece.0 as usize * self.piece_length;
+        let length = self.piece_length.min(self.data.len() - start);
+        let buffer = self.open.entry(piece.0).or_insert_with(|| vec![0; length]);
+        buffer[offset_in_piece as usize..][..data.len()].copy_from_slice(data);
+    }
+}
+
+/// What a node that is no swarm remembers of a link.
+#[derive(Default)]
+struct Raw {
+    decoder: Decoder,
+    owed: Option<(Block, u32)>,
+}
+
+pub struct Node {
+    pub kind: Kind,
+    pub swarm: Swarm,
+    pub disk: Disk,
+    pub addr: SocketAddr,
+    pub alive: bool,
+    pub finished_at: Option<Time>,
+    pub banned: Vec<IpAddr>,
+    pub stored_order: Vec<u32>,
+    pub errors: Vec<PeerError>,
+    pub disconnects: Vec<DisconnectReason>,
+    up: u64,
+    down: u64,
+    up_free: Time,
+    down_free: Time,
+    timeout_at: Option<Time>,
+    by_key: BTreeMap<PeerKey, usize>,
+    raw: BTreeMap<usize, Raw>,
+}
+
+struct Link {
+    ends: [usize; 2],
+    keys: [Option<PeerKey>; 2],
+    open: [bool; 2],
+    sending: [bool; 2],
+    latency: Duration,
+}
+
+#[derive(Debug)]
+enum Event {
+    Connect { from: usize, to: usize },
+    Arrive { link: usize, to: usize, bytes: Vec<u8> },
+    Deliver { link: usize, to: usize, bytes: Vec<u8> },
+    Sent { link: usize, from: usize, payload: u64, protocol: u64 },
+    Closed { link: usize, to: usize },
+    Timeout { node: usize },
+    Verified { node: usize, piece: PieceIndex, ok: bool },
+    Stored { node: usize, piece: PieceIndex },
+    Kill { node: usize },
+    Drip { node: usize, link: usize },
+}
+
+pub struct Network {
+    pub now: Time,
+    pub nodes: Vec<Node>,
+    pub dice: Dice,
+    /// FNV hash of everything that happened.
+    pub trace: u64,
+    pub events_seen: u64,
+    pub use_pex: bool,
+    torrent: Torrent,
+    links: Vec<Link>,
+    queue: BinaryHeap<Reverse<(Time, u64)>>,
+    events: BTreeMap<u64, Event>,
+    sequence: u64,
+    batch: SendBatch,
+}
+
+impl Network {
+    pub fn new(torrent: Torrent, seed: u64) -> Network {
+        Network {
+            now: Time::ZERO,
+            nodes: Vec::new(),
+            dice: Dice(seed),
+            trace: 0xcbf2_9ce4_8422_2325,
+            events_seen: 0,
+            use_pex: true,
+            torrent,
+            links: Vec::new(),
+            queue: BinaryHeap::new(),
+            events: BTreeMap::new(),
+            sequence: 0,
+            batch: SendBatch::default(),
+        }
+    }
+
+    /// Adds a node with the pieces `have(piece)`; bandwidths in bytes per second.
+    pub fn add(
+        &mut self,
+        kind: Kind,
+        up: u64,
+        down: u64,
+        config: SwarmConfig,
+        have: impl Fn(u32) -> bool,
+    ) -> usize {
+        let layout = &self.torrent.content.info.layout;
+        let mut pieces = Bitfield::new(layout.piece_count());
+        let mut data = vec![0; self.torrent.data.len()];
+        let piece_length = layout.piece_length as usize;
+        for piece in (0..layout.piece_count()).filter(|&piece| have(piece)) {
+            pieces.set(piece);
+            let start = piece as usize * piece_length;
+            let end = data.len().min(start + piece_length);
+            data[start..end].copy_from_slice(&self.torrent.data[start..end]);
+        }
+        let index = self.nodes.len();
+        let config = SwarmConfig { listen_port: Some(6881), peer_id: Some(peer_id(index)), ..config };
+        let seed = self.dice.next();
+        let content = Arc::clone(&self.torrent.content);
+        self.nodes.push(Node {
+            kind,
+            swarm: Swarm::new(config, content, pieces, seed, self.now),
+            disk: Disk { data, open: BTreeMap::new(), piece_length },
+            addr: SocketAddr::from(([10, 0, (index / 250) as u8, (index % 250) as u8 + 1], 6881)),
+            alive: true,
+            finished_at: None,
+            banned: Vec::new(),
+            stored_order: Vec::new(),
+            errors: Vec::new(),
+            disconnects: Vec::new(),
+            up,
+            down,
+            up_free: Time::ZERO,
+            down_free: Time::ZERO,
+            timeout_at: None,
+            by_key: BTreeMap::new(),
+            raw: BTreeMap::new(),
+        });
+        index
+    }
+
+    fn at(&mut self, time: Time, event: Event) {
+        self.sequence += 1;
+        self.events.insert(self.sequence, event);
+        self.queue.push(Reverse((time, self.sequence)));
+    }
+
+    pub fn connect_at(&mut self, time: Time, from: usize, to: usize) {
+        self.at(time, Event::Connect { from, to });
+    }
+
+    pub fn connect(&mut self, from: usize, to: usize) {
+        self.connect_at(self.now, from, to);
+    }
+
+    pub fn kill_at(&mut self, time: Time, node: usize) {
+        self.at(time, Event::Kill { node });
+    }
+
+    /// Whether all honest nodes that are alive have everything they want.
+    pub fn all_finished(&self) -> bool {
+        let mut honest = self.nodes.iter().filter(|node| node.alive && node.kind == Kind::Honest);
+        honest.all(|node| node.swarm.is_finished())
+    }
+
+    pub fn assert_exact(&self, node: usize) {
+        let node = &self.nodes[node];
+        assert!(node.swarm.is_complete());
+        assert!(node.disk.data == *self.torrent.data, "{} has other bytes", node.addr);
+    }
+
+    /// Runs until `stop` or `limit`; says whether `stop` was reached.
+    pub fn run(&mut self, limit: Duration, stop: impl Fn(&Network) -> bool) -> bool {
+        let end = self.now + limit;
+        while !stop(self) {
+            let Some(&Reverse((time, number))) = self.queue.peek() else { return false };
+            if time > end {
+                self.now = end;
+                return false;
+            }
+            self.queue.pop();
+            assert!(time >= self.now);
+            self.now = time;
+            let event = self.events.remove(&number).unwrap();
+            self.record(&event);
+            self.handle(event);
+        }
+        true
+    }
+
+    fn record(&mut self, event: &Event) {
+        self.events_seen += 1;
+        let (kind, a, b) = match event {
+            Event::Connect { from, to } => (1, *from, *to),
+            Event::Deliver { link, to, bytes } => {
+                for &byte in bytes.iter().take(32) {
+                    self.trace = (self.trace ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+                }
+                (2, *link * 2 + to, bytes.len())
+            }
+            Event::Arrive { link, to, bytes } => (10, *link * 2 + to, bytes.len()),
+            Event::Sent { link, payload, .. } => (3, *link, *payload as usize),
+            Event::Closed { link, to } => (4, *link, *to),
+            Event::Timeout { node } => (5, *node, 0),
+            Event::Verified { node, piece, .. } => (6, *node, piece.0 as usize),
+            Event::Stored { node, piece } => (7, *node, piece.0 as usize),
+            Event::Kill { node } => (8, *node, 0),
+            Event::Drip { node, link } => (9, *node, *link),
+        };
+        for number in [self.now.micros(), kind, a as u64, b as u64] {
+            self.trace = (self.trace ^ number).wrapping_mul(0x100_0000_01b3);
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Connect { from, to } => self.open_link(from, to),
+            Event::Arrive { link, to, bytes } => self.arrive(link, to, bytes),
+            Event::Deliver { link, to, bytes } => self.deliver(link, to, &bytes),
+            Event::Sent { link, from, payload, protocol } => {
+                let end = &mut self.links[link];
+                end.sending[from] = false;
+                let (node, key) = (end.ends[from], end.keys[from]);
+                if let Some(key) = key.filter(|_| end.open[from]) {
+                    self.nodes[node].swarm.sent(self.now, key, payload, protocol);
+                    self.nodes[node].swarm.mark_ready(key);
+                    self.serve(node);
+                }
+            }
+            Event::Closed { link, to } => self.close_end(link, to),
+            Event::Timeout { node } => {
+                if self.nodes[node].timeout_at == Some(self.now) && self.nodes[node].alive {
+                    self.nodes[node].timeout_at = None;
+                    self.nodes[node].swarm.handle_timeout(self.now);
+                    self.nodes[node].swarm.check_invariants();
+                    self.serve(node);
+                }
+            }
+            Event::Verified { node, piece, ok } => {
+                self.nodes[node].swarm.piece_verified(self.now, piece, ok);
+                if ok {
+                    self.at(self.now + 5 * MS, Event::Stored { node, piece });
+                }
+                self.serve(node);
+            }
+            Event::Stored { node, piece } => {
+                self.nodes[node].stored_order.push(piece.0);
+                self.nodes[node].swarm.piece_stored(self.now, piece);
+                self.serve(node);
+            }
+            Event::Kill { node } => {
+                self.nodes[node].alive = false;
+                for link in 0..self.links.len() {
+                    for end in 0..2 {
+                        if self.links[link].ends[end] == node && self.links[link].open[end] {
+                            self.close_end(link, end);
+                            let at = self.now + self.links[link].latency;
+                            self.at(at, Event::Closed { link, to: 1 - end });
+                        }
+                    }
+                }
+            }
+            Event::Drip { node, link } => self.drip(node, link),
+        }
+        if self.dice.next() % 64 == 0 {
+            let node = self.dice.below(self.nodes.len());
+            self.nodes[node].swarm.check_invariants();
+        }
+    }
+
+    // ---- links ----
+
+    fn open_link(&mut self, from: usize, to: usize) {
+        if from == to || !self.nodes[from].alive || !self.nodes[to].alive {
+            return;
+        }
+        let linked = |link: &Link| {
+            (link.open[0] || link.open[1]) && (link.ends == [from, to] || link.ends == [to, from])
+        };
+        if self.links.iter().any(linked) {
+            return;
+        }
+        let latency = MS * (5 + self.dice.below(80) as u32);
+        let index = self.links.len();
+        self.links.push(Link {
+            ends: [from, to],
+            keys: [None; 2],
+            open: [true; 2],
+            sending: [false; 2],
+            latency,
+        });
+        for end in 0..2 {
+            let (node, other) = ([from, to][end], [to, from][end]);
+            let info = PeerInfo {
+                addr: if end == 0 {
+                    self.nodes[other].addr
+                } else {
+                    SocketAddr::new(self.nodes[other].addr.ip(), 40_000 + index as u16 % 20_000)
+                },
+                outgoing: end == 0,
+                handshake: Handshake::new(INFO_HASH, peer_id(other)),
+            };
+            if is_raw(self.nodes[node].kind) {
+                self.nodes[node].raw.insert(index, Raw::default());
+                continue;
+            }
+            match self.nodes[node].swarm.peer_connected(self.now, info) {
+                Ok(key) => {
+                    self.links[index].keys[end] = Some(key);
+                    self.nodes[node].by_key.insert(key, index);
+                }
+                Err(_) => {
+                    self.links[index].open[end] = false;
+                    self.at(self.now + latency, Event::Closed { link: index, to: 1 - end });
+                }
+            }
+        }
+        for end in 0..2 {
+            let node = self.links[index].ends[end];
+            if is_raw(self.nodes[node].kind) { self.raw_greets(index, end) } else { self.serve(node) }
+        }
+    }
+
+    fn close_end(&mut self, link: usize, end: usize) {
+        if !self.links[link].open[end] {
+            return;
+        }
+        self.links[link].open[end] = false;
+        let node = self.links[link].ends[end];
+        if let Some(key) = self.links[link].keys[end].take() {
+            self.nodes[node].by_key.remove(&key);
+            self.nodes[node].swarm.peer_disconnected(self.now, key);
+            self.serve(node);
+        }
+    }
+
+    fn end_of(&self, node: usize, link: usize) -> usize {
+        usize::from(self.links[link].ends[1] == node)
+    }
+
+    /// Puts bytes on the wire in random pieces; returns when the sender is rid of them.
+    fn transmit(&mut self, link: usize, from: usize, bytes: Vec<u8>) -> Time {
+        let sender = self.links[link].ends[from];
+        let latency = self.links[link].latency;
+        let mut gone = self.nodes[sender].up_free.max(self.now);
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let (part, after) = rest.split_at(rest.len().min(1 + self.dice.below(20_000)));
+            gone = gone + transfer_time(part.len(), self.nodes[sender].up);
+            self.at(gone + latency, Event::Arrive { link, to: 1 - from, bytes: part.to_vec() });
+            rest = after;
+        }
+        self.nodes[sender].up_free = gone;
+        gone
+    }
+
+    /// Bytes came to the receiver's line, which is shared by all its links.
+    fn arrive(&mut self, link: usize, to: usize, bytes: Vec<u8>) {
+        let receiver = &mut self.nodes[self.links[link].ends[to]];
+        receiver.down_free = receiver.down_free.max(self.now) + transfer_time(bytes.len(), receiver.down);
+        let at = receiver.down_free;
+        self.at(at, Event::Deliver { link, to, bytes });
+    }
+
+    fn deliver(&mut self, link: usize, to: usize, bytes: &[u8]) {
+        if !self.links[link].open[to] {
+            return;
+        }
+        let node = self.links[link].ends[to];
+        if is_raw(self.nodes[node].kind) {
+            return self.raw_hears(link, to, bytes);
+        }
+        let Some(key) = self.links[link].keys[to] else { return };
+        let Node { swarm, disk, errors, .. } = &mut self.nodes[node];
+        if let Err(error) = swarm.received(self.now, key, bytes, disk) {
+            if error != PeerError::Gone {
+                errors.push(error);
+            }
+            self.close_end(link, to);
+            let at = self.now + self.links[link].latency;
+            self.at(at, Event::Closed { link, to: 1 - to });
+        }
+        self.serve(node);
+    }
+
+    // ---- what a caller of a swarm does ----
+
+    fn serve(&mut self, node: usize) {
+        while let Some(action) = self.nodes[node].swarm.poll_action() {
+            self.act(node, action);
+        }
+        while let Some(key) = self.nodes[node].swarm.next_ready() {
+            let Some(&link) = self.nodes[node].by_key.get(&key) else { continue };
+            let end = self.end_of(node, link);
+            if !self.links[link].open[end] || self.links[link].sending[end] {
+                continue;
+            }
+            self.send(node, key, link, end);
+        }
+        let timeout = self.nodes[node].swarm.next_timeout();
+        if let Some(at) = timeout
+            && self.nodes[node].timeout_at.is_none_or(|known| known != at)
+        {
+            let at = at.max(self.now);
+            self.nodes[node].timeout_at = Some(at);
+            self.at(at, Event::Timeout { node });
+        }
+        let now = self.now;
+        let node = &mut self.nodes[node];
+        if node.finished_at.is_none() && node.swarm.is_finished() {
+            node.finished_at = Some(now);
+        }
+    }
+
+    fn send(&mut self, node: usize, key: PeerKey, link: usize, end: usize) {
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.clear();
+        let limits = FillLimits { blocks_max: 4, payload_bytes_max: u64::MAX };
+        let have = self.nodes[node].swarm.have().clone();
+        let outcome =
+            self.nodes[node].swarm.fill(self.now, key, &mut batch, limits, |block| have.get(block.piece.0));
+        assert!(!matches!(outcome, FillOutcome::Cold(_) | FillOutcome::Budget));
+        if !batch.is_empty() {
+            let mut bytes = Vec::new();
+            for part in &batch.parts {
+                match part {
+                    Part::Bytes(range) => bytes.extend_from_slice(&batch.bytes[range.clone()]),
+                    Part::Block(block) => {
+                        let start = block.piece.0 as usize * self.nodes[node].disk.piece_length;
+                        let from = start + block.begin as usize;
+                        let at = bytes.len();
+                        bytes.extend_from_slice(
+                            &self.nodes[node].disk.data[from..from + block.length as usize],
+                        );
+                        if let Kind::Corrupt { one_in } = self.nodes[node].kind
+                            && self.dice.next() % one_in == 0
+                        {
+                            bytes[at] ^= 1;
+                        }
+                    }
+                }
+            }
+            assert_eq!(bytes.len() as u64, batch.payload_bytes() + batch.protocol_bytes());
+            let (payload, protocol) = (batch.payload_bytes(), batch.protocol_bytes());
+            self.links[link].sending[end] = true;
+            let receiver = self.links[link].ends[1 - end];
+            if self.nodes[receiver].kind == Kind::Deaf {
+                // Its window is closed: the socket never takes this.
+            } else {
+                let gone = self.transmit(link, end, bytes);
+                self.at(gone, Event::Sent { link, from: end, payload, protocol });
+            }
+        }
+        self.batch = batch;
+    }
+
+    fn act(&mut self, node: usize, action: Action) {
+        match action {
+            Action::Disconnect { peer, reason } => {
+                self.nodes[node].disconnects.push(reason);
+                if let Some(&link) = self.nodes[node].by_key.get(&peer) {
+                    let end = self.end_of(node, link);
+                    self.close_end(link, end);
+                    let at = self.now + self.links[link].latency;
+                    self.at(at, Event::Closed { link, to: 1 - end });
+                } else {
+                    self.nodes[node].swarm.peer_disconnected(self.now, peer);
+                }
+            }
+            Action::PieceReady(piece) => {
+                let Disk { data, open, piece_length } = &mut self.nodes[node].disk;
+                let bytes = open.remove(&piece.0).unwrap();
+                let hash: [u8; 20] = Sha1::digest(&bytes).into();
+                let ok = self.torrent.content.info.piece_hash(piece) == Some(&hash);
+                if ok {
+                    data[piece.0 as usize * *piece_length..][..bytes.len()].copy_from_slice(&bytes);
+                }
+                self.at(self.now + 2 * MS, Event::Verified { node, piece, ok });
+            }
+            Action::Completed => assert!(self.nodes[node].swarm.is_finished()),
+            Action::PexPeers(addrs) => {
+                for addr in if self.use_pex { addrs } else { Vec::new() } {
+                    assert_eq!(addr.port(), 6881, "a port that nobody listens on was exchanged");
+                    let target = self.nodes.iter().position(|other| other.addr == addr);
+                    if let Some(target) = target
+                        && self.nodes[node].by_key.len() < 12
+                    {
+                        self.at(self.now + 50 * MS, Event::Connect { from: node, to: target });
+                    }
+                }
+            }
+            Action::Banned(ip) => self.nodes[node].banned.push(ip),
+        }
+    }
+
+    // ---- nodes that are no swarm ----
+
+    fn say(&mut self, link: usize, from: usize, messages: impl Fn(&mut Vec<u8>)) {
+        let mut bytes = Vec::new();
+        messages(&mut bytes);
+        self.transmit(link, from, bytes);
+    }
+
+    fn raw_greets(&mut self, link: usize, end: usize) {
+        let layout = &self.torrent.content.info.layout;
+        let (pieces, piece_length) = (layout.piece_count(), layout.piece_length);
+        let first =
+            move |piece| Block { piece: PieceIndex(piece), begin: 0, length: piece_length.min(16_384) };
+        match self.nodes[self.links[link].ends[end]].kind {
+            Kind::Flooder => self.say(link, end, |out| {
+                Message::HaveNone.encode(out);
+                Message::Interested.encode(out);
+                for n in 0..40_000 {
+                    Message::Request(first(n % (pieces - 1))).encode(out);
+                }
+            }),
+            Kind::Deaf => self.say(link, end, |out| {
+                Message::HaveNone.encode(out);
+                Message::Interested.encode(out);
+                (0..1500).for_each(|n| Message::Request(first(n % (pieces - 1))).encode(out));
+            }),
+            _ => self.say(link, end, |out| {
+                Message::HaveAll.encode(out);
+                Message::Unchoke.encode(out);
+            }),
+        }
+    }
+
+    fn raw_hears(&mut self, link: usize, to: usize, bytes: &[u8]) {
+        let node = self.links[link].ends[to];
+        if self.nodes[node].kind != Kind::Dripper {
+            return;
+        }
+        let Some(raw) = self.nodes[node].raw.get_mut(&link) else { return };
+        let mut input = bytes;
+        let mut begin = false;
+        while let Ok(Some(frame)) = raw.decoder.next(&mut input) {
+            if let Frame::Message(Message::Request(block)) = frame
+                && raw.owed.is_none()
+            {
+                raw.owed = Some((block, 0));
+                begin = true;
+            }
+        }
+        if begin {
+            self.at(self.now, Event::Drip { node, link });
+        }
+    }
+
+    fn drip(&mut self, node: usize, link: usize) {
+        let end = self.end_of(node, link);
+        let Some((block, sent)) = self.nodes[node].raw.get(&link).and_then(|raw| raw.owed) else { return };
+        if !self.links[link].open[end] || sent == block.length {
+            return;
+        }
+        let mut bytes = Vec::new();
+        if sent == 0 {
+            encode_piece_header(&block, &mut bytes);
+        }
+        bytes.push(0xdd);
+        self.transmit(link, end, bytes);
+        if let Some(raw) = self.nodes[node].raw.get_mut(&link) {
+            raw.owed = Some((block, sent + 1));
+        }
+        self.at(self.now + SECOND, Event::Drip { node, link });
+    }
+}
+
+fn transfer_time(bytes: usize, rate: u64) -> Duration {
+    Duration::from_micros(bytes as u64 * 1_000_000 / rate.max(1))
+}
+
+fn is_raw(kind: Kind) -> bool {
+    matches!(kind, Kind::Flooder | Kind::Dripper | Kind::Deaf)
+}
+
+fn peer_id(node: usize) -> PeerId {
+    let mut id = *b"-RS0001-000000000000";
+    id[12..20].copy_from_slice(&(node as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+    PeerId(id)
+}
