@@ -4,13 +4,22 @@ pub mod args;
 pub mod failure;
 pub mod quantity;
 
+mod content;
+mod create;
+mod fetch;
 mod logging;
 mod manual;
 mod screen;
+mod show;
+mod signals;
+mod torrent_file;
+mod verify;
+mod work_bar;
 
 use args::{Command, CommandLine};
 use clap::Parser;
 use failure::Failure;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Runs the process's command line.
@@ -33,8 +42,27 @@ pub fn run() -> ExitCode {
 
 fn dispatch(line: CommandLine) -> Result<(), Failure> {
     match line.command {
+        Command::Create(args) => create::run(&args, &line.output),
+        Command::Show(args) => show::run(&args),
+        Command::Verify(args) => verify::run(&args, &line.output),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man => manual::man(),
         _ => Err(Failure::failed("not there yet")),
     }
+}
+
+/// A runtime for the command's own thread.
+fn control_runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("cannot start the runtime: {error}")))
+}
+
+/// `path` as the engine needs it, without symlinks on the way; it must be a directory.
+fn directory(path: &Path) -> Result<PathBuf, Failure> {
+    let refused =
+        |reason: String| Failure::failed(format!("cannot use the directory {}: {reason}", path.display()));
+    let canonical = path.canonicalize().map_err(|error| refused(failure::io_reason(&error)))?;
+    if canonical.is_dir() { Ok(canonical) } else { Err(refused("it is not a directory".into())) }
 }
