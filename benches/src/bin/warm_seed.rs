@@ -79,6 +79,9 @@ struct Plan {
     /// KiB per piece
     #[arg(long, default_value_t = 1024)]
     piece_kib: u32,
+    /// Receive buffer per peer of the load, bytes: a smaller one also sends its requests in smaller batches
+    #[arg(long, default_value_t = 256 * 1024)]
+    read_buffer: usize,
     /// Core of the seeder
     #[arg(long, default_value_t = 0)]
     seeder_cpu: usize,
@@ -182,6 +185,7 @@ struct Results {
     machine: Machine,
     versions: BTreeMap<&'static str, String>,
     depth: u32,
+    read_buffer: usize,
     piece_length: u32,
     torrent_bytes: u64,
     summaries: Vec<Summary>,
@@ -231,6 +235,7 @@ fn run_plan(plan: &Plan) -> Result<(), Box<dyn Error>> {
         machine: Machine::here(),
         versions,
         depth: plan.depth,
+        read_buffer: plan.read_buffer,
         piece_length: torrent.piece_length,
         torrent_bytes: torrent.total,
         summaries,
@@ -269,6 +274,7 @@ fn measure(
         .arg(&torrent.metainfo)
         .args(["--addr", &running.addr.to_string()])
         .args(["--connections", &connections.to_string(), "--depth", &plan.depth.to_string()])
+        .args(["--read-buffer", &plan.read_buffer.to_string()])
         .args(["--bytes", &bytes(plan.gb), "--warmup", &bytes(plan.warmup_gb)])
         .args(["--cpu", &plan.load_cpu.to_string(), "--seeder-pid", &running.pid().to_string()])
         .output()?;
@@ -324,4 +330,38 @@ fn rows(summaries: &[Summary]) -> Vec<Vec<String>> {
         ]);
     }
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn flags_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn ratios_are_taken_at_the_same_number_of_peers() {
+        let one = |seeder, connections, cpu_s_per_gb| Summary {
+            seeder,
+            connections,
+            cpu_s_per_gb,
+            mb_per_s: 1.0,
+            load_cpu_s_per_gb: 0.1,
+            fairness: 1.0,
+            runs_cpu_s_per_gb: vec![],
+            runs_mb_per_s: vec![],
+        };
+        let rows = rows(&[
+            one(Seeder::Floor, 8, 0.2),
+            one(Seeder::Ringseed, 8, 0.3),
+            one(Seeder::Libtorrent, 8, 1.2),
+            one(Seeder::Floor, 50, 0.4),
+        ]);
+        assert_eq!(rows[2][4..6], ["1.50", "1.00"]);
+        assert_eq!(rows[3][4..6], ["6.00", "0.25"]);
+        assert_eq!(rows[4][4..6], ["1.00", "-"]);
+    }
 }
