@@ -1,7 +1,7 @@
 //! Ringseed: a thread-per-core BitTorrent engine for Linux servers.
 //!
 //! `ARCHITECTURE.md` beside this crate describes the layers and threads. The binary in `main.rs` is a
-//! thin wrapper around [`cli`].
+//! thin wrapper around the command line in `cli`.
 
 pub mod announce;
 pub mod cli;
@@ -9,4 +9,10 @@ pub mod config;
 pub mod config_file;
 pub mod control;
 pub mod limits;
+pub mod net;
+pub mod preflight;
+pub mod shard;
+pub mod startup;
 pub mod storage;
+
+pub use startup::{Engine, StartError};

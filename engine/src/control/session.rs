@@ -1,0 +1,650 @@
+//! The session: all torrents, and the one place where their activity changes.
+
+use super::handle::{AddOutcome, AddTorrent, Command, EngineError};
+use super::snapshot::{EngineSnapshot, TrackerStatus};
+use super::torrent::{Activity, Next, Torrent, missing_bytes};
+use crate::announce::{AnnounceUpdate, Announcer, TrackedTorrent, TransferTotals};
+use crate::config::EngineConfig;
+use crate::limits::SHUTDOWN_MAX;
+use crate::shard::mailbox;
+use crate::shard::message::{FromShard, ToShard};
+use crate::shard::publish::ShardSnapshot;
+use crate::shard::registry::{Phase, Registry, TorrentEntry};
+use crate::storage::{ResumeStore, SizeCheck, StoreLimits, TorrentRecord, TorrentStore};
+use arc_swap::ArcSwap;
+use ringseed_proto::bitfield::Bitfield;
+use ringseed_proto::metainfo::Metainfo;
+use ringseed_proto::units::InfoHash;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+use tokio::sync::{oneshot, watch};
+
+/// What a session is made of.
+pub struct SessionParts {
+    /// Settings of the engine.
+    pub settings: Arc<EngineConfig>,
+    /// The torrents as shards see them.
+    pub registry: Arc<Registry>,
+    /// Mailboxes of the shards.
+    pub shards: Vec<mailbox::Sender<ToShard>>,
+    /// What the shards publish.
+    pub published: Vec<Arc<ArcSwap<ShardSnapshot>>>,
+    /// Budgets of all stores.
+    pub store_limits: Arc<StoreLimits>,
+    /// Where state is kept between runs.
+    pub resume: Option<ResumeStore>,
+    /// Tracker clients.
+    pub announcer: Announcer,
+    /// Where snapshots go.
+    pub snapshot: Arc<ArcSwap<EngineSnapshot>>,
+    /// Told of each new snapshot.
+    pub changed: watch::Sender<u64>,
+    /// Connections open in the engine.
+    pub connections: Arc<AtomicUsize>,
+}
+
+/// All torrents and what is under way with them.
+pub struct Session {
+    parts: SessionParts,
+    torrents: BTreeMap<u32, Torrent>,
+    ids: HashMap<InfoHash, u32>,
+    next_id: u32,
+    sequences: Vec<u64>,
+    /// Something changed that no shard published.
+    dirty: bool,
+    /// Messages that a full mailbox did not take yet, in order, by shard.
+    unsent: Vec<std::collections::VecDeque<ToShard>>,
+    ended: HashSet<usize>,
+    shutdown: Option<oneshot::Sender<()>>,
+    stopping: bool,
+}
+
+impl Session {
+    /// A session of `parts`, empty.
+    pub fn new(parts: SessionParts) -> Self {
+        let shards = parts.shards.len();
+        Self {
+            parts,
+            torrents: BTreeMap::new(),
+            ids: HashMap::new(),
+            next_id: 1,
+            sequences: vec![0; shards],
+            dirty: true,
+            unsent: (0..shards).map(|_| std::collections::VecDeque::new()).collect(),
+            ended: HashSet::new(),
+            shutdown: None,
+            stopping: false,
+        }
+    }
+
+    /// Loads what the resume store holds.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn load(&mut self) -> Result<(), EngineError> {
+        let Some(resume) = &self.parts.resume else { return Ok(()) };
+        let records = resume.load_all().map_err(|error| EngineError::Store(error.to_string()))?;
+        let mut entries = Vec::new();
+        for record in records {
+            match self.restore(record) {
+                Ok(entry) => entries.push(entry),
+                Err(error) => tracing::error!(%error, "a stored torrent cannot be loaded"),
+            }
+        }
+        self.parts.registry.insert(entries);
+        for id in self.torrents.keys().copied().collect::<Vec<_>>() {
+            if matches!(self.torrents[&id].activity, Activity::Running) {
+                self.begin_restored(id);
+            }
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self, record: TorrentRecord) -> Result<Arc<TorrentEntry>, EngineError> {
+        let metainfo = Metainfo::parse(&record.metainfo)
+            .map_err(|error| EngineError::Store(format!("{}: {error}", record.info_hash)))?;
+        let entry = self.entry(Arc::new(metainfo), &record.data_dir)?;
+        let layout = &entry.content.info.layout;
+        let mut have = record.have;
+        if have.len() != layout.piece_count() {
+            have = Bitfield::new(layout.piece_count());
+        }
+        // Files may have gone or shrunk since: their pieces are not claimed.
+        for (file, check) in entry.store.check_sizes().into_iter().enumerate() {
+            if matches!(check, SizeCheck::Missing | SizeCheck::Short { .. }) {
+                for piece in layout.pieces_of_file(file) {
+                    have.clear(piece);
+                }
+            }
+        }
+        entry.left.store(missing_bytes(layout, &have), Ordering::Relaxed);
+        entry.sequential.store(record.sequential, Ordering::Relaxed);
+        let activity = if record.paused { Activity::Paused } else { Activity::Running };
+        let id = self.next_id;
+        self.next_id += 1;
+        self.ids.insert(entry.info_hash(), id);
+        let torrent = Torrent {
+            id,
+            entry: entry.clone(),
+            activity,
+            have: Arc::new(have),
+            data_dir: record.data_dir,
+            uploaded_before: record.uploaded,
+            downloaded_before: record.downloaded,
+            added_at: record.added_at,
+            finished_at: record.finished_at,
+            seed_ratio: record.seed_ratio,
+            samples: vec![None; self.parts.shards.len()],
+            status: None,
+        };
+        self.torrents.insert(id, torrent);
+        Ok(entry)
+    }
+
+    fn begin_restored(&mut self, id: u32) {
+        let torrent = &self.torrents[&id];
+        let info_hash = torrent.entry.info_hash();
+        // Pieces written in the last second before a kill are on disk but not in the store. Hashing what is
+        // missing finds them, and costs little beside fetching them again.
+        let unclaimed = !torrent.have.is_full() && self.has_data(&torrent.entry);
+        if unclaimed { self.begin_check(info_hash, true) } else { self.begin_run(info_hash) }
+    }
+
+    fn has_data(&self, entry: &TorrentEntry) -> bool {
+        entry.store.check_sizes().iter().any(|check| !matches!(check, SizeCheck::Missing | SizeCheck::Empty))
+    }
+
+    fn entry(&self, metainfo: Arc<Metainfo>, data_dir: &std::path::Path) -> Result<Arc<TorrentEntry>, EngineError> {
+        let store = TorrentStore::open(data_dir, metainfo.info.clone(), &self.parts.store_limits)
+            .map_err(|error| EngineError::Storage(error.to_string()))?;
+        let home = home_shard(&metainfo.info_hash, self.parts.shards.len());
+        Ok(Arc::new(TorrentEntry::new(metainfo, store, home)))
+    }
+
+    /// A command from a handle.
+    pub fn on_command(&mut self, command: Command) {
+        self.dirty = true;
+        match command {
+            Command::Add(add, reply) => {
+                let _ = reply.send(self.add(*add));
+            }
+            Command::Pause(info_hash, reply) => {
+                let _ = reply.send(self.known(info_hash).and_then(|()| self.pause(info_hash)));
+            }
+            Command::Resume(info_hash, reply) => {
+                let _ = reply.send(self.known(info_hash).and_then(|()| self.resume(info_hash)));
+            }
+            Command::Remove(info_hash, reply) => {
+                let _ = reply.send(self.known(info_hash).and_then(|()| self.remove(info_hash)));
+            }
+            Command::Verify(info_hash, reply) => {
+                let _ = reply.send(self.known(info_hash).map(|()| self.verify(info_hash)));
+            }
+            Command::Reannounce(info_hash, reply) => {
+                let _ = reply.send(self.known(info_hash).map(|()| self.parts.announcer.reannounce(info_hash)));
+            }
+            Command::AddPeers(info_hash, peers, reply) => {
+                let _ = reply.send(self.known(info_hash).map(|()| self.send_peers(info_hash, peers)));
+            }
+            Command::Shutdown(reply) => {
+                self.shutdown = Some(reply);
+                self.stopping = true;
+            }
+        }
+        self.refresh(true);
+    }
+
+    fn known(&self, info_hash: InfoHash) -> Result<(), EngineError> {
+        if self.ids.contains_key(&info_hash) { Ok(()) } else { Err(EngineError::UnknownTorrent(info_hash)) }
+    }
+
+    fn torrent(&mut self, info_hash: &InfoHash) -> Option<&mut Torrent> {
+        self.torrents.get_mut(self.ids.get(info_hash)?)
+    }
+
+    fn add(&mut self, add: AddTorrent) -> Result<AddOutcome, EngineError> {
+        let info_hash = add.metainfo.info_hash;
+        if let Some(id) = self.ids.get(&info_hash).copied() {
+            let leaving = matches!(&self.torrents[&id].activity, Activity::Stopping { next: Next::Remove, .. });
+            if !leaving {
+                self.send_peers(info_hash, add.peers);
+                return Ok(AddOutcome::Duplicate(id));
+            }
+            return Err(EngineError::Storage(format!("{info_hash} is being removed: try again in a moment")));
+        }
+        let data_dir = add.data_dir.unwrap_or_else(|| self.parts.settings.download_dir.clone());
+        let data_dir = std::path::absolute(&data_dir).unwrap_or(data_dir);
+        let entry = self.entry(add.metainfo, &data_dir)?;
+        let layout = &entry.content.info.layout;
+        entry.left.store(layout.total_length, Ordering::Relaxed);
+        entry.sequential.store(add.sequential, Ordering::Relaxed);
+        let have = Bitfield::new(layout.piece_count());
+        let id = self.next_id;
+        self.next_id += 1;
+        let torrent = Torrent {
+            id,
+            entry: entry.clone(),
+            activity: Activity::Paused,
+            have: Arc::new(have),
+            data_dir,
+            uploaded_before: 0,
+            downloaded_before: 0,
+            added_at: SystemTime::now(),
+            finished_at: None,
+            seed_ratio: add.seed_ratio,
+            samples: vec![None; self.parts.shards.len()],
+            status: None,
+        };
+        self.ids.insert(info_hash, id);
+        self.torrents.insert(id, torrent);
+        self.parts.registry.insert([entry.clone()]);
+        if self.has_data(&entry) {
+            self.begin_check(info_hash, !add.paused);
+        } else if !add.paused {
+            self.begin_run(info_hash);
+        }
+        if let Err(error) = self.save(info_hash) {
+            self.torrents.remove(&id);
+            self.ids.remove(&info_hash);
+            self.broadcast(|| ToShard::Stop(info_hash));
+            self.parts.registry.remove(&info_hash);
+            return Err(error);
+        }
+        self.send_peers(info_hash, add.peers);
+        Ok(AddOutcome::Added(id))
+    }
+
+    /// Hashes the files of a torrent that no shard runs.
+    fn begin_check(&mut self, info_hash: InfoHash, run: bool) {
+        let Some(torrent) = self.torrent(&info_hash) else { return };
+        torrent.activity = Activity::Checking { run, done: 0 };
+        torrent.status = None;
+        let entry = torrent.entry.clone();
+        self.send(entry.home, ToShard::Verify(entry));
+    }
+
+    /// Lets the shards run a torrent that none runs.
+    fn begin_run(&mut self, info_hash: InfoHash) {
+        let Some(torrent) = self.torrent(&info_hash) else { return };
+        torrent.activity = Activity::Running;
+        torrent.status = None;
+        if torrent.have.is_full() && torrent.finished_at.is_none() {
+            torrent.finished_at = Some(SystemTime::now());
+        }
+        let entry = torrent.entry.clone();
+        let have = Bitfield::clone(&torrent.have);
+        let (uploaded, downloaded) = (torrent.uploaded_before, torrent.downloaded_before);
+        if let Err(error) = entry.store.create_empty_files() {
+            torrent.activity = Activity::Failed(error.to_string());
+            return;
+        }
+        entry.set_phase(if have.is_full() { Phase::Seeding } else { Phase::Downloading });
+        self.send(entry.home, ToShard::Start { torrent: entry.clone(), have });
+        let tracked = TrackedTorrent {
+            info_hash,
+            tiers: entry.metainfo.tiers.clone(),
+            private: entry.metainfo.info.private,
+        };
+        let totals = move || TransferTotals {
+            uploaded: uploaded + entry.uploaded.load(Ordering::Relaxed),
+            downloaded: downloaded + entry.downloaded.load(Ordering::Relaxed),
+            left: entry.left.load(Ordering::Relaxed),
+        };
+        self.parts.announcer.start(tracked, Box::new(totals));
+    }
+
+    /// Has all shards let go of a torrent; `next` follows.
+    fn begin_stop(&mut self, info_hash: InfoHash, next: Next) {
+        let shards = (0..self.parts.shards.len()).collect();
+        let Some(torrent) = self.torrent(&info_hash) else { return };
+        torrent.entry.set_phase(Phase::Stopped);
+        torrent.status = None;
+        if let Activity::Stopping { next: planned, .. } = &mut torrent.activity {
+            *planned = next; // the shards are letting go already
+            return;
+        }
+        torrent.activity = Activity::Stopping { waiting: shards, next };
+        self.parts.announcer.stop(info_hash);
+        self.broadcast(|| ToShard::Stop(info_hash));
+    }
+
+    fn pause(&mut self, info_hash: InfoHash) -> Result<(), EngineError> {
+        if let Some(torrent) = self.torrent(&info_hash) {
+            match torrent.activity {
+                Activity::Paused => {}
+                Activity::Failed(_) => torrent.activity = Activity::Paused,
+                Activity::Checking { .. } | Activity::Running | Activity::Stopping { .. } => {
+                    self.begin_stop(info_hash, Next::Pause);
+                }
+            }
+        }
+        self.save(info_hash)
+    }
+
+    fn resume(&mut self, info_hash: InfoHash) -> Result<(), EngineError> {
+        if let Some(torrent) = self.torrent(&info_hash) {
+            match &mut torrent.activity {
+                Activity::Paused => self.begin_run(info_hash),
+                // What failed may have changed under us: look at the files before serving them.
+                Activity::Failed(_) => self.begin_check(info_hash, true),
+                Activity::Checking { run, .. } => *run = true,
+                Activity::Running => {}
+                Activity::Stopping { next: Next::Remove, .. } => {
+                    return Err(EngineError::UnknownTorrent(info_hash));
+                }
+                Activity::Stopping { next, .. } => *next = Next::Run,
+            }
+        }
+        self.save(info_hash)
+    }
+
+    fn verify(&mut self, info_hash: InfoHash) {
+        let Some(torrent) = self.torrent(&info_hash) else { return };
+        let run = torrent.wanted_running();
+        match torrent.activity {
+            Activity::Paused | Activity::Failed(_) => self.begin_check(info_hash, run),
+            Activity::Checking { .. } => {}
+            Activity::Running | Activity::Stopping { .. } => self.begin_stop(info_hash, Next::Check { run }),
+        }
+    }
+
+    fn remove(&mut self, info_hash: InfoHash) -> Result<(), EngineError> {
+        if let Some(resume) = &self.parts.resume {
+            resume.remove(&info_hash).map_err(|error| EngineError::Store(error.to_string()))?;
+        }
+        self.begin_stop(info_hash, Next::Remove);
+        Ok(())
+    }
+
+    /// A message of a shard.
+    pub fn on_shard(&mut self, message: FromShard) {
+        self.dirty = true;
+        match message {
+            FromShard::Verified(info_hash, result) => self.verified(info_hash, result),
+            FromShard::Durable(info_hash, have) => {
+                if let Some(torrent) = self.torrent(&info_hash) {
+                    torrent.set_have(have);
+                    self.save_or_log(info_hash);
+                }
+            }
+            FromShard::Completed(info_hash) => {
+                if let Some(torrent) = self.torrent(&info_hash) {
+                    torrent.finished_at = Some(SystemTime::now());
+                    torrent.entry.left.store(0, Ordering::Relaxed);
+                    torrent.status = None;
+                    self.parts.announcer.completed(info_hash);
+                }
+            }
+            FromShard::Failed(info_hash, reason) => self.begin_stop(info_hash, Next::Fail(reason)),
+            FromShard::Stopped { shard, info_hash, have } => self.stopped(shard, info_hash, have),
+            FromShard::Learned(info_hash, peers) => self.send_peers(info_hash, peers),
+            FromShard::Ended { shard } => {
+                self.ended.insert(shard);
+            }
+        }
+    }
+
+    fn verified(&mut self, info_hash: InfoHash, result: Result<Bitfield, String>) {
+        let Some(torrent) = self.torrent(&info_hash) else { return };
+        let Activity::Checking { run, .. } = torrent.activity else { return };
+        torrent.status = None;
+        match result {
+            Ok(have) => {
+                torrent.set_have(have);
+                torrent.activity = Activity::Paused;
+                if run {
+                    self.begin_run(info_hash);
+                }
+            }
+            Err(reason) => torrent.activity = Activity::Failed(reason),
+        }
+        self.save_or_log(info_hash);
+    }
+
+    fn stopped(&mut self, shard: usize, info_hash: InfoHash, have: Option<Bitfield>) {
+        let Some(torrent) = self.torrent(&info_hash) else { return };
+        if let Some(have) = have {
+            torrent.set_have(have);
+        }
+        torrent.set_sample(shard, None);
+        let Activity::Stopping { waiting, next } = &mut torrent.activity else { return };
+        waiting.retain(|other| *other != shard);
+        if !waiting.is_empty() {
+            return;
+        }
+        match std::mem::replace(next, Next::Pause) {
+            Next::Pause => torrent.activity = Activity::Paused,
+            Next::Fail(reason) => torrent.activity = Activity::Failed(reason),
+            Next::Run => self.begin_run(info_hash),
+            Next::Check { run } => self.begin_check(info_hash, run),
+            Next::Remove => {
+                if let Some(id) = self.ids.remove(&info_hash) {
+                    self.torrents.remove(&id);
+                }
+                self.parts.registry.remove(&info_hash);
+                return;
+            }
+        }
+        self.save_or_log(info_hash);
+    }
+
+    /// Peers or news from trackers.
+    pub fn on_announce(&mut self, update: AnnounceUpdate) {
+        if let AnnounceUpdate::Peers { info_hash, peers } = update {
+            self.send_peers(info_hash, peers);
+        }
+    }
+
+    fn send_peers(&mut self, info_hash: InfoHash, peers: Vec<SocketAddr>) {
+        let Some(torrent) = self.torrent(&info_hash) else { return };
+        torrent.status = None;
+        let home = torrent.entry.home;
+        if !peers.is_empty() {
+            self.send(home, ToShard::Peers(info_hash, peers));
+        }
+    }
+
+    fn save(&self, info_hash: InfoHash) -> Result<(), EngineError> {
+        let (Some(resume), Some(id)) = (&self.parts.resume, self.ids.get(&info_hash)) else { return Ok(()) };
+        let torrent = &self.torrents[id];
+        if matches!(torrent.activity, Activity::Stopping { next: Next::Remove, .. }) {
+            return Ok(());
+        }
+        let record = TorrentRecord {
+            info_hash,
+            metainfo: torrent.entry.metainfo.to_bytes(),
+            data_dir: torrent.data_dir.clone(),
+            paused: matches!(torrent.activity, Activity::Paused | Activity::Stopping { next: Next::Pause, .. }),
+            have: Bitfield::clone(&torrent.have),
+            uploaded: torrent.uploaded(),
+            downloaded: torrent.downloaded(),
+            added_at: torrent.added_at,
+            finished_at: torrent.finished_at,
+            sequential: torrent.entry.sequential.load(Ordering::Relaxed),
+            seed_ratio: torrent.seed_ratio,
+            ..TorrentRecord::default()
+        };
+        resume.put(&record).map_err(|error| EngineError::Store(error.to_string()))
+    }
+
+    fn save_or_log(&self, info_hash: InfoHash) {
+        if let Err(error) = self.save(info_hash) {
+            tracing::error!(%error, torrent = %info_hash, "cannot save the torrent's state");
+        }
+    }
+
+    fn broadcast(&mut self, mut message: impl FnMut() -> ToShard) {
+        for shard in 0..self.parts.shards.len() {
+            self.send(shard, message());
+        }
+    }
+
+    fn send(&mut self, shard: usize, message: ToShard) {
+        self.unsent[shard].push_back(message);
+        self.flush();
+    }
+
+    /// Sends what full mailboxes have not taken.
+    fn flush(&mut self) {
+        for (queue, shard) in self.unsent.iter_mut().zip(&self.parts.shards) {
+            while let Some(message) = queue.pop_front() {
+                if let Err(back) = shard.send(message) {
+                    queue.push_front(back);
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Takes over what shards published and makes a new snapshot when something changed, or at once when
+    /// `now` is set.
+    pub fn refresh(&mut self, now: bool) {
+        self.flush();
+        for shard in 0..self.parts.published.len() {
+            let published = self.parts.published[shard].load_full();
+            if published.sequence != self.sequences[shard] {
+                self.sequences[shard] = published.sequence;
+                self.take_samples(shard, &published);
+            }
+        }
+        self.pause_at_ratio();
+        if self.dirty || now {
+            self.dirty = false;
+            self.make_snapshot();
+        }
+    }
+
+    fn take_samples(&mut self, shard: usize, published: &ShardSnapshot) {
+        let mut sampled: HashMap<InfoHash, _> =
+            published.torrents.iter().map(|sample| (sample.info_hash, sample)).collect();
+        for torrent in self.torrents.values_mut() {
+            let sample = sampled.remove(&torrent.entry.info_hash()).cloned();
+            if sample.is_some() || torrent.samples[shard].is_some() {
+                torrent.set_sample(shard, sample);
+                self.dirty = true;
+            }
+        }
+        for (info_hash, hashed) in &published.verifying {
+            if let Some(torrent) = self.ids.get(info_hash).and_then(|id| self.torrents.get_mut(id))
+                && let Activity::Checking { done, .. } = &mut torrent.activity
+            {
+                *done = *hashed;
+                torrent.status = None;
+                self.dirty = true;
+            }
+        }
+    }
+
+    fn pause_at_ratio(&mut self) {
+        let reached: Vec<InfoHash> = self
+            .torrents
+            .values()
+            .filter(|torrent| {
+                torrent.seed_ratio.is_some_and(|ratio| {
+                    let size = torrent.entry.content.info.layout.total_length;
+                    let base = if torrent.downloaded() > 0 { torrent.downloaded() } else { size };
+                    torrent.activity == Activity::Running
+                        && torrent.have.is_full()
+                        && torrent.uploaded() as f64 >= ratio * base as f64
+                })
+            })
+            .map(|torrent| torrent.entry.info_hash())
+            .collect();
+        for info_hash in reached {
+            tracing::info!(torrent = %info_hash, "seed ratio reached: pausing");
+            if let Err(error) = self.pause(info_hash) {
+                tracing::error!(%error, torrent = %info_hash, "cannot save the pause");
+            }
+        }
+    }
+
+    fn make_snapshot(&mut self) {
+        let announcer = &self.parts.announcer;
+        let torrents: Vec<_> = self
+            .torrents
+            .values_mut()
+            .filter(|torrent| !matches!(torrent.activity, Activity::Stopping { next: Next::Remove, .. }))
+            .map(|torrent| {
+                let info_hash = torrent.entry.info_hash();
+                torrent.status(|| announcer.status(info_hash).into_iter().map(TrackerStatus::from).collect())
+            })
+            .collect();
+        let snapshot = EngineSnapshot {
+            download_rate: torrents.iter().map(|torrent| torrent.download_rate).sum(),
+            upload_rate: torrents.iter().map(|torrent| torrent.upload_rate).sum(),
+            connections: self.parts.connections.load(Ordering::Relaxed),
+            ready: true,
+            torrents,
+        };
+        self.parts.snapshot.store(Arc::new(snapshot));
+        self.parts.changed.send_modify(|version| *version += 1);
+    }
+
+    /// Whether a stop was asked for.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
+    /// Stops everything: trackers are told while shards finish, then the last state is saved.
+    pub async fn stop(mut self, inbox: &mut super::Inbox) {
+        let running: Vec<InfoHash> = self
+            .torrents
+            .values()
+            .filter(|torrent| matches!(torrent.activity, Activity::Running))
+            .map(|torrent| torrent.entry.info_hash())
+            .collect();
+        self.broadcast(|| ToShard::Shutdown);
+        let announcer = self.parts.announcer.clone();
+        let deadline = tokio::time::Instant::now() + SHUTDOWN_MAX - Duration::from_millis(500);
+        let trackers = async {
+            announcer.shutdown(SHUTDOWN_MAX - Duration::from_secs(1)).await;
+        };
+        let shards = async {
+            while self.ended.len() < self.parts.shards.len() {
+                let Ok(message) = tokio::time::timeout_at(deadline, inbox.next()).await else { break };
+                match message {
+                    // The end of the process is not the end of the torrent: it runs again next time.
+                    FromShard::Stopped { info_hash, have, .. } => {
+                        if let (Some(torrent), Some(have)) = (self.torrent(&info_hash), have) {
+                            torrent.set_have(have);
+                        }
+                    }
+                    message @ (FromShard::Durable(..) | FromShard::Ended { .. } | FromShard::Completed(_)) => {
+                        self.on_shard(message);
+                    }
+                    _ => {}
+                }
+                self.flush();
+            }
+        };
+        tokio::join!(trackers, shards);
+        for info_hash in running {
+            self.save_or_log(info_hash);
+        }
+        if let Some(resume) = &self.parts.resume
+            && let Err(error) = resume.mark_clean()
+        {
+            tracing::error!(%error, "cannot save the session's state");
+        }
+        if let Some(reply) = self.shutdown.take() {
+            let _ = reply.send(());
+        }
+    }
+}
+
+/// The shard that is home to a torrent.
+fn home_shard(info_hash: &InfoHash, shards: usize) -> usize {
+    let head = u64::from_be_bytes(info_hash.0[..8].try_into().unwrap_or_default());
+    (head % shards as u64) as usize
+}
+
+/// Where a session keeps its state when nothing else was said: `$XDG_STATE_HOME/ringseed`.
+pub fn default_state_dir() -> Option<PathBuf> {
+    let base = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = base.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state")))?;
+    Some(base.join("ringseed"))
+}

@@ -1,0 +1,175 @@
+//! Listening sockets: one group of `SO_REUSEPORT` sockets per address, one socket for each shard.
+//!
+//! `SO_REUSEPORT` would let a second engine of the same user join the group and take half of the
+//! connections, so a port is claimed first: by a bind without it, and by an abstract Unix socket named
+//! after the port that lives as long as the engine.
+
+use crate::config::ListenPort;
+use crate::limits::LISTEN_PORTS;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener};
+
+/// Connections the kernel may hold for a shard that is busy.
+const BACKLOG: i32 = 1024;
+
+/// The engine's listening sockets.
+pub struct Listeners {
+    /// The port, the same on every address.
+    pub port: u16,
+    /// For each shard its sockets, one per address.
+    pub shards: Vec<Vec<OwnedFd>>,
+    /// Keeps other engines off the port.
+    pub claim: PortClaim,
+}
+
+/// A claimed port; dropping it frees the claim.
+pub struct PortClaim(#[allow(dead_code, reason = "held for its drop")] Option<UnixListener>);
+
+/// Why no port could be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The given port is in use.
+    #[error("port {port} on {address} is in use: stop the other program or give another port with --port")]
+    InUse {
+        /// The port.
+        port: u16,
+        /// The address it is in use on.
+        address: IpAddr,
+    },
+    /// All usual ports are in use.
+    #[error("ports 6881 to 6889 are all in use: give another port with --port, or --port 0 for any free one")]
+    AllInUse,
+    /// A given address is not one of this host.
+    #[error("cannot listen on {address}: {source}; give one of this host's addresses with --listen")]
+    Address {
+        /// The address.
+        address: SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+impl Listeners {
+    /// Opens listening sockets for `shards` shards on each address.
+    ///
+    /// # Errors
+    /// See [`ListenError`].
+    pub fn open(port: ListenPort, addresses: &[IpAddr], shards: usize) -> Result<Self, ListenError> {
+        let addresses = if addresses.is_empty() { default_addresses() } else { addresses.to_vec() };
+        match port {
+            ListenPort::Exact(port) => open_port(port, &addresses, shards),
+            ListenPort::Usual => {
+                for port in LISTEN_PORTS {
+                    match open_port(port, &addresses, shards) {
+                        Err(ListenError::InUse { .. }) => {}
+                        other => return other,
+                    }
+                }
+                Err(ListenError::AllInUse)
+            }
+        }
+    }
+}
+
+fn default_addresses() -> Vec<IpAddr> {
+    let mut addresses = vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)];
+    let v6 = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0);
+    // A kernel booted without IPv6 has no such socket: listening on IPv4 alone is right there.
+    if bind(v6, false).is_ok() {
+        addresses.push(v6.ip());
+    }
+    addresses
+}
+
+fn open_port(port: u16, addresses: &[IpAddr], shards: usize) -> Result<Listeners, ListenError> {
+    let failed = |address: SocketAddr, source: io::Error| {
+        if source.kind() == io::ErrorKind::AddrInUse {
+            ListenError::InUse { port: address.port(), address: address.ip() }
+        } else {
+            ListenError::Address { address, source }
+        }
+    };
+    let mut port = port;
+    let first = SocketAddr::new(addresses[0], port);
+    if port == 0 {
+        let probe = bind(first, false).map_err(|error| failed(first, error))?;
+        port = probe.local_addr().ok().and_then(|address| address.as_socket()).map_or(0, |a| a.port());
+    }
+    let claim = claim(port, addresses).map_err(|error| failed(SocketAddr::new(addresses[0], port), error))?;
+    for address in addresses {
+        let address = SocketAddr::new(*address, port);
+        drop(bind(address, false).map_err(|error| failed(address, error))?);
+    }
+    let mut sockets: Vec<Vec<OwnedFd>> = (0..shards).map(|_| Vec::new()).collect();
+    for shard in &mut sockets {
+        for address in addresses {
+            let address = SocketAddr::new(*address, port);
+            let socket = bind(address, true)
+                .and_then(|socket| socket.listen(BACKLOG).map(|()| socket))
+                .map_err(|error| failed(address, error))?;
+            shard.push(socket.into());
+        }
+    }
+    Ok(Listeners { port, shards: sockets, claim })
+}
+
+/// Claims `port` in this network namespace. Engines that listen on different single addresses may share a
+/// port, so the name holds the address unless it is a wildcard.
+fn claim(port: u16, addresses: &[IpAddr]) -> io::Result<PortClaim> {
+    let name = if addresses.iter().any(IpAddr::is_unspecified) {
+        format!("ringseed-port-{port}")
+    } else {
+        format!("ringseed-port-{port}-{}", addresses[0])
+    };
+    UnixListener::bind_addr(&UnixAddr::from_abstract_name(name)?).map(|listener| PortClaim(Some(listener)))
+}
+
+fn bind(address: SocketAddr, share: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    if share {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    #[test]
+    fn a_second_engine_does_not_join_the_first_ones_port() {
+        let first = Listeners::open(ListenPort::Exact(0), &[LOCAL], 2).unwrap();
+        assert_eq!(first.shards.len(), 2);
+        match Listeners::open(ListenPort::Exact(first.port), &[LOCAL], 2) {
+            Err(ListenError::InUse { port, .. }) => assert_eq!(port, first.port),
+            other => panic!("expected InUse, got {:?}", other.map(|l| l.port)),
+        }
+    }
+
+    #[test]
+    fn all_addresses_share_one_port() {
+        let v6 = IpAddr::V6(Ipv6Addr::LOCALHOST);
+        let listeners = Listeners::open(ListenPort::Exact(0), &[LOCAL, v6], 1).unwrap();
+        assert_eq!(listeners.shards[0].len(), 2);
+        std::net::TcpStream::connect((LOCAL, listeners.port)).unwrap();
+        std::net::TcpStream::connect((v6, listeners.port)).unwrap();
+    }
+
+    #[test]
+    fn a_foreign_address_is_named() {
+        let foreign = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+        let error = Listeners::open(ListenPort::Exact(0), &[foreign], 1).err().unwrap();
+        assert!(error.to_string().contains("192.0.2.1"), "{error}");
+    }
+}

@@ -1,0 +1,4 @@
+//! Sockets: where the engine listens and how a connection begins.
+
+pub mod handshake;
+pub mod listener;

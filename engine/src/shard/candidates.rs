@@ -1,0 +1,147 @@
+//! Addresses of a torrent's peers that could be dialled.
+
+use crate::limits::CANDIDATES_MAX;
+use ringseed_proto::units::Time;
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Wait before the second dial to an address that failed once; doubled for each further failure.
+const RETRY_FIRST: Duration = Duration::from_secs(15);
+/// Longest wait between two dials to one address.
+const RETRY_MAX: Duration = Duration::from_secs(1800);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// May be dialled from then on.
+    Waiting(Time),
+    /// Being dialled or connected.
+    Busy,
+    /// Never again: it is this engine, or banned.
+    Excluded,
+}
+
+#[derive(Debug)]
+struct Candidate {
+    state: State,
+    failures: u8,
+}
+
+/// The candidates of one torrent, at most [`CANDIDATES_MAX`].
+#[derive(Debug, Default)]
+pub struct Candidates {
+    known: HashMap<SocketAddr, Candidate>,
+    /// Addresses in the order of their next dial; each known and not excluded address is in it once.
+    order: VecDeque<SocketAddr>,
+}
+
+impl Candidates {
+    /// Learns addresses; what is known or over the limit is ignored, as are ports and hosts that cannot be
+    /// connected to.
+    pub fn learn(&mut self, addresses: impl IntoIterator<Item = SocketAddr>, now: Time) {
+        for address in addresses {
+            let unusable = address.port() == 0 || address.ip().is_unspecified() || address.ip().is_multicast();
+            if unusable || self.known.len() >= CANDIDATES_MAX || self.known.contains_key(&address) {
+                continue;
+            }
+            self.known.insert(address, Candidate { state: State::Waiting(now), failures: 0 });
+            self.order.push_back(address);
+        }
+    }
+
+    /// The next address to dial now; it counts as busy until [`Candidates::ended`].
+    pub fn next(&mut self, now: Time) -> Option<SocketAddr> {
+        for _ in 0..self.order.len() {
+            let address = self.order.pop_front()?;
+            let Some(candidate) = self.known.get_mut(&address) else { continue };
+            match candidate.state {
+                State::Excluded => continue,
+                State::Waiting(from) if from <= now => {
+                    candidate.state = State::Busy;
+                    self.order.push_back(address);
+                    return Some(address);
+                }
+                State::Waiting(_) | State::Busy => self.order.push_back(address),
+            }
+        }
+        None
+    }
+
+    /// A dial failed or a dialled connection ended. `useful`: it had become a working connection.
+    pub fn ended(&mut self, address: &SocketAddr, useful: bool, now: Time) {
+        let Some(candidate) = self.known.get_mut(address) else { return };
+        if candidate.state == State::Excluded {
+            return;
+        }
+        candidate.failures = if useful { 1 } else { candidate.failures.saturating_add(1) };
+        let wait = RETRY_FIRST * (1 << u32::from(candidate.failures - 1).min(7));
+        candidate.state = State::Waiting(now + wait.min(RETRY_MAX));
+    }
+
+    /// Never dial this address again.
+    pub fn exclude(&mut self, address: &SocketAddr) {
+        if let Some(candidate) = self.known.get_mut(address) {
+            candidate.state = State::Excluded;
+        }
+    }
+
+    /// Addresses known.
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Whether none is known.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(last: u8) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, last], 6881))
+    }
+
+    #[test]
+    fn each_address_is_dialled_once_until_it_ended_and_its_wait_is_over() {
+        let mut candidates = Candidates::default();
+        let now = Time::ZERO;
+        candidates.learn([address(1), address(2), address(1)], now);
+        assert_eq!(candidates.next(now), Some(address(1)));
+        assert_eq!(candidates.next(now), Some(address(2)));
+        assert_eq!(candidates.next(now), None);
+        candidates.ended(&address(1), false, now);
+        assert_eq!(candidates.next(now), None);
+        assert_eq!(candidates.next(now + RETRY_FIRST), Some(address(1)));
+    }
+
+    #[test]
+    fn waits_double_up_to_their_limit() {
+        let mut candidates = Candidates::default();
+        candidates.learn([address(1)], Time::ZERO);
+        let mut now = Time::ZERO;
+        for _ in 0..300 {
+            assert!(candidates.next(now).is_some());
+            candidates.ended(&address(1), false, now);
+            now = now + RETRY_MAX;
+        }
+    }
+
+    #[test]
+    fn unusable_and_excluded_addresses_are_not_dialled() {
+        let mut candidates = Candidates::default();
+        candidates.learn(["0.0.0.0:1".parse().unwrap(), "127.0.0.1:0".parse().unwrap(), address(9)], Time::ZERO);
+        assert_eq!(candidates.len(), 1);
+        candidates.exclude(&address(9));
+        assert_eq!(candidates.next(Time::ZERO), None);
+    }
+
+    #[test]
+    fn the_number_of_addresses_is_bounded() {
+        let mut candidates = Candidates::default();
+        candidates.learn((0..60_000u16).map(|n| SocketAddr::from(([10, 0, 0, 1], n))), Time::ZERO);
+        assert_eq!(candidates.len(), CANDIDATES_MAX);
+    }
+}

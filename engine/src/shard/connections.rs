@@ -1,0 +1,389 @@
+//! Connections of a shard: from accept or dial through the handshake to the swarm, and to their end.
+
+use super::message::{MovedConnection, ToShard};
+use super::registry::{Phase, TorrentEntry};
+use super::torrents::TorrentKey;
+use super::{Shard, tokens};
+use crate::limits::HANDSHAKE_TIMEOUT;
+use crate::net::handshake::{self, HandshakeError, HandshakeReader};
+use ringseed_proto::swarm::{PeerInfo, PeerKey};
+use ringseed_proto::units::{InfoHash, Time};
+use ringseed_proto::wire::Handshake;
+use ringseed_ring::{Completion, Event, OpId, SendList};
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+slotmap::new_key_type! {
+    /// A connection of this shard.
+    pub struct ConnKey;
+}
+
+/// How far a connection is.
+pub enum Stage {
+    /// The peer's handshake is not whole yet.
+    Handshaking {
+        /// What has arrived of it.
+        reader: HandshakeReader,
+        /// The torrent we dialled for.
+        dialled: Option<TorrentKey>,
+        /// When the connection began.
+        since: Time,
+    },
+    /// In a swarm.
+    Active {
+        /// The torrent.
+        torrent: TorrentKey,
+        /// The peer in its swarm.
+        peer: PeerKey,
+        /// Whether we dialled.
+        dialled: bool,
+        /// Payload and protocol bytes of the send in flight.
+        in_flight: (u64, u64),
+    },
+    /// Waiting for the terminal completions of its operations.
+    Closing,
+}
+
+/// One TCP connection. It stays in the table until the kernel is done with its operations.
+pub struct Connection {
+    pub socket: OwnedFd,
+    pub address: SocketAddr,
+    pub stage: Stage,
+    pub receiving: Option<OpId>,
+    pub sending: Option<OpId>,
+}
+
+impl Shard {
+    /// A listener's completion: a new connection, or the end of its multishot accept.
+    pub(super) fn on_accept(&mut self, listener: usize, completion: Completion) {
+        if let Event::Accepted(socket) = completion.event {
+            self.accepted(socket);
+        } else if let Event::AcceptError(error) = &completion.event {
+            // EMFILE and the like: the accept is armed again at the next housekeeping.
+            tracing::warn!(%error, "cannot accept a connection");
+        }
+        if !completion.more {
+            self.idle_listeners.push(listener);
+        }
+    }
+
+    fn accepted(&mut self, socket: OwnedFd) {
+        let Some(address) = peer_address(&socket) else { return };
+        if !self.admit(&address) {
+            return;
+        }
+        let stage = Stage::Handshaking { reader: HandshakeReader::default(), dialled: None, since: self.now };
+        self.begin(socket, address, stage);
+    }
+
+    /// Counts a new connection; false when the engine is full or the address is banned.
+    fn admit(&mut self, address: &SocketAddr) -> bool {
+        if self.banned.contains(&address.ip()) {
+            return false;
+        }
+        if self.context.connections.fetch_add(1, Ordering::Relaxed) >= self.context.settings.connections_max {
+            self.context.connections.fetch_sub(1, Ordering::Relaxed);
+            return false;
+        }
+        true
+    }
+
+    fn begin(&mut self, socket: OwnedFd, address: SocketAddr, stage: Stage) -> ConnKey {
+        // Small messages (requests, haves) must not wait for acknowledgements of earlier ones.
+        let _ = rustix::net::sockopt::set_tcp_nodelay(&socket, true);
+        let key = self.connections.insert(Connection { socket, address, stage, receiving: None, sending: None });
+        if matches!(self.connections[key].stage, Stage::Handshaking { .. }) {
+            self.handshaking.push_back(key);
+        }
+        self.receive(key);
+        key
+    }
+
+    /// A dial that succeeded: we speak first.
+    pub(super) fn dialled(&mut self, torrent: TorrentKey, address: SocketAddr, socket: OwnedFd) {
+        let Some(info_hash) = self.torrents.get(torrent).map(|torrent| torrent.entry.info_hash()) else { return };
+        if !self.admit(&address) {
+            self.dial_ended(torrent, &address, false);
+            return;
+        }
+        let stage =
+            Stage::Handshaking { reader: HandshakeReader::default(), dialled: Some(torrent), since: self.now };
+        let key = self.begin(socket, address, stage);
+        self.send_handshake(key, info_hash);
+    }
+
+    /// A connection that another shard has read the handshake of.
+    pub(super) fn moved_here(&mut self, moved: MovedConnection) {
+        let MovedConnection { socket, address, handshake, leftover } = moved;
+        let stage = Stage::Closing; // replaced by adopt() or removed by close()
+        let key = self.connections.insert(Connection { socket, address, stage, receiving: None, sending: None });
+        match self.context.registry.get(&handshake.info_hash) {
+            Some(entry) if entry.phase() != Phase::Stopped => {
+                self.adopt(key, entry, handshake, &leftover, None);
+            }
+            _ => self.close(key),
+        }
+    }
+
+    fn send_handshake(&mut self, key: ConnKey, info_hash: InfoHash) {
+        let mut list = self.spare_list();
+        list.push_bytes(&Handshake::new(info_hash, self.context.peer_id).encode());
+        self.send_list(key, list);
+    }
+
+    /// Arms receiving: single receives until the handshake is done, so that nothing is in flight when the
+    /// connection moves to another shard; a multishot receive from then on.
+    pub(super) fn receive(&mut self, key: ConnKey) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.receiving.is_some() {
+            return;
+        }
+        let fd = connection.socket.as_raw_fd();
+        connection.receiving = match connection.stage {
+            Stage::Handshaking { .. } => Some(self.ring.recv_once(fd, tokens::connection(key))),
+            Stage::Active { .. } => Some(self.ring.recv_multishot(fd, tokens::connection(key))),
+            Stage::Closing => None,
+        };
+    }
+
+    /// A completion of one of the connection's operations.
+    pub(super) fn on_connection(&mut self, key: ConnKey, completion: Completion) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let of_receive = connection.receiving == Some(completion.op);
+        if !completion.more {
+            if of_receive {
+                connection.receiving = None;
+            } else if connection.sending == Some(completion.op) {
+                connection.sending = None;
+            }
+        }
+        if matches!(connection.stage, Stage::Closing) {
+            if let Event::Sent { list, .. } | Event::SendError { list, .. } = completion.event {
+                self.keep_list(list);
+            }
+            self.remove_if_done(key);
+            return;
+        }
+        match completion.event {
+            Event::Received(buffer) => {
+                self.on_bytes(key, &buffer);
+                drop(buffer);
+                self.receive(key);
+            }
+            Event::NoBuffers => self.starved.push(key),
+            Event::Sent { bytes, list } => self.on_sent(key, bytes, list),
+            Event::SendError { error, list } => {
+                self.keep_list(list);
+                self.on_send_error(key, &error);
+            }
+            Event::Closed => self.close(key),
+            Event::RecvError(error) => {
+                tracing::debug!(%error, "receive failed");
+                self.close(key);
+            }
+            Event::Cancelled | Event::Readable | Event::Accepted(_) | Event::AcceptError(_) => {
+                if of_receive {
+                    self.receive(key);
+                }
+            }
+        }
+    }
+
+    fn on_bytes(&mut self, key: ConnKey, bytes: &[u8]) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        match &mut connection.stage {
+            Stage::Active { torrent, peer, .. } => {
+                let (torrent, peer) = (*torrent, *peer);
+                self.deliver(key, torrent, peer, bytes);
+            }
+            Stage::Handshaking { reader, dialled, .. } => {
+                let dialled = *dialled;
+                match reader.push(bytes) {
+                    Ok(None) => {}
+                    Ok(Some((handshake, leftover))) => self.on_handshake(key, handshake, leftover, dialled),
+                    Err(error) => self.refuse(key, &error.to_string()),
+                }
+            }
+            Stage::Closing => {}
+        }
+    }
+
+    fn deliver(&mut self, key: ConnKey, torrent: TorrentKey, peer: PeerKey, bytes: &[u8]) {
+        let Some(home) = self.torrents.get_mut(torrent) else { return };
+        let result = home.swarm.received(self.now, peer, bytes, &mut home.assembly);
+        self.touch(torrent);
+        if let Err(error) = result {
+            self.refuse(key, &error.to_string());
+        }
+    }
+
+    fn on_handshake(
+        &mut self,
+        key: ConnKey,
+        handshake: Handshake,
+        leftover: Vec<u8>,
+        dialled: Option<TorrentKey>,
+    ) {
+        let wanted = dialled.and_then(|torrent| self.torrents.get(torrent)).map(|t| t.entry.info_hash());
+        if let Err(error) = handshake::check(&handshake, wanted.as_ref(), &self.context.peer_id) {
+            if let (HandshakeError::Ourselves, Some(torrent)) = (error, dialled) {
+                let address = self.connections[key].address;
+                self.exclude(torrent, &address);
+            }
+            return self.refuse(key, &error.to_string());
+        }
+        let entry = match self.context.registry.get(&handshake.info_hash) {
+            Some(entry) if entry.phase() != Phase::Stopped => entry,
+            _ => return self.refuse(key, "no running torrent with that info-hash"),
+        };
+        let elsewhere = entry.phase() == Phase::Downloading && entry.home != self.context.index;
+        if elsewhere && dialled.is_none() {
+            self.move_to(key, entry.home, handshake, leftover);
+        } else {
+            self.adopt(key, entry, handshake, &leftover, dialled);
+        }
+    }
+
+    /// Hands a connection to the home shard of its torrent. Nothing is in flight on it: the single receive
+    /// has completed, and we have sent nothing.
+    fn move_to(&mut self, key: ConnKey, home: usize, handshake: Handshake, leftover: Vec<u8>) {
+        let Some(connection) = self.connections.remove(key) else { return };
+        debug_assert!(connection.receiving.is_none() && connection.sending.is_none());
+        let Connection { socket, address, .. } = connection;
+        let moved = MovedConnection { socket, address, handshake, leftover };
+        if self.context.shards[home].send(ToShard::Connection(Box::new(moved))).is_err() {
+            // A full mailbox: the home shard has more to do than it can; the peer will try again.
+            self.context.connections.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Lets a peer into the swarm of its torrent.
+    fn adopt(
+        &mut self,
+        key: ConnKey,
+        entry: Arc<TorrentEntry>,
+        handshake: Handshake,
+        leftover: &[u8],
+        dialled: Option<TorrentKey>,
+    ) {
+        let Some(torrent) = self.torrent_for(&entry) else {
+            return self.refuse(key, "the torrent is not served here");
+        };
+        if entry.connections.fetch_add(1, Ordering::Relaxed) >= self.connections_per_torrent(&entry) {
+            entry.connections.fetch_sub(1, Ordering::Relaxed);
+            return self.refuse(key, "the torrent has all the connections it may have");
+        }
+        let address = self.connections[key].address;
+        let home = &mut self.torrents[torrent];
+        let info = PeerInfo { addr: address, outgoing: dialled.is_some(), handshake };
+        let info_hash = info.handshake.info_hash;
+        let peer = match home.swarm.peer_connected(self.now, info) {
+            Ok(peer) => peer,
+            Err(refusal) => {
+                entry.connections.fetch_sub(1, Ordering::Relaxed);
+                return self.refuse(key, &refusal.to_string());
+            }
+        };
+        home.peers.insert(peer, key);
+        self.connections[key].stage =
+            Stage::Active { torrent, peer, dialled: dialled.is_some(), in_flight: (0, 0) };
+        if dialled.is_none() {
+            self.send_handshake(key, info_hash);
+        }
+        if !leftover.is_empty() {
+            self.on_bytes(key, leftover);
+        }
+        self.receive(key);
+        self.touch(torrent);
+    }
+
+    /// Ends a connection and says why at debug level.
+    pub(super) fn refuse(&mut self, key: ConnKey, reason: &str) {
+        if let Some(connection) = self.connections.get(key) {
+            tracing::debug!(peer = %connection.address, reason, "connection ended");
+        }
+        self.close(key);
+    }
+
+    /// Ends a connection: out of its swarm at once, out of the table when the kernel is done with it.
+    pub(super) fn close(&mut self, key: ConnKey) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let stage = std::mem::replace(&mut connection.stage, Stage::Closing);
+        let address = connection.address;
+        for operation in [connection.receiving, connection.sending].into_iter().flatten() {
+            self.ring.cancel(operation);
+        }
+        match stage {
+            Stage::Active { torrent, peer, dialled, .. } => {
+                self.leave(torrent, peer);
+                if dialled {
+                    self.dial_ended(torrent, &address, true);
+                }
+            }
+            Stage::Handshaking { dialled: Some(torrent), .. } => self.dial_ended(torrent, &address, false),
+            Stage::Handshaking { .. } | Stage::Closing => {}
+        }
+        self.remove_if_done(key);
+    }
+
+    fn leave(&mut self, torrent: TorrentKey, peer: PeerKey) {
+        let Some(home) = self.torrents.get_mut(torrent) else { return };
+        home.swarm.peer_disconnected(self.now, peer);
+        home.peers.remove(peer);
+        home.entry.connections.fetch_sub(1, Ordering::Relaxed);
+        self.touch(torrent);
+    }
+
+    fn remove_if_done(&mut self, key: ConnKey) {
+        let Some(connection) = self.connections.get(key) else { return };
+        if connection.receiving.is_none() && connection.sending.is_none() {
+            self.connections.remove(key);
+            self.context.connections.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Ends connections whose handshake takes too long.
+    pub(super) fn expire_handshakes(&mut self) {
+        while let Some(key) = self.handshaking.front().copied() {
+            match self.connections.get(key).map(|connection| &connection.stage) {
+                Some(Stage::Handshaking { since, .. }) => {
+                    if self.now.saturating_since(*since) < HANDSHAKE_TIMEOUT {
+                        break;
+                    }
+                    self.refuse(key, "no handshake in time");
+                }
+                Some(Stage::Active { .. } | Stage::Closing) | None => {}
+            }
+            self.handshaking.pop_front();
+        }
+    }
+
+    /// Arms receives that found no buffer, once enough have come back: earlier would only fail again.
+    pub(super) fn feed_starved(&mut self) {
+        if self.starved.is_empty() || self.ring.buffers_free() < super::RECV_BUFFERS as usize / 4 {
+            return;
+        }
+        for key in std::mem::take(&mut self.starved) {
+            self.receive(key);
+        }
+    }
+
+    pub(super) fn spare_list(&mut self) -> SendList {
+        self.spare_lists.pop().unwrap_or_default()
+    }
+
+    pub(super) fn keep_list(&mut self, mut list: SendList) {
+        if self.spare_lists.len() < super::SPARE_LISTS_MAX {
+            list.clear();
+            self.spare_lists.push(list);
+        }
+    }
+}
+
+fn peer_address(socket: &OwnedFd) -> Option<SocketAddr> {
+    let address = SocketAddr::try_from(rustix::net::getpeername(socket).ok()?).ok()?;
+    // A v4 peer of a dual-stack socket would otherwise be another address for bans and candidates.
+    Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
+}

@@ -1,0 +1,150 @@
+//! Events that disk and dial tasks of a shard leave for its loop, and the waker of that loop.
+//!
+//! Tasks never touch the shard's state: they own what they need, and report here when they end.
+
+use crate::storage::StorageError;
+use glommio::io::{PollState, PollableFd};
+use glommio::timer::Timer;
+use ringseed_proto::bitfield::Bitfield;
+use ringseed_proto::units::{InfoHash, PieceIndex};
+use ringseed_ring::Ring;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use super::torrents::TorrentKey;
+
+/// What a task reports.
+pub enum LocalEvent {
+    /// A verified piece was written, or could not be.
+    PieceWritten { torrent: TorrentKey, piece: PieceIndex, result: Result<(), StorageError> },
+    /// The files are durable up to `have`.
+    Synced { torrent: TorrentKey, have: Bitfield, result: Result<(), StorageError> },
+    /// A cold piece is resident now, or could not be read.
+    BroughtIn { torrent: TorrentKey, piece: PieceIndex, result: Result<(), StorageError> },
+    /// A verification ended.
+    Verified { info_hash: InfoHash, result: Result<Bitfield, StorageError> },
+    /// A dial ended.
+    Dialled { torrent: TorrentKey, address: SocketAddr, result: io::Result<OwnedFd> },
+}
+
+#[derive(Default)]
+struct Inner {
+    events: RefCell<VecDeque<LocalEvent>>,
+    waker: Cell<Option<Waker>>,
+    tasks: Cell<usize>,
+}
+
+/// Where tasks leave events. Bounded by the number of tasks: each reports once.
+#[derive(Clone, Default)]
+pub struct LocalQueue(Rc<Inner>);
+
+impl LocalQueue {
+    /// Takes the oldest event.
+    pub fn pop(&self) -> Option<LocalEvent> {
+        self.0.events.borrow_mut().pop_front()
+    }
+
+    /// Tasks that have not reported yet.
+    pub fn tasks(&self) -> usize {
+        self.0.tasks.get()
+    }
+
+    /// Runs `task` beside the loop; its event wakes the loop. What the task queues on the ring is submitted
+    /// after each of its steps.
+    pub fn spawn(&self, ring: &Ring, task: impl Future<Output = LocalEvent> + 'static) {
+        let queue = self.clone();
+        queue.0.tasks.set(queue.0.tasks.get() + 1);
+        let submitting = Submitting { ring: ring.clone(), task: Box::pin(task) };
+        glommio::spawn_local(async move {
+            let event = submitting.await;
+            queue.0.tasks.set(queue.0.tasks.get() - 1);
+            queue.0.events.borrow_mut().push_back(event);
+            if let Some(waker) = queue.0.waker.take() {
+                waker.wake();
+            }
+        })
+        .detach();
+    }
+}
+
+struct Submitting<T> {
+    ring: Ring,
+    task: Pin<Box<dyn Future<Output = T>>>,
+}
+
+impl<T> Future for Submitting<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        let step = self.task.as_mut().poll(context);
+        if self.ring.has_queued() {
+            // A failing submit leaves the entries queued: the loop submits again at its next turn.
+            let _ = self.ring.submit();
+        }
+        step
+    }
+}
+
+/// A borrowed look at the ring's descriptor, for glommio to poll.
+struct RingFd(RawFd);
+
+impl AsRawFd for RingFd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0
+    }
+}
+
+/// How the loop sleeps: until the ring is readable, a task has reported, or a time has passed.
+pub struct Sleeper {
+    ring: PollableFd<RingFd>,
+    registration: PollState,
+    local: LocalQueue,
+}
+
+impl Sleeper {
+    /// A sleeper on `ring`, which must live as long.
+    ///
+    /// # Errors
+    /// Outside a glommio executor.
+    pub fn new(ring: &Ring, local: LocalQueue) -> io::Result<Self> {
+        let ring = PollableFd::new(RingFd(ring.as_raw_fd())).map_err(io::Error::other)?;
+        Ok(Self { ring, registration: PollState::new(), local })
+    }
+
+    /// Sleeps at most `limit`.
+    pub async fn sleep(&mut self, limit: Duration) {
+        let mut timer = Timer::new(limit);
+        std::future::poll_fn(|context| {
+            if !self.local.0.events.borrow().is_empty() {
+                return Poll::Ready(());
+            }
+            self.local.0.waker.set(Some(context.waker().clone()));
+            // An error of the poll wakes the loop as well: its next submit reports what is wrong.
+            let ring = self.ring.poll_readable(context, &mut self.registration).map(|_| ());
+            if ring.is_ready() { ring } else { Pin::new(&mut timer).poll(context).map(|_| ()) }
+        })
+        .await;
+    }
+}
+
+/// Lets the other tasks of the executor run once.
+pub async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|context| {
+        if yielded {
+            return Poll::Ready(());
+        }
+        yielded = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}

@@ -1,0 +1,57 @@
+//! What the control thread and the shards say to each other.
+
+use super::registry::TorrentEntry;
+use ringseed_proto::bitfield::Bitfield;
+use ringseed_proto::units::InfoHash;
+use ringseed_proto::wire::Handshake;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// A connection whose handshake is done, on its way to the shard that is home to its torrent.
+pub struct MovedConnection {
+    /// The socket; no operation is in flight on it.
+    pub socket: OwnedFd,
+    /// The peer's address.
+    pub address: SocketAddr,
+    /// What the peer sent.
+    pub handshake: Handshake,
+    /// Bytes read after the handshake.
+    pub leftover: Vec<u8>,
+}
+
+/// To a shard.
+pub enum ToShard {
+    /// Be home to this torrent: serve it when `have` is full, download the rest otherwise.
+    Start { torrent: Arc<TorrentEntry>, have: Bitfield },
+    /// Hash the files of this torrent, which is stopped, and report what is there.
+    Verify(Arc<TorrentEntry>),
+    /// Close its connections and forget it. The home shard makes what it has durable and reports it.
+    Stop(InfoHash),
+    /// Addresses of peers, for the home shard.
+    Peers(InfoHash, Vec<SocketAddr>),
+    /// A connection from another shard.
+    Connection(Box<MovedConnection>),
+    /// Stop all torrents, report, end.
+    Shutdown,
+}
+
+/// From a shard to the control thread.
+pub enum FromShard {
+    /// Progress of a verification, in pieces of the torrent's count.
+    VerifyProgress(InfoHash, u32),
+    /// A verification ended.
+    Verified(InfoHash, Result<Bitfield, String>),
+    /// These pieces are verified and durable.
+    Durable(InfoHash, Bitfield),
+    /// All wanted pieces are on disk.
+    Completed(InfoHash),
+    /// The torrent cannot go on; what is wrong and what to do.
+    Failed(InfoHash, String),
+    /// The answer to [`ToShard::Stop`]; the home shard gives the durable pieces.
+    Stopped { shard: usize, info_hash: InfoHash, have: Option<Bitfield> },
+    /// Addresses learned from peers (BEP 11).
+    Learned(InfoHash, Vec<SocketAddr>),
+    /// The shard has ended.
+    Ended { shard: usize },
+}

@@ -1,0 +1,338 @@
+//! A shard: one core with its own connections, swarms and rings, and no locks.
+//!
+//! The shard is one loop. Each turn takes completions from the data ring, hands bytes to swarms, does what
+//! the swarms ask for and queues the next operations. Disk and dial tasks run beside the loop on the same
+//! glommio executor and report to it ([`local`]). Nothing in a turn waits.
+
+pub mod candidates;
+pub mod connections;
+mod dialing;
+pub mod local;
+pub mod mailbox;
+pub mod message;
+pub mod publish;
+pub mod rate;
+pub mod registry;
+mod tokens;
+pub mod torrents;
+mod transmit;
+
+use crate::config::EngineConfig;
+use crate::limits::{SHARD_REPORTS, SNAPSHOT_INTERVAL};
+use arc_swap::ArcSwap;
+use connections::{ConnKey, Connection};
+use local::{LocalQueue, Sleeper, yield_now};
+use message::{FromShard, ToShard};
+use publish::{ShardCounters, ShardSnapshot};
+use rate::{REFILL_STEP, RateLimit};
+use registry::Registry;
+use ringseed_proto::swarm::{PeerKey, SendBatch};
+use ringseed_proto::units::{InfoHash, PeerId, Time};
+use ringseed_ring::{Completion, Ring, RingConfig, RingError, SendList};
+use slotmap::SlotMap;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::IpAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
+use torrents::{ShardTorrent, TorrentKey, Verification};
+
+/// Receive buffers of a shard, shared by all its connections.
+pub(crate) const RECV_BUFFERS: u16 = 256;
+/// Bytes of one receive buffer: two blocks with their headers, or thousands of requests.
+const RECV_BUFFER_LEN: u32 = 64 * 1024;
+/// Gather lists kept for reuse.
+const SPARE_LISTS_MAX: usize = 1024;
+/// Banned addresses kept.
+const BANS_MAX: usize = 10_000;
+/// How often timers of swarms, dials and requests under a limit are looked at while there are peers.
+const TICK: Duration = Duration::from_millis(50);
+/// How often a shard without peers looks around.
+const IDLE_TICK: Duration = Duration::from_secs(1);
+/// Longest time a stop waits for tasks.
+const STOP_WAIT: Duration = Duration::from_secs(3);
+
+/// What a shard is given when it starts.
+pub struct ShardContext {
+    /// Its number, from 0.
+    pub index: usize,
+    /// Settings of the engine.
+    pub settings: Arc<EngineConfig>,
+    /// Our peer id, the same on all shards.
+    pub peer_id: PeerId,
+    /// The TCP port of the listeners.
+    pub listen_port: u16,
+    /// Its listening sockets.
+    pub listeners: Vec<OwnedFd>,
+    /// Messages for it.
+    pub inbox: mailbox::Receiver<ToShard>,
+    /// Mailboxes of all shards.
+    pub shards: Vec<mailbox::Sender<ToShard>>,
+    /// The control thread's mailbox.
+    pub control: mailbox::Sender<FromShard>,
+    /// The torrents of the engine.
+    pub registry: Arc<Registry>,
+    /// Where it publishes statistics.
+    pub published: Arc<ArcSwap<ShardSnapshot>>,
+    /// Connections open in the engine.
+    pub connections: Arc<AtomicUsize>,
+    /// Upload limit of the engine.
+    pub upload_limit: Arc<RateLimit>,
+    /// Download limit of the engine.
+    pub download_limit: Arc<RateLimit>,
+    /// Where time 0 of the engine's clock is.
+    pub epoch: Instant,
+}
+
+/// The state of one core.
+pub struct Shard {
+    context: ShardContext,
+    ring: Ring,
+    local: LocalQueue,
+    now: Time,
+    connections: SlotMap<ConnKey, Connection>,
+    torrents: SlotMap<TorrentKey, ShardTorrent>,
+    by_hash: HashMap<InfoHash, TorrentKey>,
+    /// Torrents with work in this turn.
+    touched: Vec<TorrentKey>,
+    /// Torrents that stop once their pieces are durable.
+    stopping: HashSet<TorrentKey>,
+    verifying: HashMap<InfoHash, Rc<Verification>>,
+    /// Connections in the order in which their handshake expires.
+    handshaking: VecDeque<ConnKey>,
+    /// Connections whose receive found no buffer.
+    starved: Vec<ConnKey>,
+    /// Peers that wait for the upload limit.
+    throttled: Vec<(TorrentKey, PeerKey)>,
+    /// Listeners whose accept has to be armed again.
+    idle_listeners: Vec<usize>,
+    banned: HashSet<IpAddr>,
+    dials: usize,
+    /// Reports that the control thread's full mailbox did not take yet.
+    reports: VecDeque<FromShard>,
+    spare_lists: Vec<SendList>,
+    batch: SendBatch,
+    counters: ShardCounters,
+    sequence: u64,
+    seed: u64,
+    ticked_at: Time,
+    published_at: Time,
+    refilled_at: Time,
+    /// Set by [`ToShard::Shutdown`]: when to end even if tasks still run.
+    ends_at: Option<Time>,
+}
+
+impl Shard {
+    /// A shard with its data ring; to be called on its own thread, inside its executor.
+    ///
+    /// # Errors
+    /// When the ring cannot be set up.
+    pub fn new(context: ShardContext) -> Result<Self, RingError> {
+        let ring = Ring::new(&RingConfig {
+            sq_entries: 1024,
+            cq_entries: 8192,
+            recv_buffers: RECV_BUFFERS,
+            recv_buffer_len: RECV_BUFFER_LEN,
+        })?;
+        let seed = u64::from_le_bytes(context.peer_id.0[12..20].try_into().unwrap_or_default())
+            ^ (context.index as u64) << 32;
+        Ok(Self {
+            idle_listeners: (0..context.listeners.len()).collect(),
+            context,
+            ring,
+            local: LocalQueue::default(),
+            now: Time::ZERO,
+            connections: SlotMap::with_key(),
+            torrents: SlotMap::with_key(),
+            by_hash: HashMap::new(),
+            touched: Vec::new(),
+            stopping: HashSet::new(),
+            verifying: HashMap::new(),
+            handshaking: VecDeque::new(),
+            starved: Vec::new(),
+            throttled: Vec::new(),
+            banned: HashSet::new(),
+            dials: 0,
+            reports: VecDeque::new(),
+            spare_lists: Vec::new(),
+            batch: SendBatch::default(),
+            counters: ShardCounters::default(),
+            sequence: 0,
+            seed,
+            ticked_at: Time::ZERO,
+            published_at: Time::ZERO,
+            refilled_at: Time::ZERO,
+            ends_at: None,
+        })
+    }
+
+    /// Runs until told to stop.
+    ///
+    /// # Errors
+    /// When the data ring fails.
+    pub async fn run(mut self) -> std::io::Result<()> {
+        let mut sleeper = Sleeper::new(&self.ring, self.local.clone())?;
+        let mut completions: Vec<Completion> = Vec::with_capacity(1024);
+        self.ring.poll_in(self.context.inbox.as_raw_fd(), tokens::INBOX, true);
+        loop {
+            self.ring.submit()?;
+            self.ring.drain(&mut completions);
+            self.now = Time::after_epoch(self.context.epoch.elapsed());
+            let mut busy = !completions.is_empty();
+            for completion in completions.drain(..) {
+                self.dispatch(completion);
+            }
+            while let Some(event) = self.local.pop() {
+                busy = true;
+                self.on_local(event);
+            }
+            self.housekeeping();
+            while let Some(key) = self.touched.pop() {
+                self.serve(key);
+            }
+            self.feed_starved();
+            self.send_reports();
+            self.counters.turns += 1;
+            if self.has_ended() {
+                self.ring.submit()?;
+                return Ok(());
+            }
+            if busy || self.ring.has_queued() {
+                self.ring.submit()?;
+                yield_now().await;
+            } else {
+                sleeper.sleep(self.sleep_time()).await;
+            }
+        }
+    }
+
+    fn dispatch(&mut self, completion: Completion) {
+        match tokens::target(completion.token) {
+            tokens::Target::Inbox => {
+                if !completion.more {
+                    self.ring.poll_in(self.context.inbox.as_raw_fd(), tokens::INBOX, true);
+                }
+                self.context.inbox.acknowledge();
+                while let Some(message) = self.context.inbox.pop() {
+                    self.on_message(message);
+                }
+            }
+            tokens::Target::Listener(listener) => self.on_accept(listener, completion),
+            tokens::Target::Connection(key) => self.on_connection(key, completion),
+        }
+    }
+
+    fn on_message(&mut self, message: ToShard) {
+        match message {
+            ToShard::Start { torrent, have } => self.start_torrent(torrent, have),
+            ToShard::Verify(torrent) => self.verify(torrent),
+            ToShard::Stop(info_hash) => {
+                if let Some(running) = self.verifying.get(&info_hash) {
+                    running.cancelled.set(true);
+                }
+                self.stop_torrent(info_hash);
+            }
+            ToShard::Peers(info_hash, addresses) => self.learn_peers(&info_hash, addresses),
+            ToShard::Connection(moved) => self.moved_here(*moved),
+            ToShard::Shutdown => {
+                self.ends_at = Some(self.now + STOP_WAIT);
+                for running in self.verifying.values() {
+                    running.cancelled.set(true);
+                }
+                for info_hash in self.by_hash.keys().copied().collect::<Vec<_>>() {
+                    self.stop_torrent(info_hash);
+                }
+                for key in self.connections.keys().collect::<Vec<_>>() {
+                    self.close(key);
+                }
+            }
+        }
+    }
+
+    /// What is due by time rather than by an event.
+    fn housekeeping(&mut self) {
+        if !self.throttled.is_empty() && self.now.saturating_since(self.refilled_at) >= REFILL_STEP {
+            self.refilled_at = self.now;
+            self.release_throttled();
+        }
+        if self.now.saturating_since(self.ticked_at) < TICK {
+            return;
+        }
+        self.ticked_at = self.now;
+        let mut due = Vec::new();
+        for (key, torrent) in &mut self.torrents {
+            let timed_out = torrent.swarm.next_timeout().is_some_and(|time| time <= self.now);
+            if timed_out {
+                torrent.swarm.handle_timeout(self.now);
+            }
+            let downloading = !torrent.peers.is_empty() && !torrent.swarm.is_complete();
+            if timed_out || downloading {
+                due.push(key);
+            }
+        }
+        for key in due {
+            self.grant_requests(key, true);
+            self.touch(key);
+        }
+        self.checkpoints();
+        self.dial_more();
+        self.expire_handshakes();
+        if self.ends_at.is_none() {
+            for listener in std::mem::take(&mut self.idle_listeners) {
+                let fd = self.context.listeners[listener].as_raw_fd();
+                self.ring.accept_multishot(fd, tokens::listener(listener));
+            }
+        }
+        if self.now.saturating_since(self.published_at) >= SNAPSHOT_INTERVAL {
+            self.published_at = self.now;
+            self.publish();
+        }
+    }
+
+    /// Tells the control thread something, at the latest when its mailbox has room again.
+    fn report(&mut self, report: FromShard) {
+        if self.reports.len() < SHARD_REPORTS {
+            self.reports.push_back(report);
+        }
+    }
+
+    fn send_reports(&mut self) {
+        while let Some(report) = self.reports.pop_front() {
+            if let Err(back) = self.context.control.send(report) {
+                self.reports.push_front(back);
+                break;
+            }
+        }
+    }
+
+    fn sleep_time(&self) -> Duration {
+        if !self.throttled.is_empty() {
+            REFILL_STEP
+        } else if self.torrents.iter().any(|(_, torrent)| torrent.wants_ticks())
+            || !self.connections.is_empty()
+            || !self.verifying.is_empty()
+            || !self.reports.is_empty()
+            || self.ends_at.is_some()
+        {
+            TICK
+        } else {
+            IDLE_TICK
+        }
+    }
+
+    /// After a shutdown: whether everything is closed and written, or the time for that is over.
+    fn has_ended(&mut self) -> bool {
+        let Some(ends_at) = self.ends_at else { return false };
+        let settled = self.torrents.is_empty() && self.local.tasks() == 0 && self.connections.is_empty();
+        if self.now < ends_at && !(settled && self.reports.is_empty()) {
+            return false;
+        }
+        if !settled {
+            tracing::warn!(tasks = self.local.tasks(), "stopping with unfinished work");
+        }
+        let _ = self.context.control.send(FromShard::Ended { shard: self.context.index });
+        true
+    }
+}

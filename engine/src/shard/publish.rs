@@ -1,0 +1,108 @@
+//! What a shard lets others read: statistics that it publishes a few times a second while it has work.
+
+use super::Shard;
+use super::torrents::TorrentKey;
+use crate::control::snapshot::PeerStatus;
+use ringseed_proto::bitfield::Bitfield;
+use ringseed_proto::swarm::SwarmStats;
+use ringseed_proto::units::InfoHash;
+use ringseed_ring::RingStats;
+use std::sync::Arc;
+
+/// Peers listed for one torrent: more help nobody, and ten thousand would cost every reader.
+const PEERS_LISTED_MAX: usize = 500;
+
+/// Counts of what a shard did since it started.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ShardCounters {
+    /// `SENDMSG` calls for peers in a swarm.
+    pub sends: u64,
+    /// Blocks they gathered.
+    pub blocks_sent: u64,
+    /// Sends that the socket took only a part of.
+    pub partial_sends: u64,
+    /// Pieces read in because they were not in memory.
+    pub cold_pieces: u64,
+    /// Times requesting waited for the dirty-byte budget.
+    pub dirty_waits: u64,
+    /// Turns of the loop.
+    pub turns: u64,
+}
+
+/// One torrent as a shard sees it.
+#[derive(Debug, Clone)]
+pub struct TorrentSample {
+    /// Which.
+    pub info_hash: InfoHash,
+    /// Numbers of the shard's swarm.
+    pub stats: SwarmStats,
+    /// Pieces on disk, from the home shard.
+    pub have: Option<Arc<Bitfield>>,
+    /// Connected peers.
+    pub peers: Vec<PeerStatus>,
+}
+
+/// What one shard published last.
+#[derive(Debug, Clone, Default)]
+pub struct ShardSnapshot {
+    /// Grows with each publication.
+    pub sequence: u64,
+    /// Torrents with peers or with changes since the last publication.
+    pub torrents: Vec<TorrentSample>,
+    /// Pieces hashed of torrents being verified.
+    pub verifying: Vec<(InfoHash, u32)>,
+    /// Connections open on this shard.
+    pub connections: usize,
+    /// What it did.
+    pub counters: ShardCounters,
+    /// What its data ring did.
+    pub ring: RingStats,
+}
+
+impl Shard {
+    /// Publishes statistics.
+    pub(super) fn publish(&mut self) {
+        let keys: Vec<TorrentKey> = self
+            .torrents
+            .iter()
+            .filter(|(_, torrent)| torrent.published_peers > 0 || !torrent.peers.is_empty() || torrent.home_changed())
+            .map(|(key, _)| key)
+            .collect();
+        let mut torrents = Vec::with_capacity(keys.len());
+        for key in keys {
+            self.count_totals(key);
+            let torrent = &mut self.torrents[key];
+            torrent.published_peers = torrent.peers.len();
+            let pieces = torrent.entry.content.info.layout.piece_count();
+            let have_count = torrent.swarm.have().count_ones();
+            let have = (torrent.home.is_some() && torrent.published_have != Some(have_count)).then(|| {
+                torrent.published_have = Some(have_count);
+                Arc::new(torrent.swarm.have().clone())
+            });
+            let peers = torrent.swarm.peers(self.now).take(PEERS_LISTED_MAX).map(|peer| PeerStatus {
+                address: peer.addr,
+                client: peer.client.clone(),
+                progress: if peer.seed { 1.0 } else { peer.have_count as f32 / pieces.max(1) as f32 },
+                download_rate: peer.download_rate,
+                upload_rate: peer.upload_rate,
+                incoming: !peer.outgoing,
+                am_choking: !peer.unchoked,
+                am_interested: peer.interesting,
+                peer_choking: !peer.unchokes_us,
+                peer_interested: peer.interested_in_us,
+            });
+            let peers = peers.collect();
+            let stats = torrent.swarm.stats(self.now);
+            torrents.push(TorrentSample { info_hash: torrent.entry.info_hash(), stats, have, peers });
+        }
+        self.sequence += 1;
+        self.context.published.store(Arc::new(ShardSnapshot {
+            sequence: self.sequence,
+            torrents,
+            verifying: self.verifying.iter().map(|(hash, running)| (*hash, running.done.get())).collect(),
+            connections: self.connections.len(),
+            counters: self.counters,
+            ring: self.ring.stats(),
+        }));
+    }
+}

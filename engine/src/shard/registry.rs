@@ -1,0 +1,119 @@
+//! The torrents of the engine, as every shard sees them when a handshake names one.
+//!
+//! The control thread replaces the map when torrents come and go; shards read it without a lock. What
+//! changes more often than the map (phase, totals, limits) are atomics inside an entry.
+
+use super::rate::RateLimit;
+use crate::storage::TorrentStore;
+use arc_swap::ArcSwap;
+use ringseed_proto::metainfo::Metainfo;
+use ringseed_proto::swarm::Content;
+use ringseed_proto::units::InfoHash;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+
+/// What peers of a torrent may expect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Phase {
+    /// Paused, being checked, or failed: connections are refused.
+    Stopped = 0,
+    /// Its home shard downloads it: connections move there.
+    Downloading = 1,
+    /// Complete: every shard serves it.
+    Seeding = 2,
+}
+
+/// One torrent, shared by all shards.
+pub struct TorrentEntry {
+    /// What the torrent is.
+    pub metainfo: Arc<Metainfo>,
+    /// What a swarm needs of it.
+    pub content: Arc<Content>,
+    /// Its files.
+    pub store: Arc<TorrentStore>,
+    /// The shard that downloads it and dials its peers.
+    pub home: usize,
+    phase: AtomicU8,
+    /// Payload bytes sent since the engine started.
+    pub uploaded: AtomicU64,
+    /// Payload bytes received since the engine started.
+    pub downloaded: AtomicU64,
+    /// Limit of sending in bytes per second.
+    pub upload_limit: RateLimit,
+    /// Limit of receiving in bytes per second.
+    pub download_limit: RateLimit,
+    /// Fetch pieces in order.
+    pub sequential: AtomicBool,
+    /// Bytes missing, as announced to trackers.
+    pub left: AtomicU64,
+    /// Open connections on all shards.
+    pub connections: AtomicUsize,
+}
+
+impl TorrentEntry {
+    /// A stopped torrent.
+    pub fn new(metainfo: Arc<Metainfo>, store: Arc<TorrentStore>, home: usize) -> Self {
+        let content =
+            Arc::new(Content { info: metainfo.info.clone(), info_bytes: metainfo.info_bytes.clone() });
+        Self {
+            metainfo,
+            content,
+            store,
+            home,
+            phase: AtomicU8::new(Phase::Stopped as u8),
+            uploaded: AtomicU64::new(0),
+            downloaded: AtomicU64::new(0),
+            upload_limit: RateLimit::new(None),
+            download_limit: RateLimit::new(None),
+            sequential: AtomicBool::new(false),
+            left: AtomicU64::new(0),
+            connections: AtomicUsize::new(0),
+        }
+    }
+
+    /// Its info-hash.
+    pub fn info_hash(&self) -> InfoHash {
+        self.metainfo.info_hash
+    }
+
+    /// What peers may expect now.
+    pub fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            1 => Phase::Downloading,
+            2 => Phase::Seeding,
+            _ => Phase::Stopped,
+        }
+    }
+
+    /// Changes what peers may expect.
+    pub fn set_phase(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Release);
+    }
+}
+
+/// The map of torrents.
+#[derive(Default)]
+pub struct Registry(ArcSwap<HashMap<InfoHash, Arc<TorrentEntry>>>);
+
+impl Registry {
+    /// The torrent with this info-hash.
+    pub fn get(&self, info_hash: &InfoHash) -> Option<Arc<TorrentEntry>> {
+        self.0.load().get(info_hash).cloned()
+    }
+
+    /// Adds torrents. One call for many: the map is copied once.
+    pub fn insert(&self, entries: impl IntoIterator<Item = Arc<TorrentEntry>>) {
+        let mut map = HashMap::clone(&self.0.load());
+        map.extend(entries.into_iter().map(|entry| (entry.info_hash(), entry)));
+        self.0.store(Arc::new(map));
+    }
+
+    /// Removes a torrent.
+    pub fn remove(&self, info_hash: &InfoHash) {
+        let mut map = HashMap::clone(&self.0.load());
+        map.remove(info_hash);
+        self.0.store(Arc::new(map));
+    }
+}

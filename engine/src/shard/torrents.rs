@@ -1,0 +1,518 @@
+//! Torrents of a shard: their swarms, and on the home shard the way of a piece from memory to disk.
+
+use super::candidates::Candidates;
+use super::connections::ConnKey;
+use super::local::LocalEvent;
+use super::message::FromShard;
+use super::registry::{Phase, TorrentEntry};
+use super::{Shard, dialing};
+use crate::config::UploadSlots;
+use crate::limits::CHECKPOINT_INTERVAL;
+use crate::storage::PieceBuffers;
+use ringseed_proto::bitfield::Bitfield;
+use ringseed_proto::swarm::{Action, BlockSink, PeerKey, Swarm, SwarmConfig};
+use ringseed_proto::units::{InfoHash, PieceIndex, Time};
+use slotmap::SecondaryMap;
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+slotmap::new_key_type! {
+    /// A torrent of this shard.
+    pub struct TorrentKey;
+}
+
+/// Where received blocks go.
+pub enum Assembly {
+    /// Into the buffers of open pieces.
+    Open(Box<PieceBuffers>),
+    /// Nowhere: the torrent is complete, and its swarm asks for nothing.
+    Complete,
+}
+
+impl BlockSink for Assembly {
+    #[inline]
+    fn write(&mut self, piece: PieceIndex, offset_in_piece: u32, data: &[u8]) {
+        if let Self::Open(buffers) = self {
+            buffers.write(piece, offset_in_piece, data);
+        }
+    }
+}
+
+/// What holds a download's requests back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestGrant {
+    /// Nothing.
+    Unlimited,
+    /// A download limit.
+    Limited,
+    /// Too many bytes wait to be written.
+    Held,
+}
+
+/// Bytes of requests that one torrent may have granted and not used: one tick at 320 MB/s.
+const GRANT_MAX: u64 = 16 << 20;
+
+/// What only the home shard keeps of a torrent.
+pub struct Home {
+    /// Peers to dial.
+    pub candidates: Candidates,
+    /// Pieces were stored since the last checkpoint began.
+    pub unsaved: bool,
+    /// A checkpoint's fdatasync is under way.
+    pub syncing: bool,
+    /// When the last checkpoint began.
+    pub checkpoint_at: Time,
+    /// Pieces on their way to disk.
+    pub writes: usize,
+    /// The download was reported as complete.
+    pub completed: bool,
+}
+
+/// A torrent as one shard has it.
+pub struct ShardTorrent {
+    pub entry: Arc<TorrentEntry>,
+    pub swarm: Swarm,
+    pub assembly: Assembly,
+    /// Connections by peer.
+    pub peers: SecondaryMap<PeerKey, ConnKey>,
+    /// Pieces being brought in, with the peers that wait for them.
+    pub cold: HashMap<PieceIndex, Vec<PeerKey>>,
+    pub home: Option<Home>,
+    /// Dials under way.
+    pub dials: usize,
+    /// Connections and pieces at the last publication.
+    pub published_peers: usize,
+    pub published_have: Option<u32>,
+    /// Whether it is in the shard's list of torrents with work.
+    pub touched: bool,
+    /// Bytes already added to the entry's totals.
+    pub counted: (u64, u64),
+    /// What holds its requests back.
+    pub grant: RequestGrant,
+}
+
+impl ShardTorrent {
+    /// Whether the home shard has pieces that it did not publish.
+    pub fn home_changed(&self) -> bool {
+        self.home.is_some() && self.published_have != Some(self.swarm.have().count_ones())
+    }
+
+    /// Whether something of it happens by time: peers, dials, or pieces not durable yet.
+    pub fn wants_ticks(&self) -> bool {
+        let at_home = |home: &Home| home.unsaved || home.syncing || (!home.completed && !home.candidates.is_empty());
+        !self.peers.is_empty() || self.dials > 0 || self.home.as_ref().is_some_and(at_home)
+    }
+}
+
+impl Shard {
+    /// The shard's own part of `entry`, made on first use when it is complete.
+    pub(super) fn torrent_for(&mut self, entry: &Arc<TorrentEntry>) -> Option<TorrentKey> {
+        if let Some(key) = self.by_hash.get(&entry.info_hash()) {
+            return Some(*key);
+        }
+        if entry.phase() != Phase::Seeding {
+            return None;
+        }
+        let count = entry.content.info.layout.piece_count();
+        Some(self.insert_torrent(entry.clone(), Bitfield::full(count), None))
+    }
+
+    fn insert_torrent(&mut self, entry: Arc<TorrentEntry>, have: Bitfield, home: Option<Home>) -> TorrentKey {
+        let settings = &self.context.settings;
+        let config = SwarmConfig {
+            upload_slots: match settings.upload_slots {
+                UploadSlots::Auto => ringseed_proto::swarm::UploadSlots::Auto,
+                UploadSlots::Fixed(slots) => ringseed_proto::swarm::UploadSlots::Fixed(slots as usize),
+            },
+            peers_max: settings.connections_max,
+            open_piece_bytes_max: settings.open_piece_bytes_max,
+            sequential: entry.sequential.load(std::sync::atomic::Ordering::Relaxed),
+            listen_port: Some(self.context.listen_port),
+            peer_id: Some(self.context.peer_id),
+            client_version: format!("Ringseed {}", env!("CARGO_PKG_VERSION")),
+            ..SwarmConfig::default()
+        };
+        let assembly = if have.is_full() {
+            Assembly::Complete
+        } else {
+            Assembly::Open(Box::new(PieceBuffers::new(entry.content.info.clone())))
+        };
+        self.seed = self.seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        let swarm = Swarm::new(config, entry.content.clone(), have, self.seed, self.now);
+        let info_hash = entry.info_hash();
+        let key = self.torrents.insert(ShardTorrent {
+            entry,
+            swarm,
+            assembly,
+            peers: SecondaryMap::new(),
+            cold: HashMap::new(),
+            home,
+            dials: 0,
+            published_peers: 0,
+            published_have: None,
+            touched: false,
+            counted: (0, 0),
+            grant: RequestGrant::Unlimited,
+        });
+        self.by_hash.insert(info_hash, key);
+        self.touch(key);
+        key
+    }
+
+    /// Becomes home to a torrent: serves it when `have` is full, downloads the rest otherwise.
+    pub(super) fn start_torrent(&mut self, entry: Arc<TorrentEntry>, have: Bitfield) {
+        if self.by_hash.contains_key(&entry.info_hash()) {
+            return;
+        }
+        let complete = have.is_full();
+        let home = Home {
+            candidates: Candidates::default(),
+            unsaved: false,
+            syncing: false,
+            checkpoint_at: self.now,
+            writes: 0,
+            completed: complete,
+        };
+        entry.set_phase(if complete { Phase::Seeding } else { Phase::Downloading });
+        self.insert_torrent(entry, have, Some(home));
+    }
+
+    /// Closes a torrent's connections and forgets it; the home shard reports its durable pieces first.
+    pub(super) fn stop_torrent(&mut self, info_hash: InfoHash) {
+        let Some(key) = self.by_hash.get(&info_hash).copied() else {
+            let shard = self.context.index;
+            return self.report(FromShard::Stopped { shard, info_hash, have: None });
+        };
+        for connection in self.torrents[key].peers.values().copied().collect::<Vec<_>>() {
+            self.close(connection);
+        }
+        self.count_totals(key);
+        let torrent = &mut self.torrents[key];
+        let unsettled = torrent.home.as_ref().is_some_and(|home| home.unsaved || home.syncing || home.writes > 0);
+        if unsettled {
+            self.stopping.insert(key);
+            self.settle(key);
+        } else {
+            let have = torrent.home.as_ref().map(|_| torrent.swarm.have().clone());
+            self.forget(key, have);
+        }
+    }
+
+    /// Goes on stopping a torrent: pieces being written, then the fdatasync, then the report.
+    fn settle(&mut self, key: TorrentKey) {
+        let Some(torrent) = self.torrents.get(key) else { return };
+        let Some(home) = &torrent.home else { return };
+        if home.writes > 0 || home.syncing {
+            return;
+        }
+        if home.unsaved {
+            self.checkpoint(key);
+        } else {
+            let have = torrent.swarm.have().clone();
+            self.forget(key, Some(have));
+        }
+    }
+
+    fn forget(&mut self, key: TorrentKey, have: Option<Bitfield>) {
+        self.stopping.remove(&key);
+        if let Some(torrent) = self.torrents.remove(key) {
+            let info_hash = torrent.entry.info_hash();
+            self.by_hash.remove(&info_hash);
+            self.report(FromShard::Stopped { shard: self.context.index, info_hash, have });
+        }
+    }
+
+    /// Puts a torrent on the list of those with work in this turn.
+    pub(super) fn touch(&mut self, key: TorrentKey) {
+        if let Some(torrent) = self.torrents.get_mut(key)
+            && !torrent.touched
+        {
+            torrent.touched = true;
+            self.touched.push(key);
+        }
+    }
+
+    /// Does what a torrent's swarm asks for, then sends what its peers are to be told.
+    pub(super) fn serve(&mut self, key: TorrentKey) {
+        let Some(torrent) = self.torrents.get_mut(key) else { return };
+        torrent.touched = false;
+        self.grant_requests(key, false);
+        while let Some(action) = self.torrents.get_mut(key).and_then(|torrent| torrent.swarm.poll_action()) {
+            self.act(key, action);
+        }
+        if self.torrents.contains_key(key) {
+            self.transmit_ready(key);
+        }
+    }
+
+    fn act(&mut self, key: TorrentKey, action: Action) {
+        match action {
+            Action::Disconnect { peer, reason } => {
+                if let Some(connection) = self.torrents[key].peers.get(peer).copied() {
+                    self.refuse(connection, &reason.to_string());
+                }
+            }
+            Action::PieceReady(piece) => self.piece_ready(key, piece),
+            Action::Completed => self.swarm_finished(key),
+            Action::PexPeers(addresses) => {
+                if let Some(home) = &mut self.torrents[key].home {
+                    home.candidates.learn(addresses, self.now);
+                }
+            }
+            Action::Banned(address) => {
+                tracing::info!(%address, "banned a peer that sent pieces with a wrong hash");
+                if self.banned.len() < super::BANS_MAX {
+                    self.banned.insert(address);
+                }
+            }
+        }
+    }
+
+    /// All blocks of a piece are in memory: it is compared with its hash and, when right, written.
+    fn piece_ready(&mut self, key: TorrentKey, piece: PieceIndex) {
+        let torrent = &mut self.torrents[key];
+        let Assembly::Open(buffers) = &mut torrent.assembly else { return };
+        let Some((buffer, digest)) = buffers.finish(piece) else { return };
+        let ok = torrent.entry.content.info.piece_hash(piece) == Some(&digest);
+        torrent.swarm.piece_verified(self.now, piece, ok);
+        if !ok {
+            tracing::info!(torrent = %torrent.entry.info_hash(), %piece, "a piece failed its hash");
+            return;
+        }
+        let Some(home) = &mut torrent.home else { return };
+        home.writes += 1;
+        let (store, ring) = (torrent.entry.store.clone(), self.ring.clone());
+        self.local.spawn(&self.ring, async move {
+            let result = store.write_piece(&ring, piece, buffer).await;
+            LocalEvent::PieceWritten { torrent: key, piece, result }
+        });
+    }
+
+    fn swarm_finished(&mut self, key: TorrentKey) {
+        let torrent = &mut self.torrents[key];
+        if torrent.swarm.is_complete() {
+            torrent.assembly = Assembly::Complete;
+            torrent.entry.set_phase(Phase::Seeding);
+        }
+        let Some(home) = &mut torrent.home else { return };
+        if !std::mem::replace(&mut home.completed, true) {
+            let info_hash = torrent.entry.info_hash();
+            self.report(FromShard::Completed(info_hash));
+        }
+    }
+
+    /// A piece that a peer asks for is not in memory: it is read in, and the peer waits for it.
+    pub(super) fn bring_in(&mut self, key: TorrentKey, piece: PieceIndex, peer: PeerKey) {
+        let torrent = &mut self.torrents[key];
+        let waiting = torrent.cold.entry(piece).or_default();
+        if !waiting.contains(&peer) {
+            waiting.push(peer);
+        }
+        if waiting.len() > 1 {
+            return;
+        }
+        self.counters.cold_pieces += 1;
+        let (store, ring) = (torrent.entry.store.clone(), self.ring.clone());
+        self.local.spawn(&self.ring, async move {
+            let result = store.bring_in(&ring, piece).await;
+            LocalEvent::BroughtIn { torrent: key, piece, result }
+        });
+    }
+
+    /// Hashes the files of a stopped torrent.
+    pub(super) fn verify(&mut self, entry: Arc<TorrentEntry>) {
+        let info_hash = entry.info_hash();
+        let verification = Rc::new(Verification::default());
+        self.verifying.insert(info_hash, verification.clone());
+        let ring = self.ring.clone();
+        self.local.spawn(&self.ring, async move {
+            let count = entry.content.info.layout.piece_count();
+            let mut have = Bitfield::new(count);
+            let progress = |piece: PieceIndex, ok: bool| {
+                if ok {
+                    have.set(piece.0);
+                }
+                verification.done.set(verification.done.get() + 1);
+            };
+            let result = entry.store.verify(&ring, 0..count, progress, &verification.cancelled).await;
+            LocalEvent::Verified { info_hash, result: result.map(|()| have) }
+        });
+    }
+
+    /// What tasks have reported.
+    pub(super) fn on_local(&mut self, event: LocalEvent) {
+        match event {
+            LocalEvent::PieceWritten { torrent, piece, result } => self.piece_written(torrent, piece, result),
+            LocalEvent::Synced { torrent: key, have, result } => {
+                let Some(torrent) = self.torrents.get_mut(key) else { return };
+                if let Some(home) = &mut torrent.home {
+                    home.syncing = false;
+                }
+                let info_hash = torrent.entry.info_hash();
+                match result {
+                    Ok(()) => self.report(FromShard::Durable(info_hash, have)),
+                    Err(error) => self.fail_torrent(key, error.to_string()),
+                }
+                if self.stopping.contains(&key) {
+                    self.settle(key);
+                }
+            }
+            LocalEvent::BroughtIn { torrent: key, piece, result } => {
+                let Some(torrent) = self.torrents.get_mut(key) else { return };
+                let waiting = torrent.cold.remove(&piece).unwrap_or_default();
+                if let Err(error) = result {
+                    return self.fail_torrent(key, error.to_string());
+                }
+                for peer in waiting {
+                    torrent.swarm.mark_ready(peer);
+                }
+                self.touch(key);
+            }
+            LocalEvent::Verified { info_hash, result } => {
+                let cancelled =
+                    self.verifying.remove(&info_hash).is_some_and(|verification| verification.cancelled.get());
+                if !cancelled {
+                    self.report(FromShard::Verified(info_hash, result.map_err(|error| error.to_string())));
+                }
+            }
+            LocalEvent::Dialled { torrent, address, result } => self.on_dialled(torrent, address, result),
+        }
+    }
+
+    fn piece_written(&mut self, key: TorrentKey, piece: PieceIndex, result: Result<(), crate::storage::StorageError>) {
+        let Some(torrent) = self.torrents.get_mut(key) else { return };
+        let Some(home) = &mut torrent.home else { return };
+        home.writes -= 1;
+        match result {
+            Ok(()) => {
+                home.unsaved = true;
+                torrent.swarm.piece_stored(self.now, piece);
+                self.touch(key);
+            }
+            Err(error) => self.fail_torrent(key, error.to_string()),
+        }
+        if self.stopping.contains(&key) {
+            self.settle(key);
+        }
+    }
+
+    /// Makes stored pieces durable and reports them.
+    pub(super) fn checkpoint(&mut self, key: TorrentKey) {
+        let Some(torrent) = self.torrents.get_mut(key) else { return };
+        let Some(home) = &mut torrent.home else { return };
+        home.unsaved = false;
+        home.syncing = true;
+        home.checkpoint_at = self.now;
+        let have = torrent.swarm.have().clone();
+        let (store, ring) = (torrent.entry.store.clone(), self.ring.clone());
+        self.local.spawn(&self.ring, async move {
+            let result = store.sync_dirty(&ring).await;
+            LocalEvent::Synced { torrent: key, have, result }
+        });
+    }
+
+    /// Checkpoints that are due.
+    pub(super) fn checkpoints(&mut self) {
+        let now = self.now;
+        let due: Vec<TorrentKey> = self
+            .torrents
+            .iter()
+            .filter(|(_, torrent)| {
+                torrent.home.as_ref().is_some_and(|home| {
+                    home.unsaved
+                        && !home.syncing
+                        && (home.completed || now.saturating_since(home.checkpoint_at) >= CHECKPOINT_INTERVAL)
+                })
+            })
+            .map(|(key, _)| key)
+            .collect();
+        for key in due {
+            self.checkpoint(key);
+        }
+    }
+
+    /// Stops a torrent that cannot go on and says why. Others go on.
+    pub(super) fn fail_torrent(&mut self, key: TorrentKey, reason: String) {
+        let Some(torrent) = self.torrents.get(key) else { return };
+        if torrent.entry.phase() == Phase::Stopped {
+            return; // it failed before, or is being stopped
+        }
+        torrent.entry.set_phase(Phase::Stopped);
+        let info_hash = torrent.entry.info_hash();
+        tracing::warn!(torrent = %info_hash, reason, "torrent stopped by an error");
+        for connection in torrent.peers.values().copied().collect::<Vec<_>>() {
+            self.close(connection);
+        }
+        self.report(FromShard::Failed(info_hash, reason));
+    }
+
+    /// Lets the swarm issue as many requests as limits and the dirty-byte budget allow. `refill`: take what
+    /// the limits have granted since the last tick.
+    pub(super) fn grant_requests(&mut self, key: TorrentKey, refill: bool) {
+        let torrent = &mut self.torrents[key];
+        if matches!(torrent.assembly, Assembly::Complete) {
+            return;
+        }
+        let grant = if torrent.entry.store.dirty().over_budget() {
+            RequestGrant::Held
+        } else if self.context.download_limit.get().is_some() || torrent.entry.download_limit.get().is_some() {
+            RequestGrant::Limited
+        } else {
+            RequestGrant::Unlimited
+        };
+        let changed = std::mem::replace(&mut torrent.grant, grant) != grant;
+        match grant {
+            RequestGrant::Held if changed => {
+                self.counters.dirty_waits += 1;
+                torrent.swarm.set_request_budget(self.now, Some(0));
+            }
+            RequestGrant::Unlimited if changed => torrent.swarm.set_request_budget(self.now, None),
+            RequestGrant::Limited if changed || refill => {
+                let (engine, own) = (&self.context.download_limit, &torrent.entry.download_limit);
+                // What the swarm did not use of the last grant counts for this one.
+                let left = torrent.swarm.request_budget().unwrap_or(0);
+                let most = GRANT_MAX.saturating_sub(left);
+                let of_engine = engine.take(most, self.now.micros());
+                let granted = own.take(of_engine, self.now.micros());
+                engine.give_back((of_engine - granted) as i64);
+                torrent.swarm.set_request_budget(self.now, Some(left + granted));
+            }
+            RequestGrant::Held | RequestGrant::Unlimited | RequestGrant::Limited => {}
+        }
+    }
+
+    /// Adds the bytes that moved since the last call to the torrent's totals.
+    pub(super) fn count_totals(&mut self, key: TorrentKey) {
+        use std::sync::atomic::Ordering::Relaxed;
+        let torrent = &mut self.torrents[key];
+        let stats = torrent.swarm.stats(self.now);
+        let (uploaded, downloaded) = torrent.counted;
+        torrent.entry.uploaded.fetch_add(stats.uploaded - uploaded, Relaxed);
+        torrent.entry.downloaded.fetch_add(stats.downloaded - downloaded, Relaxed);
+        torrent.counted = (stats.uploaded, stats.downloaded);
+    }
+
+    /// How many connections a torrent may have: downloads keep to their limit, a complete torrent serves
+    /// whoever comes.
+    pub(super) fn connections_per_torrent(&self, entry: &TorrentEntry) -> usize {
+        match entry.phase() {
+            Phase::Seeding => self.context.settings.connections_max,
+            _ => self.context.settings.torrent_connections_max,
+        }
+    }
+
+    pub(super) fn dial_more(&mut self) {
+        dialing::dial(self);
+    }
+}
+
+/// A verification under way.
+#[derive(Default)]
+pub struct Verification {
+    /// Pieces hashed.
+    pub done: Cell<u32>,
+    /// Set to end it early.
+    pub cancelled: Cell<bool>,
+}

@@ -1,0 +1,136 @@
+//! Sending: what a swarm wants to tell a peer, gathered with blocks from the maps into one `SENDMSG`.
+//!
+//! One send is in flight per peer, so each peer has its turn in each round however much it asks for.
+
+use super::connections::{ConnKey, Stage};
+use super::torrents::TorrentKey;
+use super::{Shard, tokens};
+use crate::limits::SEND_BLOCKS_MAX;
+use crate::storage::Residency;
+use ringseed_proto::swarm::{FillLimits, FillOutcome, Part, PeerKey};
+use ringseed_proto::units::{BLOCK_LEN, Block};
+use ringseed_ring::SendList;
+use std::io;
+use std::os::fd::AsRawFd;
+
+impl Shard {
+    /// Sends what the ready peers of a torrent are to be told.
+    pub(super) fn transmit_ready(&mut self, torrent: TorrentKey) {
+        while let Some(peer) = self.torrents.get_mut(torrent).and_then(|home| home.swarm.next_ready()) {
+            let Some(key) = self.torrents[torrent].peers.get(peer).copied() else { continue };
+            let idle = self.connections.get(key).is_some_and(|connection| connection.sending.is_none());
+            // A busy peer is marked ready again when its send ends.
+            if idle {
+                self.transmit(key, torrent, peer);
+            }
+        }
+    }
+
+    fn transmit(&mut self, key: ConnKey, torrent: TorrentKey, peer: PeerKey) {
+        let home = &mut self.torrents[torrent];
+        let wanted = SEND_BLOCKS_MAX as u64 * u64::from(BLOCK_LEN);
+        let now = self.now.micros();
+        let of_engine = self.context.upload_limit.take(wanted, now);
+        let budget = home.entry.upload_limit.take(of_engine, now);
+        let limits = FillLimits { blocks_max: SEND_BLOCKS_MAX, payload_bytes_max: budget };
+        self.batch.clear();
+        let store = &home.entry.store;
+        let outcome = home.swarm.fill(self.now, peer, &mut self.batch, limits, |block: &Block| {
+            store.residency(block.piece) == Residency::Resident
+        });
+        let mut list = self.spare_lists.pop().unwrap_or_default();
+        let mut payload = 0;
+        let mut failed = None;
+        for part in &self.batch.parts {
+            match part {
+                Part::Bytes(range) => list.push_bytes(&self.batch.bytes[range.clone()]),
+                Part::Block(block) => {
+                    payload += u64::from(block.length);
+                    if let Err(error) = store.push_block(block, &mut list) {
+                        failed = Some(error);
+                        break;
+                    }
+                }
+            }
+        }
+        self.context.upload_limit.give_back(of_engine as i64 - payload as i64);
+        home.entry.upload_limit.give_back(budget as i64 - payload as i64);
+        if let Some(error) = failed {
+            // A header without its block would shift the peer's stream: this connection ends, and the
+            // torrent with it.
+            self.keep_list(list);
+            self.fail_torrent(torrent, error.to_string());
+            return;
+        }
+        match outcome {
+            FillOutcome::Cold(block) => self.bring_in(torrent, block.piece, peer),
+            FillOutcome::Budget => self.throttled.push((torrent, peer)),
+            FillOutcome::Drained | FillOutcome::More => {}
+        }
+        if list.is_empty() {
+            self.keep_list(list);
+            return;
+        }
+        let protocol = list.len() as u64 - payload;
+        if let Some(Stage::Active { in_flight, .. }) = self.connections.get_mut(key).map(|c| &mut c.stage) {
+            *in_flight = (payload, protocol);
+        }
+        self.counters.sends += 1;
+        self.counters.blocks_sent += payload.div_ceil(u64::from(BLOCK_LEN));
+        self.send_list(key, list);
+    }
+
+    pub(super) fn send_list(&mut self, key: ConnKey, list: SendList) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        debug_assert!(connection.sending.is_none());
+        let fd = connection.socket.as_raw_fd();
+        connection.sending = Some(self.ring.send(fd, tokens::connection(key), list));
+    }
+
+    /// A send completed: the rest of it goes out, or the peer may have the next.
+    pub(super) fn on_sent(&mut self, key: ConnKey, bytes: usize, mut list: SendList) {
+        list.advance(bytes);
+        if !list.is_empty() {
+            self.counters.partial_sends += 1;
+            return self.send_list(key, list);
+        }
+        self.keep_list(list);
+        let Some(Stage::Active { torrent, peer, in_flight, .. }) =
+            self.connections.get_mut(key).map(|connection| &mut connection.stage)
+        else {
+            return;
+        };
+        let (torrent, peer) = (*torrent, *peer);
+        let (payload, protocol) = std::mem::take(in_flight);
+        if let Some(home) = self.torrents.get_mut(torrent) {
+            home.swarm.sent(self.now, peer, payload, protocol);
+            home.swarm.mark_ready(peer);
+            self.touch(torrent);
+        }
+    }
+
+    /// A send failed. When it was the file and not the peer (it was truncated under its map), the torrent
+    /// fails; the connection ends in both cases, for the stream cannot go on after a part of a block.
+    pub(super) fn on_send_error(&mut self, key: ConnKey, error: &io::Error) {
+        if error.raw_os_error() == Some(libc::EFAULT)
+            && let Some(Stage::Active { torrent, .. }) = self.connections.get(key).map(|c| &c.stage)
+        {
+            let torrent = *torrent;
+            let error = self.torrents.get(torrent).map(|home| home.entry.store.fault());
+            if let Some(error) = error {
+                self.fail_torrent(torrent, error.to_string());
+            }
+        }
+        self.refuse(key, &error.to_string());
+    }
+
+    /// Lets peers that waited for the rate limit go on.
+    pub(super) fn release_throttled(&mut self) {
+        for (torrent, peer) in std::mem::take(&mut self.throttled) {
+            if let Some(home) = self.torrents.get_mut(torrent) {
+                home.swarm.mark_ready(peer);
+                self.touch(torrent);
+            }
+        }
+    }
+}

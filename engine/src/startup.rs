@@ -1,0 +1,349 @@
+//! Start and stop of an engine: preflight, listeners, shards, control thread.
+
+use crate::announce::{AnnounceConfig, Announcer};
+use crate::config::EngineConfig;
+use crate::control::session::{Session, SessionParts};
+use crate::control::{EngineHandle, EngineSnapshot, Inbox, rpc, thread};
+use crate::limits::{CONTROL_QUEUE, SHARD_MAILBOX, SHARD_REPORTS};
+use crate::net::listener::{ListenError, Listeners, PortClaim};
+use crate::preflight::{self, PreflightError};
+use crate::shard::mailbox::{self, mailbox};
+use crate::shard::message::FromShard;
+use crate::shard::publish::ShardSnapshot;
+use crate::shard::rate::RateLimit;
+use crate::shard::registry::Registry;
+use crate::shard::{Shard, ShardContext};
+use crate::storage::{ResumeStore, StoreConfig, StoreLimits};
+use arc_swap::ArcSwap;
+use glommio::{LocalExecutorBuilder, Placement};
+use ringseed_proto::units::PeerId;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc as std_mpsc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+
+/// Why an engine did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The system lacks something.
+    #[error(transparent)]
+    Preflight(#[from] PreflightError),
+    /// No port to listen on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The resume store cannot be used.
+    #[error("{0}")]
+    State(String),
+    /// The RPC address cannot be used.
+    #[error("cannot listen for RPC on {address}: {source}; give another address with --rpc")]
+    Rpc {
+        /// The address.
+        address: SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A thread or a ring could not be made.
+    #[error("cannot start {what}: {reason}")]
+    Thread {
+        /// What was to start.
+        what: String,
+        /// What went wrong.
+        reason: String,
+    },
+}
+
+/// A running engine. Dropping it stops it as [`Engine::stop`] does.
+pub struct Engine {
+    handle: EngineHandle,
+    control: Option<JoinHandle<()>>,
+    shards: Vec<JoinHandle<()>>,
+    rpc_address: Option<SocketAddr>,
+    _claim: PortClaim,
+}
+
+impl Engine {
+    /// Starts shards and the control thread; returns when the engine listens.
+    ///
+    /// # Errors
+    /// See [`StartError`]; each is one clear message with what to do.
+    pub fn start(config: EngineConfig) -> Result<Self, StartError> {
+        preflight::check()?;
+        let cpus = allowed_cpus();
+        let shard_count = config.shards.unwrap_or(cpus.len()).max(1);
+        let resume = match &config.state_dir {
+            Some(dir) => Some(open_state(dir)?),
+            None => None,
+        };
+        let listeners = Listeners::open(config.listen_port, &config.listen_addresses, shard_count)?;
+        let rpc_listener = config.rpc.map(bind_rpc).transpose()?;
+        let rpc_address = rpc_listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        let peer_id = new_peer_id();
+        let settings = Arc::new(config);
+        let Listeners { port, shards: sockets, claim } = listeners;
+
+        let failed = |what: &str| {
+            let what = what.to_owned();
+            move |error: io::Error| StartError::Thread { what, reason: error.to_string() }
+        };
+        let (reports, report_inbox) = mailbox::<FromShard>(SHARD_REPORTS).map_err(failed("mailboxes"))?;
+        let mut senders = Vec::new();
+        let mut inboxes = Vec::new();
+        for _ in 0..shard_count {
+            let (sender, inbox) = mailbox(SHARD_MAILBOX).map_err(failed("mailboxes"))?;
+            senders.push(sender);
+            inboxes.push(inbox);
+        }
+        let registry = Arc::new(Registry::default());
+        let connections = Arc::new(AtomicUsize::new(0));
+        let published: Vec<Arc<ArcSwap<ShardSnapshot>>> = (0..shard_count).map(|_| Arc::default()).collect();
+        let upload_limit = Arc::new(RateLimit::new(settings.upload_rate_max));
+        let download_limit = Arc::new(RateLimit::new(settings.download_rate_max));
+        let epoch = Instant::now();
+
+        let mut engine_shards = Vec::new();
+        let (ready_sender, ready) = std_mpsc::channel();
+        for (index, (inbox, listeners)) in inboxes.into_iter().zip(sockets).enumerate() {
+            let context = ShardContext {
+                index,
+                settings: settings.clone(),
+                peer_id,
+                listen_port: port,
+                listeners,
+                inbox,
+                shards: senders.clone(),
+                control: reports.clone(),
+                registry: registry.clone(),
+                published: published[index].clone(),
+                connections: connections.clone(),
+                upload_limit: upload_limit.clone(),
+                download_limit: download_limit.clone(),
+                epoch,
+            };
+            let placement = match cpus.get(index) {
+                Some(cpu) if settings.pin && shard_count <= cpus.len() => Placement::Fixed(*cpu),
+                _ => Placement::Unbound,
+            };
+            let ready = ready_sender.clone();
+            let thread = std::thread::Builder::new()
+                .name(format!("ringseed-{index}"))
+                .spawn(move || run_shard(context, placement, &ready))
+                .map_err(failed("a shard"))?;
+            engine_shards.push(thread);
+        }
+        drop(ready_sender);
+        for _ in 0..shard_count {
+            let started = ready.recv().unwrap_or_else(|_| Err("the shard's thread ended".into()));
+            started.map_err(|reason| StartError::Thread { what: "a shard".into(), reason })?;
+        }
+
+        let snapshot = Arc::new(ArcSwap::from_pointee(EngineSnapshot::default()));
+        let (changed_sender, changed) = watch::channel(0);
+        let (commands, command_queue) = mpsc::channel(CONTROL_QUEUE);
+        let handle = EngineHandle { commands, snapshot: snapshot.clone(), changed, listen_port: port };
+        let starting = ControlStart {
+            settings: settings.clone(),
+            registry,
+            senders,
+            published,
+            resume,
+            snapshot,
+            changed: changed_sender,
+            connections,
+            peer_id,
+            port,
+            report_inbox,
+            command_queue,
+            handle: handle.clone(),
+            rpc_listener,
+        };
+        let (ready_sender, ready) = std_mpsc::channel();
+        let control = std::thread::Builder::new()
+            .name("ringseed-ctl".into())
+            .spawn(move || starting.run(&ready_sender))
+            .map_err(failed("the control thread"))?;
+        ready
+            .recv()
+            .unwrap_or_else(|_| Err("the control thread ended".into()))
+            .map_err(|reason| StartError::Thread { what: "the control thread".into(), reason })?;
+        Ok(Self { handle, control: Some(control), shards: engine_shards, rpc_address, _claim: claim })
+    }
+
+    /// Commands to, and snapshots of, this engine.
+    pub fn handle(&self) -> EngineHandle {
+        self.handle.clone()
+    }
+
+    /// Where the RPC listens, when it does.
+    pub fn rpc_address(&self) -> Option<SocketAddr> {
+        self.rpc_address
+    }
+
+    /// Stops the engine: trackers are told, pieces and state are saved. Takes at most
+    /// [`crate::limits::SHUTDOWN_MAX`].
+    pub fn stop(mut self) {
+        self.stop_threads();
+    }
+
+    /// Waits until the engine was stopped through a handle.
+    pub fn wait(mut self) {
+        self.join();
+    }
+
+    fn stop_threads(&mut self) {
+        if self.control.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            let (reply, _) = tokio::sync::oneshot::channel();
+            let mut command = crate::control::handle::Command::Shutdown(reply);
+            // The queue is full only for a moment: the control thread empties it.
+            while let Err(mpsc::error::TrySendError::Full(back)) = self.handle.commands.try_send(command) {
+                command = back;
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        self.join();
+    }
+
+    fn join(&mut self) {
+        for thread in self.control.take().into_iter().chain(self.shards.drain(..)) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the engine panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop_threads();
+    }
+}
+
+fn run_shard(context: ShardContext, placement: Placement, ready: &std_mpsc::Sender<Result<(), String>>) {
+    let index = context.index;
+    // glommio's own rings carry timers and wake-ups only: files and sockets are on the data ring.
+    let executor = LocalExecutorBuilder::new(placement)
+        .name("ringseed")
+        .io_memory(64 << 10)
+        .ring_depth(32)
+        .preempt_timer(Duration::from_millis(5))
+        .make();
+    let executor = match executor {
+        Ok(executor) => executor,
+        Err(error) => {
+            let _ = ready.send(Err(error.to_string()));
+            return;
+        }
+    };
+    executor.run(async move {
+        match Shard::new(context) {
+            Ok(shard) => {
+                let _ = ready.send(Ok(()));
+                if let Err(error) = shard.run().await {
+                    tracing::error!(shard = index, %error, "the data ring failed");
+                }
+            }
+            Err(error) => {
+                let _ = ready.send(Err(error.to_string()));
+            }
+        }
+    });
+}
+
+/// What the control thread is made of; it makes the rest itself, for much of it stays on its thread.
+struct ControlStart {
+    settings: Arc<EngineConfig>,
+    registry: Arc<Registry>,
+    senders: Vec<mailbox::Sender<crate::shard::message::ToShard>>,
+    published: Vec<Arc<ArcSwap<ShardSnapshot>>>,
+    resume: Option<ResumeStore>,
+    snapshot: Arc<ArcSwap<EngineSnapshot>>,
+    changed: watch::Sender<u64>,
+    connections: Arc<AtomicUsize>,
+    peer_id: PeerId,
+    port: u16,
+    report_inbox: mailbox::Receiver<FromShard>,
+    command_queue: mpsc::Receiver<crate::control::handle::Command>,
+    handle: EngineHandle,
+    rpc_listener: Option<std::net::TcpListener>,
+}
+
+impl ControlStart {
+    fn run(self, ready: &std_mpsc::Sender<Result<(), String>>) {
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                let _ = ready.send(Err(error.to_string()));
+                return;
+            }
+        };
+        let local = tokio::task::LocalSet::new();
+        if let Err(error) = local.block_on(&runtime, self.serve(ready)) {
+            let _ = ready.send(Err(error));
+        }
+    }
+
+    async fn serve(self, ready: &std_mpsc::Sender<Result<(), String>>) -> Result<(), String> {
+        let (updates, announces) = mpsc::channel(CONTROL_QUEUE);
+        let announce_config = AnnounceConfig::new(self.peer_id, self.port);
+        let store_config =
+            StoreConfig { dirty_bytes_max: self.settings.dirty_bytes_max, ..StoreConfig::default() };
+        let session = Session::new(SessionParts {
+            settings: self.settings.clone(),
+            registry: self.registry,
+            shards: self.senders,
+            published: self.published,
+            store_limits: StoreLimits::new(&store_config),
+            resume: self.resume,
+            announcer: Announcer::new(announce_config, updates),
+            snapshot: self.snapshot,
+            changed: self.changed,
+            connections: self.connections,
+        });
+        let inbox = Inbox::new(self.report_inbox).map_err(|error| error.to_string())?;
+        if let Some(listener) = self.rpc_listener {
+            let listener = tokio::net::TcpListener::from_std(listener).map_err(|error| error.to_string())?;
+            let info = rpc::RpcInfo::new(self.settings.download_dir.clone());
+            tokio::task::spawn_local(rpc::serve(listener, self.handle.clone(), info));
+        }
+        drop(self.handle);
+        let _ = ready.send(Ok(()));
+        thread::run(session, self.command_queue, announces, inbox).await.map_err(|error| error.to_string())
+    }
+}
+
+fn open_state(dir: &std::path::Path) -> Result<ResumeStore, StartError> {
+    std::fs::create_dir_all(dir)
+        .map_err(|error| StartError::State(format!("cannot make the state directory {}: {error}", dir.display())))?;
+    ResumeStore::open(&dir.join("resume.redb")).map_err(|error| StartError::State(error.to_string()))
+}
+
+fn bind_rpc(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
+    std::net::TcpListener::bind(address)
+        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+        .map_err(|source| StartError::Rpc { address, source })
+}
+
+/// CPUs this process may run on.
+fn allowed_cpus() -> Vec<usize> {
+    let set = rustix::thread::sched_getaffinity(None);
+    match set {
+        Ok(set) => (0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect(),
+        Err(_) => (0..std::thread::available_parallelism().map_or(1, Into::into)).collect(),
+    }
+}
+
+/// A peer id in the Azureus style: client, version, 12 random characters.
+fn new_peer_id() -> PeerId {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut id = *b"-RS0010-............";
+    let mut random = [0u8; 12];
+    // The pool of a running system never fails for so few bytes; a peer id need not be secret either way.
+    let _ = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty());
+    for (place, byte) in id[8..].iter_mut().zip(random) {
+        *place = ALPHABET[usize::from(byte) % ALPHABET.len()];
+    }
+    PeerId(id)
+}
