@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Installs what the tests need (as root on Debian), then runs every check and test.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+if [ "${CI:-}" = true ]; then
+    # Outside the checkout, so that a machine that ran before builds only what changed.
+    export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/ringseed/target}"
+fi
+
+packages=(aria2 gcc iproute2 opentracker python3-libtorrent qbittorrent-nox transmission-cli transmission-daemon)
+missing=()
+for package in "${packages[@]}"; do
+    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
+done
+if [ ${#missing[@]} -gt 0 ]; then
+    if [ "$(id -u)" -ne 0 ]; then
+        echo "missing packages: ${missing[*]}; install them with: sudo apt-get install ${missing[*]}" >&2
+        exit 1
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    # The packages' services are not wanted: the tests start their own instances.
+    policy=/usr/sbin/policy-rc.d
+    [ -e "$policy" ] || { printf '#!/bin/sh\nexit 101\n' >"$policy"; chmod +x "$policy"; trap 'rm -f "$policy"' EXIT; }
+    apt-get update -q
+    apt-get install -q -y --no-install-recommends "${missing[@]}"
+fi
+
+# Many connections and mapped files at once.
+ulimit -n "$(ulimit -Hn)" || true
+
+step() {
+    echo "== $*"
+    "$@"
+}
+
+step cargo fmt --all --check
+step cargo clippy --workspace --all-targets --locked -- -D warnings
+if command -v cargo-deny >/dev/null; then
+    step cargo deny check licenses bans sources
+    # The advisory database is fetched from outside, which not every machine can reach.
+    cargo deny check advisories || echo "advisories were not checked: no database"
+fi
+step cargo build --workspace --bins --locked
+if command -v cargo-nextest >/dev/null; then
+    step cargo nextest run --workspace --locked --no-fail-fast
+else
+    step cargo test --workspace --locked --no-fail-fast
+fi
