@@ -1,0 +1,192 @@
+//! Other clients as peers: each seeds or downloads a torrent and says when it has it.
+
+use crate::support::process::Process;
+use crate::support::{free_port, until};
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tempfile::TempDir;
+
+/// A client of another project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Client {
+    Transmission,
+    Libtorrent,
+    Aria2,
+    Qbittorrent,
+}
+
+/// What a client is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Seed,
+    Download,
+}
+
+/// A client at work.
+pub struct Running {
+    client: Client,
+    process: Process,
+    control: u16,
+    info_hash: String,
+    _home: TempDir,
+}
+
+impl Client {
+    /// Starts the client on `torrent` with its data below `dir`.
+    pub fn start(self, role: Role, torrent: &Path, info_hash: &str, dir: &Path) -> Running {
+        let home = tempfile::tempdir().unwrap();
+        let control = free_port();
+        let port = free_port();
+        let process = match self {
+            Self::Transmission => transmission(home.path(), control, port, dir),
+            Self::Libtorrent => libtorrent(role, torrent, dir),
+            Self::Aria2 => aria2(role, torrent, dir, port),
+            Self::Qbittorrent => qbittorrent(home.path(), control, port),
+        };
+        let mut running =
+            Running { client: self, process, control, info_hash: info_hash.to_owned(), _home: home };
+        running.add(role, torrent, dir);
+        running
+    }
+}
+
+impl Running {
+    fn add(&mut self, role: Role, torrent: &Path, dir: &Path) {
+        match self.client {
+            Client::Transmission => {
+                until("transmission's RPC", || self.remote(&["-l"]));
+                let torrent = torrent.to_str().unwrap();
+                self.remote(&["-a", torrent, "-w", dir.to_str().unwrap()]).expect("transmission takes the torrent");
+            }
+            Client::Qbittorrent => {
+                until("qBittorrent's API", || http(self.control, "GET /api/v2/app/version", "", &[]));
+                let (kind, body) = multipart(torrent, dir);
+                let answer = http(self.control, "POST /api/v2/torrents/add", &kind, &body);
+                assert_eq!(answer.as_deref().map(str::trim), Some("Ok."), "{}", self.process.log());
+            }
+            Client::Libtorrent | Client::Aria2 => {}
+        }
+        if role == Role::Seed {
+            self.wait_complete();
+        }
+    }
+
+    /// Waits until the client has everything.
+    pub fn wait_complete(&mut self) {
+        match self.client {
+            Client::Transmission => until("transmission to be complete", || {
+                let text = self.remote(&["-t", "1", "-i"])?;
+                (text.contains("Percent Done: 100%") && !text.contains("State: Verif")).then_some(())
+            }),
+            Client::Libtorrent => drop(self.process.wait_for("complete")),
+            Client::Aria2 => drop(self.process.wait_for("100%")),
+            Client::Qbittorrent => until("qBittorrent to be complete", || {
+                let text = http(self.control, "GET /api/v2/torrents/info", "", &[])?;
+                let torrents: serde_json::Value = serde_json::from_str(&text).ok()?;
+                let torrent = torrents.as_array()?.iter().find(|t| t["hash"] == self.info_hash.as_str())?;
+                let state = torrent["state"].as_str()?;
+                (torrent["progress"].as_f64()? >= 1.0 && !state.starts_with("checking")).then_some(())
+            }),
+        }
+    }
+
+    fn remote(&self, arguments: &[&str]) -> Option<String> {
+        let output = Command::new("transmission-remote")
+            .arg(format!("127.0.0.1:{}", self.control))
+            .args(arguments)
+            .output()
+            .ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+fn transmission(home: &Path, control: u16, port: u16, dir: &Path) -> Process {
+    let settings = serde_json::json!({
+        "rpc-port": control, "rpc-bind-address": "127.0.0.1", "rpc-authentication-required": false,
+        "peer-port": port, "port-forwarding-enabled": false, "dht-enabled": false, "lpd-enabled": false,
+        "download-dir": dir, "preallocation": 0, "trash-original-torrent-files": false,
+    });
+    fs::write(home.join("settings.json"), settings.to_string()).unwrap();
+    let mut command = Command::new("transmission-daemon");
+    command.args(["--foreground", "--log-error", "--config-dir"]).arg(home);
+    Process::start("transmission-daemon", &mut command)
+}
+
+fn libtorrent(role: Role, torrent: &Path, dir: &Path) -> Process {
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/interop/libtorrent_peer.py");
+    // Debian's module belongs to Debian's Python.
+    let mut command = Command::new("/usr/bin/python3");
+    command.arg(script).arg(if role == Role::Seed { "seed" } else { "download" }).arg(torrent).arg(dir);
+    let mut process = Process::start("libtorrent", &mut command);
+    process.wait_for("listening");
+    process
+}
+
+fn aria2(role: Role, torrent: &Path, dir: &Path, port: u16) -> Process {
+    let mut command = Command::new("aria2c");
+    command
+        .arg(format!("--listen-port={port}"))
+        .arg(format!("--dir={}", dir.display()))
+        .args(["--no-conf", "--enable-dht=false", "--enable-dht6=false", "--bt-enable-lpd=false"])
+        .args(["--file-allocation=none", "--console-log-level=notice", "--summary-interval=1"])
+        .args(["--bt-detach-seed-only=false", "--seed-ratio=0.0", "--seed-time=600", "--follow-torrent=mem"]);
+    if role == Role::Seed {
+        command.args(["--check-integrity=true", "--bt-hash-check-seed=true"]);
+    }
+    command.arg(torrent);
+    Process::start("aria2c", &mut command)
+}
+
+fn qbittorrent(home: &Path, control: u16, port: u16) -> Process {
+    let config = home.join("qBittorrent/config");
+    fs::create_dir_all(&config).unwrap();
+    let settings = format!(
+        "[LegalNotice]\nAccepted=true\n\n[BitTorrent]\nSession\\Port={port}\nSession\\DHTEnabled=false\n\
+         Session\\LSDEnabled=false\nSession\\MultiConnectionsPerIp=true\nSession\\Preallocation=false\n\n\
+         [Network]\nPortForwardingEnabled=false\n\n\
+         [Preferences]\nWebUI\\Address=127.0.0.1\nWebUI\\Port={control}\nWebUI\\LocalHostAuth=false\n\
+         WebUI\\CSRFProtection=false\nWebUI\\HostHeaderValidation=false\n"
+    );
+    fs::write(config.join("qBittorrent.conf"), settings).unwrap();
+    let mut command = Command::new("qbittorrent-nox");
+    command.arg(format!("--profile={}", home.display())).env("HOME", home).env("LC_ALL", "C.UTF-8");
+    Process::start("qbittorrent-nox", &mut command)
+}
+
+fn multipart(torrent: &Path, dir: &Path) -> (String, Vec<u8>) {
+    let boundary = "----ringseedtest";
+    let mut body = Vec::new();
+    for (name, value) in [("savepath", dir.to_str().unwrap()), ("autoTMM", "false")] {
+        let part = format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+        body.extend(part.into_bytes());
+    }
+    let head = format!(
+        "--{boundary}\r\nContent-Disposition: form-data; name=\"torrents\"; filename=\"a.torrent\"\r\n\
+         Content-Type: application/x-bittorrent\r\n\r\n"
+    );
+    body.extend(head.into_bytes());
+    body.extend(fs::read(torrent).unwrap());
+    body.extend(format!("\r\n--{boundary}--\r\n").into_bytes());
+    (format!("multipart/form-data; boundary={boundary}"), body)
+}
+
+/// One HTTP exchange with a local server; the body of a 200 answer.
+pub fn http(port: u16, request: &str, content_type: &str, body: &[u8]) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    let kind = if content_type.is_empty() { String::new() } else { format!("Content-Type: {content_type}\r\n") };
+    let head = format!(
+        "{request} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n{kind}Content-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).ok()?;
+    stream.write_all(body).ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok()?;
+    let text = String::from_utf8_lossy(&answer).into_owned();
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    head.split_whitespace().nth(1).filter(|code| *code == "200")?;
+    Some(body.to_owned())
+}

@@ -1,0 +1,240 @@
+//! Ringseed with clients and trackers of other projects: byte-identical both ways.
+
+mod clients;
+#[path = "../support/mod.rs"]
+mod support;
+mod swarms;
+
+use clients::{Client, Role};
+use ringseed_tracker::{Tracker, TrackerConfig};
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use support::content::{Content, assert_same, multi, single};
+use support::process::Process;
+use support::{free_port, until};
+use tempfile::TempDir;
+
+/// Which tracker a transfer goes through.
+#[derive(Debug, Clone, Copy)]
+pub enum Through {
+    /// Ours over HTTP and IPv4.
+    RingseedHttp,
+    /// Ours over UDP and IPv4.
+    RingseedUdp,
+    /// Ours over HTTP and IPv6.
+    RingseedHttp6,
+    /// Debian's opentracker over HTTP and IPv4.
+    Opentracker,
+}
+
+/// A running tracker.
+pub enum RunningTracker {
+    Ringseed(Tracker),
+    Opentracker { process: Process, whitelist: TempDir, port: u16 },
+}
+
+impl RunningTracker {
+    pub fn start(through: Through) -> Self {
+        let address = |text: &str| Some(text.parse::<SocketAddr>().unwrap());
+        match through {
+            Through::Opentracker => opentracker(),
+            Through::RingseedHttp | Through::RingseedUdp => Self::Ringseed(
+                Tracker::start(TrackerConfig {
+                    http: address("127.0.0.1:0"),
+                    udp: address("127.0.0.1:0"),
+                    ..TrackerConfig::default()
+                })
+                .unwrap(),
+            ),
+            Through::RingseedHttp6 => Self::Ringseed(
+                Tracker::start(TrackerConfig { http: address("[::1]:0"), udp: None, ..TrackerConfig::default() })
+                    .unwrap(),
+            ),
+        }
+    }
+
+    pub fn url(&self, through: Through) -> String {
+        match (self, through) {
+            (Self::Ringseed(tracker), Through::RingseedUdp) => format!("udp://{}", tracker.udp_addr().unwrap()),
+            (Self::Ringseed(tracker), _) => format!("http://{}/announce", tracker.http_addr().unwrap()),
+            (Self::Opentracker { port, .. }, _) => format!("http://127.0.0.1:{port}/announce"),
+        }
+    }
+
+    /// Lets opentracker serve a torrent: it knows those of its whitelist only.
+    pub fn allow(&self, content: &Content) {
+        if let Self::Opentracker { process, whitelist, port } = self {
+            fs::write(whitelist.path().join("whitelist"), format!("{}\n", content.info_hash)).unwrap();
+            process.signal(libc::SIGHUP);
+            let escaped: String =
+                content.info_hash.as_bytes().chunks(2).map(|pair| format!("%{}{}", pair[0] as char, pair[1] as char)).collect();
+            until("opentracker to read its whitelist", || {
+                let request = format!(
+                    "GET /announce?info_hash={escaped}&peer_id=-TEST-aaaaaaaaaaaaaa&port=9&left=1&compact=1&event=stopped"
+                );
+                clients::http(*port, &request, "", &[]).filter(|answer| !answer.contains("failure"))
+            });
+        }
+    }
+
+    /// Waits until `peers` clients have announced the torrent.
+    pub fn wait_peers(&self, content: &Content, peers: usize) {
+        let escaped: String =
+            content.info_hash.as_bytes().chunks(2).map(|pair| format!("%{}{}", pair[0] as char, pair[1] as char)).collect();
+        let request = format!("GET /scrape?info_hash={escaped}");
+        let address = match self {
+            Self::Ringseed(tracker) => tracker.http_addr().unwrap(),
+            Self::Opentracker { port, .. } => SocketAddr::from(([127, 0, 0, 1], *port)),
+        };
+        until("peers to announce", || {
+            let text = scrape(address, &request)?;
+            (number_after(&text, "8:completei") + number_after(&text, "10:incompletei") >= peers).then_some(())
+        });
+    }
+}
+
+fn scrape(address: SocketAddr, request: &str) -> Option<String> {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(address).ok()?;
+    write!(stream, "{request} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok()?;
+    Some(answer.iter().map(|byte| *byte as char).collect())
+}
+
+fn number_after(text: &str, key: &str) -> usize {
+    let digits = text.split(key).nth(1).unwrap_or("").chars().take_while(char::is_ascii_digit).collect::<String>();
+    digits.parse().unwrap_or(0)
+}
+
+fn opentracker() -> RunningTracker {
+    let whitelist = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let file = whitelist.path().join("whitelist");
+    fs::write(&file, "").unwrap();
+    // It gives up root for `nobody` and reads its files as that user.
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(whitelist.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new("opentracker");
+    command.args(["-i", "127.0.0.1", "-p", &port.to_string(), "-P", &port.to_string(), "-u", "nobody", "-d"]);
+    command.arg(whitelist.path()).arg("-w").arg("whitelist").current_dir(whitelist.path());
+    let process = Process::start("opentracker", &mut command);
+    until("opentracker to listen", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
+    RunningTracker::Opentracker { process, whitelist, port }
+}
+
+/// A Ringseed process that seeds or downloads.
+pub fn ringseed(role: Role, content: &Content, dir: &Path, state: &Path, more: &[&str]) -> Process {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringseed"));
+    match role {
+        Role::Seed => command.arg("seed").arg("--data").arg(dir),
+        Role::Download => command.arg("get").arg("-o").arg(dir),
+    };
+    command.arg("--state-dir").arg(state).args(["--port", "0", "--no-pin"]).args(more).arg(&content.torrent);
+    Process::start("ringseed", &mut command)
+}
+
+fn transfer(client: Client, ringseed_seeds: bool, through: Through, make: impl Fn(&Path, &str) -> Content) {
+    let tracker = RunningTracker::start(through);
+    let source = tempfile::tempdir().unwrap();
+    let target = tempfile::tempdir().unwrap();
+    let state = tempfile::tempdir().unwrap();
+    let content = make(source.path(), &tracker.url(through));
+    tracker.allow(&content);
+    let (role, ringseed_role) =
+        if ringseed_seeds { (Role::Download, Role::Seed) } else { (Role::Seed, Role::Download) };
+    let dir = |role: Role| if role == Role::Seed { source.path() } else { target.path() };
+    let start_client = || client.start(role, &content.torrent, &content.info_hash, dir(role));
+    let start_ringseed = || ringseed(ringseed_role, &content, dir(ringseed_role), state.path(), &[]);
+    // Transmission dials no loopback addresses, so it announces first and Ringseed dials it. With the others
+    // the one that comes second finds the first.
+    let (mut other, mut ours) = if client == Client::Transmission {
+        let other = start_client();
+        tracker.wait_peers(&content, 1);
+        (other, start_ringseed())
+    } else {
+        let mut ours = start_ringseed();
+        if ringseed_seeds {
+            ours.wait_for("seeding");
+        }
+        tracker.wait_peers(&content, 1);
+        (start_client(), ours)
+    };
+    if ringseed_seeds {
+        other.wait_complete();
+        drop(other);
+        ours.terminate();
+    } else {
+        ours.wait_success();
+    }
+    assert_same(&content, target.path());
+}
+
+const LARGE: u64 = 256 << 20;
+
+fn large(dir: &Path, tracker: &str) -> Content {
+    single(dir, LARGE, "256K", tracker)
+}
+
+fn mixed(dir: &Path, tracker: &str) -> Content {
+    multi(dir, "64K", tracker)
+}
+
+/// A test for each client, direction, content and tracker.
+macro_rules! transfers {
+    ($($module:ident: $client:expr;)*) => {$(
+        mod $module {
+            use super::*;
+
+            #[test]
+            fn downloads_one_large_file_from_ringseed_through_its_tracker() {
+                transfer($client, true, Through::RingseedHttp, large);
+            }
+            #[test]
+            fn seeds_one_large_file_to_ringseed_through_its_tracker() {
+                transfer($client, false, Through::RingseedUdp, large);
+            }
+            #[test]
+            fn downloads_one_large_file_from_ringseed_through_opentracker() {
+                transfer($client, true, Through::Opentracker, large);
+            }
+            #[test]
+            fn seeds_one_large_file_to_ringseed_through_opentracker() {
+                transfer($client, false, Through::Opentracker, large);
+            }
+            #[test]
+            fn downloads_many_files_from_ringseed_through_its_tracker() {
+                transfer($client, true, Through::RingseedUdp, mixed);
+            }
+            #[test]
+            fn seeds_many_files_to_ringseed_through_its_tracker() {
+                transfer($client, false, Through::RingseedHttp, mixed);
+            }
+            #[test]
+            fn downloads_many_files_from_ringseed_through_opentracker() {
+                transfer($client, true, Through::Opentracker, mixed);
+            }
+            #[test]
+            fn seeds_many_files_to_ringseed_through_opentracker() {
+                transfer($client, false, Through::Opentracker, mixed);
+            }
+            #[test]
+            fn downloads_from_ringseed_over_ipv6() {
+                transfer($client, true, Through::RingseedHttp6, mixed);
+            }
+            #[test]
+            fn seeds_to_ringseed_over_ipv6() {
+                transfer($client, false, Through::RingseedHttp6, mixed);
+            }
+        }
+    )*};
+}
+
+transfers! {
+    transmission: Client::Transmission;
+    libtorrent: Client::Libtorrent;
+    aria2: Client::Aria2;
+    qbittorrent: Client::Qbittorrent;
+}
