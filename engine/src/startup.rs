@@ -3,7 +3,7 @@
 use crate::announce::{AnnounceConfig, Announcer};
 use crate::config::EngineConfig;
 use crate::control::session::{Session, SessionParts};
-use crate::control::{EngineHandle, EngineSnapshot, Inbox, rpc, thread};
+use crate::control::{EngineHandle, EngineSnapshot, Inbox, thread};
 use crate::limits::{CONTROL_QUEUE, SHARD_MAILBOX, SHARD_REPORTS};
 use crate::net::listener::{ListenError, Listeners, PortClaim};
 use crate::preflight::{self, PreflightError};
@@ -19,6 +19,7 @@ use glommio::{LocalExecutorBuilder, Placement};
 use ringseed_proto::units::PeerId;
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc as std_mpsc;
@@ -287,7 +288,17 @@ impl ControlStart {
 
     async fn serve(self, ready: &std_mpsc::Sender<Result<(), String>>) -> Result<(), String> {
         let (updates, announces) = mpsc::channel(CONTROL_QUEUE);
-        let announce_config = AnnounceConfig::new(self.peer_id, self.port);
+        let announce_config = AnnounceConfig {
+            peer_id: self.peer_id,
+            key: u32::from_be_bytes([self.peer_id.0[16], self.peer_id.0[17], self.peer_id.0[18], self.peer_id.0[19]]),
+            listen_port: self.port,
+            user_agent: concat!("Ringseed/", env!("CARGO_PKG_VERSION")).into(),
+            // With one address to listen on, trackers must see that one.
+            bind: match self.settings.listen_addresses[..] {
+                [address] if !address.is_unspecified() => Some(address),
+                _ => None,
+            },
+        };
         let store_config =
             StoreConfig { dirty_bytes_max: self.settings.dirty_bytes_max, ..StoreConfig::default() };
         let session = Session::new(SessionParts {
@@ -297,7 +308,7 @@ impl ControlStart {
             published: self.published,
             store_limits: StoreLimits::new(&store_config),
             resume: self.resume,
-            announcer: Announcer::new(announce_config, updates),
+            announcer: Rc::new(Announcer::new(announce_config, updates)),
             snapshot: self.snapshot,
             changed: self.changed,
             connections: self.connections,

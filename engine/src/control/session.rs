@@ -10,7 +10,7 @@ use crate::shard::mailbox;
 use crate::shard::message::{FromShard, ToShard};
 use crate::shard::publish::ShardSnapshot;
 use crate::shard::registry::{Phase, Registry, TorrentEntry};
-use crate::storage::{ResumeStore, SizeCheck, StoreLimits, TorrentRecord, TorrentStore};
+use crate::storage::{PieceUpdate, ResumeStore, RunState, SizeCheck, StoreLimits, TorrentRecord, TorrentStore};
 use arc_swap::ArcSwap;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::metainfo::Metainfo;
@@ -18,10 +18,14 @@ use ringseed_proto::units::InfoHash;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{oneshot, watch};
+
+/// Files of a torrent up to which their stamps are entered with each second of progress.
+const STAMPED_FILES_MAX: usize = 1000;
 
 /// What a session is made of.
 pub struct SessionParts {
@@ -38,7 +42,7 @@ pub struct SessionParts {
     /// Where state is kept between runs.
     pub resume: Option<ResumeStore>,
     /// Tracker clients.
-    pub announcer: Announcer,
+    pub announcer: Rc<Announcer>,
     /// Where snapshots go.
     pub snapshot: Arc<ArcSwap<EngineSnapshot>>,
     /// Told of each new snapshot.
@@ -58,6 +62,8 @@ pub struct Session {
     dirty: bool,
     /// Messages that a full mailbox did not take yet, in order, by shard.
     unsent: Vec<std::collections::VecDeque<ToShard>>,
+    /// Torrents with pieces, totals or stamps that the resume store does not have.
+    unsaved: HashSet<InfoHash>,
     ended: HashSet<usize>,
     shutdown: Option<oneshot::Sender<()>>,
     stopping: bool,
@@ -75,6 +81,7 @@ impl Session {
             sequences: vec![0; shards],
             dirty: true,
             unsent: (0..shards).map(|_| std::collections::VecDeque::new()).collect(),
+            unsaved: HashSet::new(),
             ended: HashSet::new(),
             shutdown: None,
             stopping: false,
@@ -87,82 +94,88 @@ impl Session {
     /// When the store cannot be read.
     pub fn load(&mut self) -> Result<(), EngineError> {
         let Some(resume) = &self.parts.resume else { return Ok(()) };
-        let records = resume.load_all().map_err(|error| EngineError::Store(error.to_string()))?;
-        let mut entries = Vec::new();
-        for record in records {
+        let loaded = resume.load_all().map_err(|error| EngineError::Store(error.to_string()))?;
+        for damaged in &loaded.damaged {
+            tracing::error!(torrent = %damaged.info_hash, reason = damaged.reason, "a stored torrent is damaged");
+        }
+        let mut restored = Vec::new();
+        for record in loaded.records {
+            let info_hash = record.info_hash;
             match self.restore(record) {
-                Ok(entry) => entries.push(entry),
-                Err(error) => tracing::error!(%error, "a stored torrent cannot be loaded"),
+                Ok(found) => restored.push(found),
+                // It stays in the store: the disk may only not be mounted yet.
+                Err(error) => tracing::error!(%error, torrent = %info_hash, "a stored torrent cannot be loaded"),
             }
         }
-        self.parts.registry.insert(entries);
-        for id in self.torrents.keys().copied().collect::<Vec<_>>() {
-            if matches!(self.torrents[&id].activity, Activity::Running) {
-                self.begin_restored(id);
+        self.parts.registry.insert(restored.iter().map(|(entry, _)| entry.clone()));
+        for (entry, trusted) in restored {
+            let info_hash = entry.info_hash();
+            if self.torrent(&info_hash).is_none_or(|torrent| torrent.activity != Activity::Running) {
+                continue;
             }
+            // Files that changed since they were last entered are hashed: pieces written in the last second
+            // before a kill are found, and pieces that somebody damaged are not claimed.
+            if trusted || !has_data(&entry) { self.begin_run(info_hash) } else { self.begin_check(info_hash, true) }
         }
         Ok(())
     }
 
-    fn restore(&mut self, record: TorrentRecord) -> Result<Arc<TorrentEntry>, EngineError> {
-        let metainfo = Metainfo::parse(&record.metainfo)
-            .map_err(|error| EngineError::Store(format!("{}: {error}", record.info_hash)))?;
-        let entry = self.entry(Arc::new(metainfo), &record.data_dir)?;
-        let layout = &entry.content.info.layout;
-        let mut have = record.have;
-        if have.len() != layout.piece_count() {
-            have = Bitfield::new(layout.piece_count());
-        }
-        // Files may have gone or shrunk since: their pieces are not claimed.
-        for (file, check) in entry.store.check_sizes().into_iter().enumerate() {
-            if matches!(check, SizeCheck::Missing | SizeCheck::Short { .. }) {
-                for piece in layout.pieces_of_file(file) {
-                    have.clear(piece);
-                }
-            }
-        }
-        entry.left.store(missing_bytes(layout, &have), Ordering::Relaxed);
+    /// Makes a torrent of a stored record; tells whether its files are as they were when it was stored.
+    fn restore(&mut self, record: TorrentRecord) -> Result<(Arc<TorrentEntry>, bool), EngineError> {
+        let metainfo =
+            Metainfo::parse(&record.metainfo).map_err(|error| EngineError::Store(error.to_string()))?;
+        let store = TorrentStore::open(&record.data_dir, metainfo.info.clone(), &self.parts.store_limits)
+            .map_err(|error| EngineError::Storage(error.to_string()))?;
+        let entry = self.entry(Arc::new(metainfo), store);
+        let pieces = entry.content.info.layout.piece_count();
+        let trusted = record.have.len() == pieces && record.stamps == entry.store.stamps();
+        let have = if trusted { record.have } else { Bitfield::new(pieces) };
         entry.sequential.store(record.sequential, Ordering::Relaxed);
-        let activity = if record.paused { Activity::Paused } else { Activity::Running };
+        let activity = if record.state == RunState::Paused { Activity::Paused } else { Activity::Running };
+        self.insert(entry.clone(), have, record.data_dir, |torrent| {
+            torrent.activity = activity;
+            torrent.uploaded_before = record.uploaded;
+            torrent.downloaded_before = record.downloaded;
+            torrent.added_at = record.added_at;
+            torrent.finished_at = record.finished_at;
+            torrent.seed_ratio = record.seed_ratio;
+        });
+        Ok((entry, trusted))
+    }
+
+    fn entry(&self, metainfo: Arc<Metainfo>, store: Arc<TorrentStore>) -> Arc<TorrentEntry> {
+        let home = home_shard(&metainfo.info_hash, self.parts.shards.len());
+        Arc::new(TorrentEntry::new(metainfo, store, home))
+    }
+
+    fn insert(
+        &mut self,
+        entry: Arc<TorrentEntry>,
+        have: Bitfield,
+        data_dir: PathBuf,
+        set: impl FnOnce(&mut Torrent),
+    ) -> u32 {
         let id = self.next_id;
         self.next_id += 1;
+        entry.left.store(missing_bytes(&entry.content.info.layout, &have), Ordering::Relaxed);
         self.ids.insert(entry.info_hash(), id);
-        let torrent = Torrent {
+        let mut torrent = Torrent {
             id,
-            entry: entry.clone(),
-            activity,
+            entry,
+            activity: Activity::Paused,
             have: Arc::new(have),
-            data_dir: record.data_dir,
-            uploaded_before: record.uploaded,
-            downloaded_before: record.downloaded,
-            added_at: record.added_at,
-            finished_at: record.finished_at,
-            seed_ratio: record.seed_ratio,
+            data_dir,
+            uploaded_before: 0,
+            downloaded_before: 0,
+            added_at: SystemTime::now(),
+            finished_at: None,
+            seed_ratio: None,
             samples: vec![None; self.parts.shards.len()],
             status: None,
         };
+        set(&mut torrent);
         self.torrents.insert(id, torrent);
-        Ok(entry)
-    }
-
-    fn begin_restored(&mut self, id: u32) {
-        let torrent = &self.torrents[&id];
-        let info_hash = torrent.entry.info_hash();
-        // Pieces written in the last second before a kill are on disk but not in the store. Hashing what is
-        // missing finds them, and costs little beside fetching them again.
-        let unclaimed = !torrent.have.is_full() && self.has_data(&torrent.entry);
-        if unclaimed { self.begin_check(info_hash, true) } else { self.begin_run(info_hash) }
-    }
-
-    fn has_data(&self, entry: &TorrentEntry) -> bool {
-        entry.store.check_sizes().iter().any(|check| !matches!(check, SizeCheck::Missing | SizeCheck::Empty))
-    }
-
-    fn entry(&self, metainfo: Arc<Metainfo>, data_dir: &std::path::Path) -> Result<Arc<TorrentEntry>, EngineError> {
-        let store = TorrentStore::open(data_dir, metainfo.info.clone(), &self.parts.store_limits)
-            .map_err(|error| EngineError::Storage(error.to_string()))?;
-        let home = home_shard(&metainfo.info_hash, self.parts.shards.len());
-        Ok(Arc::new(TorrentEntry::new(metainfo, store, home)))
+        id
     }
 
     /// A command from a handle.
@@ -218,31 +231,14 @@ impl Session {
         }
         let data_dir = add.data_dir.unwrap_or_else(|| self.parts.settings.download_dir.clone());
         let data_dir = std::path::absolute(&data_dir).unwrap_or(data_dir);
-        let entry = self.entry(add.metainfo, &data_dir)?;
-        let layout = &entry.content.info.layout;
-        entry.left.store(layout.total_length, Ordering::Relaxed);
+        let store = TorrentStore::open_or_create(&data_dir, add.metainfo.info.clone(), &self.parts.store_limits)
+            .map_err(|error| EngineError::Storage(error.to_string()))?;
+        let entry = self.entry(add.metainfo, store);
+        let have = Bitfield::new(entry.content.info.layout.piece_count());
         entry.sequential.store(add.sequential, Ordering::Relaxed);
-        let have = Bitfield::new(layout.piece_count());
-        let id = self.next_id;
-        self.next_id += 1;
-        let torrent = Torrent {
-            id,
-            entry: entry.clone(),
-            activity: Activity::Paused,
-            have: Arc::new(have),
-            data_dir,
-            uploaded_before: 0,
-            downloaded_before: 0,
-            added_at: SystemTime::now(),
-            finished_at: None,
-            seed_ratio: add.seed_ratio,
-            samples: vec![None; self.parts.shards.len()],
-            status: None,
-        };
-        self.ids.insert(info_hash, id);
-        self.torrents.insert(id, torrent);
+        let id = self.insert(entry.clone(), have, data_dir, |torrent| torrent.seed_ratio = add.seed_ratio);
         self.parts.registry.insert([entry.clone()]);
-        if self.has_data(&entry) {
+        if has_data(&entry) {
             self.begin_check(info_hash, !add.paused);
         } else if !add.paused {
             self.begin_run(info_hash);
@@ -264,6 +260,7 @@ impl Session {
         torrent.activity = Activity::Checking { run, done: 0 };
         torrent.status = None;
         let entry = torrent.entry.clone();
+        entry.store.forgive();
         self.send(entry.home, ToShard::Verify(entry));
     }
 
@@ -354,7 +351,7 @@ impl Session {
 
     fn remove(&mut self, info_hash: InfoHash) -> Result<(), EngineError> {
         if let Some(resume) = &self.parts.resume {
-            resume.remove(&info_hash).map_err(|error| EngineError::Store(error.to_string()))?;
+            resume.remove(info_hash).map_err(|error| EngineError::Store(error.to_string()))?;
         }
         self.begin_stop(info_hash, Next::Remove);
         Ok(())
@@ -368,7 +365,7 @@ impl Session {
             FromShard::Durable(info_hash, have) => {
                 if let Some(torrent) = self.torrent(&info_hash) {
                     torrent.set_have(have);
-                    self.save_or_log(info_hash);
+                    self.unsaved.insert(info_hash);
                 }
             }
             FromShard::Completed(info_hash) => {
@@ -454,11 +451,9 @@ impl Session {
         if matches!(torrent.activity, Activity::Stopping { next: Next::Remove, .. }) {
             return Ok(());
         }
+        let paused = matches!(torrent.activity, Activity::Paused | Activity::Stopping { next: Next::Pause, .. });
         let record = TorrentRecord {
-            info_hash,
-            metainfo: torrent.entry.metainfo.to_bytes(),
-            data_dir: torrent.data_dir.clone(),
-            paused: matches!(torrent.activity, Activity::Paused | Activity::Stopping { next: Next::Pause, .. }),
+            state: if paused { RunState::Paused } else { RunState::Running },
             have: Bitfield::clone(&torrent.have),
             uploaded: torrent.uploaded(),
             downloaded: torrent.downloaded(),
@@ -466,9 +461,45 @@ impl Session {
             finished_at: torrent.finished_at,
             sequential: torrent.entry.sequential.load(Ordering::Relaxed),
             seed_ratio: torrent.seed_ratio,
-            ..TorrentRecord::default()
+            stamps: torrent.entry.store.stamps(),
+            ..TorrentRecord::new(
+                info_hash,
+                torrent.entry.metainfo.to_bytes(),
+                torrent.data_dir.clone(),
+                torrent.have.len(),
+            )
         };
         resume.put(&record).map_err(|error| EngineError::Store(error.to_string()))
+    }
+
+    /// Enters what has become durable since the last call, all torrents in one transaction.
+    fn save_progress(&mut self) {
+        let Some(resume) = &self.parts.resume else { return };
+        let torrents = || {
+            let known = self.unsaved.iter().filter_map(|info_hash| self.ids.get(info_hash));
+            known.map(|id| &self.torrents[id])
+        };
+        let stamps: Vec<_> = torrents()
+            .map(|torrent| {
+                let store = &torrent.entry.store;
+                // One look-up per file: too much for every second of a torrent with very many.
+                (store.layout().files.len() <= STAMPED_FILES_MAX).then(|| store.stamps())
+            })
+            .collect();
+        let updates: Vec<PieceUpdate<'_>> = torrents()
+            .zip(&stamps)
+            .map(|(torrent, stamps)| PieceUpdate {
+                info_hash: torrent.entry.info_hash(),
+                have: &torrent.have,
+                uploaded: torrent.uploaded(),
+                downloaded: torrent.downloaded(),
+                stamps: stamps.as_deref(),
+            })
+            .collect();
+        if let Err(error) = resume.set_pieces(&updates) {
+            tracing::error!(%error, "cannot save progress");
+        }
+        self.unsaved.clear();
     }
 
     fn save_or_log(&self, info_hash: InfoHash) {
@@ -512,6 +543,9 @@ impl Session {
             }
         }
         self.pause_at_ratio();
+        if !self.unsaved.is_empty() {
+            self.save_progress();
+        }
         if self.dirty || now {
             self.dirty = false;
             self.make_snapshot();
@@ -625,15 +659,20 @@ impl Session {
         for info_hash in running {
             self.save_or_log(info_hash);
         }
-        if let Some(resume) = &self.parts.resume
-            && let Err(error) = resume.mark_clean()
-        {
-            tracing::error!(%error, "cannot save the session's state");
-        }
         if let Some(reply) = self.shutdown.take() {
             let _ = reply.send(());
         }
     }
+}
+
+/// Whether any file of the torrent is there.
+fn has_data(entry: &TorrentEntry) -> bool {
+    let layout = &entry.content.info.layout;
+    // What cannot be looked at is looked at by the verification, which tells what is wrong.
+    entry.store.check_sizes().map_or(true, |checks| {
+        let mut files = checks.iter().zip(&layout.files);
+        files.any(|(check, file)| *check != SizeCheck::Missing && !file.padding && file.length > 0)
+    })
 }
 
 /// The shard that is home to a torrent.

@@ -45,6 +45,21 @@ pub struct TrackerStatus {
     pub last_announce: Option<SystemTime>,
 }
 
+impl From<crate::announce::TrackerState> for TrackerStatus {
+    fn from(state: crate::announce::TrackerState) -> Self {
+        Self {
+            url: state.url,
+            tier: state.tier,
+            last_result: state.last_result,
+            ok: state.ok,
+            seeders: state.seeders,
+            leechers: state.leechers,
+            next_announce: state.next_announce,
+            last_announce: state.last_announce,
+        }
+    }
+}
+
 /// One connected peer.
 #[derive(Debug, Clone)]
 pub struct PeerStatus {

@@ -51,6 +51,8 @@ const BANS_MAX: usize = 10_000;
 const TICK: Duration = Duration::from_millis(50);
 /// How often a shard without peers looks around.
 const IDLE_TICK: Duration = Duration::from_secs(1);
+/// How often files being served are looked at.
+const FILE_CHECK: Duration = Duration::from_secs(2);
 /// Longest time a stop waits for tasks.
 const STOP_WAIT: Duration = Duration::from_secs(3);
 
@@ -119,6 +121,7 @@ pub struct Shard {
     seed: u64,
     ticked_at: Time,
     published_at: Time,
+    files_checked_at: Time,
     refilled_at: Time,
     /// Set by [`ToShard::Shutdown`]: when to end even if tasks still run.
     ends_at: Option<Time>,
@@ -163,6 +166,7 @@ impl Shard {
             seed,
             ticked_at: Time::ZERO,
             published_at: Time::ZERO,
+            files_checked_at: Time::ZERO,
             refilled_at: Time::ZERO,
             ends_at: None,
         })
@@ -284,6 +288,10 @@ impl Shard {
                 let fd = self.context.listeners[listener].as_raw_fd();
                 self.ring.accept_multishot(fd, tokens::listener(listener));
             }
+        }
+        if self.now.saturating_since(self.files_checked_at) >= FILE_CHECK {
+            self.files_checked_at = self.now;
+            self.check_files();
         }
         if self.now.saturating_since(self.published_at) >= SNAPSHOT_INTERVAL {
             self.published_at = self.now;

@@ -137,7 +137,10 @@ impl Shard {
         let assembly = if have.is_full() {
             Assembly::Complete
         } else {
-            Assembly::Open(Box::new(PieceBuffers::new(entry.content.info.clone())))
+            // The picker keeps to its limit, and always has two pieces; the buffers have room for both.
+            let info = &entry.content.info;
+            let room = settings.open_piece_bytes_max.max(4 * u64::from(info.layout.piece_length)) * 2;
+            Assembly::Open(Box::new(PieceBuffers::new(info.clone(), room)))
         };
         self.seed = self.seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         let swarm = Swarm::new(config, entry.content.clone(), have, self.seed, self.now);
@@ -337,7 +340,12 @@ impl Shard {
                 verification.done.set(verification.done.get() + 1);
             };
             let result = entry.store.verify(&ring, 0..count, progress, &verification.cancelled).await;
-            LocalEvent::Verified { info_hash, result: result.map(|()| have) }
+            let result = result.and_then(|verified| match verified.unreadable {
+                // What is not there is fetched; what is there and cannot be read is for the user to mend.
+                Some(error) => Err(error),
+                None => Ok(have),
+            });
+            LocalEvent::Verified { info_hash, result }
         });
     }
 
@@ -398,6 +406,21 @@ impl Shard {
         }
     }
 
+    /// Looks whether files being served were truncated, deleted or replaced by somebody.
+    pub(super) fn check_files(&mut self) {
+        let serving: Vec<TorrentKey> = self
+            .torrents
+            .iter()
+            .filter(|(_, torrent)| !torrent.peers.is_empty() && torrent.entry.phase() != Phase::Stopped)
+            .map(|(key, _)| key)
+            .collect();
+        for key in serving {
+            if let Some(error) = self.torrents[key].entry.store.check_in_use().first() {
+                self.fail_torrent(key, error.to_string());
+            }
+        }
+    }
+
     /// Makes stored pieces durable and reports them.
     pub(super) fn checkpoint(&mut self, key: TorrentKey) {
         let Some(torrent) = self.torrents.get_mut(key) else { return };
@@ -455,7 +478,7 @@ impl Shard {
         if matches!(torrent.assembly, Assembly::Complete) {
             return;
         }
-        let grant = if torrent.entry.store.dirty().over_budget() {
+        let grant = if torrent.entry.store.limits().dirty().over_budget() {
             RequestGrant::Held
         } else if self.context.download_limit.get().is_some() || torrent.entry.download_limit.get().is_some() {
             RequestGrant::Limited

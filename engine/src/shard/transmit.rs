@@ -116,10 +116,9 @@ impl Shard {
             && let Some(Stage::Active { torrent, .. }) = self.connections.get(key).map(|c| &c.stage)
         {
             let torrent = *torrent;
-            let error = self.torrents.get(torrent).map(|home| home.entry.store.fault());
-            if let Some(error) = error {
-                self.fail_torrent(torrent, error.to_string());
-            }
+            let found = self.torrents.get(torrent).and_then(|home| home.entry.store.check_in_use().into_iter().next());
+            let reason = found.map_or_else(|| "a data file could not be read while it was sent".into(), |e| e.to_string());
+            self.fail_torrent(torrent, reason);
         }
         self.refuse(key, &error.to_string());
     }
