@@ -9,10 +9,10 @@ pub mod config;
 pub mod config_file;
 pub mod control;
 pub mod limits;
-pub mod net;
-pub mod preflight;
-pub mod shard;
-pub mod startup;
+mod net;
+mod preflight;
+mod shard;
+mod startup;
 pub mod storage;
 
 pub use startup::{Engine, StartError};

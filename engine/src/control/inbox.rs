@@ -14,7 +14,9 @@ impl Inbox {
     /// # Errors
     /// When the runtime cannot watch the descriptor.
     pub fn new(receiver: Receiver<FromShard>) -> io::Result<Self> {
-        AsyncFd::new(receiver).map(Self)
+        // SAFETY: a receiver owns its eventfd and keeps it open until it is dropped, which `AsyncFd` does
+        // after deregistering it; its `as_raw_fd` names that one descriptor at every call.
+        unsafe { AsyncFd::register(receiver) }.map(Self).map_err(io::Error::from)
     }
 
     /// The next message. Cancel-safe: a message is only taken when it is returned.

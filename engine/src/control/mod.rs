@@ -1,12 +1,12 @@
 //! The control thread: the session, its snapshots, announces, the resume store and the RPC.
 
-pub mod handle;
+pub(crate) mod handle;
 mod inbox;
-pub mod session;
+pub(crate) mod session;
 pub mod snapshot;
-pub mod thread;
-pub mod torrent;
+pub(crate) mod thread;
+mod torrent;
 
 pub use handle::{AddOutcome, AddTorrent, EngineError, EngineHandle};
-pub use inbox::Inbox;
+pub(crate) use inbox::Inbox;
 pub use snapshot::{EngineSnapshot, PeerStatus, TorrentState, TorrentStatus, TrackerStatus};

@@ -10,7 +10,9 @@ use crate::shard::mailbox;
 use crate::shard::message::{FromShard, ToShard};
 use crate::shard::publish::ShardSnapshot;
 use crate::shard::registry::{Phase, Registry, TorrentEntry};
-use crate::storage::{PieceUpdate, ResumeStore, RunState, SizeCheck, StoreLimits, TorrentRecord, TorrentStore};
+use crate::storage::{
+    PieceUpdate, ResumeStore, RunState, SizeCheck, StoreLimits, TorrentRecord, TorrentStore,
+};
 use arc_swap::ArcSwap;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::metainfo::Metainfo;
@@ -104,7 +106,9 @@ impl Session {
             match self.restore(record) {
                 Ok(found) => restored.push(found),
                 // It stays in the store: the disk may only not be mounted yet.
-                Err(error) => tracing::error!(%error, torrent = %info_hash, "a stored torrent cannot be loaded"),
+                Err(error) => {
+                    tracing::error!(%error, torrent = %info_hash, "a stored torrent cannot be loaded")
+                }
             }
         }
         self.parts.registry.insert(restored.iter().map(|(entry, _)| entry.clone()));
@@ -115,7 +119,11 @@ impl Session {
             }
             // Files that changed since they were last entered are hashed: pieces written in the last second
             // before a kill are found, and pieces that somebody damaged are not claimed.
-            if trusted || !has_data(&entry) { self.begin_run(info_hash) } else { self.begin_check(info_hash, true) }
+            if trusted || !has_data(&entry) {
+                self.begin_run(info_hash)
+            } else {
+                self.begin_check(info_hash, true)
+            }
         }
         Ok(())
     }
@@ -198,7 +206,8 @@ impl Session {
                 let _ = reply.send(self.known(info_hash).map(|()| self.verify(info_hash)));
             }
             Command::Reannounce(info_hash, reply) => {
-                let _ = reply.send(self.known(info_hash).map(|()| self.parts.announcer.reannounce(info_hash)));
+                let _ =
+                    reply.send(self.known(info_hash).map(|()| self.parts.announcer.reannounce(info_hash)));
             }
             Command::AddPeers(info_hash, peers, reply) => {
                 let _ = reply.send(self.known(info_hash).map(|()| self.send_peers(info_hash, peers)));
@@ -222,7 +231,8 @@ impl Session {
     fn add(&mut self, add: AddTorrent) -> Result<AddOutcome, EngineError> {
         let info_hash = add.metainfo.info_hash;
         if let Some(id) = self.ids.get(&info_hash).copied() {
-            let leaving = matches!(&self.torrents[&id].activity, Activity::Stopping { next: Next::Remove, .. });
+            let leaving =
+                matches!(&self.torrents[&id].activity, Activity::Stopping { next: Next::Remove, .. });
             if !leaving {
                 self.send_peers(info_hash, add.peers);
                 return Ok(AddOutcome::Duplicate(id));
@@ -231,8 +241,9 @@ impl Session {
         }
         let data_dir = add.data_dir.unwrap_or_else(|| self.parts.settings.download_dir.clone());
         let data_dir = std::path::absolute(&data_dir).unwrap_or(data_dir);
-        let store = TorrentStore::open_or_create(&data_dir, add.metainfo.info.clone(), &self.parts.store_limits)
-            .map_err(|error| EngineError::Storage(error.to_string()))?;
+        let store =
+            TorrentStore::open_or_create(&data_dir, add.metainfo.info.clone(), &self.parts.store_limits)
+                .map_err(|error| EngineError::Storage(error.to_string()))?;
         let entry = self.entry(add.metainfo, store);
         let have = Bitfield::new(entry.content.info.layout.piece_count());
         entry.sequential.store(add.sequential, Ordering::Relaxed);
@@ -378,7 +389,6 @@ impl Session {
             }
             FromShard::Failed(info_hash, reason) => self.begin_stop(info_hash, Next::Fail(reason)),
             FromShard::Stopped { shard, info_hash, have } => self.stopped(shard, info_hash, have),
-            FromShard::Learned(info_hash, peers) => self.send_peers(info_hash, peers),
             FromShard::Ended { shard } => {
                 self.ended.insert(shard);
             }
@@ -431,9 +441,8 @@ impl Session {
 
     /// Peers or news from trackers.
     pub fn on_announce(&mut self, update: AnnounceUpdate) {
-        if let AnnounceUpdate::Peers { info_hash, peers } = update {
-            self.send_peers(info_hash, peers);
-        }
+        let AnnounceUpdate::Peers { info_hash, peers } = update;
+        self.send_peers(info_hash, peers);
     }
 
     fn send_peers(&mut self, info_hash: InfoHash, peers: Vec<SocketAddr>) {
@@ -451,7 +460,8 @@ impl Session {
         if matches!(torrent.activity, Activity::Stopping { next: Next::Remove, .. }) {
             return Ok(());
         }
-        let paused = matches!(torrent.activity, Activity::Paused | Activity::Stopping { next: Next::Pause, .. });
+        let paused =
+            matches!(torrent.activity, Activity::Paused | Activity::Stopping { next: Next::Pause, .. });
         let record = TorrentRecord {
             state: if paused { RunState::Paused } else { RunState::Running },
             have: Bitfield::clone(&torrent.have),
@@ -647,7 +657,8 @@ impl Session {
                             torrent.set_have(have);
                         }
                     }
-                    message @ (FromShard::Durable(..) | FromShard::Ended { .. } | FromShard::Completed(_)) => {
+                    message
+                    @ (FromShard::Durable(..) | FromShard::Ended { .. } | FromShard::Completed(_)) => {
                         self.on_shard(message);
                     }
                     _ => {}
@@ -684,6 +695,7 @@ fn home_shard(info_hash: &InfoHash, shards: usize) -> usize {
 /// Where a session keeps its state when nothing else was said: `$XDG_STATE_HOME/ringseed`.
 pub fn default_state_dir() -> Option<PathBuf> {
     let base = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let base = base.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state")))?;
+    let base =
+        base.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state")))?;
     Some(base.join("ringseed"))
 }

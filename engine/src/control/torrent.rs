@@ -178,7 +178,6 @@ pub fn missing_bytes(layout: &Layout, have: &Bitfield) -> u64 {
     if have.is_full() {
         return 0;
     }
-    let present: u64 =
-        have.iter_ones().map(|piece| u64::from(layout.piece_len(PieceIndex(piece)))).sum();
+    let present: u64 = have.iter_ones().map(|piece| u64::from(layout.piece_len(PieceIndex(piece)))).sum();
     layout.total_length.saturating_sub(present)
 }

@@ -40,7 +40,8 @@ impl Candidates {
     /// connected to.
     pub fn learn(&mut self, addresses: impl IntoIterator<Item = SocketAddr>, now: Time) {
         for address in addresses {
-            let unusable = address.port() == 0 || address.ip().is_unspecified() || address.ip().is_multicast();
+            let unusable =
+                address.port() == 0 || address.ip().is_unspecified() || address.ip().is_multicast();
             if unusable || self.known.len() >= CANDIDATES_MAX || self.known.contains_key(&address) {
                 continue;
             }
@@ -132,7 +133,8 @@ mod tests {
     #[test]
     fn unusable_and_excluded_addresses_are_not_dialled() {
         let mut candidates = Candidates::default();
-        candidates.learn(["0.0.0.0:1".parse().unwrap(), "127.0.0.1:0".parse().unwrap(), address(9)], Time::ZERO);
+        candidates
+            .learn(["0.0.0.0:1".parse().unwrap(), "127.0.0.1:0".parse().unwrap(), address(9)], Time::ZERO);
         assert_eq!(candidates.len(), 1);
         candidates.exclude(&address(9));
         assert_eq!(candidates.next(Time::ZERO), None);

@@ -93,7 +93,8 @@ impl Shard {
     fn begin(&mut self, socket: OwnedFd, address: SocketAddr, stage: Stage) -> ConnKey {
         // Small messages (requests, haves) must not wait for acknowledgements of earlier ones.
         let _ = rustix::net::sockopt::set_tcp_nodelay(&socket, true);
-        let key = self.connections.insert(Connection { socket, address, stage, receiving: None, sending: None });
+        let key =
+            self.connections.insert(Connection { socket, address, stage, receiving: None, sending: None });
         if matches!(self.connections[key].stage, Stage::Handshaking { .. }) {
             self.handshaking.push_back(key);
         }
@@ -103,13 +104,18 @@ impl Shard {
 
     /// A dial that succeeded: we speak first.
     pub(super) fn dialled(&mut self, torrent: TorrentKey, address: SocketAddr, socket: OwnedFd) {
-        let Some(info_hash) = self.torrents.get(torrent).map(|torrent| torrent.entry.info_hash()) else { return };
+        let Some(info_hash) = self.torrents.get(torrent).map(|torrent| torrent.entry.info_hash()) else {
+            return;
+        };
         if !self.admit(&address) {
             self.dial_ended(torrent, &address, false);
             return;
         }
-        let stage =
-            Stage::Handshaking { reader: HandshakeReader::default(), dialled: Some(torrent), since: self.now };
+        let stage = Stage::Handshaking {
+            reader: HandshakeReader::default(),
+            dialled: Some(torrent),
+            since: self.now,
+        };
         let key = self.begin(socket, address, stage);
         self.send_handshake(key, info_hash);
     }
@@ -118,7 +124,8 @@ impl Shard {
     pub(super) fn moved_here(&mut self, moved: MovedConnection) {
         let MovedConnection { socket, address, handshake, leftover } = moved;
         let stage = Stage::Closing; // replaced by adopt() or removed by close()
-        let key = self.connections.insert(Connection { socket, address, stage, receiving: None, sending: None });
+        let key =
+            self.connections.insert(Connection { socket, address, stage, receiving: None, sending: None });
         match self.context.registry.get(&handshake.info_hash) {
             Some(entry) if entry.phase() != Phase::Stopped => {
                 self.adopt(key, entry, handshake, &leftover, None);
@@ -183,7 +190,11 @@ impl Shard {
                 tracing::debug!(%error, "receive failed");
                 self.close(key);
             }
-            Event::Cancelled | Event::Readable | Event::Accepted(_) | Event::AcceptError(_) => {
+            Event::Cancelled
+            | Event::Readable
+            | Event::PollError(_)
+            | Event::Accepted(_)
+            | Event::AcceptError(_) => {
                 if of_receive {
                     self.receive(key);
                 }
@@ -362,7 +373,7 @@ impl Shard {
 
     /// Arms receives that found no buffer, once enough have come back: earlier would only fail again.
     pub(super) fn feed_starved(&mut self) {
-        if self.starved.is_empty() || self.ring.buffers_free() < super::RECV_BUFFERS as usize / 4 {
+        if self.starved.is_empty() || self.ring.buffers_free() < u32::from(super::RECV_BUFFERS) / 4 {
             return;
         }
         for key in std::mem::take(&mut self.starved) {
@@ -383,7 +394,7 @@ impl Shard {
 }
 
 fn peer_address(socket: &OwnedFd) -> Option<SocketAddr> {
-    let address = SocketAddr::try_from(rustix::net::getpeername(socket).ok()?).ok()?;
+    let address = SocketAddr::try_from(rustix::net::getpeername(socket).ok()??).ok()?;
     // A v4 peer of a dual-stack socket would otherwise be another address for bans and candidates.
     Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
 }

@@ -59,7 +59,12 @@ fn socket_for(address: &SocketAddr) -> io::Result<OwnedFd> {
 
 impl Shard {
     /// A dial ended: the connection begins, or the address waits for its next turn.
-    pub(super) fn on_dialled(&mut self, torrent: TorrentKey, address: SocketAddr, result: io::Result<OwnedFd>) {
+    pub(super) fn on_dialled(
+        &mut self,
+        torrent: TorrentKey,
+        address: SocketAddr,
+        result: io::Result<OwnedFd>,
+    ) {
         self.dials -= 1;
         let Some(home) = self.torrents.get_mut(torrent) else { return };
         home.dials -= 1;

@@ -38,8 +38,6 @@ pub enum ToShard {
 
 /// From a shard to the control thread.
 pub enum FromShard {
-    /// Progress of a verification, in pieces of the torrent's count.
-    VerifyProgress(InfoHash, u32),
     /// A verification ended.
     Verified(InfoHash, Result<Bitfield, String>),
     /// These pieces are verified and durable.
@@ -50,8 +48,6 @@ pub enum FromShard {
     Failed(InfoHash, String),
     /// The answer to [`ToShard::Stop`]; the home shard gives the durable pieces.
     Stopped { shard: usize, info_hash: InfoHash, have: Option<Bitfield> },
-    /// Addresses learned from peers (BEP 11).
-    Learned(InfoHash, Vec<SocketAddr>),
     /// The shard has ended.
     Ended { shard: usize },
 }

@@ -65,7 +65,9 @@ impl Shard {
         let keys: Vec<TorrentKey> = self
             .torrents
             .iter()
-            .filter(|(_, torrent)| torrent.published_peers > 0 || !torrent.peers.is_empty() || torrent.home_changed())
+            .filter(|(_, torrent)| {
+                torrent.published_peers > 0 || !torrent.peers.is_empty() || torrent.home_changed()
+            })
             .map(|(key, _)| key)
             .collect();
         let mut torrents = Vec::with_capacity(keys.len());

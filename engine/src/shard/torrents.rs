@@ -11,7 +11,7 @@ use crate::limits::CHECKPOINT_INTERVAL;
 use crate::storage::PieceBuffers;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::swarm::{Action, BlockSink, PeerKey, Swarm, SwarmConfig};
-use ringseed_proto::units::{InfoHash, PieceIndex, Time};
+use ringseed_proto::units::{BLOCK_LEN, InfoHash, PieceIndex, Time};
 use slotmap::SecondaryMap;
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -101,7 +101,8 @@ impl ShardTorrent {
 
     /// Whether something of it happens by time: peers, dials, or pieces not durable yet.
     pub fn wants_ticks(&self) -> bool {
-        let at_home = |home: &Home| home.unsaved || home.syncing || (!home.completed && !home.candidates.is_empty());
+        let at_home =
+            |home: &Home| home.unsaved || home.syncing || (!home.completed && !home.candidates.is_empty());
         !self.peers.is_empty() || self.dials > 0 || self.home.as_ref().is_some_and(at_home)
     }
 }
@@ -193,7 +194,8 @@ impl Shard {
         }
         self.count_totals(key);
         let torrent = &mut self.torrents[key];
-        let unsettled = torrent.home.as_ref().is_some_and(|home| home.unsaved || home.syncing || home.writes > 0);
+        let unsettled =
+            torrent.home.as_ref().is_some_and(|home| home.unsaved || home.syncing || home.writes > 0);
         if unsettled {
             self.stopping.insert(key);
             self.settle(key);
@@ -379,8 +381,10 @@ impl Shard {
                 self.touch(key);
             }
             LocalEvent::Verified { info_hash, result } => {
-                let cancelled =
-                    self.verifying.remove(&info_hash).is_some_and(|verification| verification.cancelled.get());
+                let cancelled = self
+                    .verifying
+                    .remove(&info_hash)
+                    .is_some_and(|verification| verification.cancelled.get());
                 if !cancelled {
                     self.report(FromShard::Verified(info_hash, result.map_err(|error| error.to_string())));
                 }
@@ -389,7 +393,12 @@ impl Shard {
         }
     }
 
-    fn piece_written(&mut self, key: TorrentKey, piece: PieceIndex, result: Result<(), crate::storage::StorageError>) {
+    fn piece_written(
+        &mut self,
+        key: TorrentKey,
+        piece: PieceIndex,
+        result: Result<(), crate::storage::StorageError>,
+    ) {
         let Some(torrent) = self.torrents.get_mut(key) else { return };
         let Some(home) = &mut torrent.home else { return };
         home.writes -= 1;
@@ -480,7 +489,8 @@ impl Shard {
         }
         let grant = if torrent.entry.store.limits().dirty().over_budget() {
             RequestGrant::Held
-        } else if self.context.download_limit.get().is_some() || torrent.entry.download_limit.get().is_some() {
+        } else if self.context.download_limit.get().is_some() || torrent.entry.download_limit.get().is_some()
+        {
             RequestGrant::Limited
         } else {
             RequestGrant::Unlimited
@@ -500,7 +510,14 @@ impl Shard {
                 let of_engine = engine.take(most, self.now.micros());
                 let granted = own.take(of_engine, self.now.micros());
                 engine.give_back((of_engine - granted) as i64);
-                torrent.swarm.set_request_budget(self.now, Some(left + granted));
+                if left + granted >= u64::from(BLOCK_LEN) {
+                    torrent.swarm.set_request_budget(self.now, Some(left + granted));
+                } else {
+                    // Less than a block waits in the buckets until it is one: the swarm asks for whole ones.
+                    engine.give_back(granted as i64);
+                    own.give_back(granted as i64);
+                    torrent.swarm.set_request_budget(self.now, Some(0));
+                }
             }
             RequestGrant::Held | RequestGrant::Unlimited | RequestGrant::Limited => {}
         }

@@ -116,8 +116,12 @@ impl Shard {
             && let Some(Stage::Active { torrent, .. }) = self.connections.get(key).map(|c| &c.stage)
         {
             let torrent = *torrent;
-            let found = self.torrents.get(torrent).and_then(|home| home.entry.store.check_in_use().into_iter().next());
-            let reason = found.map_or_else(|| "a data file could not be read while it was sent".into(), |e| e.to_string());
+            let found = self
+                .torrents
+                .get(torrent)
+                .and_then(|home| home.entry.store.check_in_use().into_iter().next());
+            let reason = found
+                .map_or_else(|| "a data file could not be read while it was sent".into(), |e| e.to_string());
             self.fail_torrent(torrent, reason);
         }
         self.refuse(key, &error.to_string());

@@ -59,7 +59,8 @@ impl Running {
             Client::Transmission => {
                 until("transmission's RPC", || self.remote(&["-l"]));
                 let torrent = torrent.to_str().unwrap();
-                self.remote(&["-a", torrent, "-w", dir.to_str().unwrap()]).expect("transmission takes the torrent");
+                self.remote(&["-a", torrent, "-w", dir.to_str().unwrap()])
+                    .expect("transmission takes the torrent");
             }
             Client::Qbittorrent => {
                 until("qBittorrent's API", || http(self.control, "GET /api/v2/app/version", "", &[]));
@@ -160,7 +161,8 @@ fn multipart(torrent: &Path, dir: &Path) -> (String, Vec<u8>) {
     let boundary = "----ringseedtest";
     let mut body = Vec::new();
     for (name, value) in [("savepath", dir.to_str().unwrap()), ("autoTMM", "false")] {
-        let part = format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+        let part =
+            format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
         body.extend(part.into_bytes());
     }
     let head = format!(
@@ -176,7 +178,8 @@ fn multipart(torrent: &Path, dir: &Path) -> (String, Vec<u8>) {
 /// One HTTP exchange with a local server; the body of a 200 answer.
 pub fn http(port: u16, request: &str, content_type: &str, body: &[u8]) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    let kind = if content_type.is_empty() { String::new() } else { format!("Content-Type: {content_type}\r\n") };
+    let kind =
+        if content_type.is_empty() { String::new() } else { format!("Content-Type: {content_type}\r\n") };
     let head = format!(
         "{request} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n{kind}Content-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()

@@ -49,15 +49,21 @@ impl RunningTracker {
                 .unwrap(),
             ),
             Through::RingseedHttp6 => Self::Ringseed(
-                Tracker::start(TrackerConfig { http: address("[::1]:0"), udp: None, ..TrackerConfig::default() })
-                    .unwrap(),
+                Tracker::start(TrackerConfig {
+                    http: address("[::1]:0"),
+                    udp: None,
+                    ..TrackerConfig::default()
+                })
+                .unwrap(),
             ),
         }
     }
 
     pub fn url(&self, through: Through) -> String {
         match (self, through) {
-            (Self::Ringseed(tracker), Through::RingseedUdp) => format!("udp://{}", tracker.udp_addr().unwrap()),
+            (Self::Ringseed(tracker), Through::RingseedUdp) => {
+                format!("udp://{}", tracker.udp_addr().unwrap())
+            }
             (Self::Ringseed(tracker), _) => format!("http://{}/announce", tracker.http_addr().unwrap()),
             (Self::Opentracker { port, .. }, _) => format!("http://127.0.0.1:{port}/announce"),
         }
@@ -68,8 +74,12 @@ impl RunningTracker {
         if let Self::Opentracker { process, whitelist, port } = self {
             fs::write(whitelist.path().join("whitelist"), format!("{}\n", content.info_hash)).unwrap();
             process.signal(libc::SIGHUP);
-            let escaped: String =
-                content.info_hash.as_bytes().chunks(2).map(|pair| format!("%{}{}", pair[0] as char, pair[1] as char)).collect();
+            let escaped: String = content
+                .info_hash
+                .as_bytes()
+                .chunks(2)
+                .map(|pair| format!("%{}{}", pair[0] as char, pair[1] as char))
+                .collect();
             until("opentracker to read its whitelist", || {
                 let request = format!(
                     "GET /announce?info_hash={escaped}&peer_id=-TEST-aaaaaaaaaaaaaa&port=9&left=1&compact=1&event=stopped"
@@ -81,8 +91,12 @@ impl RunningTracker {
 
     /// Waits until `peers` clients have announced the torrent.
     pub fn wait_peers(&self, content: &Content, peers: usize) {
-        let escaped: String =
-            content.info_hash.as_bytes().chunks(2).map(|pair| format!("%{}{}", pair[0] as char, pair[1] as char)).collect();
+        let escaped: String = content
+            .info_hash
+            .as_bytes()
+            .chunks(2)
+            .map(|pair| format!("%{}{}", pair[0] as char, pair[1] as char))
+            .collect();
         let request = format!("GET /scrape?info_hash={escaped}");
         let address = match self {
             Self::Ringseed(tracker) => tracker.http_addr().unwrap(),
@@ -90,7 +104,8 @@ impl RunningTracker {
         };
         until("peers to announce", || {
             let text = scrape(address, &request)?;
-            (number_after(&text, "8:completei") + number_after(&text, "10:incompletei") >= peers).then_some(())
+            (number_after(&text, "8:completei") + number_after(&text, "10:incompletei") >= peers)
+                .then_some(())
         });
     }
 }
@@ -105,7 +120,8 @@ fn scrape(address: SocketAddr, request: &str) -> Option<String> {
 }
 
 fn number_after(text: &str, key: &str) -> usize {
-    let digits = text.split(key).nth(1).unwrap_or("").chars().take_while(char::is_ascii_digit).collect::<String>();
+    let digits =
+        text.split(key).nth(1).unwrap_or("").chars().take_while(char::is_ascii_digit).collect::<String>();
     digits.parse().unwrap_or(0)
 }
 

@@ -24,9 +24,9 @@ impl Process {
     /// Starts `command`; its output is collected.
     pub fn start(name: &str, command: &mut Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {name} ({error}): run engine/tests/run.sh, which installs it"));
+        let mut child = command.spawn().unwrap_or_else(|error| {
+            panic!("cannot start {name} ({error}): run engine/tests/run.sh, which installs it")
+        });
         let output = Arc::new(Output::default());
         collect(child.stdout.take().unwrap(), output.clone());
         collect(child.stderr.take().unwrap(), output.clone());

@@ -498,6 +498,12 @@ impl Swarm {
         }
     }
 
+    /// What is left of the last budget of requests.
+    #[must_use]
+    pub fn request_budget(&self) -> Option<u64> {
+        self.request_budget
+    }
+
     /// Changes the number of upload slots.
     pub fn set_upload_slots(&mut self, now: Time, slots: UploadSlots) {
         self.slots.set(slots);
