@@ -123,7 +123,7 @@ impl OpenPiece {
         while end - start < blocks_max && (end as usize) < self.filled.len() && self.is_complete(end) {
             end += 1;
         }
-        let from = (start * BLOCK_LEN) as usize;
+        let from = ((start * BLOCK_LEN) as usize).min(self.bytes.len());
         let to = ((end * BLOCK_LEN) as usize).min(self.bytes.len());
         self.hasher.update(&self.bytes[from..to]);
         self.hashed = end;
