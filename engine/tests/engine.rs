@@ -36,7 +36,11 @@ fn wait(handle: &EngineHandle, what: &str, mut done: impl FnMut(&TorrentState) -
         {
             return;
         }
-        assert!(start.elapsed() < Duration::from_secs(60), "no {what}: {:?}", snapshot.torrents.iter().map(|t| (&t.state, t.downloaded, &t.peers)).collect::<Vec<_>>());
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "no {what}: {:?}",
+            snapshot.torrents.iter().map(|t| (&t.state, t.downloaded, &t.peers)).collect::<Vec<_>>()
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -46,7 +50,8 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn add(handle: &EngineHandle, metainfo: &Arc<Metainfo>, dir: &Path, peers: Vec<SocketAddr>) {
-    let torrent = AddTorrent { data_dir: Some(dir.to_path_buf()), peers, ..AddTorrent::new(metainfo.clone()) };
+    let torrent =
+        AddTorrent { data_dir: Some(dir.to_path_buf()), peers, ..AddTorrent::new(metainfo.clone()) };
     block_on(handle.add(torrent)).unwrap();
 }
 

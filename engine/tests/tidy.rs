@@ -44,7 +44,17 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ),
     (
         "engine/src/control/",
-        &["ringseed_api", "ringseed_proto", "limits", "config", "control", "shard", "storage", "announce"],
+        &[
+            "ringseed_api",
+            "ringseed_proto",
+            "ringseed_ring",
+            "limits",
+            "config",
+            "control",
+            "shard",
+            "storage",
+            "announce",
+        ],
     ),
     ("gui/", &["ringseed_api"]),
     ("tracker/", &["ringseed_proto", "ringseed_ring", "ringseed_api", "ringseed_tracker"]),

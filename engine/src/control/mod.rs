@@ -9,4 +9,6 @@ mod torrent;
 
 pub use handle::{AddOutcome, AddTorrent, EngineError, EngineHandle};
 pub(crate) use inbox::Inbox;
-pub use snapshot::{EngineSnapshot, PeerStatus, TorrentState, TorrentStatus, TrackerStatus};
+pub use snapshot::{
+    EngineSnapshot, PeerStatus, ShardCounters, ShardStatus, TorrentState, TorrentStatus, TrackerStatus,
+};

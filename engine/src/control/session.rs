@@ -1,7 +1,7 @@
 //! The session: all torrents, and the one place where their activity changes.
 
 use super::handle::{AddOutcome, AddTorrent, Command, EngineError};
-use super::snapshot::{EngineSnapshot, TrackerStatus};
+use super::snapshot::{EngineSnapshot, ShardStatus, TrackerStatus};
 use super::torrent::{Activity, Next, Torrent, missing_bytes};
 use crate::announce::{AnnounceUpdate, Announcer, TrackedTorrent, TransferTotals};
 use crate::config::EngineConfig;
@@ -622,6 +622,12 @@ impl Session {
             upload_rate: torrents.iter().map(|torrent| torrent.upload_rate).sum(),
             connections: self.parts.connections.load(Ordering::Relaxed),
             ready: true,
+            shards: self
+                .parts
+                .published
+                .iter()
+                .map(|published| ShardStatus::from(&**published.load()))
+                .collect(),
             torrents,
         };
         self.parts.snapshot.store(Arc::new(snapshot));
@@ -690,12 +696,4 @@ fn has_data(entry: &TorrentEntry) -> bool {
 fn home_shard(info_hash: &InfoHash, shards: usize) -> usize {
     let head = u64::from_be_bytes(info_hash.0[..8].try_into().unwrap_or_default());
     (head % shards as u64) as usize
-}
-
-/// Where a session keeps its state when nothing else was said: `$XDG_STATE_HOME/ringseed`.
-pub fn default_state_dir() -> Option<PathBuf> {
-    let base = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let base =
-        base.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state")))?;
-    Some(base.join("ringseed"))
 }

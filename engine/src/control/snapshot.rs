@@ -1,9 +1,12 @@
 //! What the engine tells about itself: immutable snapshots, built on the control thread from what the
 //! shards publish, read by anyone without disturbing either.
 
+pub use crate::shard::publish::ShardCounters;
+use crate::shard::publish::ShardSnapshot;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
+use ringseed_ring::RingStats;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -157,4 +160,23 @@ pub struct EngineSnapshot {
     pub connections: usize,
     /// Whether every torrent of the resume store is loaded.
     pub ready: bool,
+    /// What each shard did since it started.
+    pub shards: Vec<ShardStatus>,
+}
+
+/// One shard at one moment.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ShardStatus {
+    /// Connections open on it.
+    pub connections: usize,
+    /// What its loop did.
+    pub counters: ShardCounters,
+    /// What its data ring did.
+    pub ring: RingStats,
+}
+
+impl From<&ShardSnapshot> for ShardStatus {
+    fn from(published: &ShardSnapshot) -> Self {
+        Self { connections: published.connections, counters: published.counters, ring: published.ring }
+    }
 }

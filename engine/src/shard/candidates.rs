@@ -86,11 +86,6 @@ impl Candidates {
         }
     }
 
-    /// Addresses known.
-    pub fn len(&self) -> usize {
-        self.known.len()
-    }
-
     /// Whether none is known.
     pub fn is_empty(&self) -> bool {
         self.known.is_empty()
@@ -135,7 +130,7 @@ mod tests {
         let mut candidates = Candidates::default();
         candidates
             .learn(["0.0.0.0:1".parse().unwrap(), "127.0.0.1:0".parse().unwrap(), address(9)], Time::ZERO);
-        assert_eq!(candidates.len(), 1);
+        assert_eq!(candidates.known.len(), 1);
         candidates.exclude(&address(9));
         assert_eq!(candidates.next(Time::ZERO), None);
     }
@@ -144,6 +139,6 @@ mod tests {
     fn the_number_of_addresses_is_bounded() {
         let mut candidates = Candidates::default();
         candidates.learn((0..60_000u16).map(|n| SocketAddr::from(([10, 0, 0, 1], n))), Time::ZERO);
-        assert_eq!(candidates.len(), CANDIDATES_MAX);
+        assert_eq!(candidates.known.len(), CANDIDATES_MAX);
     }
 }

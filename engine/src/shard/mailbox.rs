@@ -68,16 +68,6 @@ impl<T> Receiver<T> {
     pub fn pop(&self) -> Option<T> {
         self.0.queue.pop()
     }
-
-    /// Messages waiting.
-    pub fn len(&self) -> usize {
-        self.0.queue.len()
-    }
-
-    /// Whether no message waits.
-    pub fn is_empty(&self) -> bool {
-        self.0.queue.is_empty()
-    }
 }
 
 impl<T> AsFd for Receiver<T> {

@@ -25,11 +25,6 @@ impl RateLimit {
         }
     }
 
-    /// Changes the limit.
-    pub fn set(&self, rate: Option<u64>) {
-        self.bytes_per_second.store(rate.unwrap_or(0), Ordering::Relaxed);
-    }
-
     /// The limit in bytes per second.
     pub fn get(&self) -> Option<u64> {
         Some(self.bytes_per_second.load(Ordering::Relaxed)).filter(|rate| *rate > 0)
