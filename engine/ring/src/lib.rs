@@ -8,7 +8,8 @@
 //!
 //! One task per ring submits, reads completions and parks. It must wake for two reasons: the ring's descriptor
 //! became readable (completions, or deferred work for this thread), or another task queued an operation that
-//! nobody has submitted yet. In a glommio executor:
+//! nobody has submitted yet. [`Ring::poll_queued`] covers the second and prepares the descriptor for the first,
+//! so it is polled before the descriptor every time. In a glommio executor:
 //!
 //! ```no_run
 //! # use glommio::io::{PollState, PollableFd};

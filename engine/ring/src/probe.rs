@@ -43,7 +43,12 @@ pub(crate) fn set_up(sq_entries: u32, cq_entries: u32) -> Result<IoUring, ProbeE
         .setup_submit_all()
         .setup_cqsize(cq_entries)
         .build(sq_entries)
-        .map_err(|error| explain(error, &Facts::read()))
+        .map_err(explain_now)
+}
+
+/// What `error` means on this machine.
+pub(crate) fn explain_now(error: io::Error) -> ProbeError {
+    explain(error, &Facts::read())
 }
 
 /// Makes a small ring, asks it for its operations, and drops it.

@@ -47,7 +47,10 @@ fn a_bad_listener_is_an_accept_error() {
     let (a, _b) = pair();
     ring.accept_multishot(a.as_raw_fd(), 1);
     let end = completion(&ring);
-    assert!(!end.more && matches!(&end.event, Event::AcceptError(e) if e.raw_os_error() == Some(libc::EINVAL)), "{end:?}");
+    assert!(
+        !end.more && matches!(&end.event, Event::AcceptError(e) if e.raw_os_error() == Some(libc::EINVAL)),
+        "{end:?}"
+    );
 }
 
 fn connect_and_exchange(listen: &str) {
@@ -148,7 +151,8 @@ fn a_dropped_connect_is_cancelled_and_its_memory_stays_until_then() {
 
 #[test]
 fn connects_and_their_timeouts_stay_linked_when_the_queue_is_full() {
-    let ring = Ring::new(&RingConfig { sq_entries: 4, cq_entries: 8, recv_buffers: 1, recv_buffer_len: 8 }).unwrap();
+    let ring =
+        Ring::new(&RingConfig { sq_entries: 4, cq_entries: 8, recv_buffers: 1, recv_buffer_len: 8 }).unwrap();
     let (_listener, address, _fill) = full_listener(&ring);
     let (a, _b) = pair();
     // An odd entry first, so that pairs do not fit the queue evenly.

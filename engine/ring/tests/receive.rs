@@ -90,7 +90,10 @@ fn a_reset_ends_a_multishot_receive_with_its_error() {
     reset(a);
     let end = completion(&ring);
     assert_eq!((end.op, end.token, end.more), (op, 3, false));
-    assert!(matches!(&end.event, Event::RecvError(e) if e.raw_os_error() == Some(libc::ECONNRESET)), "{end:?}");
+    assert!(
+        matches!(&end.event, Event::RecvError(e) if e.raw_os_error() == Some(libc::ECONNRESET)),
+        "{end:?}"
+    );
     assert!(ring.is_idle());
     drop(first);
     assert_eq!(ring.buffers_free(), 4);
