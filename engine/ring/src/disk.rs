@@ -113,7 +113,7 @@ impl Future for Done {
 
 impl Ring {
     /// Reads up to `len` bytes at `offset` and appends them to `buf`. 0 is the end of the file; short reads
-    /// are possible anywhere.
+    /// are possible anywhere. Not for an eventfd: poll that, for a parked loop may not be woken by its write.
     ///
     /// # Errors
     ///

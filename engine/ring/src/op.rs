@@ -112,6 +112,8 @@ pub(crate) struct Awaited {
 pub(crate) struct Ops {
     pub(crate) slab: Slab<Op>,
     messages: Vec<Pinned<Message>>,
+    /// How many `Op::Poll` are in flight.
+    pub(crate) polls: usize,
     /// To be woken when nothing is borrowed any more.
     pub(crate) wakers: Vec<Waker>,
     /// To be dropped when nothing is borrowed any more: their owners' code may call the ring.
@@ -124,6 +126,7 @@ impl Ops {
         Ops {
             slab: Slab::new(),
             messages: Vec::new(),
+            polls: 0,
             wakers: Vec::new(),
             dead: Vec::new(),
             stats: RingStats::default(),
@@ -218,8 +221,8 @@ impl Ops {
                 (*token, event)
             }
         };
-        if !more {
-            self.slab.remove(op);
+        if !more && let Some(Op::Poll { .. }) = self.slab.remove(op) {
+            self.polls = self.polls.saturating_sub(1);
         }
         out.push(Completion { token, op, event, more });
     }

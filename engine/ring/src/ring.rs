@@ -183,6 +183,7 @@ impl Ring {
         if self.needs_turn() {
             return Poll::Ready(());
         }
+        self.renew_signal();
         // Lower the signal, then look again: what raised it before is seen now, what comes later raises it.
         // One read per park; none while the loop is busy.
         let _ = (&self.0.signal).read(&mut [0; 8]);
@@ -254,6 +255,23 @@ impl Ring {
         }
         drop(inner);
         self.wake_loop();
+    }
+
+    /// Registers the signal anew while polls are in flight.
+    ///
+    /// A poll of an eventfd completes inside that eventfd's write, where the kernel may not raise another
+    /// eventfd and defers it. On 6.18 it does so only once per registration: the second such wake-up is lost.
+    /// With a registration per park, the one wake-up that a park needs always gets through.
+    fn renew_signal(&self) {
+        let inner = self.0.inner.borrow();
+        if inner.ops.polls == 0 {
+            return;
+        }
+        let submitter = inner.uring.submitter();
+        // Neither fails for a descriptor that was registered before; if the second did, what follows would
+        // hang, so it is worth a loud end.
+        let _ = submitter.unregister_eventfd();
+        submitter.register_eventfd(self.0.signal.as_raw_fd()).expect("the signal can be registered again");
     }
 
     fn wake_loop(&self) {

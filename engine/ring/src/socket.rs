@@ -60,8 +60,12 @@ impl Ring {
 
     /// Reports [`Event::Readable`](crate::Event::Readable) once, or with `multishot` each time data arrives (so
     /// read until `EAGAIN` after each).
+    ///
+    /// While polls are in flight, each park of the loop costs two more system calls (see the source). A loop
+    /// that waits for its own eventfd all the time does better to await it beside the ring.
     pub fn poll_in(&self, fd: RawFd, token: u64, multishot: bool) -> OpId {
         let entry = opcode::PollAdd::new(Fd(fd), libc::POLLIN as u32).multi(multishot).build();
+        self.with_ops(|ops| ops.polls += 1);
         self.start(Op::Poll { token }, entry)
     }
 

@@ -78,7 +78,6 @@ fn short_sends_add_up_to_every_byte_in_order() {
     let ring = ring(4, 64);
     let (a, mut b) = pair();
     set_option(a.as_raw_fd(), libc::SOL_SOCKET, libc::SO_SNDBUF, 4096);
-    set_option(b.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, 4096);
     let blocks = Arc::new(pattern(64 * 16384));
     let mut list = SendList::new();
     let mut want = Vec::new();
