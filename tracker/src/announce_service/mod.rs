@@ -1,0 +1,284 @@
+//! Who is in which swarm, and which peers an asker is told about: no clock, no sockets, no bytes.
+//!
+//! Both front ends share it. Time comes as an argument, random choice from a seed.
+//!
+//! Policy:
+//! - A peer is an address with a port, of the family in which the request arrived. Its peer id is not kept:
+//!   replies are compact, or dictionaries without ids, which every client takes.
+//! - Each other peer of the swarm is equally likely to be chosen. The asker is never given to itself, and a seeder
+//!   is given leechers only.
+//! - A peer that does not come back is forgotten after its lifetime, by [`AnnounceService::expire`], which does a
+//!   bounded amount of work per call.
+//! - When a bound is reached, those who are known stay known and a newcomer is answered but not remembered:
+//!   a flood of invented peers cannot push out real ones.
+//! - A torrent without peers is forgotten, its count of finished downloads too.
+
+mod address;
+mod draw;
+mod swarm;
+mod swarms;
+
+use std::hash::RandomState;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use fastrand::Rng;
+use ringseed_proto::tracker::{AnnounceEvent, AnnounceRequest, Family, ScrapeEntry};
+use ringseed_proto::units::{InfoHash, Time};
+
+use self::address::{Address, Either, V4, V6};
+use self::swarm::Change;
+use self::swarms::Swarms;
+use crate::limits::{
+    INTERVAL_DEFAULT, NUMWANT_DEFAULT, NUMWANT_MAX, PEER_LIFETIME_MIN, PEERS_MAX_DEFAULT,
+    SWARM_PEERS_MAX_DEFAULT, TORRENTS_MAX_DEFAULT,
+};
+
+/// Bounds and times of the service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceConfig {
+    /// How long after its last announce a peer is forgotten.
+    pub peer_lifetime: Duration,
+    /// Most torrents, counted once per address family that they have peers in.
+    pub torrents_max: usize,
+    /// Most peers.
+    pub peers_max: usize,
+    /// Most peers of one torrent in one address family.
+    pub swarm_peers_max: usize,
+    /// Peers given when a request does not say how many.
+    pub numwant_default: u32,
+    /// Most peers given.
+    pub numwant_max: u32,
+}
+
+impl ServiceConfig {
+    /// The usual bounds, with a peer's lifetime that lets it miss one announce.
+    pub fn for_interval(interval: Duration) -> ServiceConfig {
+        ServiceConfig {
+            peer_lifetime: interval.saturating_mul(2).max(PEER_LIFETIME_MIN),
+            torrents_max: TORRENTS_MAX_DEFAULT,
+            peers_max: PEERS_MAX_DEFAULT,
+            swarm_peers_max: SWARM_PEERS_MAX_DEFAULT,
+            numwant_default: NUMWANT_DEFAULT,
+            numwant_max: NUMWANT_MAX,
+        }
+    }
+}
+
+impl Default for ServiceConfig {
+    fn default() -> ServiceConfig {
+        ServiceConfig::for_interval(INTERVAL_DEFAULT)
+    }
+}
+
+/// What the service did with an announce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Announced {
+    /// The swarm after the announce, in the asker's address family.
+    pub scrape: ScrapeEntry,
+    /// False when a bound kept the asker out: nobody will be told about it.
+    pub remembered: bool,
+}
+
+/// Why an announce has no effect. The text may be sent to the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Nobody can connect to port 0.
+    #[error("port 0 cannot be connected to")]
+    PortZero,
+}
+
+/// What the service holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Torrents with peers reached by IPv4.
+    pub torrents_v4: usize,
+    /// Torrents with peers reached by IPv6.
+    pub torrents_v6: usize,
+    /// Peers reached by IPv4.
+    pub peers_v4: usize,
+    /// Peers reached by IPv6.
+    pub peers_v6: usize,
+    /// Of all peers those that have everything.
+    pub seeders: usize,
+}
+
+impl Held {
+    /// Torrents, counted once per address family.
+    pub fn torrents(&self) -> usize {
+        self.torrents_v4 + self.torrents_v6
+    }
+
+    /// Peers of both families.
+    pub fn peers(&self) -> usize {
+        self.peers_v4 + self.peers_v6
+    }
+}
+
+/// All swarms of a tracker.
+pub struct AnnounceService {
+    config: ServiceConfig,
+    // Keyed by the operating system's randomness: nobody can aim at one bucket.
+    hasher: RandomState,
+    rng: Rng,
+    v4: Swarms<V4>,
+    v6: Swarms<V6>,
+}
+
+impl AnnounceService {
+    /// A service without peers. The seed decides which peers are chosen.
+    pub fn new(config: ServiceConfig, seed: u64) -> AnnounceService {
+        AnnounceService {
+            config,
+            hasher: RandomState::new(),
+            rng: Rng::with_seed(seed),
+            v4: Swarms::new(),
+            v6: Swarms::new(),
+        }
+    }
+
+    /// Takes an announce from this address and visits the peers that the asker is told about. `peers_max` bounds
+    /// them further, for a front end whose replies have less room.
+    ///
+    /// # Errors
+    /// When the request makes no sense; then nothing changed.
+    pub fn announce(
+        &mut self,
+        now: Time,
+        from: IpAddr,
+        request: &AnnounceRequest,
+        peers_max: u32,
+        mut visit: impl FnMut(SocketAddr),
+    ) -> Result<Announced, Refusal> {
+        if request.port == 0 {
+            return Err(Refusal::PortZero);
+        }
+        let held = self.held();
+        let room = Room {
+            torrents: self.config.torrents_max.saturating_sub(held.torrents()),
+            peers: self.config.peers_max.saturating_sub(held.peers()),
+            swarm_peers_max: self.config.swarm_peers_max,
+        };
+        let wanted = request.numwant.unwrap_or(self.config.numwant_default);
+        let wanted = wanted.min(self.config.numwant_max).min(peers_max);
+        let step = Step { request, wanted: wanted as usize, now_s: seconds(now), room };
+        let (hasher, rng) = (&self.hasher, &mut self.rng);
+        Ok(match Either::from(SocketAddr::new(from, request.port)) {
+            Either::V4(asker) => {
+                step.take(&mut self.v4, hasher, rng, asker, |peer| visit(peer.socket_addr()))
+            }
+            Either::V6(asker) => {
+                step.take(&mut self.v6, hasher, rng, asker, |peer| visit(peer.socket_addr()))
+            }
+        })
+    }
+
+    /// The numbers of a torrent among peers of one address family; zeros if it is unknown.
+    pub fn scrape(&self, family: Family, info_hash: &InfoHash) -> ScrapeEntry {
+        match family {
+            Family::V4 => scrape(&self.v4, &self.hasher, info_hash),
+            Family::V6 => scrape(&self.v6, &self.hasher, info_hash),
+        }
+    }
+
+    /// Looks at up to `budget` peers, going on where the last call stopped, and forgets those whose lifetime is
+    /// over. Returns how many it forgot.
+    pub fn expire(&mut self, now: Time, budget: usize) -> usize {
+        let lifetime_s = u32::try_from(self.config.peer_lifetime.as_secs()).unwrap_or(u32::MAX);
+        let Some(oldest_s) = seconds(now).checked_sub(lifetime_s) else { return 0 };
+        self.v4.expire(&self.hasher, oldest_s, budget.div_ceil(2))
+            + self.v6.expire(&self.hasher, oldest_s, budget / 2)
+    }
+
+    /// What is held now.
+    pub fn held(&self) -> Held {
+        let (v4, v6) = (self.v4.counts(), self.v6.counts());
+        Held {
+            torrents_v4: self.v4.torrents(),
+            torrents_v6: self.v6.torrents(),
+            peers_v4: v4.peers,
+            peers_v6: v6.peers,
+            seeders: v4.seeders + v6.seeders,
+        }
+    }
+}
+
+/// What may still be added.
+struct Room {
+    torrents: usize,
+    peers: usize,
+    swarm_peers_max: usize,
+}
+
+/// One announce, whatever the family.
+struct Step<'a> {
+    request: &'a AnnounceRequest,
+    wanted: usize,
+    now_s: u32,
+    room: Room,
+}
+
+impl Step<'_> {
+    fn take<A: Address>(
+        &self,
+        swarms: &mut Swarms<A>,
+        hasher: &RandomState,
+        rng: &mut Rng,
+        asker: A,
+        visit: impl FnMut(A),
+    ) -> Announced {
+        let info_hash = self.request.info_hash;
+        let stopped = self.request.event == AnnounceEvent::Stopped;
+        let seeds = self.request.left == 0;
+        let torrent = match swarms.find(hasher, &info_hash) {
+            Some(torrent) => torrent,
+            None if stopped => return Announced { scrape: ScrapeEntry::default(), remembered: true },
+            None if self.room.torrents == 0 || self.room.peers == 0 || self.room.swarm_peers_max == 0 => {
+                return Announced { scrape: ScrapeEntry::default(), remembered: false };
+            }
+            None => swarms.add(hasher, info_hash),
+        };
+        swarms.change(hasher, torrent, |swarm| {
+            let known = swarm.find(hasher, asker);
+            if stopped {
+                if let Some(at) = known {
+                    swarm.remove(hasher, at);
+                }
+                // Who leaves needs no peers.
+                return Announced { scrape: entry(swarm), remembered: true };
+            }
+            let full = self.room.peers == 0 || swarm.len() >= self.room.swarm_peers_max;
+            let remembered = known.is_some() || !full;
+            let mut at = None;
+            if remembered {
+                let change = swarm.upsert(hasher, known, asker, seeds, self.now_s);
+                // Only a leecher that was seen downloading can finish, and only once: the count is not for sale.
+                if change == (Change::Refreshed { was_seeder: false })
+                    && seeds
+                    && self.request.event == AnnounceEvent::Completed
+                {
+                    swarm.count_completed();
+                }
+                at = swarm.find(hasher, asker);
+            }
+            swarm.choose(rng, at, seeds, self.wanted, visit);
+            Announced { scrape: entry(swarm), remembered }
+        })
+    }
+}
+
+fn scrape<A: Address>(swarms: &Swarms<A>, hasher: &RandomState, info_hash: &InfoHash) -> ScrapeEntry {
+    swarms.find(hasher, info_hash).map(|torrent| entry(swarms.swarm(torrent))).unwrap_or_default()
+}
+
+fn entry<A: Address>(swarm: &swarm::Swarm<A>) -> ScrapeEntry {
+    ScrapeEntry { complete: swarm.seeders(), downloaded: swarm.completed(), incomplete: swarm.leechers() }
+}
+
+/// Whole seconds; 32 bits of them are 136 years.
+fn seconds(time: Time) -> u32 {
+    u32::try_from(time.micros() / 1_000_000).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests;
