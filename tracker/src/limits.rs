@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ringseed_proto::limits::UDP_SCRAPE_TORRENTS_MAX;
+
 /// Peers in a reply when the request does not say how many it wants. What most clients ask for by themselves.
 pub const NUMWANT_DEFAULT: u32 = 50;
 /// Most peers in a reply. 200 IPv4 peers are 1,200 bytes, so a UDP reply still fits one Ethernet frame.
@@ -25,8 +27,12 @@ pub const SWARM_SCANNED_MAX: usize = 32;
 
 /// Peers and torrents that one expiry step looks at: some 100 microseconds of work.
 pub const EXPIRY_STEP_PEERS: usize = 8192;
-/// Time between expiry steps. With the step above 16 million peers are looked at in 100 s.
+/// Time between expiry steps when one step does not see all peers. 16 million are looked at in 100 s.
 pub const EXPIRY_STEP_EVERY: Duration = Duration::from_millis(50);
+/// Time between expiry steps when one step sees all peers.
+pub const EXPIRY_ROUND_EVERY: Duration = Duration::from_secs(1);
+/// How long to wait after the kernel could not accept or receive for want of memory or descriptors.
+pub const SHORTAGE_PAUSE: Duration = Duration::from_millis(50);
 
 /// Longest UDP request that is looked at, bytes. 74 info-hashes are 1,496, an announce with the longest
 /// options of BEP 41 that clients send stays below.
@@ -56,13 +62,10 @@ pub const HTTP_READ_BYTES: usize = 2048;
 /// Most bytes of a reply that wait in an HTTP connection's write buffer.
 pub const HTTP_WRITE_BYTES_MAX: usize = 64 * 1024;
 
-/// Info-hashes answered in one scrape (BEP 15 allows 74 in a packet of usual size).
-pub const SCRAPE_HASHES_MAX: usize = 74;
-
-/// How long requests that are being answered may take when the tracker stops.
+/// How long a stop may take. Requests under way have half of it, then their connections are closed.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 const _: () = assert!(20 + 6 * NUMWANT_MAX as usize <= UDP_REPLY_BYTES_MAX);
-const _: () = assert!(8 + 12 * SCRAPE_HASHES_MAX <= UDP_REPLY_BYTES_MAX);
-const _: () = assert!(16 + 20 * SCRAPE_HASHES_MAX <= UDP_REQUEST_BYTES_MAX);
+const _: () = assert!(8 + 12 * UDP_SCRAPE_TORRENTS_MAX <= UDP_REPLY_BYTES_MAX);
+const _: () = assert!(16 + 20 * UDP_SCRAPE_TORRENTS_MAX <= UDP_REQUEST_BYTES_MAX);
 const _: () = assert!(HTTP_HEAD_BYTES_MAX >= 8192, "hyper refuses less");
