@@ -111,6 +111,7 @@ fn exit_codes_of_help_and_wrong_usage() {
         &["get", "a.torrent", "--shards", "0"],
         &["get", "a.torrent", "--seed-ratio", "NaN"],
         &["get", "a.torrent", "--peer", "localhost"],
+        &["get", "magnet:?xt=urn:btih:0123456789012345678901234567890123456789"],
         &["seed", "a.torrent"],
         &["create", "tree", "--tracker", "http://a/announce"],
         &["create", "tree", "-o", "t", "--tracker", "tracker.example"],
@@ -427,4 +428,43 @@ fn environment_variables_are_checked_like_flags() {
     let output = command.env("RINGSEED_UPLOAD_LIMIT", "fast").output().expect("runs");
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("'fast'"));
+}
+
+#[test]
+fn an_unknown_configuration_key_is_named_with_its_file() {
+    let place = Place::new();
+    place.tree();
+    place.create(&[]);
+    let config = place.write("ringseed.toml", b"shards = 1\nuplaod-limit = \"1M\"\n");
+    let shown = config.to_str().expect("utf-8");
+    for command in [
+        &["get", "t.torrent", "--config", shown][..],
+        &["seed", "t.torrent", "--data", ".", "--config", shown],
+        &["serve", "--config", shown],
+    ] {
+        let error = place.fails(command, 2);
+        assert!(error.contains("uplaod-limit") && error.contains("ringseed.toml, line 2"), "{error}");
+    }
+    let mut by_variable = place.command(&["serve"]);
+    let output = by_variable.env("RINGSEED_CONFIG", "/nonexistent.toml").output().expect("runs");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("/nonexistent.toml"));
+    // The daemon reads the one in its place without being told.
+    place.write("home/.config/ringseed/config.toml", b"frobnicate = 1\n");
+    assert!(place.fails(&["serve"], 2).contains("frobnicate"));
+}
+
+#[test]
+fn data_that_is_not_the_torrents_is_not_seeded() {
+    let place = Place::new();
+    place.tree();
+    place.create(&[]);
+    let error = place.fails(&["seed", "t.torrent", "--data", "home", "--port", "0"], 1);
+    assert!(
+        error.contains("tree/a") && error.contains("--data names the directory that holds 'tree'"),
+        "{error}"
+    );
+    place.write("tree/a", b"longer than it was");
+    let error = place.fails(&["seed", "t.torrent", "--data", ".", "--port", "0"], 1);
+    assert!(error.contains("tree/a") && error.contains("18 B") && error.contains("5 B"), "{error}");
 }

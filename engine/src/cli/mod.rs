@@ -6,13 +6,21 @@ pub mod quantity;
 
 mod content;
 mod create;
+mod demo;
 mod fetch;
+mod get;
 mod logging;
 mod manual;
+mod scratch;
 mod screen;
+mod seed;
+mod serve;
+mod session;
 mod show;
 mod signals;
+mod state_dir;
 mod torrent_file;
+mod transfer_view;
 mod verify;
 mod work_bar;
 
@@ -42,12 +50,15 @@ pub fn run() -> ExitCode {
 
 fn dispatch(line: CommandLine) -> Result<(), Failure> {
     match line.command {
+        Command::Get(args) => get::run(&args, &line.output),
+        Command::Seed(args) => seed::run(&args, &line.output),
+        Command::Serve(args) => serve::run(&args),
+        Command::Demo(args) => demo::run(&args, &line.output),
         Command::Create(args) => create::run(&args, &line.output),
         Command::Show(args) => show::run(&args),
         Command::Verify(args) => verify::run(&args, &line.output),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man => manual::man(),
-        _ => Err(Failure::failed("not there yet")),
     }
 }
 

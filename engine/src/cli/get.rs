@@ -1,0 +1,125 @@
+//! `get`: downloads torrents, and seeds them up to a ratio.
+
+use super::args::{Get, Output};
+use super::failure::{Failure, io_reason};
+use super::quantity::printable;
+use super::session::{Session, Watched, find, load_torrents, settings};
+use super::signals::Stop;
+use super::state_dir::{self, StateDir};
+use super::{directory, screen};
+use crate::config::EngineConfig;
+use crate::control::{AddOutcome, AddTorrent, EngineSnapshot, TorrentState, TorrentStatus};
+use ringseed_proto::metainfo::Metainfo;
+use ringseed_proto::units::InfoHash;
+
+/// Runs the command.
+pub fn run(args: &Get, output: &Output) -> Result<(), Failure> {
+    let stop = Stop::install()?;
+    let settings = settings(&args.engine, None)?;
+    let torrents = load_torrents(&args.torrents, &stop)?;
+    std::fs::create_dir_all(&args.output).map_err(|error| {
+        Failure::failed(format!("cannot make the directory {}: {}", args.output.display(), io_reason(&error)))
+    })?;
+    let data_dir = directory(&args.output)?;
+    let hashes: Vec<_> = torrents.iter().map(|torrent| torrent.info_hash).collect();
+    let state = match &settings.state_dir {
+        Some(path) => StateDir::open(path)?,
+        None => StateDir::open(&state_dir::of_transfer("get", &data_dir, &hashes)?)?,
+    };
+    let config = EngineConfig {
+        state_dir: Some(state.path().to_owned()),
+        download_dir: data_dir.clone(),
+        rpc: None,
+        ..settings.to_config()
+    };
+    let mut session = Session::start("get", config, &stop, output.quiet)?;
+    for metainfo in &torrents {
+        let outcome = session.add(AddTorrent {
+            data_dir: Some(data_dir.clone()),
+            sequential: args.sequential,
+            seed_ratio: args.seed_ratio,
+            peers: args.peer.clone(),
+            ..AddTorrent::new(metainfo.clone())
+        })?;
+        if let AddOutcome::Duplicate(_) = outcome {
+            session.command(async |engine| engine.resume(metainfo.info_hash).await);
+        }
+    }
+    let mut goals: Vec<_> = torrents.iter().map(|torrent| Goal::new(torrent)).collect();
+    let watched = session.watch(|snapshot| {
+        goals.iter_mut().for_each(|goal| goal.look(snapshot, args.seed_ratio));
+        goals.iter().all(|goal| matches!(goal.reached, Reached::End | Reached::Failed))
+    });
+    session.finish();
+    let complete = goals.iter().filter(|goal| matches!(goal.reached, Reached::Complete | Reached::End)).count();
+    match watched {
+        Watched::Done if goals.iter().all(|goal| matches!(goal.reached, Reached::End)) => {
+            if settings.state_dir.is_none() {
+                state.remove();
+            }
+            Ok(())
+        }
+        Watched::Done => Err(Failure::Reported),
+        Watched::Interrupted if complete == goals.len() => Ok(()),
+        Watched::Interrupted => Err(Failure::failed(format!(
+            "interrupted with {complete} of {} complete; the same command continues",
+            goals.len()
+        ))),
+        Watched::EngineGone => Err(Failure::failed("the engine ended; the same command continues")),
+    }
+}
+
+/// How far a torrent of the command is.
+struct Goal {
+    torrent: InfoHash,
+    name: String,
+    reached: Reached,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reached {
+    /// Pieces are missing.
+    Nothing,
+    /// All is here, the ratio is not reached.
+    Complete,
+    /// All is here, and as much uploaded as wanted.
+    End,
+    /// It stopped with an error.
+    Failed,
+}
+
+impl Goal {
+    fn new(metainfo: &Metainfo) -> Self {
+        Self {
+            torrent: metainfo.info_hash,
+            name: printable(&metainfo.info.name),
+            reached: Reached::Nothing,
+        }
+    }
+
+    /// Takes note of the torrent's state and says what is new.
+    fn look(&mut self, snapshot: &EngineSnapshot, seed_ratio: Option<f64>) {
+        let Some(status) = find(snapshot, self.torrent) else { return };
+        let before = std::mem::replace(&mut self.reached, reached(status, seed_ratio));
+        match (&self.reached, &status.state) {
+            (Reached::Complete | Reached::End, _) if matches!(before, Reached::Nothing | Reached::Failed) => {
+                screen::say(&format!("complete {}", self.name));
+            }
+            (Reached::Failed, TorrentState::Failed(reason)) if before != Reached::Failed => {
+                screen::complain(&format!("{}: {}", self.name, printable(reason)));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn reached(status: &TorrentStatus, seed_ratio: Option<f64>) -> Reached {
+    match status.state {
+        TorrentState::Failed(_) => Reached::Failed,
+        TorrentState::Seeding if seed_ratio.is_some_and(|ratio| status.ratio() < ratio) => Reached::Complete,
+        TorrentState::Seeding => Reached::End,
+        // The engine pauses what has reached its ratio.
+        TorrentState::Paused if status.left == 0 => Reached::End,
+        TorrentState::Paused | TorrentState::Checking(_) | TorrentState::Downloading => Reached::Nothing,
+    }
+}
