@@ -346,7 +346,7 @@ impl Network {
             }
             Event::Drip { node, link } => self.drip(node, link),
         }
-        if self.dice.next() % 64 == 0 {
+        if self.dice.next().is_multiple_of(64) {
             let node = self.dice.below(self.nodes.len());
             self.nodes[node].swarm.check_invariants();
         }
@@ -517,7 +517,7 @@ impl Network {
                             &self.nodes[node].disk.data[from..from + block.length as usize],
                         );
                         if let Kind::Corrupt { one_in } = self.nodes[node].kind
-                            && self.dice.next() % one_in == 0
+                            && self.dice.next().is_multiple_of(one_in)
                         {
                             bytes[at] ^= 1;
                         }
