@@ -26,6 +26,8 @@ mod rng;
 mod session;
 mod stats;
 mod suspicion;
+#[cfg(test)]
+mod tests;
 mod upload;
 
 pub use batch::{FillLimits, FillOutcome, Part, SendBatch};
