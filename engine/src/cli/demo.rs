@@ -51,8 +51,8 @@ pub fn run(args: &Demo, output: &Output) -> Result<(), Failure> {
 
     let nowhere = SocketAddr::new(LOOPBACK, 0);
     let config = TrackerConfig { http: Some(nowhere), udp: Some(nowhere), ..TrackerConfig::default() };
-    let tracker =
-        Tracker::start(config).map_err(|error| Failure::failed(format!("the tracker did not start: {error}")))?;
+    let tracker = Tracker::start(config)
+        .map_err(|error| Failure::failed(format!("the tracker did not start: {error}")))?;
     let urls = [
         tracker.http_addr().map(|address| format!("http://{address}/announce")),
         tracker.udp_addr().map(|address| format!("udp://{address}/announce")),
@@ -138,8 +138,9 @@ fn wait(
 
 /// Writes `total` bytes that look random and are the same each time.
 fn fill(path: &Path, total: u64, stop: &Stop, quiet: bool) -> Result<(), Failure> {
-    let failed =
-        |error: std::io::Error| Failure::failed(format!("cannot write {}: {}", path.display(), io_reason(&error)));
+    let failed = |error: std::io::Error| {
+        Failure::failed(format!("cannot write {}: {}", path.display(), io_reason(&error)))
+    };
     let bar = WorkBar::new("generating", total, quiet);
     let mut file = BufWriter::with_capacity(CHUNK, File::create_new(path).map_err(failed)?);
     let mut chunk = vec![0; CHUNK];
@@ -193,8 +194,13 @@ fn compare(original: &Path, copy: &Path, total: u64, stop: &Stop, quiet: bool) -
         let length = (total - at).min(CHUNK as u64) as usize;
         one.read_exact(&mut left[..length]).map_err(|error| failed(original, &error))?;
         other.read_exact(&mut right[..length]).map_err(|error| failed(copy, &error))?;
-        if let Some(offset) = left[..length].iter().zip(&right[..length]).position(|(one, other)| one != other) {
-            return Err(Failure::failed(format!("the copy differs from the original at byte {}", at + offset as u64)));
+        if let Some(offset) =
+            left[..length].iter().zip(&right[..length]).position(|(one, other)| one != other)
+        {
+            return Err(Failure::failed(format!(
+                "the copy differs from the original at byte {}",
+                at + offset as u64
+            )));
         }
         at += length as u64;
         bar.advance(length as u64);

@@ -51,7 +51,8 @@ pub fn run(args: &Get, output: &Output) -> Result<(), Failure> {
         goals.iter().all(|goal| matches!(goal.reached, Reached::End | Reached::Failed))
     });
     session.finish();
-    let complete = goals.iter().filter(|goal| matches!(goal.reached, Reached::Complete | Reached::End)).count();
+    let complete =
+        goals.iter().filter(|goal| matches!(goal.reached, Reached::Complete | Reached::End)).count();
     match watched {
         Watched::Done if goals.iter().all(|goal| matches!(goal.reached, Reached::End)) => {
             if settings.state_dir.is_none() {
@@ -90,11 +91,7 @@ enum Reached {
 
 impl Goal {
     fn new(metainfo: &Metainfo) -> Self {
-        Self {
-            torrent: metainfo.info_hash,
-            name: printable(&metainfo.info.name),
-            reached: Reached::Nothing,
-        }
+        Self { torrent: metainfo.info_hash, name: printable(&metainfo.info.name), reached: Reached::Nothing }
     }
 
     /// Takes note of the torrent's state and says what is new.

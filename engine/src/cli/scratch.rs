@@ -49,8 +49,9 @@ impl Scratch {
     /// Makes a directory in it.
     pub fn directory(&self, name: &str) -> Result<PathBuf, Failure> {
         let path = self.path.join(name);
-        std::fs::create_dir(&path)
-            .map_err(|error| Failure::failed(format!("cannot make {}: {}", path.display(), io_reason(&error))))?;
+        std::fs::create_dir(&path).map_err(|error| {
+            Failure::failed(format!("cannot make {}: {}", path.display(), io_reason(&error)))
+        })?;
         Ok(path)
     }
 

@@ -3,10 +3,10 @@
 use super::args::{Output, Seed};
 use super::failure::{Failure, io_reason};
 use super::quantity::{printable, size};
-use super::{directory, screen};
 use super::session::{Session, Watched, find, load_torrents, settings};
 use super::signals::Stop;
 use super::state_dir::{self, StateDir};
+use super::{directory, screen};
 use crate::config::EngineConfig;
 use crate::control::{AddTorrent, EngineSnapshot, TorrentState, TorrentStatus};
 use ringseed_proto::metainfo::Metainfo;
@@ -158,7 +158,9 @@ impl Offer {
         let name = printable(&self.metainfo.info.name);
         let all = self.metainfo.info.layout.piece_count();
         match (stage, &status.state) {
-            (Stage::Seeding, _) => screen::say(&format!("seeding {name} ({}) {all} pieces", self.metainfo.info_hash)),
+            (Stage::Seeding, _) => {
+                screen::say(&format!("seeding {name} ({}) {all} pieces", self.metainfo.info_hash))
+            }
             (Stage::Failed, TorrentState::Failed(reason)) => {
                 screen::complain(&format!("{name}: {}", printable(reason)));
             }

@@ -83,9 +83,7 @@ impl StateDir {
                     .is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino()))
             });
             if still_there {
-                lock.set_len(0)
-                    .and_then(|()| writeln!(lock, "{}", std::process::id()))
-                    .map_err(failed)?;
+                lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(failed)?;
                 return Ok(Self { path: path.to_owned(), _lock: lock });
             }
         }

@@ -75,7 +75,11 @@ impl Drop for TransferView {
 }
 
 /// The line to print for a torrent now, if any: at once when its state changes, else at intervals.
-fn due_line(lines: &mut HashMap<InfoHash, LastLine>, torrent: &TorrentStatus, now: Instant) -> Option<String> {
+fn due_line(
+    lines: &mut HashMap<InfoHash, LastLine>,
+    torrent: &TorrentStatus,
+    now: Instant,
+) -> Option<String> {
     let state = state_name(&torrent.state);
     let last = lines.get(&torrent.info_hash());
     if last.is_some_and(|last| last.state == state && now.duration_since(last.at) < LINE_INTERVAL) {
@@ -104,7 +108,9 @@ fn figures(torrent: &TorrentStatus) -> String {
         count => format!("{count} peers"),
     };
     match &torrent.state {
-        TorrentState::Checking(done) => format!("{:.0} % of {}", percent(f64::from(*done)), size(torrent.wanted)),
+        TorrentState::Checking(done) => {
+            format!("{:.0} % of {}", percent(f64::from(*done)), size(torrent.wanted))
+        }
         TorrentState::Downloading => {
             let left = eta(torrent.left, torrent.download_rate).map_or("-".into(), span);
             format!(
