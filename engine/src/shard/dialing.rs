@@ -40,7 +40,7 @@ pub(super) fn dial(shard: &mut Shard) {
             torrent.dials += 1;
             shard.dials += 1;
             let ring = shard.ring.clone();
-            shard.local.spawn(&shard.ring, async move {
+            shard.local.spawn(async move {
                 let result = match socket_for(&address) {
                     Ok(socket) => {
                         ring.connect(socket.as_raw_fd(), address, CONNECT_TIMEOUT).await.map(|()| socket)

@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use super::torrents::TorrentKey;
@@ -57,14 +57,12 @@ impl LocalQueue {
         self.0.tasks.get()
     }
 
-    /// Runs `task` beside the loop; its event wakes the loop. What the task queues on the ring is submitted
-    /// after each of its steps.
-    pub fn spawn(&self, ring: &Ring, task: impl Future<Output = LocalEvent> + 'static) {
+    /// Runs `task` beside the loop; its event wakes the loop, as does what it queues on the ring.
+    pub fn spawn(&self, task: impl Future<Output = LocalEvent> + 'static) {
         let queue = self.clone();
         queue.0.tasks.set(queue.0.tasks.get() + 1);
-        let submitting = Submitting { ring: ring.clone(), task: Box::pin(task) };
         glommio::spawn_local(async move {
-            let event = submitting.await;
+            let event = task.await;
             queue.0.tasks.set(queue.0.tasks.get() - 1);
             queue.0.events.borrow_mut().push_back(event);
             if let Some(waker) = queue.0.waker.take() {
@@ -75,25 +73,7 @@ impl LocalQueue {
     }
 }
 
-struct Submitting<T> {
-    ring: Ring,
-    task: Pin<Box<dyn Future<Output = T>>>,
-}
-
-impl<T> Future for Submitting<T> {
-    type Output = T;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        let step = self.task.as_mut().poll(context);
-        if self.ring.has_queued() {
-            // A failing submit leaves the entries queued: the loop submits again at its next turn.
-            let _ = self.ring.submit();
-        }
-        step
-    }
-}
-
-/// A borrowed look at the ring's descriptor, for glommio to poll.
+/// The number of the ring's signal, for glommio to poll.
 struct RingFd(RawFd);
 
 impl AsRawFd for RingFd {
@@ -104,7 +84,8 @@ impl AsRawFd for RingFd {
 
 /// How the loop sleeps: until the ring is readable, a task has reported, or a time has passed.
 pub struct Sleeper {
-    ring: PollableFd<RingFd>,
+    ring: Ring,
+    signal: PollableFd<RingFd>,
     registration: PollState,
     local: LocalQueue,
 }
@@ -115,8 +96,8 @@ impl Sleeper {
     /// # Errors
     /// Outside a glommio executor.
     pub fn new(ring: &Ring, local: LocalQueue) -> io::Result<Self> {
-        let ring = PollableFd::new(RingFd(ring.as_raw_fd())).map_err(io::Error::other)?;
-        Ok(Self { ring, registration: PollState::new(), local })
+        let signal = PollableFd::new(RingFd(ring.as_raw_fd())).map_err(io::Error::other)?;
+        Ok(Self { ring: ring.clone(), signal, registration: PollState::new(), local })
     }
 
     /// Sleeps at most `limit`.
@@ -127,9 +108,13 @@ impl Sleeper {
                 return Poll::Ready(());
             }
             self.local.0.waker.set(Some(context.waker().clone()));
+            // Also lowers the signal, so that what comes from now on raises it.
+            if self.ring.poll_queued(context).is_ready() {
+                return Poll::Ready(());
+            }
             // An error of the poll wakes the loop as well: its next submit reports what is wrong.
-            let ring = self.ring.poll_readable(context, &mut self.registration).map(|_| ());
-            if ring.is_ready() { ring } else { Pin::new(&mut timer).poll(context).map(|_| ()) }
+            let signal = self.signal.poll_readable(context, &mut self.registration).map(|_| ());
+            if signal.is_ready() { signal } else { Pin::new(&mut timer).poll(context).map(|_| ()) }
         })
         .await;
     }

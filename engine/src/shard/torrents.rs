@@ -289,7 +289,7 @@ impl Shard {
         let Some(home) = &mut torrent.home else { return };
         home.writes += 1;
         let (store, ring) = (torrent.entry.store.clone(), self.ring.clone());
-        self.local.spawn(&self.ring, async move {
+        self.local.spawn(async move {
             let result = store.write_piece(&ring, piece, buffer).await;
             LocalEvent::PieceWritten { torrent: key, piece, result }
         });
@@ -320,7 +320,7 @@ impl Shard {
         }
         self.counters.cold_pieces += 1;
         let (store, ring) = (torrent.entry.store.clone(), self.ring.clone());
-        self.local.spawn(&self.ring, async move {
+        self.local.spawn(async move {
             let result = store.bring_in(&ring, piece).await;
             LocalEvent::BroughtIn { torrent: key, piece, result }
         });
@@ -332,7 +332,7 @@ impl Shard {
         let verification = Rc::new(Verification::default());
         self.verifying.insert(info_hash, verification.clone());
         let ring = self.ring.clone();
-        self.local.spawn(&self.ring, async move {
+        self.local.spawn(async move {
             let count = entry.content.info.layout.piece_count();
             let mut have = Bitfield::new(count);
             let progress = |piece: PieceIndex, ok: bool| {
@@ -439,7 +439,7 @@ impl Shard {
         home.checkpoint_at = self.now;
         let have = torrent.swarm.have().clone();
         let (store, ring) = (torrent.entry.store.clone(), self.ring.clone());
-        self.local.spawn(&self.ring, async move {
+        self.local.spawn(async move {
             let result = store.sync_dirty(&ring).await;
             LocalEvent::Synced { torrent: key, have, result }
         });
