@@ -78,6 +78,8 @@ pub(crate) struct Shared {
     /// The ring's own descriptor does not do: a poll of it is not woken by deferred work (seen on 6.18: only
     /// the check at the end of the poll's timeout notices).
     signal: File,
+    /// The loop parks with `poll_queued`, which lowers the signal; otherwise `submit` does.
+    parks: Cell<bool>,
 }
 
 struct Inner {
@@ -110,6 +112,7 @@ impl Ring {
             buffers: Rc::new(buffers),
             loop_waker: Cell::new(None),
             signal,
+            parks: Cell::new(false),
         })))
     }
 
@@ -119,7 +122,7 @@ impl Ring {
     }
 
     /// Hands queued entries to the kernel and lets it do deferred work. Does not block. No system call is
-    /// made when there is neither.
+    /// made when there is neither (in a loop that parks with [`poll_queued`](Self::poll_queued)).
     ///
     /// If the kernel is short of memory or its completion queue is full, some entries stay queued:
     /// [`needs_turn`](Self::needs_turn) is true then, and the next call tries again.
@@ -129,6 +132,11 @@ impl Ring {
     /// Only when the ring is unusable: called on another thread (`EEXIST`), completions lost (`EBADR`).
     pub fn submit(&self) -> io::Result<()> {
         self.0.loop_waker.set(None);
+        if !self.0.parks.get() && self.0.inner.borrow_mut().uring.completion().is_empty() {
+            // Deferred work that raised the signal so far is run below, and its completions raise it again.
+            // Completions that are there already must leave it raised until they are drained.
+            self.lower_signal();
+        }
         self.0.inner.borrow_mut().submit(0, None)
     }
 
@@ -183,10 +191,10 @@ impl Ring {
         if self.needs_turn() {
             return Poll::Ready(());
         }
-        self.renew_signal();
         // Lower the signal, then look again: what raised it before is seen now, what comes later raises it.
         // One read per park; none while the loop is busy.
-        let _ = (&self.0.signal).read(&mut [0; 8]);
+        self.0.parks.set(true);
+        self.lower_signal();
         if self.needs_turn() {
             return Poll::Ready(());
         }
@@ -257,6 +265,12 @@ impl Ring {
         self.wake_loop();
     }
 
+    fn lower_signal(&self) {
+        self.renew_signal();
+        // `WouldBlock` if it is not raised.
+        let _ = (&self.0.signal).read(&mut [0; 8]);
+    }
+
     /// Registers the signal anew while polls are in flight.
     ///
     /// A poll of an eventfd completes inside that eventfd's write, where the kernel may not raise another
@@ -284,6 +298,9 @@ impl Ring {
 impl AsRawFd for Ring {
     /// An eventfd: readable when completions or deferred work have come since
     /// [`poll_queued`](Ring::poll_queued) returned `Pending`. Then `submit`, `drain`, and poll again.
+    ///
+    /// A loop that never calls `poll_queued` works as well, with a system call more per `submit` and at times
+    /// a turn with nothing to do; it has to learn of queued entries by itself.
     fn as_raw_fd(&self) -> RawFd {
         self.0.signal.as_raw_fd()
     }

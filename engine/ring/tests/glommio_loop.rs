@@ -277,3 +277,52 @@ fn echoes_between_two_connections_through_the_loop() {
         assert!(*got.borrow() == *data);
     });
 }
+
+#[test]
+fn a_loop_that_only_watches_the_descriptor_wakes_and_does_not_spin() {
+    in_executor(|| async {
+        let ring = small();
+        let (a, b) = support::pair();
+        let readable = PollableFd::new(Watch(ring.as_raw_fd())).unwrap();
+        // SAFETY: a plain system call.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
+        assert!(fd >= 0);
+        // SAFETY: just made, owned by nobody else.
+        let event = Arc::new(std::fs::File::from(unsafe { OwnedFd::from_raw_fd(fd) }));
+        ring.recv_multishot(b.as_raw_fd(), 1);
+        ring.poll_in(event.as_raw_fd(), 2, true);
+        let (ask, asked) = mpsc::channel::<bool>();
+        let remote = Arc::clone(&event);
+        let writer = std::thread::spawn(move || {
+            let mut a = a;
+            while let Ok(through_event) = asked.recv() {
+                match through_event {
+                    true => (&*remote).write_all(&1u64.to_ne_bytes()).unwrap(),
+                    false => a.write_all(b"ping").unwrap(),
+                }
+            }
+        });
+        let (mut done, mut turns) = (Vec::new(), 0);
+        for message in 0..100 {
+            ask.send(message % 2 == 0).unwrap();
+            loop {
+                turns += 1;
+                ring.submit().unwrap();
+                ring.drain(&mut done);
+                match done.pop().map(|c| c.event) {
+                    None => readable.readable().await.unwrap(),
+                    Some(Event::Received(_)) => break,
+                    Some(Event::Readable) => {
+                        (&*event).read_exact(&mut [0; 8]).unwrap();
+                        break;
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+            assert!(done.is_empty());
+        }
+        assert!(turns <= 100 * 4, "{turns} turns for 100 messages");
+        drop(ask);
+        writer.join().unwrap();
+    });
+}
