@@ -1,0 +1,198 @@
+//! Clients that people use find each other through the tracker, and one downloads from the other.
+
+mod harness;
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use harness::{V4, V6, tracker_with};
+use ringseed_proto::units::InfoHash;
+use ringseed_tracker::{Tracker, TrackerStats};
+use tempfile::TempDir;
+
+const NAME: &str = "some content.bin";
+const PIECE: usize = 16384;
+
+/// A program of a package; the test fails when it is not there.
+fn installed(program: &str, package: &str) -> Command {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&paths).any(|folder| folder.join(program).exists());
+    assert!(found, "{program} is not installed: apt-get install {package}");
+    let mut command = Command::new(program);
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Ends with the test, whatever its outcome.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A tracker and a torrent that names it, with the content in one folder and room for a copy in another.
+struct Scene {
+    tracker: Tracker,
+    folder: TempDir,
+    content: Vec<u8>,
+}
+
+impl Scene {
+    fn new(ip: IpAddr, udp: bool) -> Scene {
+        // Clients come back soon: whoever announced first would otherwise wait half an hour to learn of others.
+        let tracker = tracker_with(ip, |config| {
+            *config = config.clone().with_interval(std::time::Duration::from_secs(2));
+        });
+        let url = match udp {
+            true => format!("udp://{}/announce", tracker.udp_addr().unwrap()),
+            false => format!("http://{}/announce", tracker.http_addr().unwrap()),
+        };
+        let content: Vec<u8> = (0..PIECE * 20 + 1234).map(|n| (n * 7 + n / 251) as u8).collect();
+        let pieces: Vec<u8> = content.chunks(PIECE).flat_map(|piece| InfoHash::of(piece).0).collect();
+        let mut torrent = format!("d8:announce{}:{url}4:infod6:lengthi{}e", url.len(), content.len());
+        torrent += &format!("4:name{}:{NAME}12:piece lengthi{PIECE}e6:pieces{}:", NAME.len(), pieces.len());
+        let torrent = [torrent.as_bytes(), &pieces, b"ee"].concat();
+        let folder = TempDir::new().unwrap();
+        for name in ["seed", "leech", "config", "watch"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        fs::write(folder.path().join("seed").join(NAME), &content).unwrap();
+        fs::write(folder.path().join("the.torrent"), torrent).unwrap();
+        Scene { tracker, folder, content }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The seed is known and the copy is right.
+    fn check(self) -> TrackerStats {
+        assert!(fs::read(self.path("leech").join(NAME)).unwrap() == self.content, "the copy differs");
+        let stats = self.tracker.stats();
+        assert!(stats.announces >= 2 && stats.seeders >= 1, "{stats:?}");
+        stats
+    }
+}
+
+/// A port that is free now, for programs that cannot take any.
+fn free_port(ip: IpAddr) -> String {
+    TcpListener::bind(SocketAddr::new(ip, 0)).unwrap().local_addr().unwrap().port().to_string()
+}
+
+fn log(folder: &Path, name: &str) -> Stdio {
+    fs::File::create(folder.join(name)).unwrap().into()
+}
+
+fn transmission_seeds(scene: &Scene) -> Running {
+    // It takes torrents from a watched folder, and looks for the data before it announces.
+    fs::copy(scene.path("the.torrent"), scene.path("watch/the.torrent")).unwrap();
+    let mut command = installed("transmission-daemon", "transmission-daemon");
+    command.args(["--foreground", "--no-auth", "--no-dht", "--no-lpd", "--no-portmap", "--no-utp"]);
+    command.arg("--config-dir").arg(scene.path("config")).arg("--watch-dir").arg(scene.path("watch"));
+    command.arg("--download-dir").arg(scene.path("seed"));
+    command.args(["--port", &free_port(V4), "--peerport", &free_port(V4)]);
+    let errors = log(scene.folder.path(), "transmission.log");
+    Running(command.stdout(Stdio::null()).stderr(errors).spawn().unwrap())
+}
+
+/// aria2 speaks to UDP trackers only through the socket of its DHT; without entry points that knows nobody.
+fn aria2_downloads(scene: &Scene, dht: bool) {
+    let mut command = installed("aria2c", "aria2");
+    command.args(["--no-conf", "--seed-time=0", "--enable-dht6=false"]).arg(format!("--enable-dht={dht}"));
+    command.arg("--dht-file-path").arg(scene.path("dht.dat"));
+    command.args(["--bt-enable-lpd=false", "--enable-peer-exchange=false", "--bt-stop-timeout=60"]);
+    command
+        .arg(format!("--listen-port={}", free_port(V4)))
+        .arg(format!("--dht-listen-port={}", free_port(V4)));
+    command
+        .arg("--bt-tracker-interval=1")
+        .arg("--dir")
+        .arg(scene.path("leech"))
+        .arg(scene.path("the.torrent"));
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn aria2_finds_transmission_over_http() {
+    let scene = Scene::new(V4, false);
+    let _seed = transmission_seeds(&scene);
+    aria2_downloads(&scene, false);
+    scene.check();
+}
+
+#[test]
+fn aria2_finds_transmission_over_udp() {
+    let scene = Scene::new(V4, true);
+    let _seed = transmission_seeds(&scene);
+    aria2_downloads(&scene, true);
+    scene.check();
+}
+
+/// Seeds, or downloads and ends when done. Everything by which peers find each other without a tracker is off.
+const LIBTORRENT: &str = r#"
+import sys, libtorrent as lt
+mode, ip, torrent, folder = sys.argv[1:]
+host = f'[{ip}]' if ':' in ip else ip
+session = lt.session({
+    'listen_interfaces': f'{host}:0', 'enable_dht': False, 'enable_lsd': False, 'enable_upnp': False,
+    'enable_natpmp': False, 'allow_multiple_connections_per_ip': True, 'min_announce_interval': 1,
+    'min_reconnect_time': 1, 'peer_timeout': 20,
+    'alert_mask': lt.alert.category_t.error_notification | lt.alert.category_t.status_notification
+        | lt.alert.category_t.tracker_notification})
+params = lt.add_torrent_params()
+params.ti = lt.torrent_info(torrent)
+params.save_path = folder
+handle = session.add_torrent(params)
+while not (mode == 'leech' and handle.status().is_seeding):
+    session.wait_for_alert(500)
+    for alert in session.pop_alerts():
+        print(alert.message(), flush=True)
+"#;
+
+fn libtorrent(scene: &Scene, mode: &str, ip: IpAddr) -> Running {
+    // Debian's module belongs to Debian's Python, which need not be the first in the path.
+    let mut command = Command::new("/usr/bin/python3");
+    command.args(["-c", LIBTORRENT, mode, &ip.to_string()]);
+    command.arg(scene.path("the.torrent")).arg(scene.path(mode));
+    let out = log(scene.folder.path(), &format!("{mode}.log"));
+    let child = command.stdin(Stdio::null()).stdout(out).spawn();
+    Running(child.expect("/usr/bin/python3 is not there: apt-get install python3-libtorrent"))
+}
+
+fn libtorrent_finds_libtorrent(ip: IpAddr, udp: bool) {
+    let module = Command::new("/usr/bin/python3").args(["-c", "import libtorrent"]).output();
+    let there = module.is_ok_and(|output| output.status.success());
+    assert!(there, "python3-libtorrent is not installed: apt-get install python3-libtorrent");
+    let scene = Scene::new(ip, udp);
+    let _seed = libtorrent(&scene, "seed", ip);
+    let mut leech = libtorrent(&scene, "leech", ip);
+    let status = leech.0.wait().unwrap();
+    assert!(status.success(), "{}", fs::read_to_string(scene.path("leech.log")).unwrap());
+    scene.check();
+}
+
+#[test]
+fn libtorrent_finds_libtorrent_over_http_and_ipv4() {
+    libtorrent_finds_libtorrent(V4, false);
+}
+
+#[test]
+fn libtorrent_finds_libtorrent_over_udp_and_ipv4() {
+    libtorrent_finds_libtorrent(V4, true);
+}
+
+#[test]
+fn libtorrent_finds_libtorrent_over_http_and_ipv6() {
+    libtorrent_finds_libtorrent(V6, false);
+}
+
+#[test]
+fn libtorrent_finds_libtorrent_over_udp_and_ipv6() {
+    libtorrent_finds_libtorrent(V6, true);
+}
