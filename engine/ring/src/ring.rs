@@ -121,8 +121,9 @@ impl Ring {
         probe::probe()
     }
 
-    /// Hands queued entries to the kernel and lets it do deferred work. Does not block. No system call is
-    /// made when there is neither (in a loop that parks with [`poll_queued`](Self::poll_queued)).
+    /// Hands queued entries to the kernel and lets it do deferred work. Does not block. When there is neither,
+    /// it makes no system call (except, for a loop that does not use [`poll_queued`](Self::poll_queued), to
+    /// lower the signal).
     ///
     /// If the kernel is short of memory or its completion queue is full, some entries stay queued:
     /// [`needs_turn`](Self::needs_turn) is true then, and the next call tries again.
@@ -132,9 +133,9 @@ impl Ring {
     /// Only when the ring is unusable: called on another thread (`EEXIST`), completions lost (`EBADR`).
     pub fn submit(&self) -> io::Result<()> {
         self.0.loop_waker.set(None);
-        if !self.0.parks.get() && self.0.inner.borrow_mut().uring.completion().is_empty() {
-            // Deferred work that raised the signal so far is run below, and its completions raise it again.
-            // Completions that are there already must leave it raised until they are drained.
+        if !self.0.parks.get() && !self.needs_turn() {
+            // A turn with nothing to do: the loop is about to park, or was woken by a signal left over from
+            // work that is done. What comes between the check and here is seen below.
             self.lower_signal();
         }
         self.0.inner.borrow_mut().submit(0, None)
@@ -299,8 +300,8 @@ impl AsRawFd for Ring {
     /// An eventfd: readable when completions or deferred work have come since
     /// [`poll_queued`](Ring::poll_queued) returned `Pending`. Then `submit`, `drain`, and poll again.
     ///
-    /// A loop that never calls `poll_queued` works as well, with a system call more per `submit` and at times
-    /// a turn with nothing to do; it has to learn of queued entries by itself.
+    /// A loop that never calls `poll_queued` works as well, with a turn more before each park; it has to learn
+    /// of queued entries by itself.
     fn as_raw_fd(&self) -> RawFd {
         self.0.signal.as_raw_fd()
     }
