@@ -30,6 +30,9 @@ mod store;
 mod verify;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 pub use budget::Bytes;
 pub use confined::{FileStamp, SizeCheck};
 pub use error::StorageError;

@@ -32,6 +32,13 @@ pub(super) struct DirtyFiles {
     lost: Option<StorageError>,
 }
 
+#[cfg(test)]
+impl DirtyFiles {
+    pub(super) fn files_len(&self) -> usize {
+        self.files.len()
+    }
+}
+
 /// Unsynced data of one file.
 #[derive(Debug)]
 struct Dirty {

@@ -1,0 +1,184 @@
+//! Pieces onto disk: spans, space, dirty bytes and syncing.
+
+use super::*;
+use crate::storage::{Allocation, SizeCheck};
+use std::os::unix::fs::MetadataExt;
+
+#[test]
+fn pieces_in_any_order_make_the_files() {
+    let sample = Sample::varied(&StoreConfig::default());
+    let store = sample.open();
+    on_shard(async |shard| {
+        let mut order: Vec<_> = sample.pieces().collect();
+        order.reverse();
+        order.rotate_left(3);
+        // Several at once, so that new files and folders are made by one and found by another.
+        let writes: Vec<_> = order
+            .into_iter()
+            .map(|piece| {
+                let (store, ring, data) = (Arc::clone(&store), shard.ring.clone(), sample.piece_buf(piece));
+                glommio::spawn_local(async move { store.write_piece(&ring, piece, data).await })
+            })
+            .collect();
+        for write in writes {
+            write.await.unwrap();
+        }
+        let stored: u64 =
+            sample.info.layout.files.iter().filter(|entry| !entry.padding).map(|entry| entry.length).sum();
+        assert_eq!(sample.limits.dirty().used(), stored);
+        assert!(store.is_dirty());
+        store.sync_dirty(&shard.ring).await.unwrap();
+        assert_eq!(sample.limits.dirty().used(), 0);
+        assert!(!store.is_dirty());
+        let verified =
+            store.verify(&shard.ring, 0..u32::MAX, |_, _| (), &std::cell::Cell::new(false)).await.unwrap();
+        assert_eq!((verified.bad, verified.unreadable), (0, None));
+        store.create_empty_files().unwrap();
+    });
+    assert!(store.check_sizes().unwrap().iter().all(|check| *check == SizeCheck::Ok));
+}
+
+#[test]
+fn large_pieces_are_written_and_served_in_parts() {
+    let sample = Sample::new(4 << 20, vec![file("s/a", 5 << 20), file("s/b", (6 << 20) + 17)]);
+    let store = sample.open();
+    on_shard(async |shard| {
+        sample.write_all(&store, &shard.ring).await.unwrap();
+        for piece in sample.pieces() {
+            store.bring_in(&shard.ring, piece).await.unwrap();
+            let mut list = SendList::new();
+            store.push_block(&sample.whole(piece), &mut list).unwrap();
+            assert!(shard.send(list).await.unwrap() == sample.piece_data(piece));
+        }
+    });
+    for index in 0..2 {
+        assert!(std::fs::read(sample.path(index)).unwrap() == sample.file_data(index));
+    }
+}
+
+#[test]
+fn space_is_reserved_or_not_as_asked() {
+    for (allocation, least, most) in [(Allocation::Full, 4 << 20, u64::MAX), (Allocation::Sparse, 0, 1 << 20)] {
+        let config = StoreConfig { allocation, ..StoreConfig::default() };
+        let sample = Sample::with(65536, vec![file("s/x", 4 << 20)], &config);
+        let store = sample.open();
+        on_shard(async |shard| {
+            let piece = PieceIndex(5);
+            store.write_piece(&shard.ring, piece, sample.piece_buf(piece)).await.unwrap();
+            store.sync_dirty(&shard.ring).await.unwrap();
+        });
+        let metadata = std::fs::metadata(sample.path(0)).unwrap();
+        assert_eq!(metadata.len(), 4 << 20);
+        let reserved = metadata.blocks() * 512;
+        assert!((least..=most).contains(&reserved), "{allocation:?} reserved {reserved}");
+    }
+}
+
+#[test]
+fn a_file_that_is_too_long_keeps_its_tail() {
+    let sample = Sample::new(16384, vec![file("s/x", 20_000)]);
+    std::fs::create_dir_all(sample.path(0).parent().unwrap()).unwrap();
+    std::fs::write(sample.path(0), vec![9; 30_000]).unwrap();
+    let store = sample.open();
+    assert_eq!(store.check_sizes().unwrap(), [SizeCheck::Long(30_000)]);
+    on_shard(async |shard| sample.write_all(&store, &shard.ring).await.unwrap());
+    let now = std::fs::read(sample.path(0)).unwrap();
+    assert!(now[..20_000] == sample.data && now[20_000..].iter().all(|&byte| byte == 9));
+}
+
+#[test]
+fn a_buffer_of_the_wrong_length_is_refused() {
+    let sample = Sample::new(16384, vec![file("s/x", 20_000)]);
+    let store = sample.open();
+    on_shard(async |shard| {
+        for (piece, data) in [(PieceIndex(0), PieceIndex(1)), (PieceIndex(1), PieceIndex(0)), (PieceIndex(2), PieceIndex(0))] {
+            let refused = store.write_piece(&shard.ring, piece, sample.piece_buf(data)).await;
+            assert!(matches!(refused, Err(StorageError::OutOfRange(_))));
+        }
+    });
+    assert!(!sample.path(0).exists());
+}
+
+#[test]
+fn the_dirty_budget_tells_when_it_is_used_up() {
+    let config = StoreConfig { dirty_bytes_max: 65536, ..StoreConfig::default() };
+    let sample = Sample::with(32768, vec![file("s/x", 3 * 32768)], &config);
+    let store = sample.open();
+    on_shard(async |shard| {
+        let dirty = sample.limits.dirty();
+        assert!(!dirty.half_used());
+        store.write_piece(&shard.ring, PieceIndex(0), sample.piece_buf(PieceIndex(0))).await.unwrap();
+        assert!(dirty.half_used() && !dirty.over_budget());
+        store.write_piece(&shard.ring, PieceIndex(1), sample.piece_buf(PieceIndex(1))).await.unwrap();
+        assert!(dirty.over_budget());
+        assert_eq!(dirty.available(), 0);
+        store.sync_dirty(&shard.ring).await.unwrap();
+        assert_eq!(dirty.available(), 65536);
+        // What a removed torrent had not synced does not count for ever.
+        store.write_piece(&shard.ring, PieceIndex(2), sample.piece_buf(PieceIndex(2))).await.unwrap();
+    });
+    drop(store);
+    assert_eq!(sample.limits.dirty().used(), 0);
+}
+
+#[test]
+fn a_sync_waits_for_the_one_before_it() {
+    let sample = Sample::new(65536, vec![file("s/x", 20 * 65536)]);
+    let store = sample.open();
+    on_shard(async |shard| {
+        sample.write_all(&store, &shard.ring).await.unwrap();
+        let syncs: Vec<_> = (0..3)
+            .map(|_| {
+                let (store, ring) = (Arc::clone(&store), shard.ring.clone());
+                glommio::spawn_local(async move {
+                    store.sync_dirty(&ring).await.unwrap();
+                    // Whoever returns may claim what was written before.
+                    assert!(!store.is_dirty() || store.dirty.lock().unwrap().files_len() == 0);
+                    assert_eq!(store.limits().dirty().used(), 0);
+                })
+            })
+            .collect();
+        for sync in syncs {
+            sync.await;
+        }
+    });
+}
+
+#[test]
+fn a_sync_that_is_dropped_leaves_everything_dirty() {
+    let sample = Sample::new(65536, vec![file("s/x", 65536), file("s/y", 65536)]);
+    let store = sample.open();
+    on_shard(async |shard| {
+        sample.write_all(&store, &shard.ring).await.unwrap();
+        {
+            let sync = std::pin::pin!(store.sync_dirty(&shard.ring));
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(sync.poll(&mut context).is_pending());
+            assert!(store.is_dirty());
+        }
+        assert_eq!(sample.limits.dirty().used(), 2 * 65536);
+        store.sync_dirty(&shard.ring).await.unwrap();
+        assert_eq!(sample.limits.dirty().used(), 0);
+    });
+}
+
+#[test]
+fn thousands_of_small_files_need_few_descriptors() {
+    let files = (0..1500).map(|n| file(format!("s/{}/{n}", n % 7), 100)).collect();
+    let config = StoreConfig { descriptors_max: 16, ..StoreConfig::default() };
+    let sample = Sample::with(16384, files, &config);
+    let store = sample.open();
+    let mut most = 0;
+    on_shard(async |shard| {
+        for piece in sample.pieces() {
+            store.write_piece(&shard.ring, piece, sample.piece_buf(piece)).await.unwrap();
+            most = most.max(sample.limits.open_files());
+        }
+        store.sync_dirty(&shard.ring).await.unwrap();
+    });
+    // A piece has 164 files here; a write syncs first when 128 are dirty.
+    assert!(most <= 128 + 164 + 16, "{most} open files");
+    for index in [0, 700, 1499] {
+        assert!(std::fs::read(sample.path(index)).unwrap() == sample.file_data(index));
+    }
+}
