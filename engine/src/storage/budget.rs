@@ -199,3 +199,97 @@ impl std::fmt::Debug for Leases {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicBool;
+
+    /// Something leased: held until evicted, unless it is pinned.
+    #[derive(Default)]
+    struct Held {
+        lease: Mutex<Option<Lease>>,
+        used: AtomicBool,
+        pinned: AtomicBool,
+    }
+
+    impl Evictable for Arc<Held> {
+        fn take_used(&self) -> bool {
+            self.used.swap(false, Ordering::Relaxed)
+        }
+        fn evict(&self) -> bool {
+            let free = !self.pinned.load(Ordering::Relaxed);
+            if free {
+                *self.lease.lock().unwrap() = None;
+            }
+            free
+        }
+        fn is_gone(&self) -> bool {
+            self.lease.lock().unwrap().is_none()
+        }
+    }
+
+    fn hold(leases: &Leases, bytes: u64) -> Arc<Held> {
+        let held = Arc::new(Held { lease: Mutex::new(Some(leases.lease(bytes))), ..Held::default() });
+        leases.register(Box::new(Arc::clone(&held)));
+        held
+    }
+
+    #[test]
+    fn what_was_used_gets_a_second_chance() {
+        let leases = Leases::new(3, u64::MAX);
+        let held: Vec<_> = (0..3).map(|_| hold(&leases, 1)).collect();
+        held[0].used.store(true, Ordering::Relaxed);
+        held[2].used.store(true, Ordering::Relaxed);
+        let newest = hold(&leases, 1);
+        let gone: Vec<_> = held.iter().map(|held| held.is_gone()).collect();
+        assert_eq!(gone, [false, true, false]);
+        assert!(!newest.is_gone());
+        assert_eq!((leases.count(), leases.bytes()), (3, 3));
+    }
+
+    #[test]
+    fn bytes_are_bounded_too() {
+        let leases = Leases::new(100, 10);
+        let held: Vec<_> = (0..4).map(|_| hold(&leases, 4)).collect();
+        assert_eq!((leases.count(), leases.bytes()), (2, 8));
+        assert!(held[0].is_gone() && held[1].is_gone());
+    }
+
+    #[test]
+    fn only_what_cannot_be_spared_exceeds_the_budget() {
+        let leases = Leases::new(2, u64::MAX);
+        let held: Vec<_> = (0..2).map(|_| hold(&leases, 1)).collect();
+        held.iter().for_each(|held| held.pinned.store(true, Ordering::Relaxed));
+        assert!(leases.try_lease(1).is_none());
+        let extra = leases.lease(1);
+        assert_eq!(leases.count(), 3);
+        drop(extra);
+        held[1].pinned.store(false, Ordering::Relaxed);
+        assert!(leases.try_lease(1).is_some());
+        assert!(held[1].is_gone() && !held[0].is_gone());
+    }
+
+    #[test]
+    fn the_queue_forgets_what_went_by_itself() {
+        let leases = Leases::new(1_000_000, u64::MAX);
+        for _ in 0..10_000 {
+            *hold(&leases, 1).lease.lock().unwrap() = None;
+        }
+        assert!(leases.lock().len() <= 66);
+        assert_eq!(leases.count(), 0);
+    }
+
+    #[test]
+    fn permits_give_back_and_something_too_large_goes_alone() {
+        let bytes = Bytes::new(10);
+        let first = bytes.try_take(6).unwrap();
+        assert!(bytes.try_take(5).is_none() && bytes.try_take(100).is_none());
+        assert!(bytes.half_used() && !bytes.over_budget());
+        drop(first);
+        let large = bytes.try_take(100).unwrap();
+        assert!(bytes.over_budget() && bytes.try_take(1).is_none());
+        drop(large);
+        assert_eq!(bytes.used(), 0);
+    }
+}

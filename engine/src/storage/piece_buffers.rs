@@ -294,3 +294,131 @@ impl BlockSink for PieceBuffers {
         open.check_invariants();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::tests::noise;
+
+    /// A torrent of three pieces, the last short and with a short last block.
+    fn sample(piece_length: u32) -> (Arc<Info>, Vec<u8>) {
+        let total = 2 * u64::from(piece_length) + u64::from(BLOCK_LEN) + 77;
+        let layout = Layout::single("x", piece_length, total).unwrap();
+        (Arc::new(Info::new("x".into(), layout, vec![[0; 20]; 3], false).unwrap()), noise(total as usize, 3))
+    }
+
+    fn piece_data<'a>(info: &Info, data: &'a [u8], piece: PieceIndex) -> &'a [u8] {
+        &data[info.layout.piece_offset(piece) as usize..][..info.layout.piece_len(piece) as usize]
+    }
+
+    /// An order of `0..count` that differs for every seed.
+    fn shuffled(count: u32, seed: u64) -> Vec<u32> {
+        let keys = noise(count as usize * 4, seed);
+        let mut order: Vec<_> = (0..count).collect();
+        order.sort_by_key(|&n| &keys[n as usize * 4..][..4]);
+        order
+    }
+
+    #[test]
+    fn blocks_in_any_order_and_in_parts_hash_as_the_whole() {
+        let (info, data) = sample(20 * BLOCK_LEN);
+        let mut buffers = PieceBuffers::new(Arc::clone(&info), u64::MAX);
+        for seed in 1..60 {
+            for piece in (0..3).map(PieceIndex) {
+                let want = piece_data(&info, &data, piece);
+                let blocks = info.layout.block_count(piece);
+                for (turn, n) in shuffled(blocks, seed).into_iter().enumerate() {
+                    assert!(buffers.take(piece).is_none(), "complete after {turn} of {blocks} blocks");
+                    let block = info.layout.block(piece, n);
+                    let mut at = block.begin as usize;
+                    // Parts as a socket gives them.
+                    for part in want[at..block.end() as usize].chunks(1 + seed as usize * 517) {
+                        buffers.write(piece, at as u32, part);
+                        at += part.len();
+                    }
+                }
+                let (bytes, digest) = buffers.finish(piece).unwrap();
+                assert!((*bytes).as_ref() == want);
+                assert_eq!(digest, <[u8; 20]>::from(Sha1::digest(want)));
+                assert!(buffers.finish(piece).is_none());
+            }
+        }
+        assert_eq!((buffers.open_bytes(), buffers.open_pieces(), buffers.refused_bytes()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_block_that_comes_again_counts_for_data_and_hash() {
+        let (info, data) = sample(4 * BLOCK_LEN);
+        let piece = PieceIndex(0);
+        let want = piece_data(&info, &data, piece);
+        let mut buffers = PieceBuffers::new(Arc::clone(&info), u64::MAX);
+        // Half a block from a bad peer, then the whole one from another.
+        buffers.write(piece, 0, &[1; 8192]);
+        buffers.write(piece, 0, &want[..16384]);
+        // A whole bad block, already hashed, and one that is not the next to be hashed.
+        buffers.write(piece, 16384, &[2; 16384]);
+        buffers.write(piece, 49152, &[3; 16384]);
+        buffers.write(piece, 49152, &want[49152..]);
+        buffers.write(piece, 32768, &want[32768..49152]);
+        buffers.write(piece, 16384, &want[16384..20000]);
+        assert!(buffers.take(piece).is_none(), "a block is half replaced");
+        buffers.write(piece, 20000, &want[20000..32768]);
+        let (bytes, digest) = buffers.finish(piece).unwrap();
+        assert!((*bytes).as_ref() == want);
+        assert_eq!(digest, <[u8; 20]>::from(Sha1::digest(want)));
+    }
+
+    #[test]
+    fn gaps_and_what_lies_outside_complete_nothing() {
+        let (info, data) = sample(2 * BLOCK_LEN);
+        let mut buffers = PieceBuffers::new(Arc::clone(&info), u64::MAX);
+        let piece = PieceIndex(0);
+        buffers.write(piece, 100, &data[100..16384]);
+        buffers.write(piece, 16384, &data[16384..32768]);
+        assert!(buffers.take(piece).is_none());
+        buffers.write(PieceIndex(3), 0, &[0; 16384]);
+        buffers.write(piece, u32::MAX, &[0; 16384]);
+        // More than the last block of the short piece holds.
+        let last = PieceIndex(2);
+        buffers.write(last, 0, &[9; 3 * 16384]);
+        let (bytes, _) = buffers.finish(last).unwrap();
+        assert_eq!(bytes.len(), 16384 + 77);
+        assert_eq!(buffers.open_pieces(), 1);
+        buffers.discard(piece);
+        assert_eq!(buffers.open_bytes(), 0);
+    }
+
+    #[test]
+    fn memory_is_bounded_and_used_again() {
+        let (info, data) = sample(4 * BLOCK_LEN);
+        let mut buffers = PieceBuffers::new(Arc::clone(&info), 4 * u64::from(BLOCK_LEN));
+        buffers.write(PieceIndex(0), 0, &data[..16384]);
+        buffers.write(PieceIndex(1), 0, &data[..16384]);
+        assert_eq!((buffers.open_pieces(), buffers.refused_bytes()), (1, 16384));
+        let spare = |buffers: &PieceBuffers| buffers.spare.borrow().len();
+        buffers.discard(PieceIndex(0));
+        assert_eq!(spare(&buffers), 1);
+        // A recycled buffer holds old bytes; a piece is made of new ones all the same.
+        let want = piece_data(&info, &data, PieceIndex(1));
+        buffers.write(PieceIndex(1), 0, want);
+        let (bytes, digest) = buffers.finish(PieceIndex(1)).unwrap();
+        assert_eq!(digest, <[u8; 20]>::from(Sha1::digest(want)));
+        assert_eq!(spare(&buffers), 0);
+        drop(bytes);
+        assert_eq!(spare(&buffers), 1);
+        for _ in 0..20 {
+            let held: Vec<_> = (0..8)
+                .map(|_| {
+                    buffers.write(PieceIndex(0), 0, &data[..65536]);
+                    buffers.finish(PieceIndex(0)).unwrap()
+                })
+                .collect();
+            drop(held);
+            assert!(spare(&buffers) <= SPARE_BUFFERS_MAX);
+        }
+        // The first piece is let in whatever its size.
+        let mut small = PieceBuffers::new(info, 1);
+        small.write(PieceIndex(0), 0, &data[..65536]);
+        assert!(small.finish(PieceIndex(0)).is_some());
+    }
+}

@@ -74,7 +74,8 @@ fn progress_of_many_is_one_transaction_and_does_not_bring_back_the_removed() {
     store.remove(b.info_hash).unwrap();
     let full = Bitfield::full(100);
     let stamps = [FileStamp { size: 1, modified_ns: 2 }];
-    let update = |info_hash, stamps| PieceUpdate { info_hash, have: &full, uploaded: 5, downloaded: 6, stamps };
+    let update =
+        |info_hash, stamps| PieceUpdate { info_hash, have: &full, uploaded: 5, downloaded: 6, stamps };
     store.set_pieces(&[update(b.info_hash, None), update(a.info_hash, Some(&stamps))]).unwrap();
     store.set_pieces(&[]).unwrap();
     let loaded = store.load_all().unwrap();
@@ -99,7 +100,9 @@ fn something_else_is_not_overwritten() {
         std::fs::write(&path, &content).unwrap();
         let error = ResumeStore::open(&path).unwrap_err();
         assert!(matches!(error, ResumeError::Damaged { .. }), "{error:?}");
-        assert!(error.to_string().contains(path.to_str().unwrap()) && error.to_string().contains("move it away"));
+        assert!(
+            error.to_string().contains(path.to_str().unwrap()) && error.to_string().contains("move it away")
+        );
         assert_eq!(std::fs::read(&path).unwrap(), content);
     }
     let aside = ResumeStore::set_aside(&path).unwrap();

@@ -2,6 +2,7 @@
 
 mod confinement;
 mod full_disk;
+mod killed;
 mod pulled_away;
 mod serving;
 mod verifying;
@@ -121,7 +122,7 @@ pub(super) fn padding(length: u64) -> FileSpec {
 }
 
 /// Bytes that do not repeat where pieces or pages do.
-pub(super) fn noise(length: usize, seed: u64) -> Vec<u8> {
+pub(in crate::storage) fn noise(length: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     (0..length)
         .map(|_| {

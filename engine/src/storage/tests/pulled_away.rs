@@ -47,10 +47,7 @@ fn truncated_between_gathering_and_sending() {
         let error = shard.send(list).await.expect_err("the pages are gone");
         assert_eq!(error.raw_os_error(), Some(libc::EFAULT));
         let error = store.send_failed(&block);
-        assert!(
-            matches!(error, StorageError::Truncated { expected: 262_144, found: 1000, .. }),
-            "{error}"
-        );
+        assert!(matches!(error, StorageError::Truncated { expected: 262_144, found: 1000, .. }), "{error}");
         failed_alone(&sample, &store, shard, &error).await;
     });
 }

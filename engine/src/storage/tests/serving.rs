@@ -185,7 +185,8 @@ fn read_ahead_over_its_budget_waits_and_all_get_their_turn() {
         let tasks: Vec<_> = sample
             .pieces()
             .map(|piece| {
-                let (store, ring, limits) = (Arc::clone(&store), shard.ring.clone(), Arc::clone(&sample.limits));
+                let (store, ring, limits) =
+                    (Arc::clone(&store), shard.ring.clone(), Arc::clone(&sample.limits));
                 glommio::spawn_local(async move {
                     let result = store.bring_in(&ring, piece).await;
                     assert!(limits.read_ahead().used() <= 40_000);
@@ -206,7 +207,8 @@ fn opening_a_store_touches_no_file() {
     // No file is there at all.
     let store = sample.open();
     assert_eq!((sample.limits.maps(), sample.limits.open_files()), (0, 0));
-    let missing = TorrentStore::open(&sample.directory.path().join("no"), Arc::clone(&sample.info), &sample.limits);
+    let missing =
+        TorrentStore::open(&sample.directory.path().join("no"), Arc::clone(&sample.info), &sample.limits);
     assert!(matches!(missing, Err(StorageError::DirectoryMissing { .. })));
     store.create_empty_files().unwrap();
     for (index, entry) in sample.info.layout.files.iter().enumerate() {

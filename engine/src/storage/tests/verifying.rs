@@ -26,7 +26,8 @@ fn verify(sample: &Sample) -> (Vec<bool>, Verified) {
 #[test]
 fn intact_data_is_good_whatever_the_piece_length() {
     for piece_length in [1024, 16384, 100_000, 1 << 20, (1 << 20) + 1024, 4 << 20] {
-        let files = vec![file("s/a", 1), file("s/0", 0), file("s/b", 3_000_000), padding(77), file("s/c", 6_000_001)];
+        let files =
+            vec![file("s/a", 1), file("s/0", 0), file("s/b", 3_000_000), padding(77), file("s/c", 6_000_001)];
         let sample = Sample::new(piece_length, files);
         sample.put_files();
         let (seen, verified) = verify(&sample);

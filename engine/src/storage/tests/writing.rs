@@ -58,7 +58,8 @@ fn large_pieces_are_written_and_served_in_parts() {
 
 #[test]
 fn space_is_reserved_or_not_as_asked() {
-    for (allocation, least, most) in [(Allocation::Full, 4 << 20, u64::MAX), (Allocation::Sparse, 0, 1 << 20)] {
+    for (allocation, least, most) in [(Allocation::Full, 4 << 20, u64::MAX), (Allocation::Sparse, 0, 1 << 20)]
+    {
         let config = StoreConfig { allocation, ..StoreConfig::default() };
         let sample = Sample::with(65536, vec![file("s/x", 4 << 20)], &config);
         let store = sample.open();
@@ -91,7 +92,9 @@ fn a_buffer_of_the_wrong_length_is_refused() {
     let sample = Sample::new(16384, vec![file("s/x", 20_000)]);
     let store = sample.open();
     on_shard(async |shard| {
-        for (piece, data) in [(PieceIndex(0), PieceIndex(1)), (PieceIndex(1), PieceIndex(0)), (PieceIndex(2), PieceIndex(0))] {
+        for (piece, data) in
+            [(PieceIndex(0), PieceIndex(1)), (PieceIndex(1), PieceIndex(0)), (PieceIndex(2), PieceIndex(0))]
+        {
             let refused = store.write_piece(&shard.ring, piece, sample.piece_buf(data)).await;
             assert!(matches!(refused, Err(StorageError::OutOfRange(_))));
         }
