@@ -1,0 +1,211 @@
+//! The session: settings, statistics, free space.
+
+use serde::{Deserialize, Serialize};
+
+/// Answer to `session-get`: the part of the specification's fields that the engine has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Session {
+    /// Version as clients parse it: `4.0.6 (ringseed ...)`.
+    pub version: String,
+    /// Version of this protocol: 17.
+    pub rpc_version: u32,
+    /// Oldest version of the protocol that is understood.
+    pub rpc_version_minimum: u32,
+    /// The same as a semantic version: 5.3.0.
+    pub rpc_version_semver: String,
+    /// The session id of this process.
+    pub session_id: String,
+    /// Where state is kept; empty when it is not.
+    pub config_dir: String,
+    /// Directory for torrents added without one.
+    pub download_dir: String,
+    /// Bytes free there, or -1.
+    pub download_dir_free_space: i64,
+    /// Directory for incomplete torrents: the download directory.
+    pub incomplete_dir: String,
+    /// Whether it is used.
+    pub incomplete_dir_enabled: bool,
+    /// TCP port where peers reach us.
+    pub peer_port: u16,
+    /// Whether it is chosen anew at each start.
+    pub peer_port_random_on_start: bool,
+    /// Whether routers are asked to forward it.
+    pub port_forwarding_enabled: bool,
+    /// Connections of the whole engine at most.
+    pub peer_limit_global: u32,
+    /// Connections of one torrent at most.
+    pub peer_limit_per_torrent: u32,
+    /// Distributed hash table (BEP 5).
+    pub dht_enabled: bool,
+    /// Local peer discovery (BEP 14).
+    pub lpd_enabled: bool,
+    /// Peer exchange (BEP 11).
+    pub pex_enabled: bool,
+    /// uTP (BEP 29).
+    pub utp_enabled: bool,
+    /// `tolerated`, `preferred` or `required`.
+    pub encryption: String,
+    /// Download limit in kB/s.
+    pub speed_limit_down: u64,
+    /// Whether it holds.
+    pub speed_limit_down_enabled: bool,
+    /// Upload limit in kB/s.
+    pub speed_limit_up: u64,
+    /// Whether it holds.
+    pub speed_limit_up_enabled: bool,
+    /// Alternative limits hold now.
+    pub alt_speed_enabled: bool,
+    /// Alternative download limit in kB/s.
+    pub alt_speed_down: u64,
+    /// Alternative upload limit in kB/s.
+    pub alt_speed_up: u64,
+    /// Whether they follow the clock.
+    pub alt_speed_time_enabled: bool,
+    /// From this minute of the day.
+    pub alt_speed_time_begin: u32,
+    /// To this minute of the day.
+    pub alt_speed_time_end: u32,
+    /// On these days, a bit each from Sunday.
+    pub alt_speed_time_day: u32,
+    /// Whether torrents stop at a ratio by default. The wire writes this one in camel case.
+    #[serde(rename = "seedRatioLimited")]
+    pub seed_ratio_limited: bool,
+    /// That ratio.
+    #[serde(rename = "seedRatioLimit")]
+    pub seed_ratio_limit: f64,
+    /// Minutes without upload after which seeding stops.
+    pub idle_seeding_limit: u32,
+    /// Whether it does.
+    pub idle_seeding_limit_enabled: bool,
+    /// Whether only some torrents download at once.
+    pub download_queue_enabled: bool,
+    /// How many.
+    pub download_queue_size: u32,
+    /// Whether only some torrents seed at once.
+    pub seed_queue_enabled: bool,
+    /// How many.
+    pub seed_queue_size: u32,
+    /// Whether added torrents start.
+    pub start_added_torrents: bool,
+    /// Whether torrent files are deleted after they were added.
+    pub trash_original_torrent_files: bool,
+    /// Whether incomplete files carry `.part`.
+    pub rename_partial_files: bool,
+    /// Whether a blocklist holds.
+    pub blocklist_enabled: bool,
+    /// Its rules.
+    pub blocklist_size: u32,
+    /// Cache in MiB; the engine has none of its own.
+    pub cache_size_mb: u32,
+}
+
+impl Default for Session {
+    /// What an engine says that has nothing but the defaults.
+    fn default() -> Session {
+        Session {
+            version: String::new(),
+            rpc_version: 17,
+            rpc_version_minimum: 14,
+            rpc_version_semver: "5.3.0".to_owned(),
+            session_id: String::new(),
+            config_dir: String::new(),
+            download_dir: String::new(),
+            download_dir_free_space: -1,
+            incomplete_dir: String::new(),
+            incomplete_dir_enabled: false,
+            peer_port: 0,
+            peer_port_random_on_start: false,
+            port_forwarding_enabled: false,
+            peer_limit_global: 0,
+            peer_limit_per_torrent: 0,
+            dht_enabled: false,
+            lpd_enabled: false,
+            pex_enabled: true,
+            utp_enabled: false,
+            encryption: "tolerated".to_owned(),
+            speed_limit_down: 0,
+            speed_limit_down_enabled: false,
+            speed_limit_up: 0,
+            speed_limit_up_enabled: false,
+            alt_speed_enabled: false,
+            alt_speed_down: 0,
+            alt_speed_up: 0,
+            alt_speed_time_enabled: false,
+            alt_speed_time_begin: 540,
+            alt_speed_time_end: 1020,
+            alt_speed_time_day: 127,
+            seed_ratio_limited: false,
+            seed_ratio_limit: 2.0,
+            idle_seeding_limit: 30,
+            idle_seeding_limit_enabled: false,
+            download_queue_enabled: false,
+            download_queue_size: 5,
+            seed_queue_enabled: false,
+            seed_queue_size: 10,
+            start_added_torrents: true,
+            trash_original_torrent_files: false,
+            rename_partial_files: false,
+            blocklist_enabled: false,
+            blocklist_size: 0,
+            cache_size_mb: 0,
+        }
+    }
+}
+
+/// Answer to `session-stats`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SessionStats {
+    /// Torrents that are not paused.
+    pub active_torrent_count: u64,
+    /// Torrents that are.
+    pub paused_torrent_count: u64,
+    /// All torrents.
+    pub torrent_count: u64,
+    /// Bytes per second received.
+    pub download_speed: u64,
+    /// Bytes per second sent.
+    pub upload_speed: u64,
+    /// Over all runs.
+    #[serde(rename = "cumulative-stats")]
+    pub cumulative: TransferStats,
+    /// In this run.
+    #[serde(rename = "current-stats")]
+    pub current: TransferStats,
+}
+
+/// What was moved.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TransferStats {
+    /// Payload bytes sent.
+    pub uploaded_bytes: u64,
+    /// Payload bytes received.
+    pub downloaded_bytes: u64,
+    /// Files of added torrents.
+    pub files_added: u64,
+    /// Runs.
+    pub session_count: u64,
+    /// Seconds.
+    pub seconds_active: u64,
+}
+
+/// Arguments of `free-space`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FreeSpaceArgs {
+    /// An absolute directory.
+    pub path: String,
+}
+
+/// Answer to `free-space`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FreeSpace {
+    /// As asked.
+    pub path: String,
+    /// Bytes free for this user, or -1.
+    #[serde(rename = "size-bytes")]
+    pub size_bytes: i64,
+    /// Bytes in all, or -1. The wire writes this one with an underscore.
+    pub total_size: i64,
+}
