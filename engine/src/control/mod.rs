@@ -2,6 +2,7 @@
 
 pub(crate) mod handle;
 mod inbox;
+pub mod rpc;
 pub(crate) mod session;
 pub mod snapshot;
 pub(crate) mod thread;

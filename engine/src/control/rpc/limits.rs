@@ -1,0 +1,24 @@
+//! Bounds of the RPC server, each with its reason.
+
+use std::time::Duration;
+
+/// Connections open at once: tools keep one or two each, and every one costs a descriptor that a peer could use.
+pub(super) const CONNECTIONS_MAX: usize = 256;
+/// Time a client has for the head of a request; an idle connection is closed after it, too.
+pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+/// Time a client has for the body of a request.
+pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Largest head of a request.
+pub(super) const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// Largest body: a torrent file of 24 MiB in base64. Larger ones can be added by their path.
+pub(super) const BODY_BYTES_MAX: usize = 32 << 20;
+/// Bodies above this size are taken a few at a time.
+pub(super) const BODY_SMALL_BYTES: u64 = 256 * 1024;
+/// How many large bodies may be in memory at once.
+pub(super) const LARGE_BODIES_MAX: usize = 4;
+/// Pause after `accept` failed, for example for lack of descriptors: trying again at once would spin.
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a removed torrent is told to clients that ask for `recently-active`.
+pub(super) const REMOVED_LIFE: Duration = Duration::from_secs(60);
+/// Most torrents told as removed.
+pub(super) const REMOVED_MAX: usize = 10_000;

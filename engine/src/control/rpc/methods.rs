@@ -1,0 +1,240 @@
+//! The methods of the RPC.
+
+use super::fields;
+use super::ids::{is_recently_active, select};
+use super::server::Server;
+use crate::control::{EngineError, TorrentState, TorrentStatus};
+use ringseed_api::{
+    FreeSpace, FreeSpaceArgs, GetArgs, IdsArgs, RemoveArgs, Request, Response, SUCCESS, Session,
+    SessionStats, TransferStats,
+};
+use ringseed_proto::units::InfoHash;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What a method answers: its arguments, or what went wrong.
+pub(super) type Outcome = Result<Value, String>;
+
+/// Methods by name; anything else is counted as `other`.
+const METHODS: [&str; 12] = [
+    "torrent-add",
+    "torrent-get",
+    "torrent-start",
+    "torrent-start-now",
+    "torrent-stop",
+    "torrent-verify",
+    "torrent-reannounce",
+    "torrent-remove",
+    "session-get",
+    "session-stats",
+    "session-close",
+    "free-space",
+];
+
+/// How an ids-only method changes a torrent.
+#[derive(Clone, Copy)]
+enum Change {
+    Start,
+    Stop,
+    Verify,
+    Reannounce,
+    Remove,
+}
+
+impl Server {
+    /// Answers a request. Returns its method as a metrics label, too.
+    pub(super) async fn call(&self, body: &[u8]) -> (&'static str, Response) {
+        let request: Request = match serde_json::from_slice(body) {
+            Ok(request) => request,
+            Err(error) => return ("invalid", Response::failure(format!("cannot read the request: {error}"))),
+        };
+        let label = METHODS.iter().find(|name| **name == request.method).copied().unwrap_or("other");
+        let outcome = self.dispatch(&request.method, request.arguments).await;
+        let mut response = match outcome {
+            Ok(arguments) => Response { result: SUCCESS.to_owned(), arguments, tag: None },
+            Err(why) => Response::failure(why),
+        };
+        response.tag = request.tag;
+        (label, response)
+    }
+
+    async fn dispatch(&self, method: &str, arguments: Map<String, Value>) -> Outcome {
+        match method {
+            "torrent-add" => self.torrent_add(read(arguments)?).await,
+            "torrent-get" => self.torrent_get(&read(arguments)?),
+            "torrent-start" | "torrent-start-now" => self.change(arguments, Change::Start).await,
+            "torrent-stop" => self.change(arguments, Change::Stop).await,
+            "torrent-verify" => self.change(arguments, Change::Verify).await,
+            "torrent-reannounce" => self.change(arguments, Change::Reannounce).await,
+            "torrent-remove" => {
+                let args: RemoveArgs = read(arguments.clone())?;
+                if args.delete_local_data {
+                    return Err("deleting local data is not supported yet; nothing was removed".to_owned());
+                }
+                self.change(arguments, Change::Remove).await
+            }
+            "session-get" => self.session_get(&arguments),
+            "session-stats" => self.session_stats(),
+            "session-close" => {
+                let handle = self.handle.clone();
+                // The answer goes out while the engine stops.
+                tokio::task::spawn_local(async move { handle.shutdown().await });
+                empty()
+            }
+            "free-space" => free_space(read(arguments)?),
+            _ => Err("method name not recognized".to_owned()),
+        }
+    }
+
+    fn torrent_get(&self, args: &GetArgs) -> Outcome {
+        let table = match args.format.as_deref() {
+            None | Some("objects") => false,
+            Some("table") => true,
+            Some(other) => return Err(format!("the format {other:?} is neither objects nor table")),
+        };
+        let snapshot = self.handle.snapshot();
+        let mut torrents = select(&snapshot, args.ids.as_ref());
+        let mut answer = Map::new();
+        let (removed, changed) = self.removals.borrow_mut().look(&snapshot, Instant::now());
+        if is_recently_active(args.ids.as_ref()) {
+            answer.insert("removed".to_owned(), json!(removed));
+            let have: std::collections::HashSet<u32> = torrents.iter().map(|torrent| torrent.id).collect();
+            let more =
+                |torrent: &&Arc<TorrentStatus>| changed.contains(&torrent.id) && !have.contains(&torrent.id);
+            torrents.extend(snapshot.torrents.iter().filter(more).cloned());
+        }
+        answer.insert("torrents".to_owned(), fields::encode(&torrents, &args.fields, table));
+        Ok(Value::Object(answer))
+    }
+
+    async fn change(&self, arguments: Map<String, Value>, change: Change) -> Outcome {
+        let args: IdsArgs = read(arguments)?;
+        let snapshot = self.handle.snapshot();
+        // Removing everything has to be meant.
+        if args.ids.is_none() && matches!(change, Change::Remove) {
+            return Err("torrent-remove needs ids".to_owned());
+        }
+        for torrent in select(&snapshot, args.ids.as_ref()) {
+            match self.change_one(torrent.info_hash(), change).await {
+                // Gone meanwhile: what was wanted, or nothing to do.
+                Ok(()) | Err(EngineError::UnknownTorrent(_)) => {}
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        empty()
+    }
+
+    async fn change_one(&self, torrent: InfoHash, change: Change) -> Result<(), EngineError> {
+        match change {
+            Change::Start => self.handle.resume(torrent).await,
+            Change::Stop => self.handle.pause(torrent).await,
+            Change::Verify => self.handle.verify(torrent).await,
+            Change::Reannounce => self.handle.reannounce(torrent).await,
+            Change::Remove => self.handle.remove(torrent).await,
+        }
+    }
+
+    fn session_get(&self, arguments: &Map<String, Value>) -> Outcome {
+        let info = &self.info;
+        let kilobytes = |rate: Option<u64>| rate.unwrap_or(0) / 1000;
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let session = Session {
+            version: format!("4.0.6 (ringseed {})", info.version),
+            session_id: self.session_id.clone(),
+            config_dir: info.state_dir.as_deref().unwrap_or(Path::new("")).to_string_lossy().into_owned(),
+            download_dir: info.download_dir.to_string_lossy().into_owned(),
+            download_dir_free_space: space(&info.download_dir).map_or(-1, |(free, _)| free),
+            incomplete_dir: info.download_dir.to_string_lossy().into_owned(),
+            peer_port: self.handle.listen_port(),
+            peer_limit_global: count(info.connections_max),
+            peer_limit_per_torrent: count(info.torrent_connections_max),
+            speed_limit_down: kilobytes(info.download_rate_max),
+            speed_limit_down_enabled: info.download_rate_max.is_some(),
+            speed_limit_up: kilobytes(info.upload_rate_max),
+            speed_limit_up_enabled: info.upload_rate_max.is_some(),
+            ..Session::default()
+        };
+        let mut all = match write(&session)? {
+            Value::Object(all) => all,
+            _ => Map::new(),
+        };
+        all.insert("units".to_owned(), units());
+        if let Some(Value::Array(wanted)) = arguments.get("fields") {
+            all.retain(|name, _| wanted.iter().any(|field| field == name));
+        }
+        Ok(Value::Object(all))
+    }
+
+    fn session_stats(&self) -> Outcome {
+        let snapshot = self.handle.snapshot();
+        let stopped = |torrent: &&Arc<TorrentStatus>| {
+            matches!(torrent.state, TorrentState::Paused | TorrentState::Failed(_))
+        };
+        let paused = snapshot.torrents.iter().filter(stopped).count() as u64;
+        let all = snapshot.torrents.len() as u64;
+        let cumulative = TransferStats {
+            uploaded_bytes: snapshot.torrents.iter().map(|torrent| torrent.uploaded).sum(),
+            downloaded_bytes: snapshot.torrents.iter().map(|torrent| torrent.downloaded).sum(),
+            files_added: snapshot
+                .torrents
+                .iter()
+                .map(|torrent| torrent.metainfo.info.layout.files.len() as u64)
+                .sum(),
+            session_count: 1,
+            seconds_active: self.info.started.elapsed().map_or(0, |age| age.as_secs()),
+        };
+        let (uploaded_bytes, downloaded_bytes) = self.metrics.moved(&snapshot, &self.info);
+        let current = TransferStats { uploaded_bytes, downloaded_bytes, ..cumulative.clone() };
+        write(&SessionStats {
+            active_torrent_count: all - paused,
+            paused_torrent_count: paused,
+            torrent_count: all,
+            download_speed: snapshot.download_rate,
+            upload_speed: snapshot.upload_rate,
+            cumulative,
+            current,
+        })
+    }
+}
+
+fn free_space(args: FreeSpaceArgs) -> Outcome {
+    let path = Path::new(&args.path);
+    if !path.is_absolute() {
+        return Err("directory path is not absolute".to_owned());
+    }
+    let (size_bytes, total_size) = space(path).map_err(|error| error.to_string())?;
+    write(&FreeSpace { path: args.path, size_bytes, total_size })
+}
+
+/// Bytes free for this user and bytes in all.
+fn space(path: &Path) -> std::io::Result<(i64, i64)> {
+    let stat = rustix::fs::statvfs(path)?;
+    let bytes = |blocks: u64| i64::try_from(blocks.saturating_mul(stat.f_frsize)).unwrap_or(i64::MAX);
+    Ok((bytes(stat.f_bavail), bytes(stat.f_blocks)))
+}
+
+fn units() -> Value {
+    json!({
+        "speed-units": ["kB/s", "MB/s", "GB/s", "TB/s"], "speed-bytes": 1000,
+        "size-units": ["kB", "MB", "GB", "TB"], "size-bytes": 1000,
+        "memory-units": ["KiB", "MiB", "GiB", "TiB"], "memory-bytes": 1024,
+    })
+}
+
+/// An answer without arguments.
+fn empty() -> Outcome {
+    Ok(Value::Object(Map::new()))
+}
+
+/// The arguments of a method.
+fn read<T: DeserializeOwned>(arguments: Map<String, Value>) -> Result<T, String> {
+    serde_json::from_value(Value::Object(arguments)).map_err(|error| format!("invalid argument: {error}"))
+}
+
+pub(super) fn write(value: &impl Serialize) -> Outcome {
+    serde_json::to_value(value).map_err(|error| error.to_string())
+}

@@ -1,0 +1,1 @@
+//! The RPC over real sockets, with an engine that a task plays.
