@@ -278,11 +278,18 @@ fn tracker_of(id: u32, tracker: &TrackerStatus) -> Trackers {
 fn tracker_stats(id: u32, tracker: &TrackerStatus) -> TrackerStats {
     let Trackers { announce, scrape, sitename, tier, .. } = tracker_of(id, tracker);
     let announced = unix(tracker.last_announce);
+    // An announce that told the numbers stands in for a scrape; clients show them only then.
+    let counted = tracker.seeders.is_some() || tracker.leechers.is_some();
     TrackerStats {
         announce,
         announce_state: u8::from(tracker.next_announce.is_some()),
         download_count: -1,
         has_announced: !tracker.last_result.is_empty(),
+        has_scraped: counted,
+        last_scrape_succeeded: counted,
+        last_scrape_time: if counted { announced } else { 0 },
+        last_scrape_start_time: if counted { announced } else { 0 },
+        next_scrape_time: if counted { unix(tracker.next_announce) } else { 0 },
         host: host(&tracker.url).to_owned(),
         id,
         is_backup: tracker.next_announce.is_none() && !tracker.ok,

@@ -1,1 +1,522 @@
-//! The RPC over real sockets, with an engine that a task plays.
+//! The RPC over real sockets, with an engine that a task plays; driven by hand-written requests and by
+//! Debian's `transmission-remote`.
+
+use super::*;
+use crate::control::handle::Command;
+use crate::control::{
+    AddOutcome, EngineError, EngineSnapshot, PeerStatus, TorrentState, TorrentStatus, TrackerStatus,
+};
+use arc_swap::ArcSwap;
+use ringseed_api::{Response, SESSION_ID_HEADER};
+use ringseed_proto::bitfield::Bitfield;
+use ringseed_proto::layout::{FileSpec, Layout};
+use ringseed_proto::metainfo::{Info, Metainfo};
+use ringseed_proto::units::InfoHash;
+use serde_json::{Value, json};
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+
+/// A torrent file of one file with one piece.
+fn torrent_file(name: &str) -> Vec<u8> {
+    let mut info =
+        format!("d6:lengthi5e4:name{}:{name}12:piece lengthi16384e6:pieces20:", name.len()).into_bytes();
+    info.extend_from_slice(&[7; 20]);
+    info.push(b'e');
+    [b"d8:announce24:http://t.example:80/anno4:info".as_slice(), &info, b"e"].concat()
+}
+
+/// Two files over three pieces, of which the first is here.
+fn status(id: u32, state: TorrentState) -> TorrentStatus {
+    let file = |name: &str, length| FileSpec { path: format!("films/{name}").into(), length, padding: false };
+    let layout = Layout::new(16384, vec![file("a.mkv", 20_000), file("b.mkv", 20_000)]).unwrap();
+    let info = Info::new("films".to_owned(), layout, vec![[1; 20]; 3], false).unwrap();
+    let mut have = Bitfield::new(3);
+    have.set(0);
+    let mut hash = [0xab; 20];
+    hash[19] = id as u8;
+    let metainfo = Metainfo {
+        info_hash: InfoHash(hash),
+        info: Arc::new(info),
+        info_bytes: Arc::from(&b"de"[..]),
+        tiers: vec![vec!["http://tracker.example.org:8080/announce".to_owned()]],
+        web_seeds: Vec::new(),
+        comment: Some("a comment".to_owned()),
+        created_by: None,
+        creation_date: Some(1_700_000_000),
+    };
+    let peer = PeerStatus {
+        address: "192.0.2.7:6881".parse().unwrap(),
+        client: "qBittorrent 5.1".to_owned(),
+        progress: 0.5,
+        download_rate: 2000,
+        upload_rate: 0,
+        incoming: true,
+        am_choking: true,
+        am_interested: true,
+        peer_choking: false,
+        peer_interested: false,
+    };
+    let tracker = TrackerStatus {
+        url: "http://tracker.example.org:8080/announce".to_owned(),
+        tier: 0,
+        last_result: "Success".to_owned(),
+        ok: true,
+        seeders: Some(12),
+        leechers: Some(3),
+        next_announce: Some(SystemTime::now() + Duration::from_secs(600)),
+        last_announce: Some(SystemTime::now()),
+    };
+    TorrentStatus {
+        id,
+        metainfo: Arc::new(metainfo),
+        data_dir: "/srv/data".into(),
+        state,
+        have: Arc::new(have),
+        left: 23_616,
+        wanted: 40_000,
+        downloaded: 16_384,
+        uploaded: 32_768,
+        download_rate: 2000,
+        upload_rate: 0,
+        wasted: 0,
+        added_at: SystemTime::now(),
+        finished_at: None,
+        seeds: 1,
+        peers: vec![peer],
+        trackers: vec![tracker],
+        seed_ratio: None,
+    }
+}
+
+/// An engine that does as it is told, and remembers it.
+struct Played {
+    snapshot: Arc<ArcSwap<EngineSnapshot>>,
+    done: RefCell<Vec<String>>,
+    removed: RefCell<Vec<u32>>,
+}
+
+impl Played {
+    fn change(&self, torrent: InfoHash, state: Option<TorrentState>) -> Result<(), EngineError> {
+        let mut snapshot = (**self.snapshot.load()).clone();
+        let place = snapshot.torrents.iter().position(|status| status.info_hash() == torrent);
+        let place = place.ok_or(EngineError::UnknownTorrent(torrent))?;
+        match state {
+            Some(state) => Arc::make_mut(&mut snapshot.torrents[place]).state = state,
+            None => self.removed.borrow_mut().push(snapshot.torrents.remove(place).id),
+        }
+        self.snapshot.store(Arc::new(snapshot));
+        Ok(())
+    }
+
+    async fn play(self: Rc<Self>, mut commands: mpsc::Receiver<Command>) {
+        while let Some(command) = commands.recv().await {
+            let mut done = self.done.borrow_mut();
+            match command {
+                Command::Add(torrent, reply) => {
+                    done.push(format!(
+                        "add {} {:?} {}",
+                        torrent.metainfo.info.name, torrent.data_dir, torrent.paused
+                    ));
+                    let mut snapshot = (**self.snapshot.load()).clone();
+                    let hash = torrent.metainfo.info_hash;
+                    let known = snapshot.torrents.iter().find(|status| status.info_hash() == hash);
+                    let outcome = match known {
+                        Some(known) => AddOutcome::Duplicate(known.id),
+                        None => {
+                            let mut new = status(40, TorrentState::Paused);
+                            new.metainfo = torrent.metainfo;
+                            new.have = Arc::new(Bitfield::new(1));
+                            snapshot.torrents.push(Arc::new(new));
+                            self.snapshot.store(Arc::new(snapshot));
+                            AddOutcome::Added(40)
+                        }
+                    };
+                    let _ = reply.send(Ok(outcome));
+                }
+                Command::Pause(torrent, reply) => {
+                    done.push("pause".to_owned());
+                    let _ = reply.send(self.change(torrent, Some(TorrentState::Paused)));
+                }
+                Command::Resume(torrent, reply) => {
+                    done.push("resume".to_owned());
+                    let _ = reply.send(self.change(torrent, Some(TorrentState::Downloading)));
+                }
+                Command::Remove(torrent, reply) => {
+                    done.push("remove".to_owned());
+                    let _ = reply.send(self.change(torrent, None));
+                }
+                Command::Verify(torrent, reply) => {
+                    done.push("verify".to_owned());
+                    let _ = reply.send(self.change(torrent, Some(TorrentState::Checking(0.25))));
+                }
+                Command::Reannounce(_, reply) => {
+                    done.push("reannounce".to_owned());
+                    let _ = reply.send(Ok(()));
+                }
+                Command::AddPeers(_, _, reply) => {
+                    let _ = reply.send(Ok(()));
+                }
+                Command::Shutdown(reply) => {
+                    done.push("shutdown".to_owned());
+                    let _ = reply.send(());
+                    return;
+                }
+            }
+        }
+    }
+}
+
+struct Bench {
+    address: SocketAddr,
+    engine: Rc<Played>,
+    played: tokio::task::JoinHandle<()>,
+}
+
+/// Runs a test against a server with a seeding, a downloading and a failed torrent (1, 2, 3).
+fn bench<F: Future<Output = ()>>(test: impl FnOnce(Bench) -> F) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        let torrents = [
+            status(1, TorrentState::Seeding),
+            status(2, TorrentState::Downloading),
+            status(3, TorrentState::Failed("the disk is full".to_owned())),
+        ];
+        let snapshot = EngineSnapshot {
+            torrents: torrents.into_iter().map(Arc::new).collect(),
+            download_rate: 2000,
+            upload_rate: 0,
+            connections: 3,
+            ready: true,
+            shards: vec![Default::default(); 2],
+        };
+        let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
+        let (commands, receiver) = mpsc::channel(8);
+        let (_changes, changed) = watch::channel(0);
+        let handle = EngineHandle { commands, snapshot: snapshot.clone(), changed, listen_port: 6881 };
+        let engine = Rc::new(Played { snapshot, done: RefCell::default(), removed: RefCell::default() });
+        let played = tokio::task::spawn_local(engine.clone().play(receiver));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let info = RpcInfo {
+            version: "0.1.0".to_owned(),
+            download_dir: "/tmp".into(),
+            state_dir: None,
+            connections_max: 500,
+            torrent_connections_max: 50,
+            upload_rate_max: Some(5_000_000),
+            download_rate_max: None,
+            allowed_hosts: vec!["seedbox.lan".to_owned()],
+            started: SystemTime::now() - Duration::from_secs(5),
+        };
+        let server = tokio::task::spawn_local(serve(listener, handle, info));
+        tokio::time::timeout(Duration::from_secs(60), test(Bench { address, engine, played })).await.unwrap();
+        server.abort();
+    });
+}
+
+impl Bench {
+    /// Sends raw bytes and reads until the server closes.
+    async fn raw(&self, request: &[u8]) -> String {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        String::from_utf8(answer).unwrap()
+    }
+
+    async fn request(&self, line: &str, headers: &str, body: &str) -> String {
+        let length = body.len();
+        let request = format!(
+            "{line} HTTP/1.1\r\n{headers}Connection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        self.raw(request.as_bytes()).await
+    }
+
+    async fn session_id(&self) -> String {
+        let answer = self.request("GET /transmission/rpc", "Host: localhost\r\n", "").await;
+        assert!(answer.starts_with("HTTP/1.1 409"), "{answer}");
+        let header = SESSION_ID_HEADER.to_ascii_lowercase();
+        let line = answer.lines().find_map(|line| line.strip_prefix(&format!("{header}: "))).unwrap();
+        line.to_owned()
+    }
+
+    async fn post(&self, body: &str) -> Response {
+        let headers = format!("Host: localhost\r\n{SESSION_ID_HEADER}: {}\r\n", self.session_id().await);
+        let answer = self.request("POST /transmission/rpc", &headers, body).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+    }
+
+    async fn call(&self, method: &str, arguments: Value) -> Response {
+        self.post(&json!({"method": method, "arguments": arguments, "tag": 7}).to_string()).await
+    }
+
+    /// Runs `transmission-remote` and returns what it prints.
+    async fn remote(&self, arguments: &[&str]) -> String {
+        let address = self.address.to_string();
+        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let output = tokio::task::spawn_blocking(move || {
+            std::process::Command::new("transmission-remote").arg(address).args(arguments).output()
+        });
+        let output = output.await.unwrap().expect("transmission-remote is installed");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+fn status_of(answer: &str) -> &str {
+    answer.get(9..12).unwrap_or(answer)
+}
+
+#[test]
+fn checks_come_in_the_order_that_clients_rely_on() {
+    bench(|bench| async move {
+        let local = "Host: 127.0.0.1\r\n";
+        let foreign = "Host: evil.example\r\n";
+        for (line, headers, expected) in [
+            ("OPTIONS /transmission/rpc", foreign, "200"),
+            ("GET /", foreign, "301"),
+            ("GET /etc/passwd", local, "301"),
+            ("GET /transmission/rpc", foreign, "421"),
+            ("GET /transmission/rpc", "", "421"),
+            ("GET /transmission/web/", foreign, "421"),
+            ("GET /transmission/web/", local, "404"),
+            ("GET /metrics", foreign, "421"),
+            // Sonarr probes with a bare GET and wants the 409.
+            ("GET /transmission/rpc", local, "409"),
+            ("POST /transmission/rpc/", "Host: seedbox.lan:9091\r\n", "409"),
+            ("POST /transmission/rpc", "Host: localhost\r\nOrigin: https://evil.example\r\n", "403"),
+            ("POST /transmission/rpc", "Host: localhost\r\nOrigin: http://localhost:9091\r\n", "409"),
+            ("POST /transmission/rpc", "Host: localhost\r\nX-Transmission-Session-Id: guess\r\n", "409"),
+            ("POST /metrics", local, "405"),
+            ("GET /healthz", foreign, "200"),
+        ] {
+            let answer = bench.request(line, headers, "").await;
+            assert_eq!(status_of(&answer), expected, "{line} {headers}: {answer}");
+        }
+        let headers = format!("{local}{SESSION_ID_HEADER}: {}\r\n", bench.session_id().await);
+        assert_eq!(status_of(&bench.request("GET /transmission/rpc", &headers, "").await), "405");
+    });
+}
+
+#[test]
+fn readiness_follows_the_engine() {
+    bench(|bench| async move {
+        let probe = || bench.request("GET /readyz", "Host: localhost\r\n", "");
+        assert_eq!(status_of(&probe().await), "200");
+        bench.engine.snapshot.store(Arc::default());
+        assert_eq!(status_of(&probe().await), "503");
+    });
+}
+
+#[test]
+fn bad_requests_get_answers_and_no_more() {
+    bench(|bench| async move {
+        let nested =
+            format!(r#"{{"method":"x","arguments":{{"a":{}{}}}}}"#, "[".repeat(9999), "]".repeat(9999));
+        for body in
+            ["", "{", "[]", "{}", r#"{"method":5}"#, r#"{"method":"session-get","arguments":7}"#, &nested]
+        {
+            assert!(bench.post(body).await.result.starts_with("cannot read the request"), "{body:.40}");
+        }
+        let answer = bench.call("no-such-method", json!({})).await;
+        assert_eq!((answer.result.as_str(), answer.tag), ("method name not recognized", Some(json!(7))));
+        let answer = bench.call("torrent-get", json!({"ids": {"a": 1}})).await;
+        assert!(answer.result.starts_with("invalid argument"));
+        // More than is taken, and more than is told.
+        let id = bench.session_id().await;
+        let head =
+            format!("POST /transmission/rpc HTTP/1.1\r\nHost: localhost\r\n{SESSION_ID_HEADER}: {id}\r\n");
+        let answer = bench
+            .raw(format!("{head}Content-Length: 9999999999\r\nConnection: close\r\n\r\n").as_bytes())
+            .await;
+        assert_eq!(status_of(&answer), "413");
+        let huge = format!(
+            "GET /transmission/rpc HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n",
+            "y".repeat(200_000)
+        );
+        let mut stream = TcpStream::connect(bench.address).await.unwrap();
+        let _ = stream.write_all(huge.as_bytes()).await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"), "{answer:?}");
+        assert!(bench.engine.done.borrow().is_empty());
+    });
+}
+
+#[test]
+fn torrents_are_got_as_objects_and_as_a_table() {
+    bench(|bench| async move {
+        let fields =
+            json!(["id", "name", "status", "error", "errorString", "leftUntilDone", "nonsense", "fileStats"]);
+        let answer = bench.call("torrent-get", json!({"ids": [2, 99], "fields": fields})).await;
+        let stats = json!([
+            {"bytesCompleted": 16384, "wanted": true, "priority": 0},
+            {"bytesCompleted": 0, "wanted": true, "priority": 0},
+        ]);
+        let two = json!({"id": 2, "name": "films", "status": 4, "error": 0, "errorString": "",
+            "leftUntilDone": 23616, "fileStats": stats});
+        assert_eq!(answer.arguments, json!({"torrents": [two]}));
+        let hash = bench.engine.snapshot.load().torrents[2].info_hash().to_string();
+        let table = json!({"ids": hash, "fields": ["id", "errorString", "nonsense"], "format": "table"});
+        let answer = bench.call("torrent-get", table).await;
+        assert_eq!(answer.arguments, json!({"torrents": [["id", "errorString"], [3, "the disk is full"]]}));
+        let answer = bench.call("torrent-get", json!({"fields": ["id"]})).await;
+        assert_eq!(answer.arguments, json!({"torrents": [{"id": 1}, {"id": 2}, {"id": 3}]}));
+    });
+}
+
+#[test]
+fn removed_torrents_are_told_to_those_who_poll() {
+    bench(|bench| async move {
+        let poll = || bench.call("torrent-get", json!({"ids": "recently-active", "fields": ["id"]}));
+        let first = poll().await.arguments;
+        assert_eq!(first["removed"], json!([]));
+        assert_eq!(first["torrents"].as_array().unwrap().len(), 3);
+        assert!(bench.call("torrent-remove", json!({"ids": [2]})).await.is_success());
+        let second = poll().await.arguments;
+        assert_eq!((&second["removed"], &second["torrents"]), (&json!([2]), &json!([{"id": 1}, {"id": 3}])));
+    });
+}
+
+#[test]
+fn adding_answers_as_clients_expect() {
+    bench(|bench| async move {
+        let metainfo = base64::encode(&torrent_file("hello.txt"));
+        let add = json!({"metainfo": metainfo, "download-dir": "/srv/x", "paused": true});
+        let answer = bench.call("torrent-add", add.clone()).await;
+        assert_eq!(answer.arguments["torrent-added"]["name"], "hello.txt", "{answer:?}");
+        assert_eq!(answer.arguments["torrent-added"]["id"], 40);
+        let answer = bench.call("torrent-add", add).await;
+        assert!(answer.is_success() && answer.arguments["torrent-duplicate"]["id"] == 40, "{answer:?}");
+        assert_eq!(bench.engine.done.borrow()[0], r#"add hello.txt Some("/srv/x") true"#);
+        for (arguments, why) in [
+            (json!({}), "no filename or metainfo"),
+            (json!({"metainfo": "!"}), "base64"),
+            (json!({"metainfo": "Zm9v"}), "corrupt torrent file"),
+            (json!({"metainfo": metainfo, "download-dir": "up/../down"}), "not absolute"),
+            (json!({"filename": "relative.torrent"}), "not absolute"),
+            (json!({"filename": "/no/such/file.torrent"}), "No such file"),
+            (json!({"filename": "/dev/zero"}), "not a file"),
+            (json!({"filename": "http://127.0.0.1/x.torrent"}), "by URL is not supported"),
+            (json!({"filename": "magnet:?xt=urn:btih:00"}), "magnet links are not supported"),
+        ] {
+            let answer = bench.call("torrent-add", arguments).await;
+            assert!(answer.result.contains(why), "{why}: {answer:?}");
+        }
+        assert_eq!(bench.engine.done.borrow().len(), 2);
+    });
+}
+
+#[test]
+fn data_is_never_deleted_and_everything_never_removed_by_mistake() {
+    bench(|bench| async move {
+        let answer = bench.call("torrent-remove", json!({"ids": [1], "delete-local-data": true})).await;
+        assert!(answer.result.contains("not supported yet"));
+        let answer = bench.call("torrent-remove", json!({})).await;
+        assert!(answer.result.contains("needs ids"));
+        assert!(bench.engine.done.borrow().is_empty());
+    });
+}
+
+#[test]
+fn the_session_speaks_for_the_engine() {
+    bench(|bench| async move {
+        let session = bench.call("session-get", json!({})).await.arguments;
+        assert_eq!(session["version"], "4.0.6 (ringseed 0.1.0)");
+        assert_eq!((&session["rpc-version"], &session["peer-port"]), (&json!(17), &json!(6881)));
+        assert_eq!((&session["speed-limit-up"], &session["seedRatioLimited"]), (&json!(5000), &json!(false)));
+        let some = bench.call("session-get", json!({"fields": ["version"]})).await.arguments;
+        assert_eq!(some.as_object().unwrap().len(), 1);
+        let stats = bench.call("session-stats", json!({})).await.arguments;
+        assert_eq!((&stats["torrentCount"], &stats["pausedTorrentCount"]), (&json!(3), &json!(1)));
+        assert_eq!(stats["current-stats"]["uploadedBytes"], 3 * 32_768);
+        let space = bench.call("free-space", json!({"path": "/tmp"})).await.arguments;
+        assert!(space["size-bytes"].as_i64().unwrap() > 0, "{space}");
+        assert!(bench.call("free-space", json!({"path": "tmp"})).await.result.contains("not absolute"));
+        let engine = bench.engine.clone();
+        assert!(bench.call("session-close", json!({})).await.is_success());
+        bench.played.await.unwrap();
+        assert_eq!(*engine.done.borrow(), ["shutdown"]);
+    });
+}
+
+#[test]
+fn the_metrics_page_is_complete_and_counters_never_fall() {
+    bench(|bench| async move {
+        let page = || bench.request("GET /metrics", "Host: localhost\r\n", "");
+        bench.call("torrent-get", json!({"fields": ["id"]})).await;
+        let text = page().await;
+        for line in [
+            "ringseed_build_info{version=\"0.1.0\"} 1",
+            "ringseed_torrents{state=\"downloading\"} 1",
+            "ringseed_torrents{state=\"paused\"} 0",
+            "ringseed_connections 3",
+            "ringseed_payload_bytes_total{direction=\"sent\"} 98304",
+            "ringseed_shard_turns_total{shard=\"1\"} 0",
+            "# TYPE ringseed_ring_sent_bytes_total counter",
+            "ringseed_rpc_request_duration_seconds_count{method=\"torrent-get\"} 1",
+            "ringseed_process_resident_memory_bytes{kind=\"anonymous\"} ",
+            "ringseed_process_open_fds ",
+        ] {
+            assert!(text.contains(line), "{line} is missing:\n{text}");
+        }
+        let types: Vec<_> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
+        let unique: std::collections::HashSet<_> = types.iter().collect();
+        assert_eq!(types.len(), unique.len());
+        bench.call("torrent-remove", json!({"ids": [1]})).await;
+        assert!(page().await.contains("ringseed_payload_bytes_total{direction=\"sent\"} 98304"));
+    });
+}
+
+#[test]
+fn transmission_remote_drives_a_session() {
+    bench(|bench| async move {
+        let list = bench.remote(&["-l"]).await;
+        assert!(list.contains("films") && list.contains("40%") && list.contains("Stopped"), "{list}");
+        let info = bench.remote(&["-t", "2", "-i"]).await;
+        for text in [
+            "Name: films",
+            "Location: /srv/data",
+            "Percent Done: 40.9%",
+            "Comment: a comment",
+            "Piece Count: 3",
+        ] {
+            assert!(info.contains(text), "{text} is missing:\n{info}");
+        }
+        assert!(bench.remote(&["-t", "3", "-i"]).await.contains("the disk is full"));
+        let files = bench.remote(&["-t", "2", "-f"]).await;
+        assert!(files.contains("films/a.mkv") && files.contains("81%"), "{files}");
+        let peers = bench.remote(&["-t", "2", "-ip"]).await;
+        assert!(peers.contains("192.0.2.7") && peers.contains("qBittorrent 5.1"), "{peers}");
+        let trackers = bench.remote(&["-t", "2", "-it"]).await;
+        assert!(trackers.contains("Tracker 0: http://tracker.example.org:8080"), "{trackers}");
+        assert!(trackers.contains("Tracker had 12 seeders and 3 leechers"), "{trackers}");
+        assert!(bench.remote(&["-t", "2", "-ic"]).await.contains("100"));
+        assert!(bench.remote(&["-si"]).await.contains("Listenport: 6881"));
+        assert!(bench.remote(&["-st"]).await.contains("CURRENT SESSION"));
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("hello.torrent");
+        std::fs::write(&path, torrent_file("hello.txt")).unwrap();
+        bench.remote(&["-a", path.to_str().unwrap()]).await;
+        assert!(bench.remote(&["-l"]).await.contains("hello.txt"));
+        for (arguments, expected) in [
+            (["-t", "1", "-S"], "pause"),
+            (["-t", "1", "-s"], "resume"),
+            (["-t", "1", "-v"], "verify"),
+            (["-t", "1", "--reannounce"], "reannounce"),
+            (["-t", "1", "-r"], "remove"),
+        ] {
+            let answer = bench.remote(&arguments).await;
+            assert!(answer.contains("success"), "{arguments:?}: {answer}");
+            assert_eq!(bench.engine.done.borrow().last().unwrap(), expected);
+        }
+        assert_eq!(*bench.engine.removed.borrow(), [1]);
+        let hash = bench.engine.snapshot.load().torrents[0].info_hash().to_string();
+        assert!(bench.remote(&["-t", &hash, "-r"]).await.contains("success"));
+    });
+}
