@@ -195,7 +195,7 @@ fn desired_available(torrent: &TorrentStatus) -> u64 {
 
 fn have_bytes(layout: &Layout, have: &Bitfield) -> u64 {
     // The last piece alone may be shorter than the others.
-    let count = have.count_ones() as u64;
+    let count = u64::from(have.count_ones());
     let bytes = count * u64::from(layout.piece_length);
     match layout.piece_count().checked_sub(1) {
         Some(last) if have.get(last) => {
