@@ -42,7 +42,7 @@ pub fn run(args: &Get, output: &Output) -> Result<(), Failure> {
             ..AddTorrent::new(metainfo.clone())
         })?;
         if let AddOutcome::Duplicate(_) = outcome {
-            session.command(async |engine| engine.resume(metainfo.info_hash).await);
+            session.command(metainfo.info_hash, async |engine| engine.resume(metainfo.info_hash).await);
         }
     }
     let mut goals: Vec<_> = torrents.iter().map(|torrent| Goal::new(torrent)).collect();

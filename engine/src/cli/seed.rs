@@ -54,7 +54,7 @@ pub fn run(args: &Seed, output: &Output) -> Result<(), Failure> {
             break watched;
         }
         for (torrent, wish) in wishes {
-            session.command(async |engine| match wish {
+            session.command(torrent, async |engine| match wish {
                 Wish::Verify => engine.verify(torrent).await,
                 Wish::Start => engine.resume(torrent).await,
                 Wish::Pause => engine.pause(torrent).await,
@@ -63,7 +63,8 @@ pub fn run(args: &Seed, output: &Output) -> Result<(), Failure> {
     };
     // The next run decides again what is started, when it has looked at the data.
     for offer in &offers {
-        session.command(async |engine| engine.pause(offer.metainfo.info_hash).await);
+        session
+            .command(offer.metainfo.info_hash, async |engine| engine.pause(offer.metainfo.info_hash).await);
     }
     session.finish();
     match watched {

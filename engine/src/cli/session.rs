@@ -84,6 +84,7 @@ impl Session {
             .runtime
             .block_on(handle.add(torrent))
             .map_err(|error| Failure::failed(format!("cannot add {name}: {error}")))?;
+        self.settle(hash);
         let snapshot = handle.snapshot();
         let known = find(&snapshot, hash).map(|torrent| &torrent.data_dir);
         match (outcome, known, data_dir) {
@@ -98,12 +99,23 @@ impl Session {
         }
     }
 
-    /// Gives the engine a command and waits until it took it; one that ends meanwhile is found by
-    /// [`Session::watch`].
-    pub fn command<F: Future<Output = Result<(), EngineError>>>(&self, ask: impl FnOnce(EngineHandle) -> F) {
+    /// Gives the engine a command for a torrent; the snapshot shows its effect when this returns. One that is
+    /// not taken because the engine ends is found by [`Session::watch`].
+    pub fn command<F>(&self, torrent: InfoHash, ask: impl FnOnce(EngineHandle) -> F)
+    where
+        F: Future<Output = Result<(), EngineError>>,
+    {
         if let Err(error) = self.runtime.block_on(ask(self.engine.handle())) {
-            tracing::debug!(%error, "a command was not taken");
+            tracing::debug!(%error, %torrent, "a command was not taken");
         }
+        self.settle(torrent);
+    }
+
+    /// Waits until the snapshot shows the effect of the last command. An answer may come before the snapshot;
+    /// the answer to the next command does not, for commands are taken one after the other.
+    fn settle(&self, torrent: InfoHash) {
+        let handle = self.engine.handle();
+        let _ = self.runtime.block_on(handle.add_peers(torrent, Vec::new()));
     }
 
     /// Shows and hands over every new snapshot until `enough` says so or the engine has to stop.
