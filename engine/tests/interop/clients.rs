@@ -43,7 +43,7 @@ impl Client {
         let process = match self {
             Self::Transmission => transmission(home.path(), control, port, dir),
             Self::Libtorrent => libtorrent(role, torrent, dir),
-            Self::Aria2 => aria2(role, torrent, dir, port),
+            Self::Aria2 => aria2(home.path(), role, torrent, dir, port),
             Self::Qbittorrent => qbittorrent(home.path(), control, port),
         };
         let mut running =
@@ -83,7 +83,8 @@ impl Running {
                 (text.contains("Percent Done: 100%") && !text.contains("State: Verif")).then_some(())
             }),
             Client::Libtorrent => drop(self.process.wait_for("complete")),
-            Client::Aria2 => drop(self.process.wait_for("100%")),
+            // With everything in place it says that it seeds.
+            Client::Aria2 => drop(self.process.wait_for("SEED(")),
             Client::Qbittorrent => until("qBittorrent to be complete", || {
                 let text = http(self.control, "GET /api/v2/torrents/info", "", &[])?;
                 let torrents: serde_json::Value = serde_json::from_str(&text).ok()?;
@@ -126,12 +127,15 @@ fn libtorrent(role: Role, torrent: &Path, dir: &Path) -> Process {
     process
 }
 
-fn aria2(role: Role, torrent: &Path, dir: &Path, port: u16) -> Process {
+fn aria2(home: &Path, role: Role, torrent: &Path, dir: &Path, port: u16) -> Process {
     let mut command = Command::new("aria2c");
     command
         .arg(format!("--listen-port={port}"))
         .arg(format!("--dir={}", dir.display()))
-        .args(["--no-conf", "--enable-dht=false", "--enable-dht6=false", "--bt-enable-lpd=false"])
+        // It speaks to UDP trackers only with its DHT on; without entry points that reaches nobody.
+        .arg(format!("--dht-file-path={}", home.join("dht.dat").display()))
+        .arg(format!("--dht-listen-port={port}"))
+        .args(["--no-conf", "--enable-dht=true", "--enable-dht6=false", "--bt-enable-lpd=false"])
         .args(["--file-allocation=none", "--console-log-level=notice", "--summary-interval=1"])
         .args(["--bt-detach-seed-only=false", "--seed-ratio=0.0", "--seed-time=600", "--follow-torrent=mem"]);
     if role == Role::Seed {

@@ -8,7 +8,7 @@ pub mod process;
 use std::time::{Duration, Instant};
 
 /// Longest wait for anything: far beyond what a slow machine needs, so that only a hang reaches it.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Looks until `condition` gives something.
 ///
