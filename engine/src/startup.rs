@@ -3,7 +3,7 @@
 use crate::announce::{AnnounceConfig, Announcer};
 use crate::config::EngineConfig;
 use crate::control::session::{Session, SessionParts};
-use crate::control::{EngineHandle, EngineSnapshot, Inbox, thread};
+use crate::control::{EngineHandle, EngineSnapshot, Inbox, rpc, thread};
 use crate::limits::{CONTROL_QUEUE, SHARD_MAILBOX, SHARD_REPORTS};
 use crate::net::listener::{ListenError, Listeners, PortClaim};
 use crate::preflight::{self, PreflightError};
@@ -321,7 +321,18 @@ impl ControlStart {
         let inbox = Inbox::new(self.report_inbox).map_err(|error| error.to_string())?;
         if let Some(listener) = self.rpc_listener {
             let listener = tokio::net::TcpListener::from_std(listener).map_err(|error| error.to_string())?;
-            let _ = (listener, &self.handle); // RPCLATER
+            let info = rpc::RpcInfo {
+                version: env!("CARGO_PKG_VERSION").into(),
+                download_dir: self.settings.download_dir.clone(),
+                state_dir: self.settings.state_dir.clone(),
+                connections_max: self.settings.connections_max,
+                torrent_connections_max: self.settings.torrent_connections_max,
+                upload_rate_max: self.settings.upload_rate_max,
+                download_rate_max: self.settings.download_rate_max,
+                allowed_hosts: Vec::new(),
+                started: std::time::SystemTime::now(),
+            };
+            tokio::task::spawn_local(rpc::serve(listener, self.handle.clone(), info));
         }
         drop(self.handle);
         let _ = ready.send(Ok(()));

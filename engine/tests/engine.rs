@@ -81,3 +81,52 @@ fn one_shard_downloads_from_one_shard() {
 fn connections_find_their_home_among_three_shards() {
     transfer(3, 3);
 }
+
+#[test]
+fn pause_resume_and_remove_while_a_transfer_runs() {
+    let source = tempfile::tempdir().unwrap();
+    let target = tempfile::tempdir().unwrap();
+    let content = single(source.path(), 64 << 20, "256K", "http://127.0.0.1:9/announce");
+    let metainfo = load(&content);
+    let seed = Engine::start(EngineConfig { upload_rate_max: Some(16 << 20), ..config(1) }).unwrap();
+    add(&seed.handle(), &metainfo, source.path(), Vec::new());
+    wait(&seed.handle(), "seed", |state| *state == TorrentState::Seeding);
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, seed.handle().listen_port()));
+    let leech = Engine::start(config(2)).unwrap();
+    let handle = leech.handle();
+    add(&handle, &metainfo, target.path(), vec![address]);
+    let received = |handle: &EngineHandle| handle.snapshot().torrents.first().map_or(0, |t| t.downloaded);
+    support::until("the first bytes", || (received(&handle) > 1 << 20).then_some(()));
+
+    block_on(handle.pause(metainfo.info_hash)).unwrap();
+    support::until("the connections to close", || (handle.snapshot().connections == 0).then_some(()));
+    let paused_at = received(&handle);
+    wait(&handle, "pause", |state| *state == TorrentState::Paused);
+    assert!(paused_at < content.length, "paused too late to tell anything");
+
+    block_on(handle.resume(metainfo.info_hash)).unwrap();
+    block_on(handle.add_peers(metainfo.info_hash, vec![address])).unwrap();
+    support::until("more bytes", || (received(&handle) > paused_at).then_some(()));
+
+    block_on(handle.remove(metainfo.info_hash)).unwrap();
+    support::until("the torrent to go", || handle.snapshot().torrents.is_empty().then_some(()));
+    assert!(target.path().join(&content.name).exists(), "the data stays");
+
+    // Added again, what is on disk counts, and the rest comes.
+    support::until("the torrent to be taken again", || {
+        let torrent = AddTorrent {
+            data_dir: Some(target.path().to_path_buf()),
+            peers: vec![address],
+            ..AddTorrent::new(metainfo.clone())
+        };
+        block_on(handle.add(torrent)).ok()
+    });
+    wait(&handle, "complete download", |state| *state == TorrentState::Seeding);
+    let again = received(&handle);
+    assert!(again < content.length, "what was there was fetched again: {again}");
+    let started = Instant::now();
+    leech.stop();
+    seed.stop();
+    assert!(started.elapsed() < Duration::from_secs(10), "two stops within their bound of 5 s");
+    assert_same(&content, target.path());
+}

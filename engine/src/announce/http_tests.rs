@@ -219,8 +219,7 @@ fn redirects_are_followed_up_to_a_number() {
         assert_eq!(seen.heads.borrow().len(), REDIRECTS_MAX + 1);
         let nowhere = outcome(with_status("302 Found", "", b"")).await.unwrap_err();
         assert!(nowhere.text().contains("without a location"), "{nowhere:?}");
-        let ftp =
-            outcome(with_status("302 Found", "Location: ftp://t.example/\r\n", b"")).await.unwrap_err();
+        let ftp = outcome(with_status("302 Found", "Location: ftp://t.example/\r\n", b"")).await.unwrap_err();
         assert!(ftp.text().contains("redirect to ftp"), "{ftp:?}");
     });
 }

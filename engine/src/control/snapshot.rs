@@ -1,13 +1,12 @@
 //! What the engine tells about itself: immutable snapshots, built on the control thread from what the
 //! shards publish, read by anyone without disturbing either.
 
-pub use crate::shard::publish::ShardCounters;
 use crate::shard::publish::ShardSnapshot;
+pub use crate::shard::publish::{PeerStatus, ShardCounters};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
 use ringseed_ring::RingStats;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -61,31 +60,6 @@ impl From<crate::announce::TrackerState> for TrackerStatus {
             last_announce: state.last_announce,
         }
     }
-}
-
-/// One connected peer.
-#[derive(Debug, Clone)]
-pub struct PeerStatus {
-    /// Its address.
-    pub address: SocketAddr,
-    /// Client name and version as it says or as its peer id implies.
-    pub client: String,
-    /// Share of the pieces it has, 0.0 to 1.0.
-    pub progress: f32,
-    /// Bytes per second from it.
-    pub download_rate: u64,
-    /// Bytes per second to it.
-    pub upload_rate: u64,
-    /// Whether it connected to us.
-    pub incoming: bool,
-    /// Whether we choke it.
-    pub am_choking: bool,
-    /// Whether we want its pieces.
-    pub am_interested: bool,
-    /// Whether it chokes us.
-    pub peer_choking: bool,
-    /// Whether it wants our pieces.
-    pub peer_interested: bool,
 }
 
 /// One torrent.

@@ -2,11 +2,11 @@
 
 use super::Shard;
 use super::torrents::TorrentKey;
-use crate::control::snapshot::PeerStatus;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::swarm::SwarmStats;
 use ringseed_proto::units::InfoHash;
 use ringseed_ring::RingStats;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Peers listed for one torrent: more help nobody, and ten thousand would cost every reader.
@@ -27,6 +27,31 @@ pub struct ShardCounters {
     pub dirty_waits: u64,
     /// Turns of the loop.
     pub turns: u64,
+}
+
+/// One connected peer.
+#[derive(Debug, Clone)]
+pub struct PeerStatus {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Client name and version as it says or as its peer id implies.
+    pub client: String,
+    /// Share of the pieces it has, 0.0 to 1.0.
+    pub progress: f32,
+    /// Bytes per second from it.
+    pub download_rate: u64,
+    /// Bytes per second to it.
+    pub upload_rate: u64,
+    /// Whether it connected to us.
+    pub incoming: bool,
+    /// Whether we choke it.
+    pub am_choking: bool,
+    /// Whether we want its pieces.
+    pub am_interested: bool,
+    /// Whether it chokes us.
+    pub peer_choking: bool,
+    /// Whether it wants our pieces.
+    pub peer_interested: bool,
 }
 
 /// One torrent as a shard sees it.

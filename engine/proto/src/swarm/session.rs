@@ -37,6 +37,9 @@ impl Swarm {
                 let count = self.content.info.layout.piece_count();
                 let pieces = Bitfield::from_bytes(count, bytes)
                     .map_err(|_| PeerError::Violation(Violation::Bitfield))?;
+                if self.peers[key].bitfield_seen {
+                    return self.on_more_pieces(now, key, &pieces);
+                }
                 return self.on_pieces(now, key, pieces);
             }
             Message::HaveAll => {
@@ -128,6 +131,16 @@ impl Swarm {
         peer.update_interest(now);
         self.allow_fast(key);
         self.drop_if_redundant(key);
+        Ok(())
+    }
+
+    /// A bitfield after the first. aria2 sends one in place of many HAVEs: what is new in it counts as those.
+    fn on_more_pieces(&mut self, now: Time, key: PeerKey, pieces: &Bitfield) -> Result<(), PeerError> {
+        for piece in pieces.iter_ones() {
+            if self.peers.get(key).is_some_and(|peer| !peer.have.get(piece)) {
+                self.on_have(now, key, PieceIndex(piece))?;
+            }
+        }
         Ok(())
     }
 
