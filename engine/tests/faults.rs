@@ -198,7 +198,7 @@ fn data_of_the_wrong_size_is_not_claimed_and_is_mended() {
     let original = fs::read(source.path().join(&content.name)).unwrap();
     // The first half is right, then wrong bytes, and too short.
     let mut damaged = original[..4 << 20].to_vec();
-    damaged.extend([0xaa; 1 << 20]);
+    damaged.extend(vec![0xaa; 1 << 20]);
     fs::write(&file, damaged).unwrap();
     let (_seeder, address) = seed(&content, first.path(), &[]);
     let mut getter = Process::start("get", &mut get_command(&content, target.path(), second.path(), address));

@@ -1,11 +1,11 @@
 //! The session: all torrents, and the one place where their activity changes.
 
-use super::handle::{AddOutcome, AddTorrent, Command, EngineError};
+use super::handle::{AddOutcome, AddTorrent, Command, EngineError, Reply};
 use super::snapshot::{EngineSnapshot, ShardStatus, TrackerStatus};
 use super::torrent::{Activity, Next, Torrent, missing_bytes};
 use crate::announce::{AnnounceUpdate, Announcer, TrackedTorrent, TransferTotals};
 use crate::config::EngineConfig;
-use crate::limits::SHUTDOWN_MAX;
+use crate::limits::{CANDIDATES_MAX, SHUTDOWN_MAX};
 use crate::shard::mailbox;
 use crate::shard::message::{FromShard, ToShard};
 use crate::shard::publish::ShardSnapshot;
@@ -147,6 +147,7 @@ impl Session {
             torrent.added_at = record.added_at;
             torrent.finished_at = record.finished_at;
             torrent.seed_ratio = record.seed_ratio;
+            torrent.unchecked = !trusted;
         });
         Ok((entry, trusted))
     }
@@ -178,6 +179,8 @@ impl Session {
             added_at: SystemTime::now(),
             finished_at: None,
             seed_ratio: None,
+            unchecked: false,
+            known_peers: Vec::new(),
             samples: vec![None; self.parts.shards.len()],
             status: None,
         };
@@ -188,36 +191,55 @@ impl Session {
 
     /// A command from a handle.
     pub fn on_command(&mut self, command: Command) {
-        self.dirty = true;
         match command {
             Command::Add(add, reply) => {
-                let _ = reply.send(self.add(*add));
+                let result = self.add(*add);
+                self.answer(reply, result);
             }
             Command::Pause(info_hash, reply) => {
-                let _ = reply.send(self.known(info_hash).and_then(|()| self.pause(info_hash)));
+                let result = self.known(info_hash).and_then(|()| self.pause(info_hash));
+                self.answer(reply, result);
             }
             Command::Resume(info_hash, reply) => {
-                let _ = reply.send(self.known(info_hash).and_then(|()| self.resume(info_hash)));
+                let result = self.known(info_hash).and_then(|()| self.resume(info_hash));
+                self.answer(reply, result);
             }
             Command::Remove(info_hash, reply) => {
-                let _ = reply.send(self.known(info_hash).and_then(|()| self.remove(info_hash)));
+                let result = self.known(info_hash).and_then(|()| self.remove(info_hash));
+                self.answer(reply, result);
             }
             Command::Verify(info_hash, reply) => {
-                let _ = reply.send(self.known(info_hash).map(|()| self.verify(info_hash)));
+                let result = self.known(info_hash).map(|()| self.verify(info_hash));
+                self.answer(reply, result);
             }
             Command::Reannounce(info_hash, reply) => {
-                let _ =
-                    reply.send(self.known(info_hash).map(|()| self.parts.announcer.reannounce(info_hash)));
+                let result = self.known(info_hash).map(|()| self.parts.announcer.reannounce(info_hash));
+                self.answer(reply, result);
             }
             Command::AddPeers(info_hash, peers, reply) => {
-                let _ = reply.send(self.known(info_hash).map(|()| self.send_peers(info_hash, peers)));
+                let result = self.known(info_hash).map(|()| self.keep_peers(info_hash, peers));
+                self.answer(reply, result);
             }
             Command::Shutdown(reply) => {
                 self.shutdown = Some(reply);
                 self.stopping = true;
             }
         }
+    }
+
+    /// Answers a command once its effect is in the snapshot. Nobody may be waiting any more.
+    fn answer<T>(&mut self, reply: Reply<T>, result: Result<T, EngineError>) {
         self.refresh(true);
+        let _ = reply.send(result);
+    }
+
+    /// Peers that the user named: tried now, and again whenever the torrent starts.
+    fn keep_peers(&mut self, info_hash: InfoHash, peers: Vec<SocketAddr>) {
+        if let Some(torrent) = self.torrent(&info_hash) {
+            let room = CANDIDATES_MAX.saturating_sub(torrent.known_peers.len());
+            torrent.known_peers.extend(peers.iter().take(room));
+        }
+        self.send_peers(info_hash, peers);
     }
 
     fn known(&self, info_hash: InfoHash) -> Result<(), EngineError> {
@@ -234,7 +256,7 @@ impl Session {
             let leaving =
                 matches!(&self.torrents[&id].activity, Activity::Stopping { next: Next::Remove, .. });
             if !leaving {
-                self.send_peers(info_hash, add.peers);
+                self.keep_peers(info_hash, add.peers);
                 return Ok(AddOutcome::Duplicate(id));
             }
             return Err(EngineError::Storage(format!("{info_hash} is being removed: try again in a moment")));
@@ -261,7 +283,7 @@ impl Session {
             self.parts.registry.remove(&info_hash);
             return Err(error);
         }
-        self.send_peers(info_hash, add.peers);
+        self.keep_peers(info_hash, add.peers);
         Ok(AddOutcome::Added(id))
     }
 
@@ -291,7 +313,9 @@ impl Session {
             return;
         }
         entry.set_phase(if have.is_full() { Phase::Seeding } else { Phase::Downloading });
+        let known_peers = torrent.known_peers.clone();
         self.send(entry.home, ToShard::Start { torrent: entry.clone(), have });
+        self.send_peers(info_hash, known_peers);
         let tracked = TrackedTorrent {
             info_hash,
             tiers: entry.metainfo.tiers.clone(),
@@ -336,6 +360,9 @@ impl Session {
     fn resume(&mut self, info_hash: InfoHash) -> Result<(), EngineError> {
         if let Some(torrent) = self.torrent(&info_hash) {
             match &mut torrent.activity {
+                Activity::Paused if torrent.unchecked && has_data(&torrent.entry) => {
+                    self.begin_check(info_hash, true);
+                }
                 Activity::Paused => self.begin_run(info_hash),
                 // What failed may have changed under us: look at the files before serving them.
                 Activity::Failed(_) => self.begin_check(info_hash, true),
@@ -402,6 +429,7 @@ impl Session {
         match result {
             Ok(have) => {
                 torrent.set_have(have);
+                torrent.unchecked = false;
                 torrent.activity = Activity::Paused;
                 if run {
                     self.begin_run(info_hash);

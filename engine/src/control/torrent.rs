@@ -6,6 +6,7 @@ use crate::shard::registry::TorrentEntry;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::layout::Layout;
 use ringseed_proto::units::PieceIndex;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -76,6 +77,10 @@ pub struct Torrent {
     pub finished_at: Option<SystemTime>,
     /// Ratio at which it is paused.
     pub seed_ratio: Option<f64>,
+    /// Its files changed since they were entered in the resume store, and were not hashed since.
+    pub unchecked: bool,
+    /// Peers that the user named.
+    pub known_peers: Vec<SocketAddr>,
     /// What each shard published of it last.
     pub samples: Vec<Option<TorrentSample>>,
     /// Its status as last published; `None` when it has changed since.

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Wait before the second dial to an address that failed once; doubled for each further failure.
-const RETRY_FIRST: Duration = Duration::from_secs(15);
+const RETRY_FIRST: Duration = Duration::from_secs(2);
 /// Longest wait between two dials to one address.
 const RETRY_MAX: Duration = Duration::from_secs(1800);
 
@@ -75,7 +75,7 @@ impl Candidates {
             return;
         }
         candidate.failures = if useful { 1 } else { candidate.failures.saturating_add(1) };
-        let wait = RETRY_FIRST * (1 << u32::from(candidate.failures - 1).min(7));
+        let wait = RETRY_FIRST * (1 << u32::from(candidate.failures - 1).min(10));
         candidate.state = State::Waiting(now + wait.min(RETRY_MAX));
     }
 

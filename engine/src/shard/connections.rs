@@ -14,6 +14,10 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// A dialled connection that ended sooner counts as a failed dial: the next waits longer.
+const USEFUL_AFTER: Duration = Duration::from_secs(60);
 
 slotmap::new_key_type! {
     /// A connection of this shard.
@@ -39,6 +43,8 @@ pub enum Stage {
         peer: PeerKey,
         /// Whether we dialled.
         dialled: bool,
+        /// When it joined the swarm.
+        since: Time,
         /// Payload and protocol bytes of the send in flight.
         in_flight: (u64, u64),
     },
@@ -299,7 +305,7 @@ impl Shard {
         };
         home.peers.insert(peer, key);
         self.connections[key].stage =
-            Stage::Active { torrent, peer, dialled: dialled.is_some(), in_flight: (0, 0) };
+            Stage::Active { torrent, peer, dialled: dialled.is_some(), since: self.now, in_flight: (0, 0) };
         if dialled.is_none() {
             self.send_handshake(key, info_hash);
         }
@@ -327,10 +333,11 @@ impl Shard {
             self.ring.cancel(operation);
         }
         match stage {
-            Stage::Active { torrent, peer, dialled, .. } => {
+            Stage::Active { torrent, peer, dialled, since, .. } => {
                 self.leave(torrent, peer);
                 if dialled {
-                    self.dial_ended(torrent, &address, true);
+                    let useful = self.now.saturating_since(since) >= USEFUL_AFTER;
+                    self.dial_ended(torrent, &address, useful);
                 }
             }
             Stage::Handshaking { dialled: Some(torrent), .. } => self.dial_ended(torrent, &address, false),
@@ -343,6 +350,8 @@ impl Shard {
         let Some(home) = self.torrents.get_mut(torrent) else { return };
         home.swarm.peer_disconnected(self.now, peer);
         home.peers.remove(peer);
+        // A peer may come and go between two publications: what it moved is counted now.
+        home.published_peers = home.published_peers.max(1);
         home.entry.connections.fetch_sub(1, Ordering::Relaxed);
         self.touch(torrent);
     }

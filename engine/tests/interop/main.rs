@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 /// Which tracker a transfer goes through.
 #[derive(Debug, Clone, Copy)]
-pub enum Through {
+pub(crate) enum Through {
     /// Ours over HTTP and IPv4.
     RingseedHttp,
     /// Ours over UDP and IPv4.
@@ -30,13 +30,13 @@ pub enum Through {
 }
 
 /// A running tracker.
-pub enum RunningTracker {
+pub(crate) enum RunningTracker {
     Ringseed(Tracker),
     Opentracker { process: Process, whitelist: TempDir, port: u16 },
 }
 
 impl RunningTracker {
-    pub fn start(through: Through) -> Self {
+    pub(crate) fn start(through: Through) -> Self {
         let address = |text: &str| Some(text.parse::<SocketAddr>().unwrap());
         match through {
             Through::Opentracker => opentracker(),
@@ -59,7 +59,7 @@ impl RunningTracker {
         }
     }
 
-    pub fn url(&self, through: Through) -> String {
+    pub(crate) fn url(&self, through: Through) -> String {
         match (self, through) {
             (Self::Ringseed(tracker), Through::RingseedUdp) => {
                 format!("udp://{}", tracker.udp_addr().unwrap())
@@ -70,7 +70,7 @@ impl RunningTracker {
     }
 
     /// Lets opentracker serve a torrent: it knows those of its whitelist only.
-    pub fn allow(&self, content: &Content) {
+    pub(crate) fn allow(&self, content: &Content) {
         if let Self::Opentracker { process, whitelist, port } = self {
             fs::write(whitelist.path().join("whitelist"), format!("{}\n", content.info_hash)).unwrap();
             process.signal(libc::SIGHUP);
@@ -90,7 +90,7 @@ impl RunningTracker {
     }
 
     /// Waits until `peers` clients have announced the torrent.
-    pub fn wait_peers(&self, content: &Content, peers: usize) {
+    pub(crate) fn wait_peers(&self, content: &Content, peers: usize) {
         let escaped: String = content
             .info_hash
             .as_bytes()
@@ -142,7 +142,7 @@ fn opentracker() -> RunningTracker {
 }
 
 /// A Ringseed process that seeds or downloads.
-pub fn ringseed(role: Role, content: &Content, dir: &Path, state: &Path, more: &[&str]) -> Process {
+pub(crate) fn ringseed(role: Role, content: &Content, dir: &Path, state: &Path, more: &[&str]) -> Process {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringseed"));
     match role {
         Role::Seed => command.arg("seed").arg("--data").arg(dir),
