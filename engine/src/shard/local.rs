@@ -73,50 +73,76 @@ impl LocalQueue {
     }
 }
 
-/// The number of the ring's signal, for glommio to poll.
-struct RingFd(RawFd);
+/// The number of a descriptor that somebody else owns, for glommio to poll.
+struct WatchedFd(RawFd);
 
-impl AsRawFd for RingFd {
+impl AsRawFd for WatchedFd {
     fn as_raw_fd(&self) -> RawFd {
         self.0
     }
 }
 
-/// How the loop sleeps: until the ring is readable, a task has reported, or a time has passed.
+/// Why a sleep ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Woken {
+    /// The mailbox was signalled, which is to be acknowledged.
+    Inbox,
+    /// The ring, a task or the time.
+    Other,
+}
+
+/// How the loop sleeps: until the ring or the mailbox is signalled, a task has reported, or a time has passed.
+///
+/// The mailbox is watched by glommio and not through the ring: a signal about an eventfd would have to raise
+/// the ring's own eventfd, which the kernel does once only.
 pub struct Sleeper {
     ring: Ring,
-    signal: PollableFd<RingFd>,
-    registration: PollState,
+    ring_signal: PollableFd<WatchedFd>,
+    ring_registration: PollState,
+    inbox_signal: PollableFd<WatchedFd>,
+    inbox_registration: PollState,
     local: LocalQueue,
 }
 
 impl Sleeper {
-    /// A sleeper on `ring`, which must live as long.
+    /// A sleeper on `ring` and the mailbox's descriptor, which must live as long.
     ///
     /// # Errors
     /// Outside a glommio executor.
-    pub fn new(ring: &Ring, local: LocalQueue) -> io::Result<Self> {
-        let signal = PollableFd::new(RingFd(ring.as_raw_fd())).map_err(io::Error::other)?;
-        Ok(Self { ring: ring.clone(), signal, registration: PollState::new(), local })
+    pub fn new(ring: &Ring, inbox: RawFd, local: LocalQueue) -> io::Result<Self> {
+        let watch = |fd| PollableFd::new(WatchedFd(fd)).map_err(io::Error::other);
+        Ok(Self {
+            ring: ring.clone(),
+            ring_signal: watch(ring.as_raw_fd())?,
+            ring_registration: PollState::new(),
+            inbox_signal: watch(inbox)?,
+            inbox_registration: PollState::new(),
+            local,
+        })
     }
 
     /// Sleeps at most `limit`.
-    pub async fn sleep(&mut self, limit: Duration) {
+    pub async fn sleep(&mut self, limit: Duration) -> Woken {
         let mut timer = Timer::new(limit);
         std::future::poll_fn(|context| {
             if !self.local.0.events.borrow().is_empty() {
-                return Poll::Ready(());
+                return Poll::Ready(Woken::Other);
             }
             self.local.0.waker.set(Some(context.waker().clone()));
             // Also lowers the signal, so that what comes from now on raises it.
             if self.ring.poll_queued(context).is_ready() {
-                return Poll::Ready(());
+                return Poll::Ready(Woken::Other);
             }
-            // An error of the poll wakes the loop as well: its next submit reports what is wrong.
-            let signal = self.signal.poll_readable(context, &mut self.registration).map(|_| ());
-            if signal.is_ready() { signal } else { Pin::new(&mut timer).poll(context).map(|_| ()) }
+            // An error of a poll wakes the loop as well: its next submit reports what is wrong.
+            if self.inbox_signal.poll_readable(context, &mut self.inbox_registration).is_ready() {
+                return Poll::Ready(Woken::Inbox);
+            }
+            if self.ring_signal.poll_readable(context, &mut self.ring_registration).is_ready() {
+                return Poll::Ready(Woken::Other);
+            }
+            Pin::new(&mut timer).poll(context).map(|_| Woken::Other)
         })
-        .await;
+        .await
     }
 }
 

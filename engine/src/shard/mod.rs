@@ -21,7 +21,7 @@ use crate::config::EngineConfig;
 use crate::limits::{SHARD_REPORTS, SNAPSHOT_INTERVAL};
 use arc_swap::ArcSwap;
 use connections::{ConnKey, Connection};
-use local::{LocalQueue, Sleeper, yield_now};
+use local::{LocalQueue, Sleeper, Woken, yield_now};
 use message::{FromShard, ToShard};
 use publish::{ShardCounters, ShardSnapshot};
 use rate::{REFILL_STEP, RateLimit};
@@ -177,9 +177,9 @@ impl Shard {
     /// # Errors
     /// When the data ring fails.
     pub async fn run(mut self) -> std::io::Result<()> {
-        let mut sleeper = Sleeper::new(&self.ring, self.local.clone())?;
+        let mut sleeper = Sleeper::new(&self.ring, self.context.inbox.as_raw_fd(), self.local.clone())?;
         let mut completions: Vec<Completion> = Vec::with_capacity(1024);
-        self.ring.poll_in(self.context.inbox.as_raw_fd(), tokens::INBOX, true);
+        self.arm_listeners();
         loop {
             self.ring.submit()?;
             self.ring.drain(&mut completions);
@@ -187,6 +187,10 @@ impl Shard {
             let mut busy = !completions.is_empty();
             for completion in completions.drain(..) {
                 self.dispatch(completion);
+            }
+            while let Some(message) = self.context.inbox.pop() {
+                busy = true;
+                self.on_message(message);
             }
             while let Some(event) = self.local.pop() {
                 busy = true;
@@ -207,22 +211,15 @@ impl Shard {
                 self.ring.submit()?;
                 yield_now().await;
             } else {
-                sleeper.sleep(self.sleep_time()).await;
+                if sleeper.sleep(self.sleep_time()).await == Woken::Inbox {
+                    self.context.inbox.acknowledge();
+                }
             }
         }
     }
 
     fn dispatch(&mut self, completion: Completion) {
         match tokens::target(completion.token) {
-            tokens::Target::Inbox => {
-                if !completion.more {
-                    self.ring.poll_in(self.context.inbox.as_raw_fd(), tokens::INBOX, true);
-                }
-                self.context.inbox.acknowledge();
-                while let Some(message) = self.context.inbox.pop() {
-                    self.on_message(message);
-                }
-            }
             tokens::Target::Listener(listener) => self.on_accept(listener, completion),
             tokens::Target::Connection(key) => self.on_connection(key, completion),
         }
@@ -255,6 +252,14 @@ impl Shard {
         }
     }
 
+    /// Arms the accepts of listeners that have none.
+    fn arm_listeners(&mut self) {
+        for listener in std::mem::take(&mut self.idle_listeners) {
+            let fd = self.context.listeners[listener].as_raw_fd();
+            self.ring.accept_multishot(fd, tokens::listener(listener));
+        }
+    }
+
     /// What is due by time rather than by an event.
     fn housekeeping(&mut self) {
         if !self.throttled.is_empty() && self.now.saturating_since(self.refilled_at) >= REFILL_STEP {
@@ -284,10 +289,7 @@ impl Shard {
         self.dial_more();
         self.expire_handshakes();
         if self.ends_at.is_none() {
-            for listener in std::mem::take(&mut self.idle_listeners) {
-                let fd = self.context.listeners[listener].as_raw_fd();
-                self.ring.accept_multishot(fd, tokens::listener(listener));
-            }
+            self.arm_listeners();
         }
         if self.now.saturating_since(self.files_checked_at) >= FILE_CHECK {
             self.files_checked_at = self.now;

@@ -3,18 +3,12 @@
 use super::connections::ConnKey;
 use slotmap::{Key, KeyData};
 
-/// The mailbox's eventfd.
-pub const INBOX: u64 = 1;
-/// The first listener.
-const LISTENERS: u64 = 1 << 16;
 /// Keys of the slot map hold a version, never 0, in their upper half: they are never below this.
 const CONNECTIONS: u64 = 1 << 32;
 
 /// Whom a completion is for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Target {
-    /// The mailbox.
-    Inbox,
     /// A listener, by its number.
     Listener(usize),
     /// A connection.
@@ -28,15 +22,14 @@ pub fn connection(key: ConnKey) -> u64 {
 
 /// The token of a listener's accepts.
 pub fn listener(number: usize) -> u64 {
-    LISTENERS + number as u64
+    number as u64
 }
 
 /// Whom a token belongs to.
 pub fn target(token: u64) -> Target {
     match token {
         CONNECTIONS.. => Target::Connection(ConnKey::from(KeyData::from_ffi(token))),
-        LISTENERS.. => Target::Listener((token - LISTENERS) as usize),
-        _ => Target::Inbox,
+        _ => Target::Listener(token as usize),
     }
 }
 
@@ -50,6 +43,5 @@ mod tests {
         let key = map.insert(());
         assert_eq!(target(connection(key)), Target::Connection(key));
         assert_eq!(target(listener(3)), Target::Listener(3));
-        assert_eq!(target(INBOX), Target::Inbox);
     }
 }

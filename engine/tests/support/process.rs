@@ -18,6 +18,7 @@ pub struct Process {
     name: String,
     child: Child,
     output: Arc<Output>,
+    readers: Vec<std::thread::JoinHandle<()>>,
 }
 
 impl Process {
@@ -28,9 +29,11 @@ impl Process {
             panic!("cannot start {name} ({error}): run engine/tests/run.sh, which installs it")
         });
         let output = Arc::new(Output::default());
-        collect(child.stdout.take().unwrap(), output.clone());
-        collect(child.stderr.take().unwrap(), output.clone());
-        Self { name: name.to_owned(), child, output }
+        let readers = vec![
+            collect(child.stdout.take().unwrap(), output.clone()),
+            collect(child.stderr.take().unwrap(), output.clone()),
+        ];
+        Self { name: name.to_owned(), child, output, readers }
     }
 
     /// Its process id.
@@ -68,6 +71,10 @@ impl Process {
         let start = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
+                // Its last lines are in the pipes: the readers end when they have them.
+                for reader in self.readers.drain(..) {
+                    reader.join().unwrap();
+                }
                 return status;
             }
             assert!(start.elapsed() < PATIENCE, "{} did not end; its output:\n{}", self.name, self.log());
@@ -122,7 +129,7 @@ impl Drop for Process {
     }
 }
 
-fn collect(stream: impl Read + Send + 'static, output: Arc<Output>) {
+fn collect(stream: impl Read + Send + 'static, output: Arc<Output>) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
         let mut reader = BufReader::new(stream);
         let mut bytes = Vec::new();
@@ -132,5 +139,5 @@ fn collect(stream: impl Read + Send + 'static, output: Arc<Output>) {
             output.more.notify_all();
             bytes.clear();
         }
-    });
+    })
 }
