@@ -9,7 +9,7 @@ pub const PEERS_MAX: usize = 60_000;
 pub const OPEN_PIECES_MIN: usize = 2;
 
 /// Fewest requests kept in flight to a peer that delivers: below this a fast peer waits for us.
-pub const REQUEST_DEPTH_MIN: u32 = 16;
+pub const REQUEST_DEPTH_MIN: u32 = 4;
 
 /// Most requests added to a pipeline at once, so that they share one send.
 pub const REFILL_MAX: usize = 64;
@@ -17,9 +17,8 @@ pub const REFILL_MAX: usize = 64;
 /// Requests to a peer that did not say how many it accepts (`reqq`). The oldest clients drop more than this.
 pub const PEER_REQUEST_QUEUE_DEFAULT: u32 = 250;
 
-/// Queue kept at a peer beyond its round trip. Some clients serve in turns of half a second and more: with a
-/// queue shorter than a turn each turn would deliver less, and the queue follow it down.
-pub const QUEUE_TIME: Duration = Duration::from_secs(3);
+/// Queue kept at a peer beyond its round trip, to cover its disk and our own scheduling.
+pub const QUEUE_TIME: Duration = Duration::from_millis(250);
 
 /// Shortest time without a finished block after which a peer counts as snubbing us.
 pub const SNUB_AFTER_MIN: Duration = Duration::from_secs(15);
