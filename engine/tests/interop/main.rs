@@ -74,12 +74,7 @@ impl RunningTracker {
         if let Self::Opentracker { process, whitelist, port } = self {
             fs::write(whitelist.path().join("whitelist"), format!("{}\n", content.info_hash)).unwrap();
             process.signal(libc::SIGHUP);
-            let escaped: String = content
-                .info_hash
-                .as_bytes()
-                .chunks(2)
-                .map(|pair| format!("%{}{}", pair[0] as char, pair[1] as char))
-                .collect();
+            let escaped = escaped(&content.info_hash);
             until("opentracker to read its whitelist", || {
                 let request = format!(
                     "GET /announce?info_hash={escaped}&peer_id=-TEST-aaaaaaaaaaaaaa&port=9&left=1&compact=1&event=stopped"
@@ -91,12 +86,7 @@ impl RunningTracker {
 
     /// Waits until `peers` clients have announced the torrent.
     pub(crate) fn wait_peers(&self, content: &Content, peers: usize) {
-        let escaped: String = content
-            .info_hash
-            .as_bytes()
-            .chunks(2)
-            .map(|pair| format!("%{}{}", pair[0] as char, pair[1] as char))
-            .collect();
+        let escaped = escaped(&content.info_hash);
         let request = format!("GET /scrape?info_hash={escaped}");
         let address = match self {
             Self::Ringseed(tracker) => tracker.http_addr().unwrap(),
@@ -108,6 +98,11 @@ impl RunningTracker {
                 .then_some(())
         });
     }
+}
+
+/// An info-hash in hex as it stands in a query.
+fn escaped(info_hash: &str) -> String {
+    info_hash.as_bytes().chunks(2).map(|pair| format!("%{}{}", pair[0] as char, pair[1] as char)).collect()
 }
 
 fn scrape(address: SocketAddr, request: &str) -> Option<String> {
