@@ -130,3 +130,22 @@ fn pause_resume_and_remove_while_a_transfer_runs() {
     assert!(started.elapsed() < Duration::from_secs(10), "two stops within their bound of 5 s");
     assert_same(&content, target.path());
 }
+
+/// A check that a pause ended had told nothing: resuming began a download over files that were all there.
+#[test]
+fn a_check_that_was_paused_is_done_again() {
+    let source = tempfile::tempdir().unwrap();
+    let content = single(source.path(), 300 << 20, "256K", "http://127.0.0.1:9/announce");
+    let metainfo = load(&content);
+    let engine = Engine::start(config(1)).unwrap();
+    let handle = engine.handle();
+    for _ in 0..3 {
+        add(&handle, &metainfo, source.path(), Vec::new());
+        block_on(handle.resume(metainfo.info_hash)).unwrap();
+        block_on(handle.pause(metainfo.info_hash)).unwrap();
+    }
+    wait(&handle, "pause", |state| *state == TorrentState::Paused);
+    block_on(handle.resume(metainfo.info_hash)).unwrap();
+    wait(&handle, "seed", |state| *state == TorrentState::Seeding);
+    engine.stop();
+}

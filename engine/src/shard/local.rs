@@ -19,7 +19,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use super::torrents::TorrentKey;
+use super::torrents::{TorrentKey, Verification};
 
 /// What a task reports.
 pub enum LocalEvent {
@@ -30,7 +30,7 @@ pub enum LocalEvent {
     /// A cold piece is resident now, or could not be read.
     BroughtIn { torrent: TorrentKey, piece: PieceIndex, result: Result<(), StorageError> },
     /// A verification ended.
-    Verified { info_hash: InfoHash, result: Result<Bitfield, StorageError> },
+    Verified { info_hash: InfoHash, verification: Rc<Verification>, result: Result<Bitfield, StorageError> },
     /// A dial ended.
     Dialled { torrent: TorrentKey, address: SocketAddr, result: io::Result<OwnedFd> },
 }

@@ -347,7 +347,7 @@ impl Shard {
                 Some(error) => Err(error),
                 None => Ok(have),
             });
-            LocalEvent::Verified { info_hash, result }
+            LocalEvent::Verified { info_hash, verification, result }
         });
     }
 
@@ -380,12 +380,12 @@ impl Shard {
                 }
                 self.touch(key);
             }
-            LocalEvent::Verified { info_hash, result } => {
-                let cancelled = self
-                    .verifying
-                    .remove(&info_hash)
-                    .is_some_and(|verification| verification.cancelled.get());
-                if !cancelled {
+            LocalEvent::Verified { info_hash, verification, result } => {
+                // One that was cancelled may end after the next of the same torrent has begun.
+                if self.verifying.get(&info_hash).is_some_and(|running| Rc::ptr_eq(running, &verification)) {
+                    self.verifying.remove(&info_hash);
+                }
+                if !verification.cancelled.get() {
                     self.report(FromShard::Verified(info_hash, result.map_err(|error| error.to_string())));
                 }
             }

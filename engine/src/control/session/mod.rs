@@ -1,7 +1,11 @@
-//! The session: all torrents, and the one place where their activity changes.
+//! The session: all torrents, and the one place where their activity changes. What it keeps between runs is in
+//! [`resume`], what it tells others in [`publish`].
+
+mod publish;
+mod resume;
 
 use super::handle::{AddOutcome, AddTorrent, Command, EngineError, Reply};
-use super::snapshot::{EngineSnapshot, ShardStatus, TrackerStatus};
+use super::snapshot::EngineSnapshot;
 use super::torrent::{Activity, Next, Torrent, missing_bytes};
 use crate::announce::{AnnounceUpdate, Announcer, TrackedTorrent, TransferTotals};
 use crate::config::EngineConfig;
@@ -10,9 +14,7 @@ use crate::shard::mailbox;
 use crate::shard::message::{FromShard, ToShard};
 use crate::shard::publish::ShardSnapshot;
 use crate::shard::registry::{Phase, Registry, TorrentEntry};
-use crate::storage::{
-    PieceUpdate, ResumeStore, RunState, SizeCheck, StoreLimits, TorrentRecord, TorrentStore,
-};
+use crate::storage::{ResumeStore, SizeCheck, StoreLimits, TorrentStore};
 use arc_swap::ArcSwap;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::metainfo::Metainfo;
@@ -25,9 +27,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{oneshot, watch};
-
-/// Files of a torrent up to which their stamps are entered with each second of progress.
-const STAMPED_FILES_MAX: usize = 1000;
 
 /// What a session is made of.
 pub struct SessionParts {
@@ -88,68 +87,6 @@ impl Session {
             shutdown: None,
             stopping: false,
         }
-    }
-
-    /// Loads what the resume store holds.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn load(&mut self) -> Result<(), EngineError> {
-        let Some(resume) = &self.parts.resume else { return Ok(()) };
-        let loaded = resume.load_all().map_err(|error| EngineError::Store(error.to_string()))?;
-        for damaged in &loaded.damaged {
-            tracing::error!(torrent = %damaged.info_hash, reason = damaged.reason, "a stored torrent is damaged");
-        }
-        let mut restored = Vec::new();
-        for record in loaded.records {
-            let info_hash = record.info_hash;
-            match self.restore(record) {
-                Ok(found) => restored.push(found),
-                // It stays in the store: the disk may only not be mounted yet.
-                Err(error) => {
-                    tracing::error!(%error, torrent = %info_hash, "a stored torrent cannot be loaded")
-                }
-            }
-        }
-        self.parts.registry.insert(restored.iter().map(|(entry, _)| entry.clone()));
-        for (entry, trusted) in restored {
-            let info_hash = entry.info_hash();
-            if self.torrent(&info_hash).is_none_or(|torrent| torrent.activity != Activity::Running) {
-                continue;
-            }
-            // Files that changed since they were last entered are hashed: pieces written in the last second
-            // before a kill are found, and pieces that somebody damaged are not claimed.
-            if trusted || !has_data(&entry) {
-                self.begin_run(info_hash)
-            } else {
-                self.begin_check(info_hash, true)
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes a torrent of a stored record; tells whether its files are as they were when it was stored.
-    fn restore(&mut self, record: TorrentRecord) -> Result<(Arc<TorrentEntry>, bool), EngineError> {
-        let metainfo =
-            Metainfo::parse(&record.metainfo).map_err(|error| EngineError::Store(error.to_string()))?;
-        let store = TorrentStore::open(&record.data_dir, metainfo.info.clone(), &self.parts.store_limits)
-            .map_err(|error| EngineError::Storage(error.to_string()))?;
-        let entry = self.entry(Arc::new(metainfo), store);
-        let pieces = entry.content.info.layout.piece_count();
-        let trusted = record.have.len() == pieces && record.stamps == entry.store.stamps();
-        let have = if trusted { record.have } else { Bitfield::new(pieces) };
-        entry.sequential.store(record.sequential, Ordering::Relaxed);
-        let activity = if record.state == RunState::Paused { Activity::Paused } else { Activity::Running };
-        self.insert(entry.clone(), have, record.data_dir, |torrent| {
-            torrent.activity = activity;
-            torrent.uploaded_before = record.uploaded;
-            torrent.downloaded_before = record.downloaded;
-            torrent.added_at = record.added_at;
-            torrent.finished_at = record.finished_at;
-            torrent.seed_ratio = record.seed_ratio;
-            torrent.unchecked = !trusted;
-        });
-        Ok((entry, trusted))
     }
 
     fn entry(&self, metainfo: Arc<Metainfo>, store: Arc<TorrentStore>) -> Arc<TorrentEntry> {
@@ -291,10 +228,19 @@ impl Session {
     fn begin_check(&mut self, info_hash: InfoHash, run: bool) {
         let Some(torrent) = self.torrent(&info_hash) else { return };
         torrent.activity = Activity::Checking { run, done: 0 };
+        // Until it is done: a check that a pause ends early has told nothing about the files.
+        torrent.unchecked = true;
         torrent.status = None;
         let entry = torrent.entry.clone();
         entry.store.forgive();
         self.send(entry.home, ToShard::Verify(entry));
+    }
+
+    /// Starts a torrent that no shard runs: files that nobody vouches for are hashed first.
+    fn begin(&mut self, info_hash: InfoHash) {
+        let unsure =
+            self.torrent(&info_hash).is_some_and(|torrent| torrent.unchecked && has_data(&torrent.entry));
+        if unsure { self.begin_check(info_hash, true) } else { self.begin_run(info_hash) }
     }
 
     /// Lets the shards run a torrent that none runs.
@@ -360,10 +306,7 @@ impl Session {
     fn resume(&mut self, info_hash: InfoHash) -> Result<(), EngineError> {
         if let Some(torrent) = self.torrent(&info_hash) {
             match &mut torrent.activity {
-                Activity::Paused if torrent.unchecked && has_data(&torrent.entry) => {
-                    self.begin_check(info_hash, true);
-                }
-                Activity::Paused => self.begin_run(info_hash),
+                Activity::Paused => self.begin(info_hash),
                 // What failed may have changed under us: look at the files before serving them.
                 Activity::Failed(_) => self.begin_check(info_hash, true),
                 Activity::Checking { run, .. } => *run = true,
@@ -454,7 +397,7 @@ impl Session {
         match std::mem::replace(next, Next::Pause) {
             Next::Pause => torrent.activity = Activity::Paused,
             Next::Fail(reason) => torrent.activity = Activity::Failed(reason),
-            Next::Run => self.begin_run(info_hash),
+            Next::Run => self.begin(info_hash),
             Next::Check { run } => self.begin_check(info_hash, run),
             Next::Remove => {
                 if let Some(id) = self.ids.remove(&info_hash) {
@@ -479,70 +422,6 @@ impl Session {
         let home = torrent.entry.home;
         if !peers.is_empty() {
             self.send(home, ToShard::Peers(info_hash, peers));
-        }
-    }
-
-    fn save(&self, info_hash: InfoHash) -> Result<(), EngineError> {
-        let (Some(resume), Some(id)) = (&self.parts.resume, self.ids.get(&info_hash)) else { return Ok(()) };
-        let torrent = &self.torrents[id];
-        if matches!(torrent.activity, Activity::Stopping { next: Next::Remove, .. }) {
-            return Ok(());
-        }
-        let paused =
-            matches!(torrent.activity, Activity::Paused | Activity::Stopping { next: Next::Pause, .. });
-        let record = TorrentRecord {
-            state: if paused { RunState::Paused } else { RunState::Running },
-            have: Bitfield::clone(&torrent.have),
-            uploaded: torrent.uploaded(),
-            downloaded: torrent.downloaded(),
-            added_at: torrent.added_at,
-            finished_at: torrent.finished_at,
-            sequential: torrent.entry.sequential.load(Ordering::Relaxed),
-            seed_ratio: torrent.seed_ratio,
-            stamps: torrent.entry.store.stamps(),
-            ..TorrentRecord::new(
-                info_hash,
-                torrent.entry.metainfo.to_bytes(),
-                torrent.data_dir.clone(),
-                torrent.have.len(),
-            )
-        };
-        resume.put(&record).map_err(|error| EngineError::Store(error.to_string()))
-    }
-
-    /// Enters what has become durable since the last call, all torrents in one transaction.
-    fn save_progress(&mut self) {
-        let Some(resume) = &self.parts.resume else { return };
-        let torrents = || {
-            let known = self.unsaved.iter().filter_map(|info_hash| self.ids.get(info_hash));
-            known.map(|id| &self.torrents[id])
-        };
-        let stamps: Vec<_> = torrents()
-            .map(|torrent| {
-                let store = &torrent.entry.store;
-                // One look-up per file: too much for every second of a torrent with very many.
-                (store.layout().files.len() <= STAMPED_FILES_MAX).then(|| store.stamps())
-            })
-            .collect();
-        let updates: Vec<PieceUpdate<'_>> = torrents()
-            .zip(&stamps)
-            .map(|(torrent, stamps)| PieceUpdate {
-                info_hash: torrent.entry.info_hash(),
-                have: &torrent.have,
-                uploaded: torrent.uploaded(),
-                downloaded: torrent.downloaded(),
-                stamps: stamps.as_deref(),
-            })
-            .collect();
-        if let Err(error) = resume.set_pieces(&updates) {
-            tracing::error!(%error, "cannot save progress");
-        }
-        self.unsaved.clear();
-    }
-
-    fn save_or_log(&self, info_hash: InfoHash) {
-        if let Err(error) = self.save(info_hash) {
-            tracing::error!(%error, torrent = %info_hash, "cannot save the torrent's state");
         }
     }
 
@@ -590,27 +469,6 @@ impl Session {
         }
     }
 
-    fn take_samples(&mut self, shard: usize, published: &ShardSnapshot) {
-        let mut sampled: HashMap<InfoHash, _> =
-            published.torrents.iter().map(|sample| (sample.info_hash, sample)).collect();
-        for torrent in self.torrents.values_mut() {
-            let sample = sampled.remove(&torrent.entry.info_hash()).cloned();
-            if sample.is_some() || torrent.samples[shard].is_some() {
-                torrent.set_sample(shard, sample);
-                self.dirty = true;
-            }
-        }
-        for (info_hash, hashed) in &published.verifying {
-            if let Some(torrent) = self.ids.get(info_hash).and_then(|id| self.torrents.get_mut(id))
-                && let Activity::Checking { done, .. } = &mut torrent.activity
-            {
-                *done = *hashed;
-                torrent.status = None;
-                self.dirty = true;
-            }
-        }
-    }
-
     fn pause_at_ratio(&mut self) {
         let reached: Vec<InfoHash> = self
             .torrents
@@ -632,34 +490,6 @@ impl Session {
                 tracing::error!(%error, torrent = %info_hash, "cannot save the pause");
             }
         }
-    }
-
-    fn make_snapshot(&mut self) {
-        let announcer = &self.parts.announcer;
-        let torrents: Vec<_> = self
-            .torrents
-            .values_mut()
-            .filter(|torrent| !matches!(torrent.activity, Activity::Stopping { next: Next::Remove, .. }))
-            .map(|torrent| {
-                let info_hash = torrent.entry.info_hash();
-                torrent.status(|| announcer.status(info_hash).into_iter().map(TrackerStatus::from).collect())
-            })
-            .collect();
-        let snapshot = EngineSnapshot {
-            download_rate: torrents.iter().map(|torrent| torrent.download_rate).sum(),
-            upload_rate: torrents.iter().map(|torrent| torrent.upload_rate).sum(),
-            connections: self.parts.connections.load(Ordering::Relaxed),
-            ready: true,
-            shards: self
-                .parts
-                .published
-                .iter()
-                .map(|published| ShardStatus::from(&**published.load()))
-                .collect(),
-            torrents,
-        };
-        self.parts.snapshot.store(Arc::new(snapshot));
-        self.parts.changed.send_modify(|version| *version += 1);
     }
 
     /// Whether a stop was asked for.
