@@ -6,5 +6,6 @@
 pub mod data;
 pub mod floor;
 pub mod machine;
+pub mod results;
 pub mod seeder;
 pub mod table;
