@@ -5,6 +5,7 @@
 
 pub mod data;
 pub mod floor;
+pub mod load;
 pub mod machine;
 pub mod results;
 pub mod seeder;

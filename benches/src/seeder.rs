@@ -31,8 +31,8 @@ pub enum Seeder {
 /// How the seeders are started.
 #[derive(Debug, Clone)]
 pub struct Launch {
-    /// Core of the seeder.
-    pub cpu: usize,
+    /// Cores of the seeder, as `taskset -c` takes them: `0` or `0,1`.
+    pub cpus: String,
     /// The `ringseed` binary.
     pub ringseed: PathBuf,
     /// Its arguments; `{torrent}`, `{data}` and `{port}` are replaced.
@@ -111,7 +111,7 @@ impl Seeder {
         std::fs::create_dir_all(&state)?;
         let log = state.join("log");
         let mut command = Command::new("taskset");
-        command.args(["-c", &launch.cpu.to_string()]);
+        command.args(["-c", &launch.cpus]);
         self.arguments(&mut command, torrent, launch, addr.port(), &state)?;
         command.env("HOME", &state).env("XDG_STATE_HOME", &state).env("XDG_CONFIG_HOME", &state);
         command.stdin(Stdio::null());

@@ -1,24 +1,33 @@
 //! Warm seed: CPU seconds per GB and MB/s of the bare floor, Ringseed and rivals, in one run, pinned, interleaved.
 
 use std::{
-    collections::BTreeMap,
     error::Error,
-    fs,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
-    process::{Command, ExitCode},
+    process::ExitCode,
 };
 
 use clap::{Args, Parser, Subcommand};
 use ringseed_benches::{
     data::TestTorrent,
     floor::{self, Floor},
-    machine::Machine,
+    load::{Load, LoadReport},
+    results::{Measurement, Results, Target, Wanted},
     seeder::{Launch, Seeder},
-    table,
 };
-use ringseed_loadtest::{affinity, blast, cli::BlastArgs, spread::median};
-use serde::{Deserialize, Serialize};
+
+/// Most that Ringseed may cost, as a multiple of the floor, at 40 requests in flight and at 5.
+const FLOOR_DEEP: f64 = 1.25;
+const FLOOR_SHALLOW: f64 = 1.6;
+/// Depths below this count as shallow.
+const SHALLOW: u32 = 16;
+/// Most that Ringseed may cost, as a part of rTorrent's cost.
+const RTORRENT: f64 = 0.40;
+
+const CPU: &str = "CPU s/GB";
+const RATE: &str = "MB/s";
+const FAIR: &str = "fairness";
+const LOAD: &str = "load CPU s/GB";
 
 /// Measures what sending a warm torrent costs: bare floor, Ringseed, rivals.
 #[derive(Debug, Parser)]
@@ -42,14 +51,11 @@ enum Part {
         #[arg(long, default_value_t = floor::BLOCKS_PER_SEND)]
         gather: usize,
     },
-    /// The load generator
-    #[command(hide = true)]
-    Load(BlastArgs),
 }
 
 #[derive(Debug, Args)]
 struct Plan {
-    /// Directory for the generated torrent and the seeders' state (kept; on tmpfs or a real file system)
+    /// Directory for the generated torrents and the seeders' state (kept; on tmpfs or a real file system)
     #[arg(long, default_value = "/var/tmp/ringseed-benches")]
     dir: PathBuf,
     /// Seeders to measure; floor and ringseed always come first in the ratios
@@ -62,9 +68,9 @@ struct Plan {
     #[arg(long, value_delimiter = ',', default_value = "8,50")]
     connections: Vec<u32>,
     /// Requests in flight per peer
-    #[arg(long, default_value_t = 40)]
-    depth: u32,
-    /// Runs per seeder and number of peers; medians are reported
+    #[arg(long, value_delimiter = ',', default_value = "40")]
+    depth: Vec<u32>,
+    /// Runs per seeder and case; medians are reported
     #[arg(long, default_value_t = 5)]
     runs: u32,
     /// GB measured per run
@@ -77,8 +83,8 @@ struct Plan {
     #[arg(long, default_value_t = 2048)]
     torrent_mib: u64,
     /// KiB per piece
-    #[arg(long, default_value_t = 1024)]
-    piece_kib: u32,
+    #[arg(long, value_delimiter = ',', default_value = "1024")]
+    piece_kib: Vec<u32>,
     /// Receive buffer per peer of the load, bytes: a smaller one also sends its requests in smaller batches
     #[arg(long, default_value_t = 256 * 1024)]
     read_buffer: usize,
@@ -103,13 +109,26 @@ struct Plan {
     results: PathBuf,
 }
 
+/// One condition under which all seeders are measured.
+#[derive(Debug, Clone, Copy)]
+struct Case {
+    piece_kib: u32,
+    depth: u32,
+    connections: u32,
+}
+
+impl Case {
+    fn name(self) -> String {
+        format!("{} KiB pieces, depth {}, {} peers", self.piece_kib, self.depth, self.connections)
+    }
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.part {
         Some(Part::Floor { file, piece_length, port, gather }) => {
             run_floor(&file, piece_length, port, gather)
         }
-        Some(Part::Load(args)) => run_load(&args),
         None => run_plan(&cli.plan),
     };
     match outcome {
@@ -133,125 +152,68 @@ fn run_floor(
     Ok(floor.serve(&listener)?)
 }
 
-fn run_load(args: &BlastArgs) -> Result<(), Box<dyn Error>> {
-    let config = args.config()?;
-    if let Some(cpu) = args.cpu {
-        affinity::pin_to(cpu)?;
+impl Plan {
+    fn seeders(&self) -> Vec<Seeder> {
+        let mut seeders = self.seeders.clone();
+        seeders.extend(self.rival.iter().filter(|rival| !self.seeders.contains(rival)));
+        seeders
     }
-    println!("{}", serde_json::to_string(&blast::run(&config)?)?);
-    Ok(())
-}
 
-/// The part of the load generator's report that a comparison uses.
-#[derive(Debug, Deserialize)]
-struct Measured {
-    mb_per_s: f64,
-    seeder: Option<MeasuredCost>,
-    load: MeasuredLoad,
-    per_connection: MeasuredSpread,
-}
-
-#[derive(Debug, Deserialize)]
-struct MeasuredCost {
-    cpu_seconds_per_gb: f64,
-}
-
-#[derive(Debug, Deserialize)]
-struct MeasuredLoad {
-    cpu_seconds_per_gb: f64,
-}
-
-#[derive(Debug, Deserialize)]
-struct MeasuredSpread {
-    jain: f64,
-}
-
-/// Medians of one seeder at one number of peers.
-#[derive(Debug, Clone, Serialize)]
-struct Summary {
-    seeder: Seeder,
-    connections: u32,
-    cpu_s_per_gb: f64,
-    mb_per_s: f64,
-    load_cpu_s_per_gb: f64,
-    fairness: f64,
-    runs_cpu_s_per_gb: Vec<f64>,
-    runs_mb_per_s: Vec<f64>,
-}
-
-#[derive(Debug, Serialize)]
-struct Results {
-    benchmark: &'static str,
-    machine: Machine,
-    versions: BTreeMap<&'static str, String>,
-    depth: u32,
-    read_buffer: usize,
-    piece_length: u32,
-    torrent_bytes: u64,
-    summaries: Vec<Summary>,
-    reports: Vec<serde_json::Value>,
+    fn cases(&self) -> Vec<Case> {
+        let mut cases = Vec::new();
+        for &piece_kib in &self.piece_kib {
+            for &depth in &self.depth {
+                cases.extend(self.connections.iter().map(|&connections| Case {
+                    piece_kib,
+                    depth,
+                    connections,
+                }));
+            }
+        }
+        cases
+    }
 }
 
 fn run_plan(plan: &Plan) -> Result<(), Box<dyn Error>> {
-    let mut seeders = plan.seeders.clone();
-    for rival in &plan.rival {
-        if !seeders.contains(rival) {
-            seeders.push(*rival);
-        }
-    }
+    let seeders = plan.seeders();
     let launch = launch(plan)?;
-    let mut versions = BTreeMap::new();
+    let mut results = Results::new("warm_seed");
     for seeder in &seeders {
         let version = seeder.version(&launch).ok_or_else(|| format!("{} is not installed", seeder.name()))?;
-        versions.insert(seeder.name(), version);
+        results.versions.insert(seeder.name().into(), version);
     }
-    let torrent = TestTorrent::prepare(&plan.dir, plan.torrent_mib << 20, plan.piece_kib << 10)?;
-    torrent.warm()?;
-
-    let mut measured: BTreeMap<(u32, Seeder), Vec<Measured>> = BTreeMap::new();
-    let mut reports = Vec::new();
-    for connections in &plan.connections {
+    for case in plan.cases() {
+        let torrent = TestTorrent::prepare(&plan.dir, plan.torrent_mib << 20, case.piece_kib << 10)?;
+        torrent.warm()?;
+        let mut measured: Vec<Vec<LoadReport>> = vec![Vec::new(); seeders.len()];
         for run in 1..=plan.runs {
-            for seeder in &seeders {
-                let report = measure(plan, &launch, &torrent, *seeder, *connections)?;
-                let numbers: Measured = serde_json::from_value(report.clone())?;
+            for (seeder, reports) in seeders.iter().zip(&mut measured) {
+                let report = measure(plan, &launch, &torrent, *seeder, case)
+                    .map_err(|error| format!("{}, {}: {error}", seeder.name(), case.name()))?;
                 eprintln!(
-                    "{:>4} peers, run {run}: {:<10} {:.3} CPU s/GB, {:.0} MB/s",
-                    connections,
+                    "{}, run {run}: {:<10} {:.3} CPU s/GB, {:.0} MB/s",
+                    case.name(),
                     seeder.name(),
-                    cpu(&numbers),
-                    numbers.mb_per_s
+                    report.seeder.cpu_seconds_per_gb,
+                    report.mb_per_s
                 );
-                measured.entry((*connections, *seeder)).or_default().push(numbers);
-                reports.push(serde_json::json!({ "seeder": seeder, "run": run, "report": report }));
+                reports.push(report);
             }
         }
+        for (seeder, reports) in seeders.iter().zip(&measured) {
+            results.measurements.extend(summary(*seeder, case, reports));
+        }
+        results.targets.extend(targets(&results, case));
     }
-    let summaries: Vec<Summary> =
-        measured.iter().map(|((connections, seeder), runs)| summary(*seeder, *connections, runs)).collect();
-    print!("{}", table::render(&rows(&summaries)));
-    let results = Results {
-        benchmark: "warm_seed",
-        machine: Machine::here(),
-        versions,
-        depth: plan.depth,
-        read_buffer: plan.read_buffer,
-        piece_length: torrent.piece_length,
-        torrent_bytes: torrent.total,
-        summaries,
-        reports,
-    };
-    fs::create_dir_all(&plan.results)?;
-    let path = plan.results.join(format!("warm_seed-{}.json", results.machine.file_stamp()));
-    fs::write(&path, serde_json::to_string_pretty(&results)? + "\n")?;
-    println!("written to {}", path.display());
+    print!("{}", results.render());
+    println!("written to {}", results.write(&plan.results)?.display());
     Ok(())
 }
 
 fn launch(plan: &Plan) -> Result<Launch, Box<dyn Error>> {
     let beside = || Ok::<_, std::io::Error>(std::env::current_exe()?.with_file_name("ringseed"));
     Ok(Launch {
-        cpu: plan.seeder_cpu,
+        cpus: plan.seeder_cpu.to_string(),
         ringseed: plan.ringseed.clone().map_or_else(beside, Ok)?,
         ringseed_args: plan.ringseed_args.split_whitespace().map(str::to_owned).collect(),
         scratch: plan.dir.join("state"),
@@ -264,72 +226,49 @@ fn measure(
     launch: &Launch,
     torrent: &TestTorrent,
     seeder: Seeder,
-    connections: u32,
-) -> Result<serde_json::Value, Box<dyn Error>> {
+    case: Case,
+) -> Result<LoadReport, Box<dyn Error>> {
     let running = seeder.start(torrent, launch)?;
-    let bytes = |gb: f64| ((gb * 1e9) as u64).to_string();
-    let output = Command::new(std::env::current_exe()?)
-        .args(["load", "--json", "--spread-sources", "--ramp", "60"])
-        .arg("--torrent")
-        .arg(&torrent.metainfo)
-        .args(["--addr", &running.addr.to_string()])
-        .args(["--connections", &connections.to_string(), "--depth", &plan.depth.to_string()])
-        .args(["--read-buffer", &plan.read_buffer.to_string()])
-        .args(["--bytes", &bytes(plan.gb), "--warmup", &bytes(plan.warmup_gb)])
-        .args(["--cpu", &plan.load_cpu.to_string(), "--seeder-pid", &running.pid().to_string()])
-        .output()?;
-    if !output.status.success() {
-        let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        return Err(format!("{} with {connections} peers: {words}", seeder.name()).into());
-    }
-    Ok(serde_json::from_slice(&output.stdout)?)
+    let bytes = |gb: f64| (gb * 1e9) as u64;
+    let load = Load {
+        torrent,
+        addr: running.addr,
+        seeder_pid: running.pid(),
+        connections: case.connections,
+        depth: case.depth,
+        bytes: bytes(plan.gb),
+        warmup: bytes(plan.warmup_gb),
+        cpu: Some(plan.load_cpu),
+        more: vec!["--read-buffer".into(), plan.read_buffer.to_string()],
+    };
+    load.run()
 }
 
-fn cpu(numbers: &Measured) -> f64 {
-    numbers.seeder.as_ref().map_or(f64::NAN, |cost| cost.cpu_seconds_per_gb)
+fn summary(seeder: Seeder, case: Case, runs: &[LoadReport]) -> [Measurement; 4] {
+    let all = |what, value: fn(&LoadReport) -> f64| {
+        Measurement::new(seeder.name(), &case.name(), what, runs.iter().map(value).collect())
+    };
+    [
+        all(CPU, |r| r.seeder.cpu_seconds_per_gb),
+        all(RATE, |r| r.mb_per_s),
+        all(FAIR, |r| r.per_connection.jain),
+        all(LOAD, |r| r.load.cpu_seconds_per_gb),
+    ]
 }
 
-fn summary(seeder: Seeder, connections: u32, runs: &[Measured]) -> Summary {
-    let all = |value: fn(&Measured) -> f64| runs.iter().map(value).collect::<Vec<f64>>();
-    let middle = |value: fn(&Measured) -> f64| median(&all(value)).unwrap_or(f64::NAN);
-    Summary {
-        seeder,
-        connections,
-        cpu_s_per_gb: middle(cpu),
-        mb_per_s: middle(|m| m.mb_per_s),
-        load_cpu_s_per_gb: middle(|m| m.load.cpu_seconds_per_gb),
-        fairness: middle(|m| m.per_connection.jain),
-        runs_cpu_s_per_gb: all(cpu),
-        runs_mb_per_s: all(|m| m.mb_per_s),
-    }
-}
-
-/// A row per seeder and number of peers; ratios are of CPU per GB, Ringseed's over the row's, and the row's over
-/// the floor's.
-fn rows(summaries: &[Summary]) -> Vec<Vec<String>> {
-    let head =
-        ["seeder", "peers", "CPU s/GB", "MB/s", "x floor", "ringseed/this", "fairness", "load CPU s/GB"];
-    let mut rows = vec![head.map(String::from).to_vec()];
-    for row in summaries {
-        let of = |seeder| {
-            summaries
-                .iter()
-                .find(|s| s.seeder == seeder && s.connections == row.connections)
-                .map(|s| s.cpu_s_per_gb)
-        };
-        let ratio = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v:.2}"));
-        rows.push(vec![
-            row.seeder.name().to_owned(),
-            row.connections.to_string(),
-            format!("{:.3}", row.cpu_s_per_gb),
-            format!("{:.0}", row.mb_per_s),
-            ratio(of(Seeder::Floor).map(|floor| row.cpu_s_per_gb / floor)),
-            ratio(of(Seeder::Ringseed).map(|ringseed| ringseed / row.cpu_s_per_gb)),
-            format!("{:.3}", row.fairness),
-            format!("{:.3}", row.load_cpu_s_per_gb),
-        ]);
-    }
-    rows
+/// What is wanted of Ringseed in this case, as far as those it is compared with were measured.
+fn targets(results: &Results, case: Case) -> Vec<Target> {
+    let name = case.name();
+    let ringseed = results.median(Seeder::Ringseed.name(), &name, CPU);
+    let bound = if case.depth < SHALLOW { FLOOR_SHALLOW } else { FLOOR_DEEP };
+    [(Seeder::Floor, bound), (Seeder::Rtorrent, RTORRENT)]
+        .into_iter()
+        .map(|(other, bound)| (other, bound, ringseed / results.median(other.name(), &name, CPU)))
+        .filter(|(.., ratio)| !ratio.is_nan())
+        .map(|(other, bound, ratio)| {
+            Target::new(format!("ringseed / {}, {name}", other.name()), Wanted::AtMost, bound, ratio)
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -343,25 +282,19 @@ mod tests {
     }
 
     #[test]
-    fn ratios_are_taken_at_the_same_number_of_peers() {
-        let one = |seeder, connections, cpu_s_per_gb| Summary {
-            seeder,
-            connections,
-            cpu_s_per_gb,
-            mb_per_s: 1.0,
-            load_cpu_s_per_gb: 0.1,
-            fairness: 1.0,
-            runs_cpu_s_per_gb: vec![],
-            runs_mb_per_s: vec![],
-        };
-        let rows = rows(&[
-            one(Seeder::Floor, 8, 0.2),
-            one(Seeder::Ringseed, 8, 0.3),
-            one(Seeder::Libtorrent, 8, 1.2),
-            one(Seeder::Floor, 50, 0.4),
-        ]);
-        assert_eq!(rows[2][4..6], ["1.50", "1.00"]);
-        assert_eq!(rows[3][4..6], ["6.00", "0.25"]);
-        assert_eq!(rows[4][4..6], ["1.00", "-"]);
+    fn ratios_are_taken_within_one_case() {
+        let (few, many) = (
+            Case { piece_kib: 256, depth: 40, connections: 8 },
+            Case { piece_kib: 256, depth: 5, connections: 50 },
+        );
+        let mut results = Results::new("warm_seed");
+        for (case, floor, ringseed) in [(few, 0.2, 0.24), (many, 0.4, 0.7)] {
+            results.measurements.push(Measurement::new("floor", &case.name(), CPU, vec![floor]));
+            results.measurements.push(Measurement::new("ringseed", &case.name(), CPU, vec![ringseed]));
+        }
+        let few = targets(&results, few);
+        assert_eq!((few.len(), few[0].bound, few[0].met), (1, FLOOR_DEEP, true));
+        let many = targets(&results, many);
+        assert_eq!((many.len(), many[0].bound, many[0].met), (1, FLOOR_SHALLOW, false));
     }
 }
