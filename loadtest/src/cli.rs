@@ -10,17 +10,28 @@ use clap::Args;
 
 use ringseed_proto::metainfo::Metainfo;
 
-use crate::blast::{BlastConfig, Target, Window};
+use crate::{
+    blast::{BlastConfig, Target, Window},
+    idle::IdleConfig,
+};
+
+/// Which torrents of which seeder.
+#[derive(Debug, Clone, Args)]
+pub struct SeederArgs {
+    /// Torrent file, or directory of torrent files; may be repeated, peers are spread evenly
+    #[arg(long, value_name = "PATH", required = true)]
+    pub torrent: Vec<PathBuf>,
+    /// The seeder
+    #[arg(long, value_name = "HOST:PORT")]
+    pub addr: String,
+}
 
 /// Flags of `blast`.
 #[derive(Debug, Clone, Args)]
 pub struct BlastArgs {
-    /// The torrent file
-    #[arg(long, value_name = "FILE")]
-    pub torrent: PathBuf,
-    /// The seeder
-    #[arg(long, value_name = "HOST:PORT")]
-    pub addr: String,
+    /// The seeder and its torrents
+    #[command(flatten)]
+    pub seeder: SeederArgs,
     /// Number of peers
     #[arg(long, short = 'c', default_value_t = 50)]
     pub connections: u32,
@@ -74,14 +85,13 @@ impl BlastArgs {
     /// # Errors
     /// A message for the user: what is wrong with which flag.
     pub fn config(&self) -> Result<BlastConfig, String> {
-        let target = read_target(&self.torrent)?;
         let window = match (self.bytes, self.seconds) {
             (Some(bytes), _) => Window::Bytes(bytes),
             (None, seconds) => Window::Time(duration("--seconds", seconds.unwrap_or(10.0))?),
         };
         Ok(BlastConfig {
-            addr: resolve(&self.addr)?,
-            target,
+            addr: resolve(&self.seeder.addr)?,
+            targets: read_targets(&self.seeder.torrent)?,
             connections: self.connections,
             depth: self.depth,
             window,
@@ -98,6 +108,46 @@ impl BlastArgs {
     }
 }
 
+/// Flags of `idle`.
+#[derive(Debug, Clone, Args)]
+pub struct IdleArgs {
+    /// The seeder and its torrents
+    #[command(flatten)]
+    pub seeder: SeederArgs,
+    /// Number of peers
+    #[arg(long, short = 'c', default_value_t = 1000)]
+    pub connections: u32,
+    /// Number of the first peer, so that peers of other scenarios have other addresses
+    #[arg(long, default_value_t = 100_000)]
+    pub first: u32,
+    /// Longest wait until all peers are greeted
+    #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
+    pub ramp: f64,
+    /// Give every peer a loopback address of its own
+    #[arg(long)]
+    pub spread_sources: bool,
+    /// Run on this core
+    #[arg(long, value_name = "CORE")]
+    pub cpu: Option<usize>,
+}
+
+impl IdleArgs {
+    /// The scenario these flags describe.
+    ///
+    /// # Errors
+    /// A message for the user: what is wrong with which flag.
+    pub fn config(&self) -> Result<IdleConfig, String> {
+        Ok(IdleConfig {
+            addr: resolve(&self.seeder.addr)?,
+            targets: read_targets(&self.seeder.torrent)?,
+            connections: self.connections,
+            first: self.first,
+            spread_sources: self.spread_sources,
+            ramp: duration("--ramp", self.ramp)?,
+        })
+    }
+}
+
 fn duration(flag: &str, seconds: f64) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|e| format!("{flag}: {e}"))
 }
@@ -105,6 +155,31 @@ fn duration(flag: &str, seconds: f64) -> Result<Duration, String> {
 fn resolve(addr: &str) -> Result<SocketAddr, String> {
     let mut found = addr.to_socket_addrs().map_err(|e| format!("--addr {addr}: {e}"))?;
     found.next().ok_or_else(|| format!("--addr {addr}: no address"))
+}
+
+/// The torrents of files and directories; those of a directory in the order of their names.
+fn read_targets(paths: &[PathBuf]) -> Result<Vec<Target>, String> {
+    let mut targets = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            targets.push(read_target(path)?);
+            continue;
+        }
+        let complain = |e: std::io::Error| format!("--torrent {}: {e}", path.display());
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(path).map_err(complain)? {
+            files.push(entry.map_err(complain)?.path());
+        }
+        files.retain(|file| file.extension().is_some_and(|extension| extension == "torrent"));
+        files.sort_unstable();
+        for file in files {
+            targets.push(read_target(&file)?);
+        }
+    }
+    if targets.is_empty() {
+        return Err("--torrent: there is no torrent file".into());
+    }
+    Ok(targets)
 }
 
 fn read_target(path: &Path) -> Result<Target, String> {

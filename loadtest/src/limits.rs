@@ -19,6 +19,9 @@ pub const DEPTH_MAX: u32 = 4096;
 /// Most connections of one run: ports of one source address, and 256 KiB of receive buffer each.
 pub const CONNECTIONS_MAX: u32 = 60_000;
 
+/// Idle peers that connect at once: listen queues are a few hundred long.
+pub const IDLE_CONNECTING_MAX: usize = 128;
+
 /// Smallest and largest receive buffer of one connection, in bytes.
 pub const READ_BUFFER_MIN: usize = 4 * 1024;
 /// See [`READ_BUFFER_MIN`].

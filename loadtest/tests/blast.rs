@@ -87,7 +87,7 @@ fn serve(mut stream: TcpStream, manner: Manner) -> io::Result<()> {
 fn config(addr: SocketAddr) -> BlastConfig {
     BlastConfig {
         addr,
-        target: target(),
+        targets: vec![target()],
         connections: 3,
         depth: 5,
         window: Window::Bytes(5_000_000),
@@ -143,6 +143,7 @@ fn values_outside_their_limits_are_refused() {
     for bad in [
         BlastConfig { connections: 0, ..good.clone() },
         BlastConfig { depth: 0, ..good.clone() },
+        BlastConfig { targets: Vec::new(), ..good.clone() },
         BlastConfig { read_buffer: 1, ..good.clone() },
         BlastConfig { addr: SocketAddr::from(([192, 0, 2, 1], 1)), ..good },
     ] {

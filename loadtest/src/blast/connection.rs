@@ -75,7 +75,7 @@ pub(super) struct Slot {
 }
 
 /// Connects to `addr`, from a loopback address of its own when `source` is given.
-pub(super) async fn connect(addr: SocketAddr, source: Option<Ipv4Addr>) -> io::Result<TcpStream> {
+pub(crate) async fn connect(addr: SocketAddr, source: Option<Ipv4Addr>) -> io::Result<TcpStream> {
     let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     if let Some(source) = source {
         socket.bind(SocketAddr::new(IpAddr::V4(source), 0))?;

@@ -1,9 +1,9 @@
-//! `blast`: raw peers from one thread against one seeder of any make.
+//! `blast`: raw peers from one thread against one seeder of any make, of one torrent or spread evenly over many.
 //!
 //! The peers connect and are served first; the window opens when all of them have received a block (or the ramp
 //! time is over) and the warm-up bytes have passed, and closes after the wanted bytes or seconds.
 
-mod connection;
+pub(crate) mod connection;
 mod leech;
 mod report;
 mod target;
@@ -44,8 +44,8 @@ pub enum Window {
 pub struct BlastConfig {
     /// The seeder.
     pub addr: SocketAddr,
-    /// The torrent it seeds.
-    pub target: Target,
+    /// The torrents it seeds, at least one; peer `n` is of torrent `n` modulo their number.
+    pub targets: Vec<Target>,
     /// Number of peers, 1 to [`CONNECTIONS_MAX`].
     pub connections: u32,
     /// Requests in flight per peer, 1 to [`DEPTH_MAX`].
@@ -130,7 +130,10 @@ fn check(config: &BlastConfig) -> Result<(), BlastError> {
     if !(READ_BUFFER_MIN..=READ_BUFFER_MAX).contains(&config.read_buffer) {
         return refuse(format!("the receive buffer must be {READ_BUFFER_MIN} to {READ_BUFFER_MAX} bytes"));
     }
-    if config.verify && !config.target.has_hashes() {
+    if config.targets.is_empty() {
+        return refuse("at least one torrent is needed".into());
+    }
+    if config.verify && !config.targets.iter().all(Target::has_hashes) {
         return refuse("verification needs the torrent file".into());
     }
     if config.spread_sources && !matches!(config.addr, SocketAddr::V4(a) if a.ip().is_loopback()) {
@@ -140,12 +143,12 @@ fn check(config: &BlastConfig) -> Result<(), BlastError> {
 }
 
 /// Loopback source of peer `index`: 127.64.0.1 and up, never .0 or .255 in the last place.
-fn source_of(index: u32) -> Ipv4Addr {
+pub(crate) fn source_of(index: u32) -> Ipv4Addr {
     let (high, low) = (index / 250, index % 250);
     Ipv4Addr::new(127, 64 + (high / 250) as u8, (high % 250) as u8, low as u8 + 1)
 }
 
-fn peer_id(index: u32) -> [u8; 20] {
+pub(crate) fn peer_id(index: u32) -> [u8; 20] {
     let mut id = *b"-RL0100-000000000000";
     for (place, digit) in id.iter_mut().rev().zip(format!("{index:08x}").bytes().rev()) {
         *place = digit;
@@ -155,12 +158,12 @@ fn peer_id(index: u32) -> [u8; 20] {
 
 async fn coordinate(config: &BlastConfig) -> Result<BlastReport, BlastError> {
     let board = Rc::new(Board::new());
-    let target = Rc::new(config.target.clone());
+    let targets: Vec<Rc<Target>> = config.targets.iter().cloned().map(Rc::new).collect();
     let mut slots = Vec::new();
     let mut tasks = Vec::new();
     for index in 0..config.connections {
         let leech = Leech::new(
-            target.clone(),
+            targets[index as usize % targets.len()].clone(),
             LeechConfig {
                 depth: config.depth,
                 seed: config.seed.wrapping_mul(0x1_0000_0001).wrapping_add(u64::from(index)),
