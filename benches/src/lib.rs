@@ -3,10 +3,14 @@
 //! A benchmark program starts each seeder as a process of its own on one core, runs the load generator on
 //! another, and prints ratios of medians from one run: absolute numbers belong to a machine, ratios travel.
 
+pub mod daemon;
 pub mod data;
 pub mod floor;
+pub mod library;
 pub mod load;
 pub mod machine;
+pub mod process;
 pub mod results;
+pub mod rivals;
 pub mod seeder;
 pub mod table;

@@ -10,6 +10,7 @@ use std::{
 
 use clap::ValueEnum;
 use ringseed_loadtest::skim::{FAST_BIT, HANDSHAKE_LEN, Item, PROTOCOL, Skimmer};
+use ringseed_proto::units::InfoHash;
 use serde::Serialize;
 
 use crate::data::TestTorrent;
@@ -203,7 +204,7 @@ impl Running {
             if let Some(status) = self.child.try_wait()? {
                 return Err(io::Error::other(format!("ended with {status}")));
             }
-            match offers_everything(self.addr, torrent) {
+            match offers_everything(self.addr, &torrent.info_hash, pieces_of(torrent)) {
                 Ok(true) => return Ok(()),
                 outcome if Instant::now() > deadline => {
                     let why = outcome.err().map(|e| format!(" ({e})")).unwrap_or_default();
@@ -215,8 +216,15 @@ impl Running {
     }
 }
 
-/// Shakes hands and looks whether the seeder has every piece.
-fn offers_everything(addr: SocketAddr, torrent: &TestTorrent) -> io::Result<bool> {
+fn pieces_of(torrent: &TestTorrent) -> u32 {
+    torrent.total.div_ceil(u64::from(torrent.piece_length)) as u32
+}
+
+/// Shakes hands and looks whether the seeder has all `pieces` of a torrent.
+///
+/// # Errors
+/// It does not answer, or not with the protocol.
+pub fn offers_everything(addr: SocketAddr, info_hash: &InfoHash, pieces: u32) -> io::Result<bool> {
     // From an address that no peer of the load uses.
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
     socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 63, 0, 1), 0)).into())?;
@@ -226,10 +234,9 @@ fn offers_everything(addr: SocketAddr, torrent: &TestTorrent) -> io::Result<bool
     let mut hello = Vec::with_capacity(HANDSHAKE_LEN);
     hello.extend_from_slice(PROTOCOL);
     hello.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, FAST_BIT]);
-    hello.extend_from_slice(&torrent.info_hash.0);
+    hello.extend_from_slice(&info_hash.0);
     hello.extend_from_slice(b"-RL0100-probe-probe-");
     stream.write_all(&hello)?;
-    let pieces = torrent.total.div_ceil(u64::from(torrent.piece_length)) as u32;
     let mut skimmer = Skimmer::new(pieces);
     let mut buffer = vec![0; 64 * 1024];
     loop {
