@@ -222,7 +222,7 @@ mod tests {
         let addr = listener.local_addr().unwrap();
         let server = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            let mut request = [0; 8];
+            let mut request = [0; 9];
             stream.read_exact(&mut request).unwrap();
             stream.write_all(b"HTTP/1.1 409 Conflict\r\nX-A: b\r\n\r\nbody").unwrap();
         });

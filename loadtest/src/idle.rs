@@ -221,15 +221,12 @@ impl Peer {
             if n == 0 {
                 return Ok(());
             }
-            let mut output = Vec::new();
+            let (mut output, mut greeting) = (Vec::new(), false);
             let mut rest = &input[..n];
             while let Some(item) = skimmer.next(&mut rest).map_err(|error| error.to_string())? {
                 match item {
                     Item::Handshake { reserved, info_hash } if info_hash == self.target.info_hash() => {
-                        *greeted = true;
-                        board.greeted.set(board.greeted.get() + 1);
-                        board.open.set(board.open.get() + 1);
-                        board.changed.notify_one();
+                        greeting = true;
                         if reserved[7] & FAST_BIT != 0 {
                             output.extend_from_slice(&[0, 0, 0, 1, 15]);
                         }
@@ -246,6 +243,12 @@ impl Peer {
             }
             if !output.is_empty() {
                 stream.write_all(output).await.0.map_err(failed)?;
+            }
+            if greeting {
+                *greeted = true;
+                board.greeted.set(board.greeted.get() + 1);
+                board.open.set(board.open.get() + 1);
+                board.changed.notify_one();
             }
             reading = Box::pin(stream.read(input));
         }
