@@ -11,5 +11,6 @@ mod torrent;
 pub use handle::{AddOutcome, AddTorrent, EngineError, EngineHandle};
 pub(crate) use inbox::Inbox;
 pub use snapshot::{
-    EngineSnapshot, PeerStatus, ShardCounters, ShardStatus, TorrentState, TorrentStatus, TrackerStatus,
+    BOUNDS_US, EngineSnapshot, LoopDelays, PeerStatus, ShardCounters, ShardStatus, StorageStatus,
+    TorrentState, TorrentStatus, TrackerStatus,
 };

@@ -1,8 +1,10 @@
 //! What the engine tells about itself: immutable snapshots, built on the control thread from what the
 //! shards publish, read by anyone without disturbing either.
 
+pub use crate::shard::loop_delay::{BOUNDS_US, LoopDelays};
 use crate::shard::publish::ShardSnapshot;
 pub use crate::shard::publish::{PeerStatus, ShardCounters};
+pub use crate::storage::StorageStatus;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
@@ -136,6 +138,8 @@ pub struct EngineSnapshot {
     pub ready: bool,
     /// What each shard did since it started.
     pub shards: Vec<ShardStatus>,
+    /// What was read and written.
+    pub storage: StorageStatus,
 }
 
 /// One shard at one moment.
@@ -145,12 +149,19 @@ pub struct ShardStatus {
     pub connections: usize,
     /// What its loop did.
     pub counters: ShardCounters,
+    /// How long its turns took.
+    pub delays: LoopDelays,
     /// What its data ring did.
     pub ring: RingStats,
 }
 
 impl From<&ShardSnapshot> for ShardStatus {
     fn from(published: &ShardSnapshot) -> Self {
-        Self { connections: published.connections, counters: published.counters, ring: published.ring }
+        Self {
+            connections: published.connections,
+            counters: published.counters,
+            delays: published.delays,
+            ring: published.ring,
+        }
     }
 }

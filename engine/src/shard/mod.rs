@@ -8,6 +8,7 @@ pub mod candidates;
 pub mod connections;
 mod dialing;
 pub mod local;
+pub mod loop_delay;
 pub mod mailbox;
 pub mod message;
 pub mod publish;
@@ -22,6 +23,7 @@ use crate::limits::{SHARD_REPORTS, SNAPSHOT_INTERVAL};
 use arc_swap::ArcSwap;
 use connections::{ConnKey, Connection};
 use local::{LocalQueue, Sleeper, Woken, yield_now};
+use loop_delay::LoopWatch;
 use message::{FromShard, ToShard};
 use publish::{ShardCounters, ShardSnapshot};
 use rate::{REFILL_STEP, RateLimit};
@@ -117,6 +119,7 @@ pub struct Shard {
     spare_lists: Vec<SendList>,
     batch: SendBatch,
     counters: ShardCounters,
+    watch: LoopWatch,
     sequence: u64,
     seed: u64,
     ticked_at: Time,
@@ -162,6 +165,7 @@ impl Shard {
             spare_lists: Vec::new(),
             batch: SendBatch::default(),
             counters: ShardCounters::default(),
+            watch: LoopWatch::default(),
             sequence: 0,
             seed,
             ticked_at: Time::ZERO,
@@ -183,7 +187,8 @@ impl Shard {
         loop {
             self.ring.submit()?;
             self.ring.drain(&mut completions);
-            self.now = Time::after_epoch(self.context.epoch.elapsed());
+            self.now = self.clock();
+            self.watch.turn(self.now);
             let mut busy = !completions.is_empty();
             for completion in completions.drain(..) {
                 self.dispatch(completion);
@@ -211,11 +216,18 @@ impl Shard {
                 self.ring.submit()?;
                 yield_now().await;
             } else {
-                if sleeper.sleep(self.sleep_time()).await == Woken::Inbox {
+                let (limit, slept_at) = (self.sleep_time(), self.clock());
+                self.watch.sleeps(slept_at);
+                if sleeper.sleep(limit).await == Woken::Inbox {
                     self.context.inbox.acknowledge();
                 }
+                self.watch.woke(slept_at, limit, self.clock());
             }
         }
+    }
+
+    fn clock(&self) -> Time {
+        Time::after_epoch(self.context.epoch.elapsed())
     }
 
     fn dispatch(&mut self, completion: Completion) {

@@ -1,6 +1,7 @@
 //! What a shard lets others read: statistics that it publishes a few times a second while it has work.
 
 use super::Shard;
+use super::loop_delay::LoopDelays;
 use super::torrents::TorrentKey;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::swarm::SwarmStats;
@@ -21,7 +22,7 @@ pub struct ShardCounters {
     pub blocks_sent: u64,
     /// Sends that the socket took only a part of.
     pub partial_sends: u64,
-    /// Pieces read in because they were not in memory.
+    /// Times a peer's next block was not in memory and had to be read.
     pub cold_pieces: u64,
     /// Times requesting waited for the dirty-byte budget.
     pub dirty_waits: u64,
@@ -80,6 +81,8 @@ pub struct ShardSnapshot {
     pub connections: usize,
     /// What it did.
     pub counters: ShardCounters,
+    /// How long its turns took.
+    pub delays: LoopDelays,
     /// What its data ring did.
     pub ring: RingStats,
 }
@@ -129,6 +132,7 @@ impl Shard {
             verifying: self.verifying.iter().map(|(hash, running)| (*hash, running.done.get())).collect(),
             connections: self.connections.len(),
             counters: self.counters,
+            delays: self.watch.delays(),
             ring: self.ring.stats(),
         }));
     }

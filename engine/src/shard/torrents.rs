@@ -311,13 +311,14 @@ impl Shard {
     /// A piece that a peer asks for is not in memory: it is read in, and the peer waits for it.
     pub(super) fn bring_in(&mut self, key: TorrentKey, piece: PieceIndex, peer: PeerKey) {
         let torrent = &mut self.torrents[key];
-        let waiting = torrent.cold.entry(piece).or_default();
-        if !waiting.contains(&peer) {
-            waiting.push(peer);
-        }
-        if waiting.len() > 1 {
+        if let Some(waiting) = torrent.cold.get_mut(&piece) {
+            // It is on its way. A peer comes here again with each request that it sends meanwhile.
+            if !waiting.contains(&peer) {
+                waiting.push(peer);
+            }
             return;
         }
+        torrent.cold.insert(piece, vec![peer]);
         self.counters.cold_pieces += 1;
         let (store, ring) = (torrent.entry.store.clone(), self.ring.clone());
         self.local.spawn(async move {

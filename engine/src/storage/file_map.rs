@@ -94,23 +94,36 @@ impl FileMap {
 
     /// Whether every page of the range is in memory.
     pub(super) fn is_resident(&self, offset: u64, length: u64) -> bool {
-        if !self.mincore_is_true {
-            return false;
-        }
-        let Some(pages) = self.pages(offset, length) else { return false };
+        self.mincore_is_true
+            && self.pages_in_memory(offset, length, |flags| flags.iter().all(|flag| flag & 1 != 0))
+    }
+
+    /// Bytes of the range, in whole pages, that are not in memory; all of them where that cannot be known.
+    pub(super) fn absent_bytes(&self, offset: u64, length: u64) -> u64 {
+        let mut absent = 0;
+        let known = self.pages_in_memory(offset, length, |flags| {
+            absent += flags.iter().filter(|flag| **flag & 1 == 0).count() as u64 * page_size() as u64;
+            true
+        });
+        if known && self.mincore_is_true { absent } else { length }
+    }
+
+    /// Tells `look` which pages of the range are in memory, part by part in order, the lowest bit of a byte per
+    /// page, for as long as it returns true. Returns whether it did to the end.
+    fn pages_in_memory(&self, offset: u64, length: u64, mut look: impl FnMut(&[u8]) -> bool) -> bool {
         /// Pages asked about at once: 8 MiB with the small pages.
         const PAGES: usize = 2048;
+        let Some(pages) = self.pages(offset, length) else { return false };
         let page = page_size();
         let mut flags = [0u8; PAGES];
         let mut done = 0;
         while done < pages.length {
             let bytes = (pages.length - done).min(PAGES * page);
-            let count = bytes.div_ceil(page);
             let address = pages.address.wrapping_add(done).cast_mut().cast();
             // SAFETY: `flags` has room for one byte per page of `bytes`; the range is inside our map, and
             // `mincore` reads the page tables, not the pages.
             let result = unsafe { libc::mincore(address, bytes, flags.as_mut_ptr()) };
-            if result != 0 || flags[..count].iter().any(|flag| flag & 1 == 0) {
+            if result != 0 || !look(&flags[..bytes.div_ceil(page)]) {
                 return false;
             }
             done += bytes;

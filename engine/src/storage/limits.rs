@@ -2,6 +2,7 @@
 
 use super::budget::{Bytes, Leases};
 use super::residency::ResidencyClock;
+use super::traffic::DiskTraffic;
 use std::sync::Arc;
 
 /// Maps of the process. `vm.max_map_count` is 65,530 by default, and the allocator, stacks and libraries
@@ -89,6 +90,7 @@ pub struct StoreLimits {
     pub(super) loaded: Leases,
     pub(super) dirty: Arc<Bytes>,
     pub(super) residency: ResidencyClock,
+    pub(super) traffic: DiskTraffic,
 }
 
 impl StoreLimits {
@@ -104,6 +106,7 @@ impl StoreLimits {
             loaded: Leases::new(usize::MAX, config.loaded_bytes_max),
             dirty: Bytes::new(config.dirty_bytes_max),
             residency: ResidencyClock::new(),
+            traffic: DiskTraffic::default(),
         })
     }
 

@@ -27,6 +27,7 @@ mod read_ahead;
 mod residency;
 mod resume;
 mod store;
+mod traffic;
 mod verify;
 mod write;
 
@@ -43,4 +44,5 @@ pub use resume::{
     DamagedRecord, Loaded, PieceUpdate, RESUME_VERSION, ResumeError, ResumeStore, RunState, TorrentRecord,
 };
 pub use store::{Access, TorrentStore};
+pub use traffic::StorageStatus;
 pub use verify::Verified;

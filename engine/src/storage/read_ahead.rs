@@ -47,6 +47,7 @@ impl TorrentStore {
                 // A piece has at most 256 MiB, and its map covers the file.
                 return Err(StorageError::OutOfRange(Block { piece, begin: 0, length: u32::MAX }));
             };
+            self.limits().traffic.read_for_serving(map.absent_bytes(span.offset, span.length));
             // SAFETY: the pages belong to `map`, which is kept.
             let started = unsafe { ring.madvise(&map, address, length, Advice::WillNeed) };
             reads.push((span.file, map, address, length, started));
@@ -104,7 +105,9 @@ impl TorrentStore {
                 .files
                 .open(span.file, Purpose::Read)
                 .inspect_err(|error| self.files.note(span.file, error))?;
+            let from = buf.len();
             let (result, back) = read_fully(ring, &file.fd, buf, span.offset, bytes).await;
+            self.limits().traffic.read_for_serving((back.len() - from) as u64);
             buf = back;
             if let Err(error) = result {
                 let found = self.short_or(span.file, &error);

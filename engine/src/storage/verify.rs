@@ -162,8 +162,10 @@ impl TorrentStore {
                 Err(StorageError::NotFound { .. }) => None,
                 Err(error) => Some(error),
                 Ok(file) => {
+                    let from = buf.len();
                     let (result, back) =
                         read_fully(ring, &file.fd, buf, span.offset, span.length as usize).await;
+                    self.limits().traffic.read_for_verifying((back.len() - from) as u64);
                     buf = back;
                     result
                         .err()

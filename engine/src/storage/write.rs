@@ -105,6 +105,7 @@ impl TorrentStore {
                 self.write_span(ring, span.file, &data, from, span.offset, bytes)
                     .await
                     .inspect_err(|error| self.files.note(span.file, error))?;
+                self.limits().traffic.wrote(span.length);
             }
             from += bytes;
         }

@@ -3,12 +3,15 @@
 //! Values that live in snapshots are put into a registry of their own at each scrape; nothing is counted
 //! twice, and a scrape disturbs no shard.
 
+mod page;
+mod shards;
+mod storage;
+
 use super::RpcInfo;
 use super::process::Process;
-use crate::control::{EngineSnapshot, ShardStatus, TorrentState};
-use prometheus::{
-    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder,
-};
+use crate::control::{EngineSnapshot, TorrentState};
+use page::Page;
+use prometheus::{Encoder, HistogramOpts, HistogramVec, Registry, TextEncoder};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -73,7 +76,7 @@ impl Metrics {
 
     /// The page.
     pub(super) fn page(&self, snapshot: &EngineSnapshot, info: &RpcInfo) -> Result<Vec<u8>> {
-        let page = Page(Registry::new());
+        let page = Page::default();
         page.gauge("build_info", "Version of this engine.", &["version"], [(vec![&*info.version], 1.0)])?;
         let started = info.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         page.value("start_time_seconds", "When the engine started, since 1970.", started.as_secs_f64())?;
@@ -88,11 +91,12 @@ impl Metrics {
         )?;
         torrents(&page, snapshot)?;
         page.value("connections", "Open peer connections.", snapshot.connections as f64)?;
-        shards(&page, &snapshot.shards)?;
+        shards::tell(&page, &snapshot.shards)?;
+        storage::tell(&page, &snapshot.storage)?;
         process(&page, Process::read())?;
         let mut text = Vec::new();
         let encoder = TextEncoder::new();
-        encoder.encode(&page.0.gather(), &mut text)?;
+        encoder.encode(&page.gather(), &mut text)?;
         encoder.encode(&self.lasting.gather(), &mut text)?;
         Ok(text)
     }
@@ -119,48 +123,6 @@ fn torrents(page: &Page, snapshot: &EngineSnapshot) -> Result<()> {
     page.value("torrents_wanted_bytes", "Bytes wanted.", wanted as f64)
 }
 
-fn shards(page: &Page, shards: &[ShardStatus]) -> Result<()> {
-    let names: Vec<String> = (0..shards.len()).map(|shard| shard.to_string()).collect();
-    let each = |value: fn(&ShardStatus) -> u64| {
-        names.iter().zip(shards).map(move |(name, shard)| (vec![name.as_str()], value(shard)))
-    };
-    let label = &["shard"][..];
-    page.gauge(
-        "shard_connections",
-        "Open peer connections by shard.",
-        label,
-        each(|shard| shard.connections as u64).map(|(name, count)| (name, count as f64)),
-    )?;
-    type Value = fn(&ShardStatus) -> u64;
-    let counters: [(&str, &str, Value); 13] = [
-        ("shard_turns_total", "Turns of the shard's loop.", |shard| shard.counters.turns),
-        ("shard_sends_total", "Gathered sends to peers.", |shard| shard.counters.sends),
-        ("shard_sent_blocks_total", "Blocks gathered in them.", |shard| shard.counters.blocks_sent),
-        ("shard_partial_sends_total", "Sends that the socket took a part of.", |shard| {
-            shard.counters.partial_sends
-        }),
-        ("shard_cold_pieces_total", "Pieces read in before they were sent.", |shard| {
-            shard.counters.cold_pieces
-        }),
-        ("shard_dirty_waits_total", "Times requesting waited for the disk.", |shard| {
-            shard.counters.dirty_waits
-        }),
-        ("ring_enters_total", "io_uring_enter calls.", |shard| shard.ring.enters),
-        ("ring_submissions_total", "Submission entries handed to the kernel.", |shard| shard.ring.sqes),
-        ("ring_completions_total", "Completion entries read.", |shard| shard.ring.cqes),
-        ("ring_no_buffers_total", "Receives that ended for lack of buffers.", |shard| shard.ring.enobufs),
-        ("ring_overflows_total", "Completion queue overflows.", |shard| shard.ring.cq_overflows),
-        ("ring_received_bytes_total", "Bytes received from peers, protocol included.", |shard| {
-            shard.ring.received_bytes
-        }),
-        ("ring_sent_bytes_total", "Bytes sent to peers, protocol included.", |shard| shard.ring.sent_bytes),
-    ];
-    for (name, help, value) in counters {
-        page.counter(name, help, label, each(value))?;
-    }
-    Ok(())
-}
-
 fn process(page: &Page, process: Process) -> Result<()> {
     page.gauge(
         "process_resident_memory_bytes",
@@ -176,39 +138,5 @@ fn process(page: &Page, process: Process) -> Result<()> {
     page.value("process_max_fds", "Descriptors that may be open.", process.max_fds as f64)
 }
 
-/// One scrape; names get the prefix.
-struct Page(Registry);
-
-impl Page {
-    fn value(&self, name: &str, help: &str, value: f64) -> Result<()> {
-        self.gauge(name, help, &[], [(vec![], value)])
-    }
-
-    fn gauge<'a>(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-        values: impl IntoIterator<Item = (Vec<&'a str>, f64)>,
-    ) -> Result<()> {
-        let family = GaugeVec::new(Opts::new(format!("ringseed_{name}"), help), labels)?;
-        for (labels, value) in values {
-            family.get_metric_with_label_values(&labels)?.set(value);
-        }
-        self.0.register(Box::new(family))
-    }
-
-    fn counter<'a>(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-        values: impl IntoIterator<Item = (Vec<&'a str>, u64)>,
-    ) -> Result<()> {
-        let family = IntCounterVec::new(Opts::new(format!("ringseed_{name}"), help), labels)?;
-        for (labels, value) in values {
-            family.get_metric_with_label_values(&labels)?.inc_by(value);
-        }
-        self.0.register(Box::new(family))
-    }
-}
+#[cfg(test)]
+mod tests;

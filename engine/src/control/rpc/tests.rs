@@ -192,6 +192,7 @@ fn bench<F: Future<Output = ()>>(test: impl FnOnce(Bench) -> F) {
             connections: 3,
             ready: true,
             shards: vec![Default::default(); 2],
+            storage: Default::default(),
         };
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
         let (commands, receiver) = mpsc::channel(8);

@@ -55,6 +55,7 @@ impl Session {
                 .iter()
                 .map(|published| ShardStatus::from(&**published.load()))
                 .collect(),
+            storage: self.parts.store_limits.status(),
             torrents,
         };
         self.parts.snapshot.store(Arc::new(snapshot));

@@ -1,0 +1,33 @@
+//! What was read from disk and written to it, and what the storage budgets have left.
+
+use super::page::Page;
+use crate::control::StorageStatus;
+use prometheus::Result;
+
+pub(super) fn tell(page: &Page, storage: &StorageStatus) -> Result<()> {
+    page.counter(
+        "disk_read_bytes_total",
+        "Bytes read from files: for peers, when they were not in memory; to verify, from wherever the kernel has them.",
+        &["purpose"],
+        [(vec!["serve"], storage.serving_read_bytes), (vec!["verify"], storage.verifying_read_bytes)],
+    )?;
+    page.counter(
+        "disk_written_bytes_total",
+        "Bytes of pieces written to files.",
+        &[],
+        [(vec![], storage.written_bytes)],
+    )?;
+    for (name, help, value) in [
+        ("read_ahead_bytes", "Bytes being read for peers now.", storage.read_ahead_bytes),
+        ("read_ahead_max_bytes", "Most bytes being read for peers at once.", storage.read_ahead_bytes_max),
+        ("loaded_bytes", "Bytes read for peers and held in the engine's own memory.", storage.loaded_bytes),
+        ("dirty_bytes", "Bytes written to files and not durable yet.", storage.dirty_bytes),
+        ("dirty_max_bytes", "Dirty bytes at which requesting waits.", storage.dirty_bytes_max),
+        ("maps", "Files mapped for sending.", storage.maps),
+        ("mapped_bytes", "Bytes of those maps.", storage.mapped_bytes),
+        ("open_data_files", "Data files held open.", storage.open_files),
+    ] {
+        page.value(name, help, value as f64)?;
+    }
+    Ok(())
+}

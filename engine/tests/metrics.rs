@@ -1,0 +1,117 @@
+//! The metrics page of running engines: what a transfer did must be on it.
+
+use ringseed::Engine;
+use ringseed::config::{EngineConfig, ListenPort};
+use ringseed::control::{AddTorrent, EngineHandle, TorrentState};
+use ringseed_proto::metainfo::Metainfo;
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+
+#[path = "support/mod.rs"]
+mod support;
+use support::content::{Content, assert_same, single};
+
+fn engine() -> Engine {
+    let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    Engine::start(EngineConfig {
+        listen_port: ListenPort::Exact(0),
+        listen_addresses: vec![local],
+        rpc: Some(SocketAddr::new(local, 0)),
+        shards: Some(1),
+        pin: false,
+        ..EngineConfig::default()
+    })
+    .unwrap()
+}
+
+fn add(handle: &EngineHandle, content: &Content, dir: &Path, peers: Vec<SocketAddr>) {
+    let metainfo = Arc::new(Metainfo::parse(&std::fs::read(&content.torrent).unwrap()).unwrap());
+    let torrent = AddTorrent { data_dir: Some(dir.to_path_buf()), peers, ..AddTorrent::new(metainfo) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(handle.add(torrent)).unwrap();
+}
+
+fn until_seeding(handle: &EngineHandle) {
+    support::until("seeding", || {
+        (handle.snapshot().torrents.first()?.state == TorrentState::Seeding).then_some(())
+    });
+}
+
+fn scrape(engine: &Engine) -> String {
+    let mut stream = TcpStream::connect(engine.rpc_address().unwrap()).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    page
+}
+
+/// The value of the one line that begins with `name` and a space.
+fn value(page: &str, name: &str) -> f64 {
+    let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("{name} is missing:\n{page}")).trim().parse().unwrap()
+}
+
+/// Scrapes until a value is at least `wanted`: snapshots follow what happens by a fraction of a second.
+fn until_at_least(engine: &Engine, name: &str, wanted: f64) -> String {
+    support::until(name, || {
+        let page = scrape(engine);
+        (value(&page, name) >= wanted).then_some(page)
+    })
+}
+
+/// A directory on the file system of the build, which is a disk where `/tmp` may be memory.
+fn directory() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
+fn drop_from_memory(path: &Path) {
+    let file = std::fs::File::open(path).unwrap();
+    file.sync_all().unwrap();
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+}
+
+#[test]
+fn a_transfer_of_a_torrent_that_is_not_in_memory_is_told_from_end_to_end() {
+    let (source, target) = (directory(), directory());
+    let content = single(source.path(), 24 << 20, "1M", "http://127.0.0.1:9/announce");
+    let length = content.length as f64;
+    let seed = engine();
+    add(&seed.handle(), &content, source.path(), Vec::new());
+    until_seeding(&seed.handle());
+    until_at_least(&seed, "ringseed_disk_read_bytes_total{purpose=\"verify\"}", length);
+    drop_from_memory(&source.path().join(&content.name));
+
+    let leech = engine();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, seed.handle().listen_port()));
+    add(&leech.handle(), &content, target.path(), vec![address]);
+    until_seeding(&leech.handle());
+    let page = until_at_least(&seed, "ringseed_payload_bytes_total{direction=\"sent\"}", length);
+
+    // Every piece was cold once, and nothing was read twice.
+    let read = value(&page, "ringseed_disk_read_bytes_total{purpose=\"serve\"}");
+    assert!((length..=length * 1.1).contains(&read), "{read} bytes were read to send {length}");
+    assert!(value(&page, "ringseed_shard_cold_pieces_total{shard=\"0\"}") >= 1.0);
+    let (sends, blocks) = (
+        value(&page, "ringseed_shard_sends_total{shard=\"0\"}"),
+        value(&page, "ringseed_shard_sent_blocks_total{shard=\"0\"}"),
+    );
+    assert!(blocks >= length / 16384.0 && sends > 0.0 && sends <= blocks, "{sends} sends of {blocks} blocks");
+
+    // Each turn is in the histogram, in one of its buckets, and so are wake-ups that came late.
+    let turns = value(&page, "ringseed_shard_turns_total{shard=\"0\"}");
+    let delays = value(&page, "ringseed_shard_loop_delay_seconds_count{shard=\"0\"}");
+    assert!(turns > 0.0 && delays >= turns - 1.0, "{delays} delays of {turns} turns");
+    assert!(delays <= turns * 2.0, "{delays} delays of {turns} turns");
+    let last = value(&page, "ringseed_shard_loop_delay_seconds_bucket{shard=\"0\",le=\"+Inf\"}");
+    assert_eq!(last, delays);
+    let busy = value(&page, "ringseed_shard_busy_seconds_total{shard=\"0\"}");
+    assert!(busy > 0.0 && busy <= value(&page, "ringseed_shard_loop_delay_seconds_sum{shard=\"0\"}"));
+
+    let page = until_at_least(&leech, "ringseed_disk_written_bytes_total", length);
+    assert_eq!(value(&page, "ringseed_disk_written_bytes_total"), length);
+    leech.stop();
+    seed.stop();
+    assert_same(&content, target.path());
+}
