@@ -6,12 +6,12 @@ use std::{
     time::Duration,
 };
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use ringseed_proto::metainfo::Metainfo;
 
 use crate::{
-    blast::{BlastConfig, Target, Window},
+    blast::{BlastConfig, Order, Target, Window},
     idle::IdleConfig,
 };
 
@@ -24,6 +24,15 @@ pub struct SeederArgs {
     /// The seeder
     #[arg(long, value_name = "HOST:PORT")]
     pub addr: String,
+}
+
+/// What peers ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OrderArg {
+    /// Whole pieces in random order
+    Pieces,
+    /// Random blocks of random pieces
+    Blocks,
 }
 
 /// Flags of `blast`.
@@ -53,6 +62,12 @@ pub struct BlastArgs {
     /// Give up after this long without a byte
     #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
     pub stall: f64,
+    /// What peers ask for
+    #[arg(long, value_enum, default_value_t = OrderArg::Pieces)]
+    pub order: OrderArg,
+    /// Bytes per second that each peer asks for (default: as many as it gets)
+    #[arg(long, value_name = "BYTES")]
+    pub rate: Option<u64>,
     /// Seed of the order of pieces
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -98,6 +113,11 @@ impl BlastArgs {
             warmup_bytes: self.warmup,
             ramp: duration("--ramp", self.ramp)?,
             stall: duration("--stall", self.stall)?,
+            order: match self.order {
+                OrderArg::Pieces => Order::Pieces,
+                OrderArg::Blocks => Order::Blocks,
+            },
+            rate: self.rate,
             seed: self.seed,
             fast: !self.no_fast,
             verify: self.verify,

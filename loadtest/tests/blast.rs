@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use ringseed_loadtest::blast::{self, BlastConfig, BlastError, Target, Window};
+use ringseed_loadtest::blast::{self, BlastConfig, BlastError, Order, Target, Window};
 use sha1::{Digest, Sha1};
 
 const PIECE: usize = 50_000;
@@ -94,6 +94,8 @@ fn config(addr: SocketAddr) -> BlastConfig {
         warmup_bytes: 500_000,
         ramp: Duration::from_secs(60),
         stall: Duration::from_secs(60),
+        order: Order::Pieces,
+        rate: None,
         seed: 1,
         fast: true,
         verify: true,
@@ -113,6 +115,24 @@ fn a_fair_seeder_is_measured_and_verified() {
     assert!(report.per_connection.max > 0 && report.request_latency_us.count > 0);
     assert!(report.seeder.is_some_and(|cost| cost.memory.anon > 0));
     assert!(report.ended.is_empty());
+}
+
+#[test]
+fn peers_that_want_a_rate_get_it_and_no_more() {
+    let rate = 1_000_000;
+    let report = blast::run(&BlastConfig {
+        rate: Some(rate),
+        order: Order::Blocks,
+        verify: false,
+        warmup_bytes: 0,
+        window: Window::Bytes(3_000_000),
+        ..config(seeder(Manner::Fair))
+    })
+    .expect("report");
+    // Three peers and what each may have asked for at once in the beginning.
+    let most = 3.0 * (rate as f64 * report.seconds + 5.0 * 16384.0);
+    assert!(report.bytes as f64 <= most, "{} bytes in {} s", report.bytes, report.seconds);
+    assert!(report.totals.blocks > 0 && report.ended.is_empty());
 }
 
 #[test]
@@ -145,6 +165,8 @@ fn values_outside_their_limits_are_refused() {
         BlastConfig { depth: 0, ..good.clone() },
         BlastConfig { targets: Vec::new(), ..good.clone() },
         BlastConfig { read_buffer: 1, ..good.clone() },
+        BlastConfig { order: Order::Blocks, ..good.clone() },
+        BlastConfig { rate: Some(0), ..good.clone() },
         BlastConfig { addr: SocketAddr::from(([192, 0, 2, 1], 1)), ..good },
     ] {
         assert!(matches!(blast::run(&bad), Err(BlastError::Config(_))));

@@ -5,7 +5,7 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     rc::Rc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::{net::TcpSocket, sync::Notify};
@@ -144,6 +144,12 @@ async fn exchange(
         }
         leech.fill_requests(now_us, &mut output);
         publish(before, leech.tally(), board, slot);
+        while output.is_empty()
+            && let Some(pause) = leech.pause_us(board.now_us())
+        {
+            tokio::time::sleep(Duration::from_micros(pause)).await;
+            leech.fill_requests(board.now_us(), &mut output);
+        }
     }
 }
 

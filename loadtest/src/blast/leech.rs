@@ -11,7 +11,12 @@ use std::{
 
 use sha1::{Digest, Sha1};
 
-use super::{target::Target, walk::PieceWalk};
+use super::{
+    pace::Pace,
+    target::Target,
+    walk::{Order, PieceWalk, SplitMix},
+};
+use crate::limits::BLOCK_LEN;
 use crate::skim::{FAST_BIT, Item, PROTOCOL, SkimError, Skimmer};
 
 /// How one peer behaves.
@@ -19,7 +24,11 @@ use crate::skim::{FAST_BIT, Item, PROTOCOL, SkimError, Skimmer};
 pub struct LeechConfig {
     /// Requests to keep in flight.
     pub depth: u32,
-    /// Order of pieces.
+    /// What is asked for next.
+    pub order: Order,
+    /// Bytes per second that are asked for; `None` is as many as `depth` gives.
+    pub rate: Option<u64>,
+    /// Seed of the order.
     pub seed: u64,
     /// Announce the Fast extension (BEP 6).
     pub fast: bool,
@@ -98,6 +107,8 @@ pub struct Leech {
     fast: bool,
     has: Vec<u8>,
     walk: PieceWalk,
+    rng: SplitMix,
+    pace: Option<Pace>,
     /// Place in the piece being asked for.
     cursor: Option<(u32, u32)>,
     again: VecDeque<Request>,
@@ -116,6 +127,8 @@ impl Leech {
             fast: false,
             has: vec![0; pieces.div_ceil(8) as usize],
             walk: PieceWalk::new(pieces, config.seed),
+            rng: SplitMix::new(config.seed),
+            pace: config.rate.map(|rate| Pace::new(rate, u64::from(config.depth) * u64::from(BLOCK_LEN))),
             cursor: None,
             again: VecDeque::new(),
             in_flight: VecDeque::with_capacity(config.depth as usize),
@@ -219,6 +232,10 @@ impl Leech {
         let Service::Unchoked { refused } = self.service else { return };
         let wanted = self.config.depth.saturating_sub(refused) as usize;
         while self.in_flight.len() < wanted {
+            // A block costs a whole one, as nearly all are.
+            if self.pace.as_mut().is_some_and(|pace| !pace.take(now_us, BLOCK_LEN.into())) {
+                break;
+            }
             let Some(request) = self.again.pop_front().or_else(|| self.next_request()) else { break };
             out.extend_from_slice(&[0, 0, 0, 13, 6]);
             for number in [request.piece, request.begin, request.length] {
@@ -238,7 +255,37 @@ impl Leech {
         self.in_flight.len()
     }
 
+    /// Microseconds until the rate allows the next request: to be waited before reading when nothing is in flight,
+    /// for nothing will arrive. `None` without a rate, or when the seeder does not serve us.
+    pub fn pause_us(&self, now_us: u64) -> Option<u64> {
+        let pace = self.pace.as_ref().filter(|_| matches!(self.service, Service::Unchoked { .. }))?;
+        self.in_flight.is_empty().then(|| pace.wait_us(now_us, BLOCK_LEN.into()))
+    }
+
     fn next_request(&mut self) -> Option<Request> {
+        match self.config.order {
+            Order::Pieces => self.next_of_piece(),
+            Order::Blocks => self.random_block(),
+        }
+    }
+
+    /// A block anywhere that is not asked for already. Gives up after a few tries: then nearly everything is.
+    fn random_block(&mut self) -> Option<Request> {
+        for _ in 0..64 {
+            let piece = self.rng.below(self.target.pieces());
+            let blocks = self.target.piece_len(piece).div_ceil(BLOCK_LEN);
+            let begin = self.rng.below(blocks) * BLOCK_LEN;
+            let asked = |r: &Request| r.piece == piece && r.begin == begin;
+            let has = self.has[piece as usize / 8] & (0x80 >> (piece % 8)) != 0;
+            if has && !self.in_flight.iter().chain(&self.again).any(asked) {
+                let length = self.target.block_len(piece, begin);
+                return Some(Request { piece, begin, length, sent_us: 0 });
+            }
+        }
+        None
+    }
+
+    fn next_of_piece(&mut self) -> Option<Request> {
         let (piece, begin) = match self.cursor {
             Some(place) => place,
             None => {

@@ -6,7 +6,7 @@ use sha1::{Digest, Sha1};
 
 use super::{Leech, LeechConfig, LeechError, Tally};
 use crate::{
-    blast::target::Target,
+    blast::{target::Target, walk::Order},
     skim::{FAST_BIT, PROTOCOL},
 };
 
@@ -15,7 +15,11 @@ const PIECE: u32 = 40_000;
 fn leech(depth: u32, fast: bool, hashes: Option<Vec<[u8; 20]>>) -> Leech {
     let verify = hashes.is_some();
     let target = Target::new([7; 20], PIECE, 2 * u64::from(PIECE), hashes).expect("valid");
-    Leech::new(Rc::new(target), LeechConfig { depth, seed: 1, fast, verify, peer_id: [b'x'; 20] })
+    Leech::new(Rc::new(target), config(depth, fast, verify))
+}
+
+fn config(depth: u32, fast: bool, verify: bool) -> LeechConfig {
+    LeechConfig { depth, order: Order::Pieces, rate: None, seed: 1, fast, verify, peer_id: [b'x'; 20] }
 }
 
 fn handshake(info_hash: u8, fast: bool) -> Vec<u8> {
@@ -64,7 +68,10 @@ fn requests(leech: &mut Leech, now: u64) -> Vec<(u32, u32, u32)> {
 
 /// Handshake, all pieces, unchoked.
 fn served(depth: u32, fast: bool, hashes: Option<Vec<[u8; 20]>>) -> Leech {
-    let mut leech = leech(depth, fast, hashes);
+    unchoked(leech(depth, fast, hashes), fast)
+}
+
+fn unchoked(mut leech: Leech, fast: bool) -> Leech {
     feed(&mut leech, 0, &handshake(7, fast));
     feed(&mut leech, 0, &[0, 0, 0, 2, 5, 0xc0]);
     feed(&mut leech, 0, &[0, 0, 0, 1, 1]);
@@ -186,4 +193,43 @@ fn wrong_seeders_are_errors() {
     let long = [handshake(7, true), vec![0, 0, 0, 1, 5]].concat();
     assert_eq!(take(&long), Err(LeechError::Bitfield(0)));
     assert!(matches!(take(&[0; 68]), Err(LeechError::Wire(_))));
+}
+
+#[test]
+fn single_blocks_are_asked_for_anywhere_and_never_twice_at_once() {
+    let target = Target::new([7; 20], PIECE, 2 * u64::from(PIECE), None).expect("valid");
+    let blocks = LeechConfig { order: Order::Blocks, ..config(5, false, false) };
+    let mut leech = unchoked(Leech::new(Rc::new(target), blocks), false);
+    let mut seen = std::collections::BTreeSet::new();
+    let mut in_order = 0;
+    for round in 0..50 {
+        let asked = requests(&mut leech, round);
+        in_order += asked.windows(2).filter(|w| w[0].0 == w[1].0 && w[0].1 + w[0].2 == w[1].1).count();
+        for block in asked {
+            assert_eq!(block.2, (PIECE - block.1).min(16384));
+            seen.insert(block);
+            feed(&mut leech, round, &piece_message(block, 1));
+        }
+        assert_eq!(leech.in_flight(), 0);
+    }
+    assert_eq!(seen.len(), 6, "each of the six blocks was asked for: {seen:?}");
+    assert_eq!(leech.tally().stray_blocks, 0, "none was asked for while it was on its way");
+    assert!(in_order < 150, "{in_order} of 200 followed the one before");
+}
+
+#[test]
+fn a_rate_holds_requests_back_until_they_are_due() {
+    let target = Target::new([7; 20], PIECE, 2 * u64::from(PIECE), None).expect("valid");
+    let paced = LeechConfig { rate: Some(16384), ..config(2, false, false) };
+    let mut leech = Leech::new(Rc::new(target), paced);
+    assert_eq!(leech.pause_us(0), None, "nothing is due from a seeder that chokes");
+    leech = unchoked(leech, false);
+    let first = requests(&mut leech, 0);
+    assert_eq!((first.len(), leech.pause_us(0)), (2, None));
+    for block in first {
+        feed(&mut leech, 1_000, &piece_message(block, 1));
+    }
+    assert!(requests(&mut leech, 1_000).is_empty());
+    assert_eq!(leech.pause_us(1_000), Some(999_000));
+    assert_eq!(requests(&mut leech, 1_000_000).len(), 1);
 }

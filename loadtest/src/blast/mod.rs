@@ -5,6 +5,7 @@
 
 pub(crate) mod connection;
 mod leech;
+mod pace;
 mod report;
 mod target;
 mod walk;
@@ -21,7 +22,7 @@ use connection::{Board, Slot};
 pub use leech::{Leech, LeechConfig, LeechError, Tally};
 pub use report::{BlastReport, Cost, LoadCost, Totals};
 pub use target::{Target, TargetError};
-pub use walk::{PieceWalk, SplitMix};
+pub use walk::{Order, PieceWalk, SplitMix};
 
 use crate::{
     affinity,
@@ -58,6 +59,10 @@ pub struct BlastConfig {
     pub ramp: Duration,
     /// Give up when no byte arrives for this long.
     pub stall: Duration,
+    /// What a peer asks for next.
+    pub order: Order,
+    /// Bytes per second that each peer wants, at least 1; `None` is as many as it can get.
+    pub rate: Option<u64>,
     /// Seed of the order of pieces.
     pub seed: u64,
     /// Announce the Fast extension.
@@ -136,6 +141,12 @@ fn check(config: &BlastConfig) -> Result<(), BlastError> {
     if config.verify && !config.targets.iter().all(Target::has_hashes) {
         return refuse("verification needs the torrent file".into());
     }
+    if config.verify && config.order == Order::Blocks {
+        return refuse("single blocks cannot be verified: pieces can".into());
+    }
+    if config.rate == Some(0) {
+        return refuse("a rate of 0 never ends".into());
+    }
     if config.spread_sources && !matches!(config.addr, SocketAddr::V4(a) if a.ip().is_loopback()) {
         return refuse("peers can only have addresses of their own towards 127.0.0.0/8".into());
     }
@@ -166,6 +177,8 @@ async fn coordinate(config: &BlastConfig) -> Result<BlastReport, BlastError> {
             targets[index as usize % targets.len()].clone(),
             LeechConfig {
                 depth: config.depth,
+                order: config.order,
+                rate: config.rate,
                 seed: config.seed.wrapping_mul(0x1_0000_0001).wrapping_add(u64::from(index)),
                 fast: config.fast,
                 verify: config.verify,

@@ -1,4 +1,15 @@
-//! The order in which one connection asks for pieces: random without repetition, round after round.
+//! The order in which one connection asks: pieces at random without repetition, round after round, or single blocks
+//! anywhere.
+
+/// What a peer asks for next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// Whole pieces in random order, each block by block.
+    #[default]
+    Pieces,
+    /// Random blocks of random pieces: the worst that a disk can be asked.
+    Blocks,
+}
 
 /// SplitMix64: small, fast and the same everywhere for a seed.
 #[derive(Debug, Clone)]
