@@ -154,6 +154,8 @@ impl Engine {
             snapshot,
             changed: changed_sender,
             connections,
+            upload_limit,
+            download_limit,
             peer_id,
             port,
             report_inbox,
@@ -263,6 +265,8 @@ struct ControlStart {
     snapshot: Arc<ArcSwap<EngineSnapshot>>,
     changed: watch::Sender<u64>,
     connections: Arc<AtomicUsize>,
+    upload_limit: Arc<RateLimit>,
+    download_limit: Arc<RateLimit>,
     peer_id: PeerId,
     port: u16,
     report_inbox: mailbox::Receiver<FromShard>,
@@ -317,6 +321,8 @@ impl ControlStart {
             snapshot: self.snapshot,
             changed: self.changed,
             connections: self.connections,
+            upload_limit: self.upload_limit,
+            download_limit: self.download_limit,
         });
         let inbox = Inbox::new(self.report_inbox).map_err(|error| error.to_string())?;
         if let Some(listener) = self.rpc_listener {
@@ -327,8 +333,6 @@ impl ControlStart {
                 state_dir: self.settings.state_dir.clone(),
                 connections_max: self.settings.connections_max,
                 torrent_connections_max: self.settings.torrent_connections_max,
-                upload_rate_max: self.settings.upload_rate_max,
-                download_rate_max: self.settings.download_rate_max,
                 allowed_hosts: Vec::new(),
                 started: std::time::SystemTime::now(),
             };

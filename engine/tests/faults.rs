@@ -53,57 +53,6 @@ fn blocks_of(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |file| file.blocks() * 512)
 }
 
-#[test]
-fn killed_twenty_times_a_download_finishes_byte_exact_and_fetches_little_again() {
-    let [source, target, seed_state, state] = dirs();
-    let content = single(source.path(), 200 << 20, "256K", NO_TRACKER);
-    let (mut seeder, address) = seed(&content, seed_state.path(), &["--upload-limit", "25M"]);
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-    for round in 0..20 {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let mut process =
-            Process::start("get", &mut get_command(&content, target.path(), state.path(), address));
-        process.wait_for("listening");
-        // Not a wait for anything: the moment of the kill is what varies.
-        std::thread::sleep(std::time::Duration::from_millis(150 + (random >> 33) % 500));
-        if !process.is_running() {
-            process.wait_success();
-            assert!(round > 3, "the download ended before it was killed often enough");
-            break;
-        }
-        process.kill();
-    }
-    let mut last = Process::start("get", &mut get_command(&content, target.path(), state.path(), address));
-    last.wait_success();
-    assert_same(&content, target.path());
-    seeder.signal(libc::SIGTERM);
-    seeder.wait();
-    // 25 MB/s for at most 0.65 s a round: 64 MiB, the bound for one kill, is far above what a round moves.
-    // Over all rounds no more may be sent than the content and, for each kill, two seconds of traffic.
-    let sent = sent_bytes(&seeder.log());
-    assert!(sent <= (200 << 20) + 20 * 50_000_000, "sent {sent} bytes");
-}
-
-/// The largest number of bytes that the seed's progress lines give as sent, in bytes.
-fn sent_bytes(log: &str) -> u64 {
-    log.lines()
-        .filter_map(|line| {
-            let before = line.split(" sent").next()?;
-            let mut words = before.rsplit(' ');
-            let (unit, number) = (words.next()?, words.next()?);
-            let scale = match unit {
-                "B" => 1.0,
-                "KiB" => 1024.0,
-                "MiB" => 1024.0 * 1024.0,
-                "GiB" => 1024.0 * 1024.0 * 1024.0,
-                _ => return None,
-            };
-            Some((number.parse::<f64>().ok()? * scale) as u64)
-        })
-        .max()
-        .unwrap_or(0)
-}
-
 /// A download that is under way, slowly, so that something can happen to its seed's file.
 fn slow_download(content: &Content, target: &Path, states: [&Path; 2]) -> (Process, Process) {
     let (seeder, address) = seed(content, states[0], &["--upload-limit", "2M"]);

@@ -8,8 +8,8 @@ mod session;
 mod torrent;
 
 pub use envelope::{Request, Response, SESSION_ID_HEADER, SUCCESS};
-pub use session::{FreeSpace, FreeSpaceArgs, Session, SessionStats, TransferStats};
+pub use session::{FreeSpace, FreeSpaceArgs, Session, SessionSetArgs, SessionStats, TransferStats};
 pub use torrent::{
-    AddArgs, Added, AddedTorrent, File, FileStats, GetArgs, Id, Ids, IdsArgs, Peer, RemoveArgs, Status,
-    Torrent, TrackerStats, Trackers,
+    AddArgs, Added, AddedTorrent, File, FileStats, GetArgs, Id, Ids, IdsArgs, Peer, RemoveArgs, SetArgs,
+    Status, Torrent, TrackerStats, Trackers,
 };

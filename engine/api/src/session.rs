@@ -1,6 +1,8 @@
 //! The session: settings, statistics, free space.
 
+use crate::torrent::loose_flag;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// Answer to `session-get`: the part of the specification's fields that the engine has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -151,6 +153,27 @@ impl Default for Session {
             cache_size_mb: 0,
         }
     }
+}
+
+/// Arguments of `session-set`; what is missing stays as it is.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct SessionSetArgs {
+    /// Download limit in kB/s; 0 lets nothing through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub speed_limit_down: Option<u64>,
+    /// Whether it holds.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "loose_flag")]
+    pub speed_limit_down_enabled: Option<bool>,
+    /// Upload limit in kB/s; 0 lets nothing through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub speed_limit_up: Option<u64>,
+    /// Whether it holds.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "loose_flag")]
+    pub speed_limit_up_enabled: Option<bool>,
+    /// What else was given.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
 }
 
 /// Answer to `session-stats`.

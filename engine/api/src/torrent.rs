@@ -1,7 +1,7 @@
 //! Torrents: what is asked of them, and what they say.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// `status` of a torrent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +96,37 @@ pub struct AddArgs {
     /// Fetch pieces in order (the name that Transmission 4.1 gives it).
     #[serde(rename = "sequential_download", deserialize_with = "loose_bool")]
     pub sequential_download: bool,
+}
+
+/// Arguments of `torrent-set`; what is missing stays as it is.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SetArgs {
+    /// All torrents when missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ids: Option<Ids>,
+    /// Upload limit in kB/s; 0 lets nothing through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upload_limit: Option<u64>,
+    /// Whether it holds.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "loose_flag")]
+    pub upload_limited: Option<bool>,
+    /// Download limit in kB/s; 0 lets nothing through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub download_limit: Option<u64>,
+    /// Whether it holds.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "loose_flag")]
+    pub download_limited: Option<bool>,
+    /// Fetch pieces in order (the name that Transmission 4.1 gives it, in either form).
+    #[serde(
+        alias = "sequential_download",
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "loose_flag"
+    )]
+    pub sequential_download: Option<bool>,
+    /// What else was given.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
 }
 
 /// Answer to `torrent-add`.
@@ -343,6 +374,13 @@ fn loose_bool<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool,
     }
 }
 
+/// As [`loose_bool`], for a flag that may be missing.
+pub(crate) fn loose_flag<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<bool>, D::Error> {
+    loose_bool(deserializer).map(Some)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -363,6 +401,17 @@ mod tests {
         let args: AddArgs = serde_json::from_str(r#"{"paused":1,"download-dir":"/d"}"#).unwrap();
         assert!(args.paused && args.download_dir.as_deref() == Some("/d"));
         assert!(serde_json::from_str::<AddArgs>(r#"{"paused":2}"#).is_err());
+    }
+
+    #[test]
+    fn what_is_set_is_told_from_what_is_missing_and_what_is_unknown() {
+        let args: SetArgs =
+            serde_json::from_str(r#"{"ids":1,"uploadLimited":1,"sequential_download":false,"labels":[]}"#)
+                .unwrap();
+        assert_eq!((args.upload_limited, args.download_limited), (Some(true), None));
+        assert_eq!((args.sequential_download, args.upload_limit), (Some(false), None));
+        assert_eq!(args.other.keys().collect::<Vec<_>>(), ["labels"]);
+        assert!(serde_json::from_str::<SetArgs>(r#"{"uploadLimit":-1}"#).is_err());
     }
 
     #[test]

@@ -205,6 +205,9 @@ mod tests {
             peers: Vec::new(),
             trackers: Vec::new(),
             seed_ratio: None,
+            upload_limit: Default::default(),
+            download_limit: Default::default(),
+            sequential: false,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The way into a running engine from any thread: commands with an answer, and the latest snapshot.
 
 use super::snapshot::EngineSnapshot;
+use crate::storage::SpeedLimit;
 use arc_swap::ArcSwap;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
@@ -38,6 +39,42 @@ impl AddTorrent {
             peers: Vec::new(),
         }
     }
+}
+
+/// A change of a limit; what is `None` stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LimitChange {
+    /// Bytes per second; 0 lets nothing through.
+    pub rate: Option<u64>,
+    /// Whether it holds.
+    pub on: Option<bool>,
+}
+
+impl LimitChange {
+    /// `limit` with this change.
+    pub fn of(self, limit: SpeedLimit) -> SpeedLimit {
+        SpeedLimit { rate: self.rate.unwrap_or(limit.rate), on: self.on.unwrap_or(limit.on) }
+    }
+}
+
+/// A change of what is wanted of a torrent; what is `None` stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TorrentChange {
+    /// Limit of its upload.
+    pub upload: LimitChange,
+    /// Limit of its download.
+    pub download: LimitChange,
+    /// Fetch pieces in order.
+    pub sequential: Option<bool>,
+}
+
+/// A change of what holds for the whole engine, until it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EngineChange {
+    /// Limit of all uploads together.
+    pub upload: LimitChange,
+    /// Limit of all downloads together.
+    pub download: LimitChange,
 }
 
 /// How an add ended.
@@ -79,6 +116,8 @@ pub(crate) enum Command {
     Verify(InfoHash, Reply<()>),
     Reannounce(InfoHash, Reply<()>),
     AddPeers(InfoHash, Vec<SocketAddr>, Reply<()>),
+    ChangeTorrent(InfoHash, TorrentChange, Reply<()>),
+    ChangeEngine(EngineChange, Reply<()>),
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -131,6 +170,16 @@ impl EngineHandle {
     /// Gives a torrent peers known from elsewhere.
     pub async fn add_peers(&self, torrent: InfoHash, peers: Vec<SocketAddr>) -> Result<(), EngineError> {
         self.ask(|reply| Command::AddPeers(torrent, peers, reply)).await
+    }
+
+    /// Changes what is wanted of a torrent. It is saved when this returns, and holds over restarts.
+    pub async fn change_torrent(&self, torrent: InfoHash, change: TorrentChange) -> Result<(), EngineError> {
+        self.ask(|reply| Command::ChangeTorrent(torrent, change, reply)).await
+    }
+
+    /// Changes what holds for the whole engine, until it ends.
+    pub async fn change_engine(&self, change: EngineChange) -> Result<(), EngineError> {
+        self.ask(|reply| Command::ChangeEngine(change, reply)).await
     }
 
     /// Stops the engine: trackers are told, resume data is saved. Returns when that is done or

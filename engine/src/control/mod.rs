@@ -8,9 +8,12 @@ pub mod snapshot;
 pub(crate) mod thread;
 mod torrent;
 
-pub use handle::{AddOutcome, AddTorrent, EngineError, EngineHandle};
+pub use crate::storage::SpeedLimit;
+pub use handle::{
+    AddOutcome, AddTorrent, EngineChange, EngineError, EngineHandle, LimitChange, TorrentChange,
+};
 pub(crate) use inbox::Inbox;
 pub use snapshot::{
-    BOUNDS_US, EngineSnapshot, LoopDelays, PeerStatus, ShardCounters, ShardStatus, StorageStatus,
-    TorrentState, TorrentStatus, TrackerStatus,
+    BOUNDS_US, EngineLimits, EngineSnapshot, LoopDelays, PeerStatus, ShardCounters, ShardStatus,
+    StorageStatus, TorrentState, TorrentStatus, TrackerStatus,
 };

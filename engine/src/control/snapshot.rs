@@ -4,6 +4,7 @@
 pub use crate::shard::loop_delay::{BOUNDS_US, LoopDelays};
 use crate::shard::publish::ShardSnapshot;
 pub use crate::shard::publish::{PeerStatus, ShardCounters};
+use crate::storage::SpeedLimit;
 pub use crate::storage::StorageStatus;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::metainfo::Metainfo;
@@ -103,6 +104,12 @@ pub struct TorrentStatus {
     pub trackers: Vec<TrackerStatus>,
     /// Ratio at which it stops seeding.
     pub seed_ratio: Option<f64>,
+    /// Limit of its upload.
+    pub upload_limit: SpeedLimit,
+    /// Limit of its download.
+    pub download_limit: SpeedLimit,
+    /// Whether pieces are fetched in order.
+    pub sequential: bool,
 }
 
 impl TorrentStatus {
@@ -123,6 +130,15 @@ impl TorrentStatus {
     }
 }
 
+/// Limits of the whole engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EngineLimits {
+    /// Of all uploads together.
+    pub upload: SpeedLimit,
+    /// Of all downloads together.
+    pub download: SpeedLimit,
+}
+
 /// The whole engine at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct EngineSnapshot {
@@ -136,6 +152,8 @@ pub struct EngineSnapshot {
     pub connections: usize,
     /// Whether every torrent of the resume store is loaded.
     pub ready: bool,
+    /// The limits that hold.
+    pub limits: EngineLimits,
     /// What each shard did since it started.
     pub shards: Vec<ShardStatus>,
     /// What was read and written.

@@ -3,6 +3,7 @@
 use super::snapshot::{PeerStatus, TorrentState, TorrentStatus, TrackerStatus};
 use crate::shard::publish::TorrentSample;
 use crate::shard::registry::TorrentEntry;
+use crate::storage::SpeedLimit;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::layout::Layout;
 use ringseed_proto::units::PieceIndex;
@@ -77,6 +78,10 @@ pub struct Torrent {
     pub finished_at: Option<SystemTime>,
     /// Ratio at which it is paused.
     pub seed_ratio: Option<f64>,
+    /// Limit of its upload, as the user set it; the entry has what holds.
+    pub upload_limit: SpeedLimit,
+    /// Limit of its download, as the user set it; the entry has what holds.
+    pub download_limit: SpeedLimit,
     /// Its files changed since they were entered in the resume store, and were not hashed since.
     pub unchecked: bool,
     /// Peers that the user named.
@@ -106,6 +111,13 @@ impl Torrent {
             Activity::Checking { run, .. } => *run,
             Activity::Stopping { next, .. } => matches!(next, Next::Run | Next::Check { run: true }),
         }
+    }
+
+    /// Lets the limits and the order of pieces hold in the entry, where the shards see them.
+    pub fn apply_wishes(&self, sequential: bool) {
+        self.entry.upload_limit.set(self.upload_limit.effective());
+        self.entry.download_limit.set(self.download_limit.effective());
+        self.entry.sequential.store(sequential, Ordering::Relaxed);
     }
 
     /// Takes over what is on disk.
@@ -174,6 +186,9 @@ impl Torrent {
             peers,
             trackers,
             seed_ratio: self.seed_ratio,
+            upload_limit: self.upload_limit,
+            download_limit: self.download_limit,
+            sequential: self.entry.sequential.load(Ordering::Relaxed),
         }
     }
 }

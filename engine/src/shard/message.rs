@@ -28,6 +28,8 @@ pub enum ToShard {
     Verify(Arc<TorrentEntry>),
     /// Close its connections and forget it. The home shard makes what it has durable and reports it.
     Stop(InfoHash),
+    /// What the user wants of this torrent changed in its entry.
+    Changed(InfoHash),
     /// Addresses of peers, for the home shard.
     Peers(InfoHash, Vec<SocketAddr>),
     /// A connection from another shard.

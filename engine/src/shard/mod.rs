@@ -247,6 +247,7 @@ impl Shard {
                 }
                 self.stop_torrent(info_hash);
             }
+            ToShard::Changed(info_hash) => self.entry_changed(&info_hash),
             ToShard::Peers(info_hash, addresses) => self.learn_peers(&info_hash, addresses),
             ToShard::Connection(moved) => self.moved_here(*moved),
             ToShard::Shutdown => {

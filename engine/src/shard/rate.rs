@@ -3,9 +3,10 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A token bucket in bytes. Rate 0 means no limit.
+/// A token bucket in bytes.
 #[derive(Debug)]
 pub struct RateLimit {
+    /// [`UNLIMITED`], or the limit; 0 lets nothing through.
     bytes_per_second: AtomicU64,
     tokens: AtomicI64,
     /// Time of the last refill, in microseconds of the engine's clock.
@@ -14,12 +15,16 @@ pub struct RateLimit {
 
 /// Tokens are added in steps of at least this long: finer steps would only cost more wake-ups.
 pub const REFILL_STEP: Duration = Duration::from_millis(10);
+/// The rate that stands for no limit.
+const UNLIMITED: u64 = u64::MAX;
+/// Highest limit, in bytes per second: beyond every link, and far from where sums of it overflow.
+const RATE_MAX: u64 = 1 << 50;
 
 impl RateLimit {
-    /// A limit in bytes per second; `None` is no limit.
+    /// A limit in bytes per second, 0 for nothing at all; `None` is no limit.
     pub fn new(rate: Option<u64>) -> Self {
         Self {
-            bytes_per_second: AtomicU64::new(rate.unwrap_or(0)),
+            bytes_per_second: AtomicU64::new(rate.map_or(UNLIMITED, |rate| rate.min(RATE_MAX))),
             tokens: AtomicI64::new(0),
             refilled_at: AtomicU64::new(0),
         }
@@ -27,14 +32,29 @@ impl RateLimit {
 
     /// The limit in bytes per second.
     pub fn get(&self) -> Option<u64> {
-        Some(self.bytes_per_second.load(Ordering::Relaxed)).filter(|rate| *rate > 0)
+        Some(self.bytes_per_second.load(Ordering::Relaxed)).filter(|rate| *rate != UNLIMITED)
+    }
+
+    /// Changes the limit; shards see it with their next grant. What was saved up or overdrawn under another
+    /// limit is forgotten.
+    pub fn set(&self, rate: Option<u64>) {
+        let rate = rate.map_or(UNLIMITED, |rate| rate.min(RATE_MAX));
+        if self.bytes_per_second.swap(rate, Ordering::Relaxed) != rate {
+            self.tokens.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// The most that is saved up, in bytes: 200 ms of the rate, but enough for one block, or a low rate could
+    /// never send. `None` without a limit.
+    pub fn burst(&self) -> Option<u64> {
+        self.get().map(burst)
     }
 
     /// Takes up to `wanted` bytes at `now` (microseconds); gives how many may be used. A grant may
     /// overdraw by less than one block, which the next refill pays back.
     pub fn take(&self, wanted: u64, now: u64) -> u64 {
         let rate = self.bytes_per_second.load(Ordering::Relaxed);
-        if rate == 0 {
+        if rate == UNLIMITED {
             return wanted;
         }
         self.refill(rate, now);
@@ -58,7 +78,7 @@ impl RateLimit {
 
     /// Returns bytes that were taken and not used, or charges bytes used beyond the grant (negative).
     pub fn give_back(&self, bytes: i64) {
-        if self.bytes_per_second.load(Ordering::Relaxed) != 0 {
+        if self.bytes_per_second.load(Ordering::Relaxed) != UNLIMITED {
             self.tokens.fetch_add(bytes, Ordering::Relaxed);
         }
     }
@@ -73,14 +93,18 @@ impl RateLimit {
         if self.refilled_at.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             return;
         }
-        // A burst of at most 200 ms, but enough for one block, or a low rate could never send.
-        let burst = (rate / 5).max(32 * 1024) as i64;
+        let burst = burst(rate) as i64;
         let add = (u128::from(rate) * u128::from(elapsed.min(1_000_000)) / 1_000_000) as i64;
         let tokens = self.tokens.fetch_add(add, Ordering::Relaxed) + add;
         if tokens > burst {
             self.tokens.fetch_sub(tokens - burst, Ordering::Relaxed);
         }
     }
+}
+
+/// See [`RateLimit::burst`].
+fn burst(rate: u64) -> u64 {
+    if rate == 0 { 0 } else { (rate / 5).max(32 * 1024) }
 }
 
 #[cfg(test)]
@@ -107,6 +131,28 @@ mod tests {
             let off = granted.abs_diff(wanted);
             assert!(off <= wanted / 100 + 65_536, "rate {rate}: granted {granted}, wanted {wanted}");
         }
+    }
+
+    #[test]
+    fn a_limit_holds_from_when_it_is_set_until_it_is_lifted() {
+        let limit = RateLimit::new(None);
+        // All that is granted in ten seconds from `start`, asked for every millisecond.
+        let ten_seconds =
+            |start: u64| -> u64 { (1..=10_000).map(|step| limit.take(1 << 20, start + step * 1_000)).sum() };
+        assert_eq!(ten_seconds(0), 10_000 << 20);
+        limit.set(Some(1_000_000));
+        assert_eq!((limit.get(), limit.burst()), (Some(1_000_000), Some(200_000)));
+        let limited = ten_seconds(10_000_000);
+        assert!(limited.abs_diff(10_000_000) <= 300_000, "granted {limited}");
+        // A lower one takes nothing along of what the higher one had saved up.
+        let _ = limit.take(1, 25_000_000);
+        limit.set(Some(100_000));
+        let lower = ten_seconds(25_000_000);
+        assert!(lower.abs_diff(1_000_000) <= 40_000, "granted {lower}");
+        limit.set(Some(0));
+        assert_eq!((ten_seconds(40_000_000), limit.burst()), (0, Some(0)));
+        limit.set(None);
+        assert_eq!((limit.get(), ten_seconds(60_000_000)), (None, 10_000 << 20));
     }
 
     #[test]

@@ -505,9 +505,11 @@ impl Shard {
             RequestGrant::Unlimited if changed => torrent.swarm.set_request_budget(self.now, None),
             RequestGrant::Limited if changed || refill => {
                 let (engine, own) = (&self.context.download_limit, &torrent.entry.download_limit);
-                // What the swarm did not use of the last grant counts for this one.
-                let left = torrent.swarm.request_budget().unwrap_or(0);
-                let most = GRANT_MAX.saturating_sub(left);
+                // What the swarm did not use of the last grant counts for this one, within the limits' bursts:
+                // a limit that was lowered holds at once, and nothing is saved up while peers choke us.
+                let cap = engine.burst().into_iter().chain(own.burst()).fold(GRANT_MAX, u64::min);
+                let left = torrent.swarm.request_budget().unwrap_or(0).min(cap);
+                let most = cap - left;
                 let of_engine = engine.take(most, self.now.micros());
                 let granted = own.take(of_engine, self.now.micros());
                 engine.give_back((of_engine - granted) as i64);
@@ -522,6 +524,14 @@ impl Shard {
             }
             RequestGrant::Held | RequestGrant::Unlimited | RequestGrant::Limited => {}
         }
+    }
+
+    /// Takes over what changed in a torrent's entry and its swarm has a copy of.
+    pub(super) fn entry_changed(&mut self, info_hash: &InfoHash) {
+        let Some(torrent) = self.by_hash.get(info_hash).and_then(|key| self.torrents.get_mut(*key)) else {
+            return;
+        };
+        torrent.swarm.set_sequential(torrent.entry.sequential.load(std::sync::atomic::Ordering::Relaxed));
     }
 
     /// Adds the bytes that moved since the last call to the torrent's totals.

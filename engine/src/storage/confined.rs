@@ -33,7 +33,8 @@ pub(super) struct Opened {
 /// The directory that a torrent's files are below.
 #[derive(Debug)]
 pub(super) struct Root {
-    fd: OwnedFd,
+    /// The open directory, or why it could not be opened.
+    place: Result<OwnedFd, StorageError>,
     path: PathBuf,
 }
 
@@ -55,7 +56,22 @@ impl Root {
             Errno::NOENT => StorageError::DirectoryMissing { path: path.into() },
             other => StorageError::from_errno(other, "open", path),
         })?;
-        Ok(Root { fd, path: path.into() })
+        Ok(Root { place: Ok(fd), path: path.into() })
+    }
+
+    /// Stands for a directory that could not be opened: everything asked of it gives `error`.
+    pub(super) fn absent(path: &Path, error: StorageError) -> Root {
+        Root { place: Err(error), path: path.into() }
+    }
+
+    /// The open directory.
+    fn fd(&self) -> Result<&OwnedFd, StorageError> {
+        self.place.as_ref().map_err(StorageError::clone)
+    }
+
+    /// Why the directory could not be opened, when it could not.
+    pub(super) fn absence(&self) -> Option<&StorageError> {
+        self.place.as_ref().err()
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -80,7 +96,7 @@ impl Root {
         const CEPH: u64 = 0x00c3_6400;
         const AFS: u64 = 0x6b41_4653;
         const ECRYPTFS: u64 = 0xf15f;
-        let Ok(stat) = fstatfs(&self.fd) else { return true };
+        let Some(stat) = self.fd().ok().and_then(|fd| fstatfs(fd).ok()) else { return true };
         // The kernel's field is a signed long; the magic numbers are 32 bits wide.
         let magic = stat.f_type as u64 & 0xffff_ffff;
         [NFS, CIFS, SMB2, FUSE, NINE_P, CEPH, AFS, ECRYPTFS].contains(&magic)
@@ -89,11 +105,12 @@ impl Root {
     /// Opens a file of the torrent. What is not a regular file is refused.
     pub(super) fn open_file(&self, relative: &Path, purpose: Purpose) -> Result<Opened, StorageError> {
         let mut created = false;
-        let fd = match self.try_open(relative, purpose, false) {
+        let root = self.fd()?;
+        let fd = match try_open(root, relative, purpose, false) {
             Err(Errno::NOENT) if purpose == Purpose::Write => {
                 self.make_parents(relative)?;
                 created = true;
-                self.try_open(relative, purpose, true)
+                try_open(root, relative, purpose, true)
             }
             other => other,
         }
@@ -109,23 +126,11 @@ impl Root {
         Ok(Opened { fd, stat, created })
     }
 
-    fn try_open(&self, relative: &Path, purpose: Purpose, create: bool) -> Result<OwnedFd, Errno> {
-        let access = match purpose {
-            Purpose::Read => OFlags::RDONLY,
-            Purpose::Write => OFlags::RDWR,
-        };
-        let (create, mode) = match create {
-            true => (OFlags::CREATE, Mode::from_raw_mode(0o666)),
-            false => (OFlags::empty(), Mode::empty()),
-        };
-        let flags = access | create | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        retry(|| openat2(&self.fd, relative, flags, mode, BENEATH))
-    }
-
     /// The state of a file now, by its name; `Ok(None)` when there is none.
     pub(super) fn stat(&self, relative: &Path) -> Result<Option<Stat>, StorageError> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
-        match retry(|| openat2(&self.fd, relative, flags, Mode::empty(), BENEATH)) {
+        let root = self.fd()?;
+        match retry(|| openat2(root, relative, flags, Mode::empty(), BENEATH)) {
             Ok(fd) => fstat(&fd)
                 .map(Some)
                 .map_err(|errno| StorageError::from_errno(errno, "stat", self.full(relative))),
@@ -143,6 +148,7 @@ impl Root {
     /// Makes the folders above a file, one by one, each checked to be a real folder.
     fn make_parents(&self, relative: &Path) -> Result<(), StorageError> {
         let Some(parent) = relative.parent() else { return Ok(()) };
+        let root = self.fd()?;
         let mut walked = PathBuf::new();
         let mut at: Option<OwnedFd> = None;
         for component in parent.components() {
@@ -150,7 +156,7 @@ impl Root {
                 return Err(StorageError::NotADirectory { path: self.full(relative) });
             };
             walked.push(name);
-            let here = at.as_ref().unwrap_or(&self.fd);
+            let here = at.as_ref().unwrap_or(root);
             let open = || retry(|| openat2(here, name, DIRECTORY, Mode::empty(), BENEATH));
             let next = match open() {
                 Err(Errno::NOENT) => match mkdirat(here, name, Mode::from_raw_mode(0o777)) {
@@ -169,12 +175,13 @@ impl Root {
     /// Opens the folders above a file, innermost first and the root last, to be synced.
     pub(super) fn open_folders(&self, relative: &Path) -> Result<Vec<OwnedFd>, StorageError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = self.fd()?;
         relative
             .ancestors()
             .skip(1)
             .map(|folder| {
                 let name = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-                retry(|| openat2(&self.fd, name, flags, Mode::empty(), BENEATH))
+                retry(|| openat2(root, name, flags, Mode::empty(), BENEATH))
                     .map_err(|errno| self.explain(errno, "open", folder))
             })
             .collect()
@@ -182,12 +189,12 @@ impl Root {
 
     /// The error for `relative`, naming the component that is to blame where that can be found.
     fn explain(&self, errno: Errno, operation: &'static str, relative: &Path) -> StorageError {
-        if matches!(errno, Errno::LOOP | Errno::NOTDIR) {
+        if let (Errno::LOOP | Errno::NOTDIR, Ok(root)) = (errno, self.fd()) {
             let mut walked = PathBuf::new();
             for component in relative.components() {
                 walked.push(component);
                 // `walked` is all real folders but for its last component, so this stays inside.
-                let Ok(stat) = rustix::fs::statat(&self.fd, &walked, AtFlags::SYMLINK_NOFOLLOW) else {
+                let Ok(stat) = rustix::fs::statat(root, &walked, AtFlags::SYMLINK_NOFOLLOW) else {
                     break;
                 };
                 match FileType::from_raw_mode(stat.st_mode) {
@@ -203,6 +210,19 @@ impl Root {
         // `EXDEV` from RESOLVE_BENEATH: the name leads out. Names are confined before they come here.
         StorageError::from_errno(errno, operation, self.full(relative))
     }
+}
+
+fn try_open(root: &OwnedFd, relative: &Path, purpose: Purpose, create: bool) -> Result<OwnedFd, Errno> {
+    let access = match purpose {
+        Purpose::Read => OFlags::RDONLY,
+        Purpose::Write => OFlags::RDWR,
+    };
+    let (create, mode) = match create {
+        true => (OFlags::CREATE, Mode::from_raw_mode(0o666)),
+        false => (OFlags::empty(), Mode::empty()),
+    };
+    let flags = access | create | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    retry(|| openat2(root, relative, flags, mode, BENEATH))
 }
 
 /// `openat2` gives `EAGAIN` when a rename elsewhere made its check of the path inconclusive.

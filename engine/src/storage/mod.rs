@@ -41,7 +41,8 @@ pub use limits::{Allocation, StoreConfig, StoreLimits};
 pub use piece_buffers::{FullPiece, PieceBuf, PieceBuffers};
 pub use residency::{Residency, ResidencyClock};
 pub use resume::{
-    DamagedRecord, Loaded, PieceUpdate, RESUME_VERSION, ResumeError, ResumeStore, RunState, TorrentRecord,
+    DamagedRecord, Loaded, PieceUpdate, RESUME_VERSION, ResumeError, ResumeStore, RunState, SpeedLimit,
+    TorrentRecord,
 };
 pub use store::{Access, TorrentStore};
 pub use traffic::StorageStatus;

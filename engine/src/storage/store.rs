@@ -47,19 +47,38 @@ impl TorrentStore {
         info: Arc<Info>,
         limits: &Arc<StoreLimits>,
     ) -> Result<Arc<TorrentStore>, StorageError> {
-        let root = Root::open(directory)?;
+        Ok(TorrentStore::with_root(Root::open(directory)?, info, limits))
+    }
+
+    /// Stands for a torrent whose directory could not be opened, so that it can be listed with the reason: no
+    /// file of it is there, and everything that needs one gives `error`.
+    pub fn absent(
+        directory: &Path,
+        info: Arc<Info>,
+        limits: &Arc<StoreLimits>,
+        error: StorageError,
+    ) -> Arc<TorrentStore> {
+        TorrentStore::with_root(Root::absent(directory, error), info, limits)
+    }
+
+    /// Why the directory could not be opened, when it could not ([`TorrentStore::absent`]).
+    pub fn absence(&self) -> Option<&StorageError> {
+        self.files.root.absence()
+    }
+
+    fn with_root(root: Root, info: Arc<Info>, limits: &Arc<StoreLimits>) -> Arc<TorrentStore> {
         let access = match limits.ring_read_always || root.maps_are_bad() {
             true => Access::RingRead,
             false => Access::Mapped,
         };
         let pieces = info.layout.piece_count();
-        Ok(Arc::new(TorrentStore {
+        Arc::new(TorrentStore {
             files: Files::new(root, info, Arc::clone(limits)),
             access,
             seen: SeenPieces::new(pieces),
             loaded: LoadedPieces::default(),
             dirty: Mutex::default(),
-        }))
+        })
     }
 
     /// As [`TorrentStore::open`], making the directory and those above it first: for a new download.

@@ -4,6 +4,7 @@
 
 pub mod content;
 pub mod process;
+pub mod rpc;
 
 use std::time::{Duration, Instant};
 

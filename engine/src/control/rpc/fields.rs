@@ -55,8 +55,8 @@ fn field(torrent: &TorrentStatus, name: &str) -> Option<Value> {
         "desiredAvailable" => json!(desired_available(torrent)),
         "doneDate" => json!(unix(torrent.finished_at)),
         "downloadDir" => json!(torrent.data_dir.to_string_lossy()),
-        "downloadLimit" | "uploadLimit" => json!(0),
-        "downloadLimited" | "uploadLimited" => json!(false),
+        "downloadLimit" => json!(torrent.download_limit.rate / 1000),
+        "downloadLimited" => json!(torrent.download_limit.on),
         "downloadedEver" => json!(torrent.downloaded),
         "editDate" => json!(0),
         "error" => json!(error),
@@ -132,6 +132,7 @@ fn field(torrent: &TorrentStatus, name: &str) -> Option<Value> {
         "seedIdleMode" => json!(0),
         "seedRatioLimit" => json!(torrent.seed_ratio.unwrap_or(2.0)),
         "seedRatioMode" => json!(u8::from(torrent.seed_ratio.is_some())),
+        "sequentialDownload" | "sequential_download" => json!(torrent.sequential),
         "sizeWhenDone" => json!(torrent.wanted),
         "source" => json!(info.source.as_deref().unwrap_or("")),
         "status" => json!(status(&torrent.state) as u8),
@@ -144,6 +145,8 @@ fn field(torrent: &TorrentStatus, name: &str) -> Option<Value> {
         "trackers" => Value::Array(
             (0..).zip(&torrent.trackers).map(|(id, tracker)| json!(tracker_of(id, tracker))).collect(),
         ),
+        "uploadLimit" => json!(torrent.upload_limit.rate / 1000),
+        "uploadLimited" => json!(torrent.upload_limit.on),
         "uploadRatio" => {
             json!(if torrent.uploaded == 0 && torrent.downloaded == 0 { -1.0 } else { torrent.ratio() })
         }

@@ -20,7 +20,7 @@ use std::time::Instant;
 pub(super) type Outcome = Result<Value, String>;
 
 /// Methods by name; anything else is counted as `other`.
-const METHODS: [&str; 12] = [
+const METHODS: [&str; 14] = [
     "torrent-add",
     "torrent-get",
     "torrent-start",
@@ -29,7 +29,9 @@ const METHODS: [&str; 12] = [
     "torrent-verify",
     "torrent-reannounce",
     "torrent-remove",
+    "torrent-set",
     "session-get",
+    "session-set",
     "session-stats",
     "session-close",
     "free-space",
@@ -77,6 +79,8 @@ impl Server {
                 }
                 self.change(arguments, Change::Remove).await
             }
+            "torrent-set" => self.torrent_set(read(arguments)?).await,
+            "session-set" => self.session_set(read(arguments)?).await,
             "session-get" => self.session_get(&arguments),
             "session-stats" => self.session_stats(),
             "session-close" => {
@@ -140,7 +144,7 @@ impl Server {
 
     fn session_get(&self, arguments: &Map<String, Value>) -> Outcome {
         let info = &self.info;
-        let kilobytes = |rate: Option<u64>| rate.unwrap_or(0) / 1000;
+        let limits = self.handle.snapshot().limits;
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let session = Session {
             version: format!("4.0.6 (ringseed {})", info.version),
@@ -152,10 +156,10 @@ impl Server {
             peer_port: self.handle.listen_port(),
             peer_limit_global: count(info.connections_max),
             peer_limit_per_torrent: count(info.torrent_connections_max),
-            speed_limit_down: kilobytes(info.download_rate_max),
-            speed_limit_down_enabled: info.download_rate_max.is_some(),
-            speed_limit_up: kilobytes(info.upload_rate_max),
-            speed_limit_up_enabled: info.upload_rate_max.is_some(),
+            speed_limit_down: limits.download.rate / 1000,
+            speed_limit_down_enabled: limits.download.on,
+            speed_limit_up: limits.upload.rate / 1000,
+            speed_limit_up_enabled: limits.upload.on,
             ..Session::default()
         };
         let mut all = match write(&session)? {

@@ -13,6 +13,7 @@ mod methods;
 mod metrics;
 mod process;
 mod server;
+mod set;
 
 use super::EngineHandle;
 use limits::{ACCEPT_PAUSE, CONNECTIONS_MAX};
@@ -37,10 +38,6 @@ pub struct RpcInfo {
     pub connections_max: usize,
     /// Connections of one torrent at most.
     pub torrent_connections_max: usize,
-    /// Upload limit in bytes per second.
-    pub upload_rate_max: Option<u64>,
-    /// Download limit in bytes per second.
-    pub download_rate_max: Option<u64>,
     /// Names under which browsers may reach the RPC, beside `localhost` and plain addresses.
     pub allowed_hosts: Vec<String>,
     /// When the engine started.

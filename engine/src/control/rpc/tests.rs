@@ -4,7 +4,8 @@
 use super::*;
 use crate::control::handle::Command;
 use crate::control::{
-    AddOutcome, EngineError, EngineSnapshot, PeerStatus, TorrentState, TorrentStatus, TrackerStatus,
+    AddOutcome, EngineError, EngineLimits, EngineSnapshot, PeerStatus, SpeedLimit, TorrentState,
+    TorrentStatus, TrackerStatus,
 };
 use arc_swap::ArcSwap;
 use ringseed_api::{Response, SESSION_ID_HEADER};
@@ -89,6 +90,9 @@ fn status(id: u32, state: TorrentState) -> TorrentStatus {
         peers: vec![peer],
         trackers: vec![tracker],
         seed_ratio: None,
+        upload_limit: SpeedLimit { rate: 300_000, on: false },
+        download_limit: SpeedLimit::default(),
+        sequential: false,
     }
 }
 
@@ -108,6 +112,15 @@ impl Played {
             Some(state) => Arc::make_mut(&mut snapshot.torrents[place]).state = state,
             None => self.removed.borrow_mut().push(snapshot.torrents.remove(place).id),
         }
+        self.snapshot.store(Arc::new(snapshot));
+        Ok(())
+    }
+
+    fn alter(&self, torrent: InfoHash, with: impl FnOnce(&mut TorrentStatus)) -> Result<(), EngineError> {
+        let mut snapshot = (**self.snapshot.load()).clone();
+        let mut torrents = snapshot.torrents.iter_mut();
+        let status = torrents.find(|status| status.info_hash() == torrent);
+        with(Arc::make_mut(status.ok_or(EngineError::UnknownTorrent(torrent))?));
         self.snapshot.store(Arc::new(snapshot));
         Ok(())
     }
@@ -157,6 +170,22 @@ impl Played {
                     done.push("reannounce".to_owned());
                     let _ = reply.send(Ok(()));
                 }
+                Command::ChangeTorrent(torrent, change, reply) => {
+                    done.push("set".to_owned());
+                    let _ = reply.send(self.alter(torrent, |status| {
+                        status.upload_limit = change.upload.of(status.upload_limit);
+                        status.download_limit = change.download.of(status.download_limit);
+                        status.sequential = change.sequential.unwrap_or(status.sequential);
+                    }));
+                }
+                Command::ChangeEngine(change, reply) => {
+                    done.push("set all".to_owned());
+                    let mut snapshot = (**self.snapshot.load()).clone();
+                    snapshot.limits.upload = change.upload.of(snapshot.limits.upload);
+                    snapshot.limits.download = change.download.of(snapshot.limits.download);
+                    self.snapshot.store(Arc::new(snapshot));
+                    let _ = reply.send(Ok(()));
+                }
                 Command::AddPeers(_, _, reply) => {
                     let _ = reply.send(Ok(()));
                 }
@@ -191,6 +220,7 @@ fn bench<F: Future<Output = ()>>(test: impl FnOnce(Bench) -> F) {
             upload_rate: 0,
             connections: 3,
             ready: true,
+            limits: EngineLimits { upload: Some(5_000_000).into(), download: None.into() },
             shards: vec![Default::default(); 2],
             storage: Default::default(),
         };
@@ -208,8 +238,6 @@ fn bench<F: Future<Output = ()>>(test: impl FnOnce(Bench) -> F) {
             state_dir: None,
             connections_max: 500,
             torrent_connections_max: 50,
-            upload_rate_max: Some(5_000_000),
-            download_rate_max: None,
             allowed_hosts: vec!["seedbox.lan".to_owned()],
             started: SystemTime::now() - Duration::from_secs(5),
         };
@@ -443,6 +471,65 @@ fn the_session_speaks_for_the_engine() {
         assert!(bench.call("session-close", json!({})).await.is_success());
         bench.played.await.unwrap();
         assert_eq!(*engine.done.borrow(), ["shutdown"]);
+    });
+}
+
+#[test]
+fn limits_are_set_and_told_in_thousands_of_bytes() {
+    bench(|bench| async move {
+        let fields =
+            ["uploadLimit", "uploadLimited", "downloadLimit", "downloadLimited", "sequentialDownload"];
+        let get = || async {
+            let answer = bench.call("torrent-get", json!({"ids": [1, 2], "fields": fields})).await;
+            answer.arguments["torrents"].as_array().unwrap().clone()
+        };
+        let untouched = get().await[1].clone();
+        // A value alone does not make it hold, a flag alone keeps the value.
+        assert!(bench.call("torrent-set", json!({"ids": [1], "uploadLimited": true})).await.is_success());
+        let change = json!({"ids": 1, "downloadLimit": 250, "sequential_download": true});
+        assert!(bench.call("torrent-set", change).await.is_success());
+        assert_eq!(
+            *get().await,
+            [
+                json!({"uploadLimit": 300, "uploadLimited": true, "downloadLimit": 250,
+                    "downloadLimited": false, "sequentialDownload": true}),
+                untouched
+            ]
+        );
+        bench.remote(&["-t", "2", "-u", "70", "-d", "80"]).await;
+        assert_eq!(get().await[1]["uploadLimit"], 70);
+        assert_eq!(
+            (&get().await[1]["uploadLimited"], &get().await[1]["downloadLimited"]),
+            (&json!(true), &json!(true))
+        );
+        assert!(bench.remote(&["-t", "2", "-i"]).await.contains("70 kB/s"));
+        bench.remote(&["-t", "2", "-U", "-D"]).await;
+        assert_eq!(
+            (&get().await[1]["uploadLimited"], &get().await[1]["downloadLimit"]),
+            (&json!(false), &json!(80))
+        );
+
+        let set =
+            json!({"speed-limit-down": 900, "speed-limit-down-enabled": true, "speed-limit-up-enabled": 0});
+        assert!(bench.call("session-set", set).await.is_success());
+        bench.remote(&["-u", "1234"]).await;
+        let session = bench.call("session-get", json!({})).await.arguments;
+        assert_eq!(
+            (&session["speed-limit-down"], &session["speed-limit-down-enabled"]),
+            (&json!(900), &json!(true))
+        );
+        assert_eq!(
+            (&session["speed-limit-up"], &session["speed-limit-up-enabled"]),
+            (&json!(1234), &json!(true))
+        );
+
+        let before = bench.engine.done.borrow().len();
+        let unknown = json!({"ids": [1], "uploadLimit": 1, "labels": ["a"]});
+        assert!(bench.call("torrent-set", unknown).await.result.contains("labels is not supported"));
+        assert!(bench.call("session-set", json!({"dht-enabled": true})).await.result.contains("dht-enabled"));
+        let negative = bench.call("torrent-set", json!({"uploadLimit": -5})).await;
+        assert!(negative.result.starts_with("invalid argument"), "{negative:?}");
+        assert_eq!(bench.engine.done.borrow().len(), before);
     });
 }
 

@@ -1,11 +1,12 @@
 //! The session: all torrents, and the one place where their activity changes. What it keeps between runs is in
-//! [`resume`], what it tells others in [`publish`].
+//! [`resume`], what it tells others in [`publish`], what the user may change of it in [`wishes`].
 
 mod publish;
 mod resume;
+mod wishes;
 
 use super::handle::{AddOutcome, AddTorrent, Command, EngineError, Reply};
-use super::snapshot::EngineSnapshot;
+use super::snapshot::{EngineLimits, EngineSnapshot};
 use super::torrent::{Activity, Next, Torrent, missing_bytes};
 use crate::announce::{AnnounceUpdate, Announcer, TrackedTorrent, TransferTotals};
 use crate::config::EngineConfig;
@@ -13,8 +14,9 @@ use crate::limits::{CANDIDATES_MAX, SHUTDOWN_MAX};
 use crate::shard::mailbox;
 use crate::shard::message::{FromShard, ToShard};
 use crate::shard::publish::ShardSnapshot;
+use crate::shard::rate::RateLimit;
 use crate::shard::registry::{Phase, Registry, TorrentEntry};
-use crate::storage::{ResumeStore, SizeCheck, StoreLimits, TorrentStore};
+use crate::storage::{ResumeStore, SizeCheck, SpeedLimit, StoreLimits, TorrentStore};
 use arc_swap::ArcSwap;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::metainfo::Metainfo;
@@ -50,6 +52,10 @@ pub struct SessionParts {
     pub changed: watch::Sender<u64>,
     /// Connections open in the engine.
     pub connections: Arc<AtomicUsize>,
+    /// Upload limit of the engine, as the shards see it.
+    pub upload_limit: Arc<RateLimit>,
+    /// Download limit of the engine, as the shards see it.
+    pub download_limit: Arc<RateLimit>,
 }
 
 /// All torrents and what is under way with them.
@@ -58,6 +64,7 @@ pub struct Session {
     torrents: BTreeMap<u32, Torrent>,
     ids: HashMap<InfoHash, u32>,
     next_id: u32,
+    limits: EngineLimits,
     sequences: Vec<u64>,
     /// Something changed that no shard published.
     dirty: bool,
@@ -74,8 +81,13 @@ impl Session {
     /// A session of `parts`, empty.
     pub fn new(parts: SessionParts) -> Self {
         let shards = parts.shards.len();
+        let limits = EngineLimits {
+            upload: parts.settings.upload_rate_max.into(),
+            download: parts.settings.download_rate_max.into(),
+        };
         Self {
             parts,
+            limits,
             torrents: BTreeMap::new(),
             ids: HashMap::new(),
             next_id: 1,
@@ -116,6 +128,8 @@ impl Session {
             added_at: SystemTime::now(),
             finished_at: None,
             seed_ratio: None,
+            upload_limit: SpeedLimit::default(),
+            download_limit: SpeedLimit::default(),
             unchecked: false,
             known_peers: Vec::new(),
             samples: vec![None; self.parts.shards.len()],
@@ -156,6 +170,14 @@ impl Session {
             Command::AddPeers(info_hash, peers, reply) => {
                 let result = self.known(info_hash).map(|()| self.keep_peers(info_hash, peers));
                 self.answer(reply, result);
+            }
+            Command::ChangeTorrent(info_hash, change, reply) => {
+                let result = self.known(info_hash).and_then(|()| self.change_torrent(info_hash, change));
+                self.answer(reply, result);
+            }
+            Command::ChangeEngine(change, reply) => {
+                self.change_engine(change);
+                self.answer(reply, Ok(()));
             }
             Command::Shutdown(reply) => {
                 self.shutdown = Some(reply);
@@ -226,6 +248,9 @@ impl Session {
 
     /// Hashes the files of a torrent that no shard runs.
     fn begin_check(&mut self, info_hash: InfoHash, run: bool) {
+        if !self.find_directory(info_hash) {
+            return;
+        }
         let Some(torrent) = self.torrent(&info_hash) else { return };
         torrent.activity = Activity::Checking { run, done: 0 };
         // Until it is done: a check that a pause ends early has told nothing about the files.

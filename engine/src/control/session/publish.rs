@@ -49,6 +49,7 @@ impl Session {
             upload_rate: torrents.iter().map(|torrent| torrent.upload_rate).sum(),
             connections: self.parts.connections.load(Ordering::Relaxed),
             ready: true,
+            limits: self.limits,
             shards: self
                 .parts
                 .published

@@ -53,14 +53,24 @@ impl Session {
     fn restore(&mut self, record: TorrentRecord) -> Result<Arc<TorrentEntry>, EngineError> {
         let metainfo =
             Metainfo::parse(&record.metainfo).map_err(|error| EngineError::Store(error.to_string()))?;
-        let store = TorrentStore::open(&record.data_dir, metainfo.info.clone(), &self.parts.store_limits)
-            .map_err(|error| EngineError::Storage(error.to_string()))?;
+        let limits = &self.parts.store_limits;
+        let mut missing = None;
+        let store = TorrentStore::open(&record.data_dir, metainfo.info.clone(), limits).unwrap_or_else(|error| {
+            tracing::error!(%error, torrent = %record.info_hash, "a stored torrent has lost its directory");
+            missing = Some(error.to_string());
+            TorrentStore::absent(&record.data_dir, metainfo.info.clone(), limits, error)
+        });
         let entry = self.entry(Arc::new(metainfo), store);
         let pieces = entry.content.info.layout.piece_count();
-        let trusted = record.have.len() == pieces && record.stamps == entry.store.stamps();
-        let have = if trusted { record.have } else { Bitfield::new(pieces) };
-        entry.sequential.store(record.sequential, Ordering::Relaxed);
-        let activity = if record.state == RunState::Paused { Activity::Paused } else { Activity::Running };
+        let fits = record.have.len() == pieces;
+        let trusted = fits && missing.is_none() && record.stamps == entry.store.stamps();
+        // What is on a disk that is not mounted is shown as it was, and hashed before anything of it is served.
+        let have = if trusted || (fits && missing.is_some()) { record.have } else { Bitfield::new(pieces) };
+        let activity = match (record.state, missing) {
+            (RunState::Paused, _) => Activity::Paused,
+            (RunState::Running, Some(reason)) => Activity::Failed(reason),
+            (RunState::Running, None) => Activity::Running,
+        };
         self.insert(entry.clone(), have, record.data_dir, |torrent| {
             torrent.activity = activity;
             torrent.uploaded_before = record.uploaded;
@@ -68,9 +78,40 @@ impl Session {
             torrent.added_at = record.added_at;
             torrent.finished_at = record.finished_at;
             torrent.seed_ratio = record.seed_ratio;
+            torrent.upload_limit = record.upload_limit;
+            torrent.download_limit = record.download_limit;
             torrent.unchecked = !trusted;
+            torrent.apply_wishes(record.sequential);
         });
         Ok(entry)
+    }
+
+    /// Opens the directory of a torrent that was not there when the engine started. Gives whether the torrent has
+    /// its directory; without it, it has failed.
+    pub(super) fn find_directory(&mut self, info_hash: InfoHash) -> bool {
+        let Some(torrent) = self.torrent(&info_hash) else { return false };
+        if torrent.entry.store.absence().is_none() {
+            return true;
+        }
+        let (metainfo, data_dir) = (torrent.entry.metainfo.clone(), torrent.data_dir.clone());
+        let opened = TorrentStore::open(&data_dir, metainfo.info.clone(), &self.parts.store_limits);
+        let entry = opened.map(|store| self.entry(metainfo, store));
+        let Some(torrent) = self.torrent(&info_hash) else { return false };
+        torrent.status = None;
+        match entry {
+            Ok(entry) => {
+                let sequential = torrent.entry.sequential.load(Ordering::Relaxed);
+                torrent.entry = entry.clone();
+                torrent.apply_wishes(sequential);
+                torrent.set_have(Bitfield::new(entry.content.info.layout.piece_count()));
+                self.parts.registry.insert([entry]);
+                true
+            }
+            Err(error) => {
+                torrent.activity = Activity::Failed(error.to_string());
+                false
+            }
+        }
     }
 
     /// Enters all that is kept of a torrent. Nothing to do for one that is being removed.
@@ -91,6 +132,8 @@ impl Session {
             finished_at: torrent.finished_at,
             sequential: torrent.entry.sequential.load(Ordering::Relaxed),
             seed_ratio: torrent.seed_ratio,
+            upload_limit: torrent.upload_limit,
+            download_limit: torrent.download_limit,
             stamps: torrent.entry.store.stamps(),
             ..TorrentRecord::new(
                 info_hash,
@@ -99,7 +142,12 @@ impl Session {
                 torrent.have.len(),
             )
         };
-        resume.put(&record).map_err(|error| EngineError::Store(error.to_string()))
+        // Without its directory nothing new is known of its files: what was entered of them stays.
+        let entered = match torrent.entry.store.absence() {
+            Some(_) => resume.set_settings(&record),
+            None => resume.put(&record),
+        };
+        entered.map_err(|error| EngineError::Store(error.to_string()))
     }
 
     /// Enters what has become durable since the last call, all torrents in one transaction.

@@ -7,7 +7,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-pub use record::{RunState, TorrentRecord};
+pub use record::{RunState, SpeedLimit, TorrentRecord};
 
 use super::confined::FileStamp;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
@@ -353,8 +353,8 @@ fn decode(
         file_priorities: settings.file_priorities,
         sequential: settings.sequential,
         seed_ratio: settings.seed_ratio,
-        upload_rate_max: settings.upload_rate_max,
-        download_rate_max: settings.download_rate_max,
+        upload_limit: settings.upload_limit,
+        download_limit: settings.download_limit,
         clean_shutdown: settings.clean_shutdown,
         stamps,
     })

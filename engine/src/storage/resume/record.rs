@@ -20,6 +20,28 @@ pub enum RunState {
     Paused,
 }
 
+/// A limit of a rate that can be turned off without forgetting its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SpeedLimit {
+    /// Bytes per second; 0 lets nothing through.
+    pub rate: u64,
+    /// Whether it holds.
+    pub on: bool,
+}
+
+impl SpeedLimit {
+    /// The rate that holds; `None` is no limit.
+    pub fn effective(self) -> Option<u64> {
+        self.on.then_some(self.rate)
+    }
+}
+
+impl From<Option<u64>> for SpeedLimit {
+    fn from(rate: Option<u64>) -> SpeedLimit {
+        SpeedLimit { rate: rate.unwrap_or(0), on: rate.is_some() }
+    }
+}
+
 /// A torrent of the session.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TorrentRecord {
@@ -47,10 +69,10 @@ pub struct TorrentRecord {
     pub sequential: bool,
     /// Stop seeding at this ratio.
     pub seed_ratio: Option<f64>,
-    /// Upload limit in bytes per second.
-    pub upload_rate_max: Option<u64>,
-    /// Download limit in bytes per second.
-    pub download_rate_max: Option<u64>,
+    /// Limit of its upload.
+    pub upload_limit: SpeedLimit,
+    /// Limit of its download.
+    pub download_limit: SpeedLimit,
     /// The engine stopped in good order after the last change: file stamps are exact. Without it, files
     /// may have been written after the stamps were taken.
     pub clean_shutdown: bool,
@@ -74,8 +96,8 @@ impl TorrentRecord {
             file_priorities: Vec::new(),
             sequential: false,
             seed_ratio: None,
-            upload_rate_max: None,
-            download_rate_max: None,
+            upload_limit: SpeedLimit::default(),
+            download_limit: SpeedLimit::default(),
             clean_shutdown: false,
             stamps: Vec::new(),
         }
@@ -90,8 +112,8 @@ impl TorrentRecord {
             file_priorities: self.file_priorities.clone(),
             sequential: self.sequential,
             seed_ratio: self.seed_ratio,
-            upload_rate_max: self.upload_rate_max,
-            download_rate_max: self.download_rate_max,
+            upload_limit: self.upload_limit,
+            download_limit: self.download_limit,
             clean_shutdown: self.clean_shutdown,
         }
     }
@@ -115,9 +137,9 @@ pub(super) struct Settings {
     #[serde(default)]
     pub(super) seed_ratio: Option<f64>,
     #[serde(default)]
-    pub(super) upload_rate_max: Option<u64>,
+    pub(super) upload_limit: SpeedLimit,
     #[serde(default)]
-    pub(super) download_rate_max: Option<u64>,
+    pub(super) download_limit: SpeedLimit,
     #[serde(default)]
     pub(super) clean_shutdown: bool,
 }

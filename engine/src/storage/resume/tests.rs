@@ -16,8 +16,8 @@ fn record(seed: u8) -> TorrentRecord {
         file_priorities: vec![0, 1, 2, 3],
         sequential: true,
         seed_ratio: Some(1.5),
-        upload_rate_max: Some(1 << 40),
-        download_rate_max: None,
+        upload_limit: SpeedLimit { rate: 1 << 40, on: true },
+        download_limit: SpeedLimit { rate: 5000, on: false },
         clean_shutdown: true,
         stamps: vec![FileStamp { size: 7, modified_ns: -3 }, FileStamp::default()],
         ..TorrentRecord::new(InfoHash([seed; 20]), vec![seed; 5000], "/data/ü".into(), 100)

@@ -1,0 +1,124 @@
+//! Torrents of the resume store whose data is not where it was when the engine starts.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use ringseed::Engine;
+use ringseed::config::{EngineConfig, ListenPort};
+use ringseed::control::{AddTorrent, EngineHandle, TorrentState, TorrentStatus};
+use ringseed_proto::metainfo::Metainfo;
+use ringseed_proto::units::InfoHash;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::Arc;
+use support::content::{Content, assert_same, multi, single};
+use support::until;
+
+fn start(state: &Path) -> Engine {
+    let engine = Engine::start(EngineConfig {
+        listen_port: ListenPort::Exact(0),
+        listen_addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+        shards: Some(1),
+        pin: false,
+        state_dir: Some(state.to_path_buf()),
+        ..EngineConfig::default()
+    })
+    .unwrap();
+    until("the session", || engine.handle().snapshot().ready.then_some(()));
+    engine
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+fn add(handle: &EngineHandle, content: &Content) -> InfoHash {
+    let metainfo = Arc::new(Metainfo::parse(&fs::read(&content.torrent).unwrap()).unwrap());
+    let info_hash = metainfo.info_hash;
+    let torrent = AddTorrent { data_dir: Some(content.dir.clone()), ..AddTorrent::new(metainfo) };
+    block_on(handle.add(torrent)).unwrap();
+    wait(handle, info_hash, "seed", |status| status.state == TorrentState::Seeding);
+    info_hash
+}
+
+fn wait(
+    handle: &EngineHandle,
+    torrent: InfoHash,
+    what: &str,
+    done: impl Fn(&TorrentStatus) -> bool,
+) -> Arc<TorrentStatus> {
+    until(what, || {
+        let snapshot = handle.snapshot();
+        snapshot.torrents.iter().find(|status| status.info_hash() == torrent && done(status)).cloned()
+    })
+}
+
+/// What the user is told of a torrent that has failed.
+fn reason(status: &TorrentStatus) -> Option<&str> {
+    match &status.state {
+        TorrentState::Failed(reason) => Some(reason),
+        _ => None,
+    }
+}
+
+/// A torrent whose directory was missing at start was logged, and absent from every list until a restart.
+#[test]
+fn a_torrent_whose_directory_is_missing_at_start_is_listed_with_the_error_and_comes_back() {
+    let [disk, other, state] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+    let mounted = disk.path().join("mounted");
+    fs::create_dir(&mounted).unwrap();
+    let content = multi(&mounted, "64K", "http://127.0.0.1:9/announce");
+    let beside = single(other.path(), 1 << 20, "64K", "http://127.0.0.1:9/announce");
+    let engine = start(state.path());
+    let (torrent, neighbour) = (add(&engine.handle(), &content), add(&engine.handle(), &beside));
+    engine.stop();
+
+    let away = disk.path().join("away");
+    fs::rename(&mounted, &away).unwrap();
+    for attempt in 0..2 {
+        let engine = start(state.path());
+        let handle = engine.handle();
+        wait(&handle, neighbour, "the neighbour to seed", |status| status.state == TorrentState::Seeding);
+        let failed = wait(&handle, torrent, "the failure", |status| reason(status).is_some());
+        let why = reason(&failed).unwrap();
+        assert!(why.contains(mounted.to_str().unwrap()) && why.contains("does not exist"), "{why}");
+        assert_eq!(failed.data_dir, mounted);
+        assert_eq!((failed.left, failed.finished_at.is_some()), (0, true), "what was known of it is shown");
+
+        // Neither wish helps while the directory is missing, and neither makes one up.
+        block_on(handle.resume(torrent)).unwrap();
+        assert!(reason(&wait(&handle, torrent, "the failure", |_| true)).is_some());
+        block_on(handle.verify(torrent)).unwrap();
+        assert!(reason(&wait(&handle, torrent, "the failure", |_| true)).is_some());
+        assert!(!mounted.exists());
+        if attempt == 1 {
+            fs::rename(&away, &mounted).unwrap();
+            block_on(handle.resume(torrent)).unwrap();
+            wait(&handle, torrent, "the seed", |status| status.state == TorrentState::Seeding);
+        }
+        // The first time it is left as it failed: the next start finds it again.
+        engine.stop();
+    }
+
+    // By itself, when the directory is there at the start; after a pause, by a verification.
+    let engine = start(state.path());
+    let handle = engine.handle();
+    wait(&handle, torrent, "the seed", |status| status.state == TorrentState::Seeding);
+    block_on(handle.pause(torrent)).unwrap();
+    wait(&handle, torrent, "the pause", |status| status.state == TorrentState::Paused);
+    engine.stop();
+    fs::rename(&mounted, &away).unwrap();
+    let engine = start(state.path());
+    let handle = engine.handle();
+    wait(&handle, torrent, "the pause", |status| status.state == TorrentState::Paused);
+    block_on(handle.verify(torrent)).unwrap();
+    wait(&handle, torrent, "the failure", |status| reason(status).is_some());
+    fs::rename(&away, &mounted).unwrap();
+    block_on(handle.verify(torrent)).unwrap();
+    wait(&handle, torrent, "the check", |status| status.state == TorrentState::Paused && status.left == 0);
+    block_on(handle.remove(torrent)).unwrap();
+    until("the removal", || (handle.snapshot().torrents.len() == 1).then_some(()));
+    engine.stop();
+    assert_same(&content, &mounted);
+}
