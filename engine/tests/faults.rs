@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
-use support::content::{Content, assert_same, single};
+use support::content::{Content, assert_same, multi, single};
 use support::process::Process;
 use support::until;
 
@@ -22,11 +22,19 @@ fn ringseed(arguments: &[&str]) -> Command {
 
 /// A seeding process and its address.
 fn seed(content: &Content, state: &Path, more: &[&str]) -> (Process, SocketAddr) {
+    seed_all(&[content], state, more)
+}
+
+/// As [`seed`], for several torrents with their data in one directory.
+fn seed_all(contents: &[&Content], state: &Path, more: &[&str]) -> (Process, SocketAddr) {
     let mut command = ringseed(&["seed", "--port", "0", "--no-pin", "--shards", "1", "--data"]);
-    command.arg(&content.dir).arg("--state-dir").arg(state).args(more).arg(&content.torrent);
+    command.arg(&contents[0].dir).arg("--state-dir").arg(state).args(more);
+    command.args(contents.iter().map(|content| &content.torrent));
     let mut process = Process::start("seed", &mut command);
     let line = process.wait_for("listening on port");
-    process.wait_for("seeding");
+    for content in contents {
+        process.wait_for(&format!("seeding {}", content.name));
+    }
     let port = line.rsplit(' ').next().unwrap().parse().unwrap();
     (process, SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
 }
@@ -53,27 +61,26 @@ fn blocks_of(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |file| file.blocks() * 512)
 }
 
-/// A download that is under way, slowly, so that something can happen to its seed's file.
-fn slow_download(content: &Content, target: &Path, states: [&Path; 2]) -> (Process, Process) {
-    let (seeder, address) = seed(content, states[0], &["--upload-limit", "2M"]);
-    let getter = Process::start("get", &mut get_command(content, target, states[1], address));
-    let file = target.join(&content.name);
-    until("the first pieces", || (blocks_of(&file) > 0).then_some(()));
-    (seeder, getter)
-}
-
+/// Changes a seed's file while it is being uploaded: its torrent stops with an error that names it, and the seed's
+/// other torrent is served on.
 fn error_after(change: impl FnOnce(&Path)) {
-    let [source, target, first, second] = dirs();
+    let [source, target, other_target, state, first, second] = dirs();
     let content = single(source.path(), 64 << 20, "256K", NO_TRACKER);
-    let (mut seeder, getter) = slow_download(&content, target.path(), [first.path(), second.path()]);
+    let other = multi(source.path(), "64K", NO_TRACKER);
+    let (mut seeder, address) = seed_all(&[&content, &other], state.path(), &["--upload-limit", "8M"]);
+    let getter = Process::start("get", &mut get_command(&content, target.path(), first.path(), address));
+    let file = target.path().join(&content.name);
+    until("the first pieces", || (blocks_of(&file) > 0).then_some(()));
     change(&source.path().join(&content.name));
-    let line = seeder.wait_for(&content.name);
-    assert!(!line.is_empty());
-    seeder.wait_for("rror");
-    let log = seeder.log();
-    assert!(log.contains("single file.bin"), "the error names the file: {log}");
-    assert!(!log.contains("panicked"), "{log}");
+    let line = seeder.wait_for("error");
+    assert!(line.contains(&content.name), "the error names the file: {line}");
     drop(getter);
+    let mut getter =
+        Process::start("get", &mut get_command(&other, other_target.path(), second.path(), address));
+    getter.wait_success();
+    assert_same(&other, other_target.path());
+    assert!(seeder.is_running());
+    assert!(!seeder.log().contains("panicked"), "{}", seeder.log());
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn seed(content: &Content, state: &Path) -> (Process, SocketAddr) {
 
 fn get(content: &Content, target: &Path, state: &Path, peers: &[SocketAddr]) -> Process {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringseed"));
-    command.args(["get", "--port", "0", "--no-pin", "--shards", "1", "-o"]);
+    command.args(["get", "--port", "0", "--no-pin", "--shards", "1", "-o"]).env("RINGSEED_LOG", "info");
     command.arg(target).arg("--state-dir").arg(state);
     for peer in peers {
         command.arg("--peer").arg(peer.to_string());
@@ -250,6 +250,7 @@ fn a_peer_that_sends_wrong_blocks_is_banned_and_the_download_is_byte_exact() {
     let mut getter = get(&content, target.path(), second.path(), &[liar, address]);
     getter.wait_success();
     assert_same(&content, target.path());
+    assert!(getter.log().contains("banned a peer"), "{}", getter.log());
 }
 
 /// A torrent file of raw parts; one piece of zeros whose hash is right for `length` zero bytes.
@@ -311,6 +312,28 @@ fn sizes_that_cannot_be_are_refused() {
     refused(&[b"d6:lengthi5e4:name1:t12:piece lengthi0e", PIECES, b"e"].concat());
     refused(&[b"d6:lengthi5e4:name1:t12:piece lengthi-1e", PIECES, b"e"].concat());
     refused(b"d6:lengthi5e4:name1:t12:piece lengthi16384e6:pieces19:aaaaaaaaaaaaaaaaaaae");
+}
+
+/// Equal names, a file where another file's folder is, names that are equal only once they are made safe: each file
+/// gets a place of its own, so that none writes over another.
+#[test]
+fn files_that_would_lie_in_one_place_become_distinct() {
+    let [dir] = dirs();
+    let path = |path: &str| format!("d6:lengthi5e4:path{path}e");
+    let files =
+        [path("l1:ae"), path("l1:ae"), path("l1:a1:be"), path("l2:..1:ae"), path("l1:a2:..1:be")].concat();
+    let output = ringseed(&["show", "--json"], &torrent(dir.path(), &with_files(files.as_bytes())));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let shown: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let paths: Vec<&str> =
+        shown["files"].as_array().unwrap().iter().map(|file| file["path"].as_str().unwrap()).collect();
+    assert_eq!(paths.len(), 5, "{shown}");
+    for (index, path) in paths.iter().enumerate() {
+        for other in paths.iter().skip(index + 1) {
+            let below = |a: &str, b: &str| b.starts_with(&format!("{a}/"));
+            assert!(path != other && !below(path, other) && !below(other, path), "{paths:?}");
+        }
+    }
 }
 
 #[test]

@@ -32,6 +32,7 @@ fn all_sources() -> Vec<(String, String)> {
 /// What a part of the tree may name in its code: crates of the workspace, and modules of the engine.
 /// The first row whose prefix fits a file counts.
 const MAY_KNOW: &[(&str, &[&str])] = &[
+    ("engine/proto/fuzz/", &["ringseed_proto"]),
     ("engine/proto/", &[]),
     ("engine/ring/", &[]),
     ("engine/api/", &[]),
