@@ -11,8 +11,6 @@ fn page(snapshot: &EngineSnapshot) -> String {
         state_dir: None,
         connections_max: 500,
         torrent_connections_max: 50,
-        upload_rate_max: None,
-        download_rate_max: None,
         allowed_hosts: Vec::new(),
         started: SystemTime::UNIX_EPOCH,
     };
