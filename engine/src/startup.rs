@@ -3,7 +3,7 @@
 use crate::announce::{AnnounceConfig, Announcer};
 use crate::config::EngineConfig;
 use crate::control::session::{Session, SessionParts};
-use crate::control::{EngineHandle, EngineSnapshot, Inbox, rpc, thread};
+use crate::control::{EngineHandle, EngineSnapshot, Inbox, loader, rpc, thread};
 use crate::limits::{CONTROL_QUEUE, SHARD_MAILBOX, SHARD_REPORTS};
 use crate::net::listener::{ListenError, Listeners, PortClaim};
 use crate::preflight::{self, PreflightError};
@@ -13,12 +13,13 @@ use crate::shard::publish::ShardSnapshot;
 use crate::shard::rate::RateLimit;
 use crate::shard::registry::Registry;
 use crate::shard::{Shard, ShardContext};
-use crate::storage::{ResumeStore, StoreConfig, StoreLimits};
+use crate::storage::{StoreConfig, StoreLimits};
 use arc_swap::ArcSwap;
 use glommio::{LocalExecutorBuilder, Placement};
 use ringseed_proto::units::PeerId;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -62,6 +63,7 @@ pub struct Engine {
     handle: EngineHandle,
     control: Option<JoinHandle<()>>,
     shards: Vec<JoinHandle<()>>,
+    loader: Option<JoinHandle<()>>,
     rpc_address: Option<SocketAddr>,
     _claim: PortClaim,
 }
@@ -75,16 +77,19 @@ impl Engine {
         preflight::check()?;
         let cpus = allowed_cpus();
         let shard_count = config.shards.unwrap_or(cpus.len()).max(1);
-        let resume = match &config.state_dir {
-            Some(dir) => Some(open_state(dir)?),
-            None => None,
-        };
+        let store_config = StoreConfig { dirty_bytes_max: config.dirty_bytes_max, ..StoreConfig::default() };
+        let store_limits = StoreLimits::new(&store_config);
         let listeners = Listeners::open(config.listen_port, &config.listen_addresses, shard_count)?;
         let rpc_listener = config.rpc.map(bind_rpc).transpose()?;
         let rpc_address = rpc_listener.as_ref().and_then(|listener| listener.local_addr().ok());
         let peer_id = new_peer_id();
         let settings = Arc::new(config);
         let Listeners { port, shards: sockets, claim } = listeners;
+        let loading = settings.state_dir.clone().map(|dir| Loading::start(dir, &store_limits, shard_count));
+        let (loading, torrents) = match loading.transpose()? {
+            Some((loading, torrents)) => (Some(loading), Some(torrents)),
+            None => (None, None),
+        };
 
         let failed = |what: &str| {
             let what = what.to_owned();
@@ -150,7 +155,8 @@ impl Engine {
             registry,
             senders,
             published,
-            resume,
+            store_limits,
+            torrents,
             snapshot,
             changed: changed_sender,
             connections,
@@ -172,7 +178,20 @@ impl Engine {
             .recv()
             .unwrap_or_else(|_| Err("the control thread ended".into()))
             .map_err(|reason| StartError::Thread { what: "the control thread".into(), reason })?;
-        Ok(Self { handle, control: Some(control), shards: engine_shards, rpc_address, _claim: claim })
+        let (opened, loader) = loading.map(|loading| (loading.opened, loading.thread)).unzip();
+        let engine = Self {
+            handle,
+            control: Some(control),
+            shards: engine_shards,
+            loader,
+            rpc_address,
+            _claim: claim,
+        };
+        // The RPC answers already; whether there is a state to serve is known when its file is open.
+        if let Some(opened) = opened {
+            opened.recv().unwrap_or_else(|_| Err("the loader ended".into())).map_err(StartError::State)?;
+        }
+        Ok(engine)
     }
 
     /// Commands to, and snapshots of, this engine.
@@ -210,7 +229,8 @@ impl Engine {
     }
 
     fn join(&mut self) {
-        for thread in self.control.take().into_iter().chain(self.shards.drain(..)) {
+        let threads = self.control.take().into_iter().chain(self.shards.drain(..)).chain(self.loader.take());
+        for thread in threads {
             if thread.join().is_err() {
                 tracing::error!("a thread of the engine panicked");
             }
@@ -261,7 +281,8 @@ struct ControlStart {
     registry: Arc<Registry>,
     senders: Vec<mailbox::Sender<crate::shard::message::ToShard>>,
     published: Vec<Arc<ArcSwap<ShardSnapshot>>>,
-    resume: Option<ResumeStore>,
+    store_limits: Arc<StoreLimits>,
+    torrents: Option<mpsc::Receiver<loader::Loading>>,
     snapshot: Arc<ArcSwap<EngineSnapshot>>,
     changed: watch::Sender<u64>,
     connections: Arc<AtomicUsize>,
@@ -286,6 +307,8 @@ impl ControlStart {
         };
         let local = tokio::task::LocalSet::new();
         if let Err(error) = local.block_on(&runtime, self.serve(ready)) {
+            tracing::error!(error, "the control thread ended");
+            // Nobody listens once it has started.
             let _ = ready.send(Err(error));
         }
     }
@@ -308,15 +331,14 @@ impl ControlStart {
                 _ => None,
             },
         };
-        let store_config =
-            StoreConfig { dirty_bytes_max: self.settings.dirty_bytes_max, ..StoreConfig::default() };
         let session = Session::new(SessionParts {
             settings: self.settings.clone(),
             registry: self.registry,
             shards: self.senders,
             published: self.published,
-            store_limits: StoreLimits::new(&store_config),
-            resume: self.resume,
+            store_limits: self.store_limits,
+            resume: None,
+            loads: self.torrents.is_some(),
             announcer: Rc::new(Announcer::new(announce_config, updates)),
             snapshot: self.snapshot,
             changed: self.changed,
@@ -340,15 +362,33 @@ impl ControlStart {
         }
         drop(self.handle);
         let _ = ready.send(Ok(()));
-        thread::run(session, self.command_queue, announces, inbox).await.map_err(|error| error.to_string())
+        let ran = thread::run(session, self.command_queue, announces, inbox, self.torrents).await;
+        ran.map_err(|error| error.to_string())
     }
 }
 
-fn open_state(dir: &std::path::Path) -> Result<ResumeStore, StartError> {
-    std::fs::create_dir_all(dir).map_err(|error| {
-        StartError::State(format!("cannot make the state directory {}: {error}", dir.display()))
-    })?;
-    ResumeStore::open(&dir.join("resume.redb")).map_err(|error| StartError::State(error.to_string()))
+/// A loader under way.
+struct Loading {
+    thread: JoinHandle<()>,
+    /// Told once whether the store could be opened.
+    opened: std_mpsc::Receiver<Result<(), String>>,
+}
+
+impl Loading {
+    fn start(
+        state_dir: PathBuf,
+        store_limits: &Arc<StoreLimits>,
+        shards: usize,
+    ) -> Result<(Self, mpsc::Receiver<loader::Loading>), StartError> {
+        let (session, torrents) = mpsc::channel(loader::BATCHES_MAX);
+        let (open_sender, opened) = std_mpsc::channel();
+        let loader = loader::Loader { state_dir, store_limits: store_limits.clone(), shards, session };
+        let thread = std::thread::Builder::new()
+            .name("ringseed-load".into())
+            .spawn(move || loader.run(&open_sender))
+            .map_err(|error| StartError::Thread { what: "the loader".into(), reason: error.to_string() })?;
+        Ok((Self { thread, opened }, torrents))
+    }
 }
 
 fn bind_rpc(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {

@@ -17,8 +17,11 @@ use ringseed_proto::wire::{Decoder, Frame, Handshake, Message};
 use std::collections::HashSet;
 use std::path::Component;
 
+/// What holds for any bytes.
+type Property = fn(&[u8]);
+
 /// All properties by the name of their target, which is that of the folder in `corpus`.
-pub const ALL: [(&str, fn(&[u8])); 8] = [
+pub const ALL: [(&str, Property); 8] = [
     ("bencode", bencode),
     ("metainfo", metainfo),
     ("magnet", magnet),

@@ -2,6 +2,7 @@
 
 pub(crate) mod handle;
 mod inbox;
+pub(crate) mod loader;
 pub mod rpc;
 pub(crate) mod session;
 pub mod snapshot;

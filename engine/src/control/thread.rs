@@ -1,13 +1,14 @@
 //! The control thread's loop.
 
 use super::handle::Command;
+use super::loader::Loading;
 use super::session::Session;
 use super::{EngineError, Inbox};
 use crate::announce::AnnounceUpdate;
 use crate::limits::SNAPSHOT_INTERVAL;
 use tokio::sync::mpsc;
 
-/// Runs the session until it is told to stop and has stopped.
+/// Runs the session until it is told to stop and has stopped. `loader` hands over the stored torrents meanwhile.
 ///
 /// # Errors
 /// When the resume store cannot be read.
@@ -16,17 +17,18 @@ pub async fn run(
     mut commands: mpsc::Receiver<Command>,
     mut announces: mpsc::Receiver<AnnounceUpdate>,
     mut inbox: Inbox,
+    mut loader: Option<mpsc::Receiver<Loading>>,
 ) -> Result<(), EngineError> {
-    session.load()?;
     session.refresh(true);
     let mut ticks = tokio::time::interval(SNAPSHOT_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while !session.is_stopping() {
         tokio::select! {
-            command = commands.recv() => match command {
+            command = commands.recv(), if session.takes_commands() => match command {
                 Some(command) => session.on_command(command),
                 None => break,
             },
+            message = next(&mut loader) => session.on_loading(message)?,
             message = inbox.next() => session.on_shard(message),
             Some(update) = announces.recv() => session.on_announce(update),
             _ = ticks.tick() => session.refresh(false),
@@ -34,4 +36,15 @@ pub async fn run(
     }
     session.stop(&mut inbox).await;
     Ok(())
+}
+
+/// The loader's next message; never resolves once it has ended.
+async fn next(loader: &mut Option<mpsc::Receiver<Loading>>) -> Loading {
+    if let Some(messages) = loader {
+        if let Some(message) = messages.recv().await {
+            return message;
+        }
+        *loader = None;
+    }
+    std::future::pending().await
 }

@@ -103,6 +103,22 @@ impl Torrent {
         self.downloaded_before + self.entry.downloaded.load(Ordering::Relaxed)
     }
 
+    /// Whether anything was sent or received in this run.
+    pub fn has_moved(&self) -> bool {
+        self.uploaded() > self.uploaded_before || self.downloaded() > self.downloaded_before
+    }
+
+    /// Whether it runs, is complete, and has sent as much as the user wants it to.
+    pub fn has_reached_ratio(&self) -> bool {
+        self.seed_ratio.is_some_and(|ratio| {
+            let size = self.entry.content.info.layout.total_length;
+            let base = if self.downloaded() > 0 { self.downloaded() } else { size };
+            self.activity == Activity::Running
+                && self.have.is_full()
+                && self.uploaded() as f64 >= ratio * base as f64
+        })
+    }
+
     /// Whether the user wants it to run.
     pub fn wanted_running(&self) -> bool {
         match &self.activity {

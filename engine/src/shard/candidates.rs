@@ -33,6 +33,8 @@ pub struct Candidates {
     known: HashMap<SocketAddr, Candidate>,
     /// Addresses in the order of their next dial; each known and not excluded address is in it once.
     order: VecDeque<SocketAddr>,
+    /// None may be dialled before; `None` when all are busy or excluded.
+    due: Option<Time>,
 }
 
 impl Candidates {
@@ -47,11 +49,25 @@ impl Candidates {
             }
             self.known.insert(address, Candidate { state: State::Waiting(now), failures: 0 });
             self.order.push_back(address);
+            self.due_at(now);
         }
+    }
+
+    /// When an address may be dialled, at the earliest: to be asked again then.
+    pub fn due(&self) -> Option<Time> {
+        self.due
+    }
+
+    fn due_at(&mut self, time: Time) {
+        self.due = Some(self.due.map_or(time, |due| due.min(time)));
     }
 
     /// The next address to dial now; it counts as busy until [`Candidates::ended`].
     pub fn next(&mut self, now: Time) -> Option<SocketAddr> {
+        if self.due.is_none_or(|due| due > now) {
+            return None;
+        }
+        self.due = None;
         for _ in 0..self.order.len() {
             let address = self.order.pop_front()?;
             let Some(candidate) = self.known.get_mut(&address) else { continue };
@@ -60,9 +76,15 @@ impl Candidates {
                 State::Waiting(from) if from <= now => {
                     candidate.state = State::Busy;
                     self.order.push_back(address);
+                    // The others were not all looked at.
+                    self.due = Some(now);
                     return Some(address);
                 }
-                State::Waiting(_) | State::Busy => self.order.push_back(address),
+                State::Waiting(from) => {
+                    self.order.push_back(address);
+                    self.due_at(from);
+                }
+                State::Busy => self.order.push_back(address),
             }
         }
         None
@@ -76,7 +98,9 @@ impl Candidates {
         }
         candidate.failures = if useful { 1 } else { candidate.failures.saturating_add(1) };
         let wait = RETRY_FIRST * (1 << u32::from(candidate.failures - 1).min(10));
-        candidate.state = State::Waiting(now + wait.min(RETRY_MAX));
+        let from = now + wait.min(RETRY_MAX);
+        candidate.state = State::Waiting(from);
+        self.due_at(from);
     }
 
     /// Never dial this address again.
@@ -133,6 +157,25 @@ mod tests {
         assert_eq!(candidates.known.len(), 1);
         candidates.exclude(&address(9));
         assert_eq!(candidates.next(Time::ZERO), None);
+        assert_eq!(candidates.due(), None);
+    }
+
+    #[test]
+    fn the_next_dial_is_due_when_the_first_wait_is_over() {
+        let mut candidates = Candidates::default();
+        let now = Time::ZERO;
+        assert_eq!(candidates.due(), None);
+        candidates.learn([address(1), address(2)], now);
+        assert_eq!(candidates.due(), Some(now));
+        assert!(candidates.next(now).is_some() && candidates.next(now).is_some());
+        assert_eq!(candidates.next(now), None);
+        assert_eq!(candidates.due(), None);
+        candidates.ended(&address(2), false, now);
+        candidates.ended(&address(1), false, now + RETRY_FIRST);
+        assert_eq!(candidates.due(), Some(now + RETRY_FIRST));
+        assert_eq!(candidates.next(now + RETRY_FIRST), Some(address(2)));
+        assert_eq!(candidates.next(now + RETRY_FIRST), None);
+        assert_eq!(candidates.due(), Some(now + RETRY_FIRST * 2));
     }
 
     #[test]

@@ -11,45 +11,47 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// Connections that a complete torrent begins by itself: leechers find a seed, but those behind a NAT
 /// can only be reached.
 const SEED_DIALS_MAX: usize = 30;
 
-/// Begins dials for torrents that want more peers.
-pub(super) fn dial(shard: &mut Shard) {
-    let wanting: Vec<TorrentKey> = shard
-        .torrents
-        .iter()
-        .filter(|(_, torrent)| torrent.home.as_ref().is_some_and(|home| !home.candidates.is_empty()))
-        .map(|(key, _)| key)
-        .collect();
-    for key in wanting {
-        while shard.dials < DIALS_MAX {
-            let torrent = &mut shard.torrents[key];
-            let most = match torrent.entry.phase() {
-                Phase::Stopped => break,
-                Phase::Downloading => shard.context.settings.torrent_connections_max,
-                Phase::Seeding => SEED_DIALS_MAX,
-            };
-            if torrent.entry.connections.load(Ordering::Relaxed) + torrent.dials >= most {
-                break;
-            }
-            let Some(home) = &mut torrent.home else { break };
-            let Some(address) = home.candidates.next(shard.now) else { break };
-            torrent.dials += 1;
-            shard.dials += 1;
-            let ring = shard.ring.clone();
-            shard.local.spawn(async move {
-                let result = match socket_for(&address) {
-                    Ok(socket) => {
-                        ring.connect(socket.as_raw_fd(), address, CONNECT_TIMEOUT).await.map(|()| socket)
-                    }
-                    Err(error) => Err(error),
-                };
-                LocalEvent::Dialled { torrent: key, address, result }
-            });
+/// Wait after which a torrent looks again whether it may dial, when a limit kept it from it.
+const HELD_WAIT: Duration = Duration::from_millis(250);
+
+/// Begins the dials of a torrent that are due.
+pub(super) fn dial(shard: &mut Shard, key: TorrentKey) {
+    let now = shard.now;
+    let Some(torrent) = shard.torrents.get_mut(key) else { return };
+    let Some(home) = &mut torrent.home else { return };
+    loop {
+        if home.candidates.due().is_none_or(|due| due > now) {
+            return;
         }
+        let most = match torrent.entry.phase() {
+            Phase::Stopped => 0,
+            Phase::Downloading => shard.context.settings.torrent_connections_max,
+            Phase::Seeding => SEED_DIALS_MAX,
+        };
+        let connections = torrent.entry.connections.load(Ordering::Relaxed);
+        if shard.dials >= DIALS_MAX || connections + torrent.dials >= most {
+            home.dials_held = now + HELD_WAIT;
+            return;
+        }
+        let Some(address) = home.candidates.next(now) else { return };
+        torrent.dials += 1;
+        shard.dials += 1;
+        let ring = shard.ring.clone();
+        shard.local.spawn(async move {
+            let result = match socket_for(&address) {
+                Ok(socket) => {
+                    ring.connect(socket.as_raw_fd(), address, CONNECT_TIMEOUT).await.map(|()| socket)
+                }
+                Err(error) => Err(error),
+            };
+            LocalEvent::Dialled { torrent: key, address, result }
+        });
     }
 }
 
@@ -66,6 +68,7 @@ impl Shard {
         result: io::Result<OwnedFd>,
     ) {
         self.dials -= 1;
+        self.touch(torrent);
         let Some(home) = self.torrents.get_mut(torrent) else { return };
         home.dials -= 1;
         match result {
@@ -83,6 +86,7 @@ impl Shard {
         let now = self.now;
         if let Some(home) = self.torrents.get_mut(torrent).and_then(|torrent| torrent.home.as_mut()) {
             home.candidates.ended(address, useful, now);
+            self.touch(torrent);
         }
     }
 
@@ -95,11 +99,15 @@ impl Shard {
 
     /// Addresses from the control thread.
     pub(super) fn learn_peers(&mut self, info_hash: &InfoHash, addresses: Vec<SocketAddr>) {
-        let Some(key) = self.by_hash.get(info_hash) else { return };
+        let known = self.by_hash.get(info_hash).copied();
+        // A complete torrent has no part here before somebody wants something of it.
+        let made = || self.context.registry.get(info_hash).and_then(|entry| self.torrent_for(&entry));
+        let Some(key) = known.or_else(made) else { return };
         let now = self.now;
-        if let Some(home) = &mut self.torrents[*key].home {
+        if let Some(home) = &mut self.torrents[key].home {
             home.candidates.learn(addresses, now);
         }
-        self.dial_more();
+        dial(self, key);
+        self.touch(key);
     }
 }

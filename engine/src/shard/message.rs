@@ -30,6 +30,8 @@ pub enum ToShard {
     Stop(InfoHash),
     /// What the user wants of this torrent changed in its entry.
     Changed(InfoHash),
+    /// The answer to [`FromShard::MetadataWanted`]; `None` when it cannot be had.
+    Metadata(InfoHash, Option<Arc<[u8]>>),
     /// Addresses of peers, for the home shard.
     Peers(InfoHash, Vec<SocketAddr>),
     /// A connection from another shard.
@@ -46,6 +48,8 @@ pub enum FromShard {
     Durable(InfoHash, Bitfield),
     /// All wanted pieces are on disk.
     Completed(InfoHash),
+    /// A peer of this shard asks for the info dictionary of a torrent, which is not in memory.
+    MetadataWanted { shard: usize, info_hash: InfoHash },
     /// The torrent cannot go on; what is wrong and what to do.
     Failed(InfoHash, String),
     /// The answer to [`ToShard::Stop`]; the home shard gives the durable pieces.

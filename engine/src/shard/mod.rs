@@ -14,6 +14,7 @@ pub mod message;
 pub mod publish;
 pub mod rate;
 pub mod registry;
+pub mod timers;
 mod tokens;
 pub mod torrents;
 mod transmit;
@@ -39,6 +40,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
+use timers::Timers;
 use torrents::{ShardTorrent, TorrentKey, Verification};
 
 /// Receive buffers of a shard, shared by all its connections.
@@ -101,6 +103,8 @@ pub struct Shard {
     by_hash: HashMap<InfoHash, TorrentKey>,
     /// Torrents with work in this turn.
     touched: Vec<TorrentKey>,
+    /// Torrents with work later.
+    timers: Timers,
     /// Torrents that stop once their pieces are durable.
     stopping: HashSet<TorrentKey>,
     verifying: HashMap<InfoHash, Rc<Verification>>,
@@ -154,6 +158,7 @@ impl Shard {
             torrents: SlotMap::with_key(),
             by_hash: HashMap::new(),
             touched: Vec::new(),
+            timers: Timers::default(),
             stopping: HashSet::new(),
             verifying: HashMap::new(),
             handshaking: VecDeque::new(),
@@ -248,6 +253,7 @@ impl Shard {
                 self.stop_torrent(info_hash);
             }
             ToShard::Changed(info_hash) => self.entry_changed(&info_hash),
+            ToShard::Metadata(info_hash, bytes) => self.provide_metadata(&info_hash, bytes),
             ToShard::Peers(info_hash, addresses) => self.learn_peers(&info_hash, addresses),
             ToShard::Connection(moved) => self.moved_here(*moved),
             ToShard::Shutdown => {
@@ -283,23 +289,7 @@ impl Shard {
             return;
         }
         self.ticked_at = self.now;
-        let mut due = Vec::new();
-        for (key, torrent) in &mut self.torrents {
-            let timed_out = torrent.swarm.next_timeout().is_some_and(|time| time <= self.now);
-            if timed_out {
-                torrent.swarm.handle_timeout(self.now);
-            }
-            let downloading = !torrent.peers.is_empty() && !torrent.swarm.is_complete();
-            if timed_out || downloading {
-                due.push(key);
-            }
-        }
-        for key in due {
-            self.grant_requests(key, true);
-            self.touch(key);
-        }
-        self.checkpoints();
-        self.dial_more();
+        self.timers_due();
         self.expire_handshakes();
         if self.ends_at.is_none() {
             self.arm_listeners();
@@ -333,15 +323,15 @@ impl Shard {
     fn sleep_time(&self) -> Duration {
         if !self.throttled.is_empty() {
             REFILL_STEP
-        } else if self.torrents.iter().any(|(_, torrent)| torrent.wants_ticks())
-            || !self.connections.is_empty()
+        } else if !self.connections.is_empty()
             || !self.verifying.is_empty()
             || !self.reports.is_empty()
             || self.ends_at.is_some()
         {
             TICK
         } else {
-            IDLE_TICK
+            let due = self.timers.next().map(|due| due.saturating_since(self.now));
+            due.map_or(IDLE_TICK, |wait| wait.clamp(TICK, IDLE_TICK))
         }
     }
 

@@ -88,8 +88,16 @@ pub struct ShardSnapshot {
 }
 
 impl Shard {
-    /// Publishes statistics.
+    /// Publishes statistics, and forgets complete torrents that nobody has wanted anything of since the last time.
     pub(super) fn publish(&mut self) {
+        let by_hash = &mut self.by_hash;
+        self.torrents.retain(|_, torrent| {
+            let idle = torrent.is_idle();
+            if idle {
+                by_hash.remove(&torrent.entry.info_hash());
+            }
+            !idle
+        });
         let keys: Vec<TorrentKey> = self
             .torrents
             .iter()

@@ -117,3 +117,9 @@ impl Registry {
         self.0.store(Arc::new(map));
     }
 }
+
+/// The shard that is home to a torrent.
+pub fn home_shard(info_hash: &InfoHash, shards: usize) -> usize {
+    let head = u64::from_be_bytes(info_hash.0[..8].try_into().unwrap_or_default());
+    (head % shards as u64) as usize
+}

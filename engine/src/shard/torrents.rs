@@ -5,7 +5,7 @@ use super::connections::ConnKey;
 use super::local::LocalEvent;
 use super::message::FromShard;
 use super::registry::{Phase, TorrentEntry};
-use super::{Shard, dialing};
+use super::{Shard, TICK, dialing};
 use crate::config::UploadSlots;
 use crate::limits::CHECKPOINT_INTERVAL;
 use crate::storage::PieceBuffers;
@@ -68,6 +68,37 @@ pub struct Home {
     pub writes: usize,
     /// The download was reported as complete.
     pub completed: bool,
+    /// No dials before: a limit keeps the torrent from them.
+    pub dials_held: Time,
+}
+
+impl Home {
+    fn new(now: Time, completed: bool) -> Self {
+        Self {
+            candidates: Candidates::default(),
+            unsaved: false,
+            syncing: false,
+            checkpoint_at: now,
+            writes: 0,
+            completed,
+            dials_held: now,
+        }
+    }
+
+    /// When its stored pieces are to be made durable.
+    fn checkpoint_due(&self) -> Option<Time> {
+        let soon = if self.completed { Time::ZERO } else { self.checkpoint_at + CHECKPOINT_INTERVAL };
+        (self.unsaved && !self.syncing).then_some(soon)
+    }
+
+    fn dial_due(&self) -> Option<Time> {
+        self.candidates.due().map(|due| due.max(self.dials_held))
+    }
+
+    /// Whether nothing is under way and nobody is to be dialled.
+    fn is_idle(&self) -> bool {
+        self.candidates.is_empty() && !self.unsaved && !self.syncing && self.writes == 0
+    }
 }
 
 /// A torrent as one shard has it.
@@ -87,6 +118,8 @@ pub struct ShardTorrent {
     pub published_have: Option<u32>,
     /// Whether it is in the shard's list of torrents with work.
     pub touched: bool,
+    /// When it comes up among the shard's timers.
+    pub armed: Option<Time>,
     /// Bytes already added to the entry's totals.
     pub counted: (u64, u64),
     /// What holds its requests back.
@@ -99,11 +132,24 @@ impl ShardTorrent {
         self.home.is_some() && self.published_have != Some(self.swarm.have().count_ones())
     }
 
-    /// Whether something of it happens by time: peers, dials, or pieces not durable yet.
-    pub fn wants_ticks(&self) -> bool {
-        let at_home =
-            |home: &Home| home.unsaved || home.syncing || (!home.completed && !home.candidates.is_empty());
-        !self.peers.is_empty() || self.dials > 0 || self.home.as_ref().is_some_and(at_home)
+    /// When something of it happens by time.
+    pub fn due(&self, now: Time) -> Option<Time> {
+        let downloads = !self.peers.is_empty() && !self.swarm.is_complete();
+        let at_home = self.home.as_ref().map(|home| [home.checkpoint_due(), home.dial_due()]);
+        let times = [self.swarm.next_timeout(), downloads.then(|| now + TICK)];
+        times.into_iter().chain(at_home.into_iter().flatten()).flatten().min()
+    }
+
+    /// Whether a complete torrent has nothing here that a new one would not have, and nothing under way.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.assembly, Assembly::Complete)
+            && !self.touched
+            && self.peers.is_empty()
+            && self.cold.is_empty()
+            && self.dials == 0
+            && self.published_peers == 0
+            && !self.home_changed()
+            && self.home.as_ref().is_none_or(Home::is_idle)
     }
 }
 
@@ -117,7 +163,8 @@ impl Shard {
             return None;
         }
         let count = entry.content.info.layout.piece_count();
-        Some(self.insert_torrent(entry.clone(), Bitfield::full(count), None))
+        let home = (entry.home == self.context.index).then(|| Home::new(self.now, true));
+        Some(self.insert_torrent(entry.clone(), Bitfield::full(count), home))
     }
 
     fn insert_torrent(&mut self, entry: Arc<TorrentEntry>, have: Bitfield, home: Option<Home>) -> TorrentKey {
@@ -157,6 +204,7 @@ impl Shard {
             published_peers: 0,
             published_have: None,
             touched: false,
+            armed: None,
             counted: (0, 0),
             grant: RequestGrant::Unlimited,
         });
@@ -171,16 +219,8 @@ impl Shard {
             return;
         }
         let complete = have.is_full();
-        let home = Home {
-            candidates: Candidates::default(),
-            unsaved: false,
-            syncing: false,
-            checkpoint_at: self.now,
-            writes: 0,
-            completed: complete,
-        };
         entry.set_phase(if complete { Phase::Seeding } else { Phase::Downloading });
-        self.insert_torrent(entry, have, Some(home));
+        self.insert_torrent(entry, have, Some(Home::new(self.now, complete)));
     }
 
     /// Closes a torrent's connections and forgets it; the home shard reports its durable pieces first.
@@ -250,6 +290,30 @@ impl Shard {
         if self.torrents.contains_key(key) {
             self.transmit_ready(key);
         }
+        let now = self.now;
+        if let Some(torrent) = self.torrents.get_mut(key)
+            && let Some(due) = torrent.due(now)
+        {
+            self.timers.arm(key, due, &mut torrent.armed);
+        }
+    }
+
+    /// Does what is due by time.
+    pub(super) fn timers_due(&mut self) {
+        while let Some((at, key)) = self.timers.pop(self.now) {
+            let Some(torrent) = self.torrents.get_mut(key).filter(|torrent| torrent.armed == Some(at)) else {
+                continue;
+            };
+            torrent.armed = None;
+            torrent.swarm.handle_timeout(self.now);
+            let checkpoint = torrent.home.as_ref().and_then(Home::checkpoint_due);
+            self.grant_requests(key, true);
+            if checkpoint.is_some_and(|due| due <= self.now) {
+                self.checkpoint(key);
+            }
+            dialing::dial(self, key);
+            self.touch(key);
+        }
     }
 
     fn act(&mut self, key: TorrentKey, action: Action) {
@@ -266,12 +330,24 @@ impl Shard {
                     home.candidates.learn(addresses, self.now);
                 }
             }
+            Action::MetadataWanted => {
+                let (shard, info_hash) = (self.context.index, self.torrents[key].entry.info_hash());
+                self.report(FromShard::MetadataWanted { shard, info_hash });
+            }
             Action::Banned(address) => {
                 tracing::info!(%address, "banned a peer that sent pieces with a wrong hash");
                 if self.banned.len() < super::BANS_MAX {
                     self.banned.insert(address);
                 }
             }
+        }
+    }
+
+    /// The info dictionary that a swarm asked for.
+    pub(super) fn provide_metadata(&mut self, info_hash: &InfoHash, bytes: Option<Arc<[u8]>>) {
+        if let Some(key) = self.by_hash.get(info_hash).copied() {
+            self.torrents[key].swarm.provide_metadata(bytes);
+            self.touch(key);
         }
     }
 
@@ -330,6 +406,10 @@ impl Shard {
     /// Hashes the files of a stopped torrent.
     pub(super) fn verify(&mut self, entry: Arc<TorrentEntry>) {
         let info_hash = entry.info_hash();
+        if !entry.content.info.has_hashes() {
+            let reason = "the hashes of its pieces are not in memory".to_owned();
+            return self.report(FromShard::Verified(info_hash, Err(reason)));
+        }
         let verification = Rc::new(Verification::default());
         self.verifying.insert(info_hash, verification.clone());
         let ring = self.ring.clone();
@@ -362,6 +442,7 @@ impl Shard {
                     home.syncing = false;
                 }
                 let info_hash = torrent.entry.info_hash();
+                self.touch(key);
                 match result {
                     Ok(()) => self.report(FromShard::Durable(info_hash, have)),
                     Err(error) => self.fail_torrent(key, error.to_string()),
@@ -444,26 +525,6 @@ impl Shard {
             let result = store.sync_dirty(&ring).await;
             LocalEvent::Synced { torrent: key, have, result }
         });
-    }
-
-    /// Checkpoints that are due.
-    pub(super) fn checkpoints(&mut self) {
-        let now = self.now;
-        let due: Vec<TorrentKey> = self
-            .torrents
-            .iter()
-            .filter(|(_, torrent)| {
-                torrent.home.as_ref().is_some_and(|home| {
-                    home.unsaved
-                        && !home.syncing
-                        && (home.completed || now.saturating_since(home.checkpoint_at) >= CHECKPOINT_INTERVAL)
-                })
-            })
-            .map(|(key, _)| key)
-            .collect();
-        for key in due {
-            self.checkpoint(key);
-        }
     }
 
     /// Stops a torrent that cannot go on and says why. Others go on.
@@ -552,10 +613,6 @@ impl Shard {
             Phase::Seeding => self.context.settings.connections_max,
             _ => self.context.settings.torrent_connections_max,
         }
-    }
-
-    pub(super) fn dial_more(&mut self) {
-        dialing::dial(self);
     }
 }
 

@@ -36,6 +36,7 @@ pub(super) struct Root {
     /// The open directory, or why it could not be opened.
     place: Result<OwnedFd, StorageError>,
     path: PathBuf,
+    maps_are_bad: bool,
 }
 
 /// Directories are looked up, never listed.
@@ -56,12 +57,20 @@ impl Root {
             Errno::NOENT => StorageError::DirectoryMissing { path: path.into() },
             other => StorageError::from_errno(other, "open", path),
         })?;
-        Ok(Root { place: Ok(fd), path: path.into() })
+        let maps_are_bad = maps_are_bad(&fd);
+        Ok(Root { place: Ok(fd), path: path.into(), maps_are_bad })
     }
 
     /// Stands for a directory that could not be opened: everything asked of it gives `error`.
     pub(super) fn absent(path: &Path, error: StorageError) -> Root {
-        Root { place: Err(error), path: path.into() }
+        Root { place: Err(error), path: path.into(), maps_are_bad: true }
+    }
+
+    /// Whether the directory is still what its path names.
+    pub(super) fn is_at_its_path(&self) -> bool {
+        let open = self.fd().ok().and_then(|fd| fstat(fd).ok());
+        let named = rustix::fs::stat(&self.path).ok();
+        open.zip(named).is_some_and(|(a, b)| (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
     }
 
     /// The open directory.
@@ -83,23 +92,9 @@ impl Root {
         self.path.join(relative)
     }
 
-    /// Whether maps of files on this file system are a bad idea: over a network, or served by a process,
-    /// a page fault can wait for ever and truncation is not noticed; encrypting file systems decrypt page
-    /// by page in the fault.
+    /// See [`maps_are_bad`]; true when the directory could not be opened.
     pub(super) fn maps_are_bad(&self) -> bool {
-        // From linux/magic.h; CIFS and SMB2 have theirs in fs/smb/client.
-        const NFS: u64 = 0x6969;
-        const CIFS: u64 = 0xff53_4d42;
-        const SMB2: u64 = 0xfe53_4d42;
-        const FUSE: u64 = 0x6573_5546;
-        const NINE_P: u64 = 0x0102_1997;
-        const CEPH: u64 = 0x00c3_6400;
-        const AFS: u64 = 0x6b41_4653;
-        const ECRYPTFS: u64 = 0xf15f;
-        let Some(stat) = self.fd().ok().and_then(|fd| fstatfs(fd).ok()) else { return true };
-        // The kernel's field is a signed long; the magic numbers are 32 bits wide.
-        let magic = stat.f_type as u64 & 0xffff_ffff;
-        [NFS, CIFS, SMB2, FUSE, NINE_P, CEPH, AFS, ECRYPTFS].contains(&magic)
+        self.maps_are_bad
     }
 
     /// Opens a file of the torrent. What is not a regular file is refused.
@@ -210,6 +205,25 @@ impl Root {
         // `EXDEV` from RESOLVE_BENEATH: the name leads out. Names are confined before they come here.
         StorageError::from_errno(errno, operation, self.full(relative))
     }
+}
+
+/// Whether maps of files on this file system are a bad idea: over a network, or served by a process,
+/// a page fault can wait for ever and truncation is not noticed; encrypting file systems decrypt page
+/// by page in the fault.
+fn maps_are_bad(directory: &OwnedFd) -> bool {
+    // From linux/magic.h; CIFS and SMB2 have theirs in fs/smb/client.
+    const NFS: u64 = 0x6969;
+    const CIFS: u64 = 0xff53_4d42;
+    const SMB2: u64 = 0xfe53_4d42;
+    const FUSE: u64 = 0x6573_5546;
+    const NINE_P: u64 = 0x0102_1997;
+    const CEPH: u64 = 0x00c3_6400;
+    const AFS: u64 = 0x6b41_4653;
+    const ECRYPTFS: u64 = 0xf15f;
+    let Ok(stat) = fstatfs(directory) else { return true };
+    // The kernel's field is a signed long; the magic numbers are 32 bits wide.
+    let magic = stat.f_type as u64 & 0xffff_ffff;
+    [NFS, CIFS, SMB2, FUSE, NINE_P, CEPH, AFS, ECRYPTFS].contains(&magic)
 }
 
 fn try_open(root: &OwnedFd, relative: &Path, purpose: Purpose, create: bool) -> Result<OwnedFd, Errno> {

@@ -46,7 +46,7 @@ struct Slot {
 /// All files of a torrent.
 #[derive(Debug)]
 pub(super) struct Files {
-    pub(super) root: Root,
+    pub(super) root: Arc<Root>,
     pub(super) info: Arc<Info>,
     limits: Arc<StoreLimits>,
     slots: Box<[Slot]>,
@@ -57,7 +57,7 @@ pub(super) struct Files {
 }
 
 impl Files {
-    pub(super) fn new(root: Root, info: Arc<Info>, limits: Arc<StoreLimits>) -> Arc<Files> {
+    pub(super) fn new(root: Arc<Root>, info: Arc<Info>, limits: Arc<StoreLimits>) -> Arc<Files> {
         let slots = info.layout.files.iter().map(|_| Slot::default()).collect();
         Arc::new(Files { root, info, limits, slots, failures: Mutex::default(), opening: Mutex::default() })
     }

@@ -1,6 +1,7 @@
 //! The bounds of storage, each with its reason, and the process-wide budgets made from them.
 
 use super::budget::{Bytes, Leases};
+use super::directories::Directories;
 use super::residency::ResidencyClock;
 use super::traffic::DiskTraffic;
 use std::sync::Arc;
@@ -91,6 +92,7 @@ pub struct StoreLimits {
     pub(super) dirty: Arc<Bytes>,
     pub(super) residency: ResidencyClock,
     pub(super) traffic: DiskTraffic,
+    pub(super) directories: Directories,
 }
 
 impl StoreLimits {
@@ -107,6 +109,7 @@ impl StoreLimits {
             dirty: Bytes::new(config.dirty_bytes_max),
             residency: ResidencyClock::new(),
             traffic: DiskTraffic::default(),
+            directories: Directories::default(),
         })
     }
 

@@ -16,6 +16,7 @@
 
 mod budget;
 mod confined;
+mod directories;
 mod disk;
 mod error;
 mod file_map;

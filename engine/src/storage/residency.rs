@@ -1,6 +1,7 @@
 //! Which pieces are known to be in memory, and for how long that is believed.
 
 use rustix::time::{ClockId, clock_gettime};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Longest time that a piece once seen in memory is believed to stay there, in milliseconds. A check costs
@@ -52,36 +53,45 @@ pub(super) fn now_ms() -> u32 {
     (ms as u32).max(1)
 }
 
-/// When each piece was last seen in memory; 0 is never. Shared by all shards without locks.
+/// When each piece was last seen in memory; 0 is never. Shared by all shards without locks; takes no memory before
+/// the first piece is seen.
 #[derive(Debug)]
-pub(super) struct SeenPieces(Box<[AtomicU32]>);
+pub(super) struct SeenPieces {
+    pieces: u32,
+    seen: OnceLock<Box<[AtomicU32]>>,
+}
 
 impl SeenPieces {
     pub(super) fn new(pieces: u32) -> SeenPieces {
-        SeenPieces((0..pieces).map(|_| AtomicU32::new(0)).collect())
+        SeenPieces { pieces, seen: OnceLock::new() }
+    }
+
+    fn get(&self, piece: u32) -> Option<&AtomicU32> {
+        self.seen.get()?.get(piece as usize)
     }
 
     /// Whether the piece was seen within the last `belief_ms`.
     pub(super) fn is_believed(&self, piece: u32, belief_ms: u32) -> bool {
-        let Some(seen) = self.0.get(piece as usize) else { return false };
+        let Some(seen) = self.get(piece) else { return false };
         let seen = seen.load(Ordering::Relaxed);
         seen != 0 && now_ms().wrapping_sub(seen) < belief_ms
     }
 
     pub(super) fn saw(&self, piece: u32) {
-        if let Some(seen) = self.0.get(piece as usize) {
+        let all = self.seen.get_or_init(|| (0..self.pieces).map(|_| AtomicU32::new(0)).collect());
+        if let Some(seen) = all.get(piece as usize) {
             seen.store(now_ms(), Ordering::Relaxed);
         }
     }
 
     pub(super) fn forget(&self, piece: u32) {
-        if let Some(seen) = self.0.get(piece as usize) {
+        if let Some(seen) = self.get(piece) {
             seen.store(0, Ordering::Relaxed);
         }
     }
 
     pub(super) fn forget_all(&self) {
-        for seen in &self.0 {
+        for seen in self.seen.get().into_iter().flatten() {
             seen.store(0, Ordering::Relaxed);
         }
     }

@@ -47,7 +47,7 @@ impl TorrentStore {
         info: Arc<Info>,
         limits: &Arc<StoreLimits>,
     ) -> Result<Arc<TorrentStore>, StorageError> {
-        Ok(TorrentStore::with_root(Root::open(directory)?, info, limits))
+        Ok(TorrentStore::with_root(limits.directories.open(directory)?, info, limits))
     }
 
     /// Stands for a torrent whose directory could not be opened, so that it can be listed with the reason: no
@@ -58,7 +58,7 @@ impl TorrentStore {
         limits: &Arc<StoreLimits>,
         error: StorageError,
     ) -> Arc<TorrentStore> {
-        TorrentStore::with_root(Root::absent(directory, error), info, limits)
+        TorrentStore::with_root(Arc::new(Root::absent(directory, error)), info, limits)
     }
 
     /// Why the directory could not be opened, when it could not ([`TorrentStore::absent`]).
@@ -66,7 +66,7 @@ impl TorrentStore {
         self.files.root.absence()
     }
 
-    fn with_root(root: Root, info: Arc<Info>, limits: &Arc<StoreLimits>) -> Arc<TorrentStore> {
+    fn with_root(root: Arc<Root>, info: Arc<Info>, limits: &Arc<StoreLimits>) -> Arc<TorrentStore> {
         let access = match limits.ring_read_always || root.maps_are_bad() {
             true => Access::RingRead,
             false => Access::Mapped,

@@ -29,7 +29,10 @@ pub struct Info {
     /// Number of files that are stored under another path than the torrent says, because that path was unsafe,
     /// too long or taken.
     pub renamed_files: usize,
+    /// One per piece, or none when they were left out.
     piece_hashes: Box<[[u8; 20]]>,
+    /// Bytes of the dictionary this was read from; 0 when it was made from parts.
+    encoded_len: usize,
 }
 
 /// How padding was named before BEP 47.
@@ -76,7 +79,7 @@ impl Info {
             });
         }
         let piece_hashes = piece_hashes.into();
-        Ok(Info { name, layout, private, source: None, renamed_files: 0, piece_hashes })
+        Ok(Info { name, layout, private, source: None, renamed_files: 0, piece_hashes, encoded_len: 0 })
     }
 
     /// Reads an `info` dictionary, which must make up all of the bytes.
@@ -135,15 +138,33 @@ impl Info {
             source: dict.source.and_then(Loose::into_text),
             renamed_files,
             piece_hashes,
+            encoded_len: bytes.len(),
         })
     }
 
-    /// The SHA-1 of a piece, when there is such a piece.
+    /// The same content without the hashes of its pieces, which are nearly all of its memory: enough to serve it.
+    #[must_use]
+    pub fn without_hashes(mut self) -> Info {
+        self.piece_hashes = Box::default();
+        self
+    }
+
+    /// Whether the hashes of its pieces are there, so that it can be checked.
+    pub fn has_hashes(&self) -> bool {
+        self.piece_hashes.len() == self.layout.piece_count() as usize
+    }
+
+    /// Bytes of the dictionary this was read from; 0 when it was made from parts.
+    pub fn encoded_len(&self) -> usize {
+        self.encoded_len
+    }
+
+    /// The SHA-1 of a piece, when there is such a piece and hashes were not left out.
     pub fn piece_hash(&self, piece: PieceIndex) -> Option<&[u8; 20]> {
         self.piece_hashes.get(piece.0 as usize)
     }
 
-    /// All SHA-1 values in piece order.
+    /// All SHA-1 values in piece order; none when they were left out.
     pub fn piece_hashes(&self) -> &[[u8; 20]] {
         &self.piece_hashes
     }

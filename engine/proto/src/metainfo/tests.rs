@@ -396,3 +396,18 @@ fn random_mutations_never_panic_and_paths_stay_inside() {
         assert_eq!(Metainfo::parse(&torrent.to_bytes()).unwrap(), torrent);
     }
 }
+
+#[test]
+fn a_lean_torrent_is_served_but_not_checked() {
+    let info = single(40_000);
+    let whole = Metainfo::parse(&around(&info)).unwrap();
+    let lean = whole.clone().lean();
+    assert!(lean.is_lean() && !whole.is_lean());
+    assert!(whole.info.has_hashes() && !lean.info.has_hashes());
+    assert_eq!(
+        (lean.info_hash, &lean.tiers, &lean.info.layout),
+        (whole.info_hash, &whole.tiers, &whole.info.layout)
+    );
+    assert_eq!(lean.info.encoded_len(), info.len());
+    assert_eq!(lean.info.piece_hash(PieceIndex(0)), None);
+}

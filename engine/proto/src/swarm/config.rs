@@ -76,6 +76,7 @@ impl Default for SwarmConfig {
 pub struct Content {
     /// Layout and hashes.
     pub info: Arc<Info>,
-    /// The info dictionary as it was hashed, to be served by `ut_metadata` (BEP 9); not served when empty.
+    /// The info dictionary as it was hashed, to be served by `ut_metadata` (BEP 9). When it is empty and `info` was
+    /// read from one, the swarm asks for it when a peer does ([`Action::MetadataWanted`](super::Action)).
     pub info_bytes: Arc<[u8]>,
 }

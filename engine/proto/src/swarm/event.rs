@@ -46,6 +46,8 @@ pub enum Action {
     Completed,
     /// Addresses learned from peers.
     PexPeers(Vec<SocketAddr>),
+    /// A peer asks for the metadata, which the swarm was made without: call `provide_metadata`.
+    MetadataWanted,
     /// This address sent bad data; connect to it no more. Its connections are disconnected by other actions.
     Banned(IpAddr),
 }

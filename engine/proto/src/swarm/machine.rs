@@ -38,6 +38,32 @@ pub(super) enum Role {
     Seeding,
 }
 
+/// The info dictionary as it was hashed, for peers that have a magnet link only.
+#[derive(Debug)]
+pub(super) enum Metadata {
+    /// Here to be served; not served when empty.
+    Here(Arc<[u8]>),
+    /// Not in memory, of so many bytes; `asked` when the caller was asked for it.
+    Elsewhere { len: usize, asked: bool },
+}
+
+impl Metadata {
+    fn of(content: &Content) -> Metadata {
+        match content.info.encoded_len() {
+            len if len > 0 && content.info_bytes.is_empty() => Metadata::Elsewhere { len, asked: false },
+            _ => Metadata::Here(Arc::clone(&content.info_bytes)),
+        }
+    }
+
+    /// Bytes; 0 when there is none to serve.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Metadata::Here(bytes) => bytes.len(),
+            Metadata::Elsewhere { len, .. } => *len,
+        }
+    }
+}
+
 /// Counters since the swarm was made.
 #[derive(Debug)]
 pub(super) struct Totals {
@@ -56,6 +82,7 @@ pub(super) struct Totals {
 pub struct Swarm {
     pub(super) config: SwarmConfig,
     pub(super) content: Arc<Content>,
+    pub(super) metadata: Metadata,
     pub(super) have: Bitfield,
     pub(super) role: Role,
     pub(super) peers: SlotMap<PeerKey, Peer>,
@@ -104,6 +131,7 @@ impl Swarm {
         Swarm {
             slots: Slots::new(config.upload_slots),
             config,
+            metadata: Metadata::of(&content),
             content,
             finished_told: have.is_full(),
             have,
@@ -161,13 +189,13 @@ impl Swarm {
         peer.info_hash = info.handshake.info_hash;
         if peer.extension {
             let handshake = ExtensionHandshake {
-                ut_metadata: (!self.content.info_bytes.is_empty()).then_some(extension_id::METADATA),
+                ut_metadata: (self.metadata.len() > 0).then_some(extension_id::METADATA),
                 ut_pex: self.exchanges_peers().then_some(extension_id::PEX),
                 upload_only_message: Some(extension_id::UPLOAD_ONLY),
                 version: Some(self.config.client_version.clone()),
                 listen_port: self.config.listen_port,
                 request_queue: Some(self.config.incoming_requests_max),
-                metadata_size: u32::try_from(self.content.info_bytes.len()).ok().filter(|&size| size > 0),
+                metadata_size: u32::try_from(self.metadata.len()).ok().filter(|&size| size > 0),
                 your_ip: Some(info.addr.ip()),
                 upload_only: self.is_finished().then_some(true),
             };

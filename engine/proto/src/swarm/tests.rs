@@ -224,6 +224,56 @@ fn metadata_is_served_a_bounded_number_of_times() {
     assert_eq!(served + rejected, 40);
 }
 
+/// A seed whose metadata is not in memory, a peer that has asked for it, and its bytes.
+fn asked_for_metadata() -> (Swarm, PeerKey, Vec<u8>) {
+    let hashes = 2000 * 20;
+    let head = format!("d6:lengthi{}e4:name1:t12:piece lengthi16384e6:pieces{hashes}:", 2000 * 16_384);
+    let bytes = [head.as_bytes(), &vec![7; hashes], b"e"].concat();
+    let info_of = Info::parse(&bytes).unwrap().without_hashes();
+    let content = Content { info: Arc::new(info_of), info_bytes: Arc::default() };
+    let have = Bitfield::full(2000);
+    let mut swarm = Swarm::new(SwarmConfig::default(), Arc::new(content), have, 1, Time::ZERO);
+    let key = swarm.peer_connected(Time::ZERO, info(2, true)).unwrap();
+    take(&mut swarm, Time::ZERO, key);
+    let mut payload = Vec::new();
+    ExtensionHandshake { ut_metadata: Some(9), ..ExtensionHandshake::default() }.encode(&mut payload);
+    hear(&mut swarm, Time::ZERO, key, &[Message::Extended { id: 0, payload: &payload }]).unwrap();
+    for piece in 0..2 {
+        let mut payload = Vec::new();
+        MetadataMessage::Request { piece }.encode(&mut payload);
+        hear(&mut swarm, Time::ZERO, key, &[Message::Extended { id: 2, payload: &payload }]).unwrap();
+    }
+    assert_eq!(swarm.poll_action(), Some(Action::MetadataWanted));
+    assert_eq!(swarm.poll_action(), None);
+    assert_eq!(take(&mut swarm, Time::ZERO, key).0, []);
+    (swarm, key, bytes)
+}
+
+#[test]
+fn metadata_that_is_not_in_memory_is_asked_for_once_and_then_served() {
+    let (mut swarm, key, bytes) = asked_for_metadata();
+    swarm.provide_metadata(Some(bytes.clone().into()));
+    let mut served = Vec::new();
+    for said in take(&mut swarm, Time::ZERO, key).0 {
+        let Said::Extended(9, payload) = said else { panic!("{said:?}") };
+        let Some(MetadataMessage::Data { total_size, data, .. }) = MetadataMessage::parse(&payload) else {
+            panic!("no data")
+        };
+        assert_eq!(total_size as usize, bytes.len());
+        served.extend_from_slice(data);
+    }
+    assert_eq!(served, bytes[..2 * 16_384]);
+}
+
+#[test]
+fn metadata_that_cannot_be_had_is_rejected() {
+    let (mut swarm, key, _) = asked_for_metadata();
+    swarm.provide_metadata(None);
+    let said = take(&mut swarm, Time::ZERO, key).0;
+    let rejected = |said: &Said| matches!(said, Said::Extended(9, payload) if matches!(MetadataMessage::parse(payload), Some(MetadataMessage::Reject { .. })));
+    assert_eq!(said.iter().filter(|said| rejected(said)).count(), 2);
+}
+
 #[test]
 fn unasked_blocks_are_dropped_and_a_flood_of_them_ends_it() {
     let mut swarm = swarm(SwarmConfig::default(), false);

@@ -1,13 +1,15 @@
 //! What peers get: their requests, choking, metadata, and the batches that go to them.
 
+use std::sync::Arc;
+
 use super::PeerKey;
 use super::batch::{FillLimits, FillOutcome, SendBatch};
-use super::event::{PeerError, Violation};
+use super::event::{Action, PeerError, Violation};
 use super::limits::{
     HAVES_PER_FILL_MAX, METADATA_COPIES_MAX, METADATA_PER_FILL_MAX, METADATA_QUEUE_MAX, METADATA_WINDOW,
     REQUEST_FLOOD_FACTOR, TICK,
 };
-use super::machine::{Swarm, say_extended};
+use super::machine::{Metadata, Swarm, say_extended};
 use crate::units::{Block, Time};
 use crate::wire::Message;
 use crate::wire::extension::{METADATA_PIECE_LEN, MetadataMessage};
@@ -54,7 +56,7 @@ impl Swarm {
     }
 
     pub(super) fn on_metadata_request(&mut self, now: Time, key: PeerKey, piece: u32) {
-        let size = self.content.info_bytes.len();
+        let size = self.metadata.len();
         let peer = &mut self.peers[key];
         if now >= peer.up.metadata_refill_at {
             peer.up.metadata_refill_at = now + METADATA_WINDOW;
@@ -65,10 +67,35 @@ impl Swarm {
         if exists && paid && peer.up.metadata.len() < METADATA_QUEUE_MAX {
             peer.up.metadata_left -= METADATA_PIECE_LEN as u64;
             peer.up.metadata.push_back(piece);
+            if let Metadata::Elsewhere { asked: asked @ false, .. } = &mut self.metadata {
+                *asked = true;
+                self.actions.push_back(Action::MetadataWanted);
+            }
         } else if peer.extensions.ut_metadata != 0 {
             let reject = MetadataMessage::Reject { piece };
             say_extended(&mut peer.control, peer.extensions.ut_metadata, |out| reject.encode(out));
         }
+    }
+
+    /// The answer to [`Action::MetadataWanted`]; `None` when it cannot be had, which peers are told.
+    pub fn provide_metadata(&mut self, bytes: Option<Arc<[u8]>>) {
+        let Metadata::Elsewhere { len, asked } = &mut self.metadata else { return };
+        match bytes.filter(|bytes| bytes.len() == *len) {
+            Some(bytes) => self.metadata = Metadata::Here(bytes),
+            None => {
+                *asked = false;
+                for peer in self.peers.values_mut() {
+                    for piece in std::mem::take(&mut peer.up.metadata) {
+                        let reject = MetadataMessage::Reject { piece };
+                        let id = peer.extensions.ut_metadata;
+                        if id != 0 {
+                            say_extended(&mut peer.control, id, |out| reject.encode(out));
+                        }
+                    }
+                }
+            }
+        }
+        self.queue_all_with_output();
     }
 
     // ---- choking ----
@@ -169,8 +196,8 @@ impl Swarm {
         }
         peer.up.haves_told = haves_end;
         for _ in 0..METADATA_PER_FILL_MAX {
+            let Metadata::Here(metadata) = &self.metadata else { break };
             let Some(piece) = peer.up.metadata.pop_front() else { break };
-            let metadata = &self.content.info_bytes;
             let from = piece as usize * METADATA_PIECE_LEN;
             let data = &metadata[from.min(metadata.len())..metadata.len().min(from + METADATA_PIECE_LEN)];
             let total_size = u32::try_from(metadata.len()).unwrap_or(u32::MAX);
@@ -183,7 +210,8 @@ impl Swarm {
         let (mut blocks, mut payload) = (0, 0u64);
         let outcome = loop {
             let Some(block) = peer.up.requests.front() else {
-                let more = peer.up.haves_told < stored.len() || !peer.up.metadata.is_empty();
+                let metadata = matches!(self.metadata, Metadata::Here(_)) && !peer.up.metadata.is_empty();
+                let more = peer.up.haves_told < stored.len() || metadata;
                 break if more { FillOutcome::More } else { FillOutcome::Drained };
             };
             if blocks >= limits.blocks_max {

@@ -573,6 +573,7 @@ impl Network {
                     }
                 }
             }
+            Action::MetadataWanted => unreachable!("every swarm here has its metadata"),
             Action::Banned(ip) => self.nodes[node].banned.push(ip),
         }
     }

@@ -10,12 +10,12 @@ use super::snapshot::{EngineLimits, EngineSnapshot};
 use super::torrent::{Activity, Next, Torrent, missing_bytes};
 use crate::announce::{AnnounceUpdate, Announcer, TrackedTorrent, TransferTotals};
 use crate::config::EngineConfig;
-use crate::limits::{CANDIDATES_MAX, SHUTDOWN_MAX};
+use crate::limits::{CANDIDATES_MAX, CONTROL_QUEUE, SHUTDOWN_MAX};
 use crate::shard::mailbox;
 use crate::shard::message::{FromShard, ToShard};
 use crate::shard::publish::ShardSnapshot;
 use crate::shard::rate::RateLimit;
-use crate::shard::registry::{Phase, Registry, TorrentEntry};
+use crate::shard::registry::{Phase, Registry, TorrentEntry, home_shard};
 use crate::storage::{ResumeStore, SizeCheck, SpeedLimit, StoreLimits, TorrentStore};
 use arc_swap::ArcSwap;
 use ringseed_proto::bitfield::Bitfield;
@@ -42,8 +42,10 @@ pub struct SessionParts {
     pub published: Vec<Arc<ArcSwap<ShardSnapshot>>>,
     /// Budgets of all stores.
     pub store_limits: Arc<StoreLimits>,
-    /// Where state is kept between runs.
-    pub resume: Option<ResumeStore>,
+    /// Where state is kept between runs, once it is open.
+    pub resume: Option<Arc<ResumeStore>>,
+    /// Whether a loader hands over what is in it.
+    pub loads: bool,
     /// Tracker clients.
     pub announcer: Rc<Announcer>,
     /// Where snapshots go.
@@ -66,6 +68,10 @@ pub struct Session {
     next_id: u32,
     limits: EngineLimits,
     sequences: Vec<u64>,
+    /// Torrents that each shard published something of last.
+    sampled: Vec<HashSet<u32>>,
+    /// Torrents that may have reached their ratio, though no shard publishes them.
+    ratio_unsure: HashSet<u32>,
     /// Something changed that no shard published.
     dirty: bool,
     /// Messages that a full mailbox did not take yet, in order, by shard.
@@ -73,6 +79,10 @@ pub struct Session {
     /// Torrents with pieces, totals or stamps that the resume store does not have.
     unsaved: HashSet<InfoHash>,
     ended: HashSet<usize>,
+    /// Stored torrents are still being handed over.
+    loading: bool,
+    /// Commands that came meanwhile, at most [`CONTROL_QUEUE`].
+    held: Vec<Command>,
     shutdown: Option<oneshot::Sender<()>>,
     stopping: bool,
 }
@@ -80,7 +90,7 @@ pub struct Session {
 impl Session {
     /// A session of `parts`, empty.
     pub fn new(parts: SessionParts) -> Self {
-        let shards = parts.shards.len();
+        let (shards, loading) = (parts.shards.len(), parts.loads);
         let limits = EngineLimits {
             upload: parts.settings.upload_rate_max.into(),
             download: parts.settings.download_rate_max.into(),
@@ -92,10 +102,14 @@ impl Session {
             ids: HashMap::new(),
             next_id: 1,
             sequences: vec![0; shards],
+            sampled: vec![HashSet::new(); shards],
+            ratio_unsure: HashSet::new(),
             dirty: true,
             unsent: (0..shards).map(|_| std::collections::VecDeque::new()).collect(),
             unsaved: HashSet::new(),
             ended: HashSet::new(),
+            loading,
+            held: Vec::new(),
             shutdown: None,
             stopping: false,
         }
@@ -140,8 +154,16 @@ impl Session {
         id
     }
 
-    /// A command from a handle.
+    /// Whether there is room for a command.
+    pub fn takes_commands(&self) -> bool {
+        self.held.len() < CONTROL_QUEUE
+    }
+
+    /// A command from a handle. While torrents are loaded it waits: it may be about one of them.
     pub fn on_command(&mut self, command: Command) {
+        if self.loading && !matches!(command, Command::Shutdown(_)) {
+            return self.held.push(command);
+        }
         match command {
             Command::Add(add, reply) => {
                 let result = self.add(*add);
@@ -248,7 +270,7 @@ impl Session {
 
     /// Hashes the files of a torrent that no shard runs.
     fn begin_check(&mut self, info_hash: InfoHash, run: bool) {
-        if !self.find_directory(info_hash) {
+        if !self.make_whole(info_hash) {
             return;
         }
         let Some(torrent) = self.torrent(&info_hash) else { return };
@@ -273,19 +295,28 @@ impl Session {
         let Some(torrent) = self.torrent(&info_hash) else { return };
         torrent.activity = Activity::Running;
         torrent.status = None;
+        if let (Some(_), id) = (torrent.seed_ratio, torrent.id) {
+            self.ratio_unsure.insert(id);
+        }
+        let Some(torrent) = self.torrent(&info_hash) else { return };
         if torrent.have.is_full() && torrent.finished_at.is_none() {
             torrent.finished_at = Some(SystemTime::now());
         }
         let entry = torrent.entry.clone();
-        let have = Bitfield::clone(&torrent.have);
+        let have = torrent.have.clone();
         let (uploaded, downloaded) = (torrent.uploaded_before, torrent.downloaded_before);
         if let Err(error) = entry.store.create_empty_files() {
             torrent.activity = Activity::Failed(error.to_string());
             return;
         }
-        entry.set_phase(if have.is_full() { Phase::Seeding } else { Phase::Downloading });
         let known_peers = torrent.known_peers.clone();
-        self.send(entry.home, ToShard::Start { torrent: entry.clone(), have });
+        if have.is_full() {
+            // Every shard serves it once somebody asks; there is nothing to be told before.
+            entry.set_phase(Phase::Seeding);
+        } else {
+            entry.set_phase(Phase::Downloading);
+            self.send(entry.home, ToShard::Start { torrent: entry.clone(), have: Bitfield::clone(&have) });
+        }
         self.send_peers(info_hash, known_peers);
         let tracked = TrackedTorrent {
             info_hash,
@@ -380,7 +411,17 @@ impl Session {
                     torrent.entry.left.store(0, Ordering::Relaxed);
                     torrent.status = None;
                     self.parts.announcer.completed(info_hash);
+                    if let Err(error) = self.save_settings(info_hash) {
+                        tracing::error!(%error, torrent = %info_hash, "cannot save that it was finished");
+                    }
                 }
+            }
+            FromShard::MetadataWanted { shard, info_hash } => {
+                let bytes = self.stored_metainfo(info_hash).map(|metainfo| metainfo.info_bytes);
+                if let Err(error) = &bytes {
+                    tracing::warn!(%error, torrent = %info_hash, "cannot read the metadata that a peer asks for");
+                }
+                self.send(shard, ToShard::Metadata(info_hash, bytes.ok()));
             }
             FromShard::Failed(info_hash, reason) => self.begin_stop(info_hash, Next::Fail(reason)),
             FromShard::Stopped { shard, info_hash, have } => self.stopped(shard, info_hash, have),
@@ -495,18 +536,11 @@ impl Session {
     }
 
     fn pause_at_ratio(&mut self) {
-        let reached: Vec<InfoHash> = self
-            .torrents
-            .values()
-            .filter(|torrent| {
-                torrent.seed_ratio.is_some_and(|ratio| {
-                    let size = torrent.entry.content.info.layout.total_length;
-                    let base = if torrent.downloaded() > 0 { torrent.downloaded() } else { size };
-                    torrent.activity == Activity::Running
-                        && torrent.have.is_full()
-                        && torrent.uploaded() as f64 >= ratio * base as f64
-                })
-            })
+        let sampled = self.sampled.iter().flatten();
+        let unsure = std::mem::take(&mut self.ratio_unsure);
+        let moving = sampled.chain(&unsure).filter_map(|id| self.torrents.get(id));
+        let reached: HashSet<InfoHash> = moving
+            .filter(|torrent| torrent.has_reached_ratio())
             .map(|torrent| torrent.entry.info_hash())
             .collect();
         for info_hash in reached {
@@ -524,12 +558,6 @@ impl Session {
 
     /// Stops everything: trackers are told while shards finish, then the last state is saved.
     pub async fn stop(mut self, inbox: &mut super::Inbox) {
-        let running: Vec<InfoHash> = self
-            .torrents
-            .values()
-            .filter(|torrent| matches!(torrent.activity, Activity::Running))
-            .map(|torrent| torrent.entry.info_hash())
-            .collect();
         self.broadcast(|| ToShard::Shutdown);
         let announcer = self.parts.announcer.clone();
         let deadline = tokio::time::Instant::now() + SHUTDOWN_MAX - Duration::from_millis(500);
@@ -542,8 +570,11 @@ impl Session {
                 match message {
                     // The end of the process is not the end of the torrent: it runs again next time.
                     FromShard::Stopped { info_hash, have, .. } => {
-                        if let (Some(torrent), Some(have)) = (self.torrent(&info_hash), have) {
+                        if let (Some(torrent), Some(have)) = (self.torrent(&info_hash), have)
+                            && *torrent.have != have
+                        {
                             torrent.set_have(have);
+                            self.unsaved.insert(info_hash);
                         }
                     }
                     message
@@ -556,9 +587,8 @@ impl Session {
             }
         };
         tokio::join!(trackers, shards);
-        for info_hash in running {
-            self.save_or_log(info_hash);
-        }
+        self.save_progress();
+        self.save_totals();
         if let Some(reply) = self.shutdown.take() {
             let _ = reply.send(());
         }
@@ -573,10 +603,4 @@ fn has_data(entry: &TorrentEntry) -> bool {
         let mut files = checks.iter().zip(&layout.files);
         files.any(|(check, file)| *check != SizeCheck::Missing && !file.padding && file.length > 0)
     })
-}
-
-/// The shard that is home to a torrent.
-fn home_shard(info_hash: &InfoHash, shards: usize) -> usize {
-    let head = u64::from_be_bytes(info_hash.0[..8].try_into().unwrap_or_default());
-    (head % shards as u64) as usize
 }

@@ -4,23 +4,27 @@ use super::super::snapshot::{EngineSnapshot, ShardStatus, TrackerStatus};
 use super::super::torrent::{Activity, Next};
 use super::Session;
 use crate::shard::publish::ShardSnapshot;
-use ringseed_proto::units::InfoHash;
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 impl Session {
     /// Takes over what a shard published.
     pub(super) fn take_samples(&mut self, shard: usize, published: &ShardSnapshot) {
-        let mut sampled: HashMap<InfoHash, _> =
-            published.torrents.iter().map(|sample| (sample.info_hash, sample)).collect();
-        for torrent in self.torrents.values_mut() {
-            let sample = sampled.remove(&torrent.entry.info_hash()).cloned();
-            if sample.is_some() || torrent.samples[shard].is_some() {
-                torrent.set_sample(shard, sample);
-                self.dirty = true;
+        let mut now = HashSet::with_capacity(published.torrents.len());
+        for sample in &published.torrents {
+            let Some(id) = self.ids.get(&sample.info_hash) else { continue };
+            let Some(torrent) = self.torrents.get_mut(id) else { continue };
+            torrent.set_sample(shard, Some(sample.clone()));
+            now.insert(*id);
+        }
+        let before = std::mem::replace(&mut self.sampled[shard], now);
+        for id in before.difference(&self.sampled[shard]) {
+            if let Some(torrent) = self.torrents.get_mut(id) {
+                torrent.set_sample(shard, None);
             }
         }
+        self.dirty |= !(before.is_empty() && self.sampled[shard].is_empty());
         for (info_hash, hashed) in &published.verifying {
             if let Some(torrent) = self.ids.get(info_hash).and_then(|id| self.torrents.get_mut(id))
                 && let Activity::Checking { done, .. } = &mut torrent.activity
@@ -48,7 +52,7 @@ impl Session {
             download_rate: torrents.iter().map(|torrent| torrent.download_rate).sum(),
             upload_rate: torrents.iter().map(|torrent| torrent.upload_rate).sum(),
             connections: self.parts.connections.load(Ordering::Relaxed),
-            ready: true,
+            ready: !self.loading,
             limits: self.limits,
             shards: self
                 .parts

@@ -1,10 +1,10 @@
 //! What a session keeps between runs: torrents from the resume store at start, and into it as they change.
 
 use super::super::handle::EngineError;
-use super::super::torrent::{Activity, Next};
+use super::super::loader::{Loading, Restored};
+use super::super::torrent::{Activity, Next, Torrent};
 use super::Session;
-use crate::shard::registry::TorrentEntry;
-use crate::storage::{PieceUpdate, RunState, TorrentRecord, TorrentStore};
+use crate::storage::{PieceUpdate, ResumeError, ResumeStore, RunState, TorrentRecord, TorrentStore};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
@@ -15,92 +15,77 @@ use std::sync::atomic::Ordering;
 const STAMPED_FILES_MAX: usize = 1000;
 
 impl Session {
-    /// Loads what the resume store holds.
+    /// What the loader says.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn load(&mut self) -> Result<(), EngineError> {
-        let Some(resume) = &self.parts.resume else { return Ok(()) };
-        let loaded = resume.load_all().map_err(|error| EngineError::Store(error.to_string()))?;
-        for damaged in &loaded.damaged {
-            tracing::error!(torrent = %damaged.info_hash, reason = damaged.reason, "a stored torrent is damaged");
-        }
-        let mut restored = Vec::new();
-        for record in loaded.records {
-            let info_hash = record.info_hash;
-            match self.restore(record) {
-                Ok(found) => restored.push(found),
-                // It stays in the store: the disk may only not be mounted yet.
-                Err(error) => {
-                    tracing::error!(%error, torrent = %info_hash, "a stored torrent cannot be loaded")
+    pub fn on_loading(&mut self, message: Loading) -> Result<(), EngineError> {
+        match message {
+            Loading::Opened(store) => self.parts.resume = Some(store),
+            Loading::Torrents(batch) => self.take_restored(batch),
+            Loading::Done => {
+                self.loading = false;
+                self.dirty = true;
+                for command in std::mem::take(&mut self.held) {
+                    self.on_command(command);
                 }
+                self.refresh(true);
             }
-        }
-        self.parts.registry.insert(restored.iter().cloned());
-        for entry in restored {
-            let info_hash = entry.info_hash();
-            if self.torrent(&info_hash).is_none_or(|torrent| torrent.activity != Activity::Running) {
-                continue;
-            }
-            // Files that changed since they were last entered are hashed: pieces written in the last second
-            // before a kill are found, and pieces that somebody damaged are not claimed.
-            self.begin(info_hash);
+            Loading::Failed(error) => return Err(error),
         }
         Ok(())
     }
 
-    /// Makes a torrent of a stored record. When its files are not as they were then, they are to be checked.
-    fn restore(&mut self, record: TorrentRecord) -> Result<Arc<TorrentEntry>, EngineError> {
-        let metainfo =
-            Metainfo::parse(&record.metainfo).map_err(|error| EngineError::Store(error.to_string()))?;
-        let limits = &self.parts.store_limits;
-        let mut missing = None;
-        let store = TorrentStore::open(&record.data_dir, metainfo.info.clone(), limits).unwrap_or_else(|error| {
-            tracing::error!(%error, torrent = %record.info_hash, "a stored torrent has lost its directory");
-            missing = Some(error.to_string());
-            TorrentStore::absent(&record.data_dir, metainfo.info.clone(), limits, error)
-        });
-        let entry = self.entry(Arc::new(metainfo), store);
-        let pieces = entry.content.info.layout.piece_count();
-        let fits = record.have.len() == pieces;
-        let trusted = fits && missing.is_none() && record.stamps == entry.store.stamps();
-        // What is on a disk that is not mounted is shown as it was, and hashed before anything of it is served.
-        let have = if trusted || (fits && missing.is_some()) { record.have } else { Bitfield::new(pieces) };
-        let activity = match (record.state, missing) {
-            (RunState::Paused, _) => Activity::Paused,
-            (RunState::Running, Some(reason)) => Activity::Failed(reason),
-            (RunState::Running, None) => Activity::Running,
-        };
-        self.insert(entry.clone(), have, record.data_dir, |torrent| {
-            torrent.activity = activity;
-            torrent.uploaded_before = record.uploaded;
-            torrent.downloaded_before = record.downloaded;
-            torrent.added_at = record.added_at;
-            torrent.finished_at = record.finished_at;
-            torrent.seed_ratio = record.seed_ratio;
-            torrent.upload_limit = record.upload_limit;
-            torrent.download_limit = record.download_limit;
-            torrent.unchecked = !trusted;
-            torrent.apply_wishes(record.sequential);
-        });
-        Ok(entry)
+    fn take_restored(&mut self, batch: Vec<Restored>) {
+        self.dirty = true;
+        self.parts.registry.insert(batch.iter().map(|restored| restored.entry.clone()));
+        for Restored { entry, record, have, activity, trusted } in batch {
+            let info_hash = record.info_hash;
+            let runs = activity == Activity::Running;
+            self.insert(entry, have, record.data_dir, |torrent| {
+                torrent.activity = activity;
+                torrent.uploaded_before = record.uploaded;
+                torrent.downloaded_before = record.downloaded;
+                torrent.added_at = record.added_at;
+                torrent.finished_at = record.finished_at;
+                torrent.seed_ratio = record.seed_ratio;
+                torrent.upload_limit = record.upload_limit;
+                torrent.download_limit = record.download_limit;
+                torrent.unchecked = !trusted;
+                torrent.apply_wishes(record.sequential);
+            });
+            // Files that changed since they were last entered are hashed: pieces written in the last second
+            // before a kill are found, and pieces that somebody damaged are not claimed.
+            if runs {
+                self.begin(info_hash);
+            }
+        }
     }
 
-    /// Opens the directory of a torrent that was not there when the engine started. Gives whether the torrent has
-    /// its directory; without it, it has failed.
-    pub(super) fn find_directory(&mut self, info_hash: InfoHash) -> bool {
+    /// Gives a torrent that no shard runs what it lacks to be checked: its directory, which was not there when the
+    /// engine started, or the hashes of its pieces, which are not kept in memory for what is complete. Gives whether
+    /// it has them; without, it has failed.
+    pub(super) fn make_whole(&mut self, info_hash: InfoHash) -> bool {
         let Some(torrent) = self.torrent(&info_hash) else { return false };
-        if torrent.entry.store.absence().is_none() {
+        let lean = torrent.entry.metainfo.is_lean();
+        if torrent.entry.store.absence().is_none() && !lean {
             return true;
         }
         let (metainfo, data_dir) = (torrent.entry.metainfo.clone(), torrent.data_dir.clone());
-        let opened = TorrentStore::open(&data_dir, metainfo.info.clone(), &self.parts.store_limits);
-        let entry = opened.map(|store| self.entry(metainfo, store));
+        let metainfo = if lean { self.stored_metainfo(info_hash).map(Arc::new) } else { Ok(metainfo) };
+        let limits = &self.parts.store_limits;
+        let opened = metainfo.map_err(|error| error.to_string()).and_then(|metainfo| {
+            let store = TorrentStore::open(&data_dir, metainfo.info.clone(), limits);
+            store.map(|store| (metainfo, store)).map_err(|error| error.to_string())
+        });
+        let entry = opened.map(|(metainfo, store)| self.entry(metainfo, store));
         let Some(torrent) = self.torrent(&info_hash) else { return false };
         torrent.status = None;
         match entry {
             Ok(entry) => {
                 let sequential = torrent.entry.sequential.load(Ordering::Relaxed);
+                (torrent.uploaded_before, torrent.downloaded_before) =
+                    (torrent.uploaded(), torrent.downloaded());
                 torrent.entry = entry.clone();
                 torrent.apply_wishes(sequential);
                 torrent.set_have(Bitfield::new(entry.content.info.layout.piece_count()));
@@ -108,14 +93,46 @@ impl Session {
                 true
             }
             Err(error) => {
-                torrent.activity = Activity::Failed(error.to_string());
+                torrent.activity = Activity::Failed(error);
                 false
             }
         }
     }
 
+    /// The torrent file as it is stored.
+    pub(super) fn stored_metainfo(&self, info_hash: InfoHash) -> Result<Metainfo, EngineError> {
+        let stored = self.parts.resume.as_ref().map(|resume| resume.metainfo(info_hash)).transpose();
+        let bytes = stored.map_err(|error| EngineError::Store(error.to_string()))?.flatten();
+        let bytes = bytes.ok_or_else(|| EngineError::Store("its torrent file is not stored".into()))?;
+        Metainfo::parse(&bytes).map_err(|error| EngineError::Store(error.to_string()))
+    }
+
     /// Enters all that is kept of a torrent. Nothing to do for one that is being removed.
     pub(super) fn save(&self, info_hash: InfoHash) -> Result<(), EngineError> {
+        self.enter(info_hash, |resume, torrent, record| {
+            // Without its directory nothing new is known of its files: what was entered of them stays.
+            if torrent.entry.store.absence().is_some() {
+                return resume.set_settings(&record);
+            }
+            let record = TorrentRecord { stamps: torrent.entry.store.stamps(), ..record };
+            if torrent.entry.metainfo.is_lean() {
+                return resume.replace(&record);
+            }
+            resume.put(&TorrentRecord { metainfo: torrent.entry.metainfo.to_bytes(), ..record })
+        })
+    }
+
+    /// Enters what the user wants of a torrent and when it was finished, and nothing about its files.
+    pub(super) fn save_settings(&self, info_hash: InfoHash) -> Result<(), EngineError> {
+        self.enter(info_hash, |resume, _, record| resume.set_settings(&record))
+    }
+
+    /// Hands the record of a torrent, without its torrent file and the stamps of its files, to `how`.
+    fn enter(
+        &self,
+        info_hash: InfoHash,
+        how: impl FnOnce(&ResumeStore, &Torrent, TorrentRecord) -> Result<(), ResumeError>,
+    ) -> Result<(), EngineError> {
         let (Some(resume), Some(id)) = (&self.parts.resume, self.ids.get(&info_hash)) else { return Ok(()) };
         let torrent = &self.torrents[id];
         if matches!(torrent.activity, Activity::Stopping { next: Next::Remove, .. }) {
@@ -134,25 +151,14 @@ impl Session {
             seed_ratio: torrent.seed_ratio,
             upload_limit: torrent.upload_limit,
             download_limit: torrent.download_limit,
-            stamps: torrent.entry.store.stamps(),
-            ..TorrentRecord::new(
-                info_hash,
-                torrent.entry.metainfo.to_bytes(),
-                torrent.data_dir.clone(),
-                torrent.have.len(),
-            )
+            ..TorrentRecord::new(info_hash, Vec::new(), torrent.data_dir.clone(), torrent.have.len())
         };
-        // Without its directory nothing new is known of its files: what was entered of them stays.
-        let entered = match torrent.entry.store.absence() {
-            Some(_) => resume.set_settings(&record),
-            None => resume.put(&record),
-        };
-        entered.map_err(|error| EngineError::Store(error.to_string()))
+        how(resume, torrent, record).map_err(|error| EngineError::Store(error.to_string()))
     }
 
     /// Enters what has become durable since the last call, all torrents in one transaction.
     pub(super) fn save_progress(&mut self) {
-        let Some(resume) = &self.parts.resume else { return };
+        let Some(resume) = self.parts.resume.clone() else { return };
         let torrents = || {
             let known = self.unsaved.iter().filter_map(|info_hash| self.ids.get(info_hash));
             known.map(|id| &self.torrents[id])
@@ -178,6 +184,25 @@ impl Session {
             tracing::error!(%error, "cannot save progress");
         }
         self.unsaved.clear();
+    }
+
+    /// Enters the totals of all torrents that moved anything in this run, in one transaction. What is known of
+    /// their files stays as it is.
+    pub(super) fn save_totals(&self) {
+        let Some(resume) = &self.parts.resume else { return };
+        let moved = self.torrents.values().filter(|torrent| torrent.has_moved());
+        let updates: Vec<PieceUpdate<'_>> = moved
+            .map(|torrent| PieceUpdate {
+                info_hash: torrent.entry.info_hash(),
+                have: &torrent.have,
+                uploaded: torrent.uploaded(),
+                downloaded: torrent.downloaded(),
+                stamps: None,
+            })
+            .collect();
+        if let Err(error) = resume.set_pieces(&updates) {
+            tracing::error!(%error, "cannot save what was sent and received");
+        }
     }
 
     pub(super) fn save_or_log(&self, info_hash: InfoHash) {

@@ -24,7 +24,7 @@ impl Session {
         if sequential != before {
             self.send(home, ToShard::Changed(info_hash));
         }
-        self.save(info_hash)
+        self.save_settings(info_hash)
     }
 
     /// Changes what holds for the whole engine until it ends; the next start takes its settings again.

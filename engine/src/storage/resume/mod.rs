@@ -209,13 +209,32 @@ impl ResumeStore {
     /// # Errors
     /// When the file as a whole cannot be read.
     pub fn load_all(&self) -> Result<Loaded, ResumeError> {
-        let run = || -> Result<Loaded, redb::Error> {
+        let mut loaded = Loaded::default();
+        self.for_each(|record| {
+            match record {
+                Ok(record) => loaded.records.push(record),
+                Err(damaged) => loaded.damaged.push(damaged),
+            }
+            true
+        })?;
+        Ok(loaded)
+    }
+
+    /// Hands over every torrent by info-hash, one after the other, until `each` returns false. What is written
+    /// meanwhile is not seen.
+    ///
+    /// # Errors
+    /// When the file as a whole cannot be read.
+    pub fn for_each(
+        &self,
+        mut each: impl FnMut(Result<TorrentRecord, DamagedRecord>) -> bool,
+    ) -> Result<(), ResumeError> {
+        let mut run = || -> Result<(), redb::Error> {
             let transaction = self.database.begin_read()?;
             let settings = transaction.open_table(SETTINGS)?;
             let metainfo = transaction.open_table(METAINFO)?;
             let pieces = transaction.open_table(PIECES)?;
             let stamps = transaction.open_table(STAMPS)?;
-            let mut loaded = Loaded::default();
             for row in settings.iter()? {
                 let (key, value) = row?;
                 let info_hash = InfoHash(key.value());
@@ -229,12 +248,11 @@ impl ResumeStore {
                     pieces.as_ref().map(|pieces| pieces.value()),
                     stamps.as_ref().map(|stamps| stamps.value()),
                 );
-                match record {
-                    Ok(record) => loaded.records.push(record),
-                    Err(reason) => loaded.damaged.push(DamagedRecord { info_hash, reason }),
+                if !each(record.map_err(|reason| DamagedRecord { info_hash, reason })) {
+                    break;
                 }
             }
-            Ok(loaded)
+            Ok(())
         };
         run().map_err(|error| explain(&self.path, error))
     }
@@ -244,26 +262,59 @@ impl ResumeStore {
     /// # Errors
     /// When it is too large or the file cannot be written.
     pub fn put(&self, record: &TorrentRecord) -> Result<(), ResumeError> {
-        let info_hash = record.info_hash;
-        let too_large = |what| ResumeError::TooLarge { info_hash, what };
         if record.metainfo.len() > TORRENT_BYTES_MAX {
-            return Err(too_large("torrent file"));
+            return Err(ResumeError::TooLarge { info_hash: record.info_hash, what: "torrent file" });
         }
+        self.enter(record, |transaction| {
+            transaction.open_table(METAINFO)?.insert(record.info_hash.0, record.metainfo.as_slice())?;
+            Ok(true)
+        })
+    }
+
+    /// Replaces all that is kept about a torrent but its torrent file, when there is such a torrent.
+    ///
+    /// # Errors
+    /// As [`ResumeStore::put`].
+    pub fn replace(&self, record: &TorrentRecord) -> Result<(), ResumeError> {
+        self.enter(record, |transaction| {
+            Ok(transaction.open_table(METAINFO)?.get(record.info_hash.0)?.is_some())
+        })
+    }
+
+    /// Enters everything but the torrent file, unless `first` says no.
+    fn enter(
+        &self,
+        record: &TorrentRecord,
+        first: impl FnOnce(&redb::WriteTransaction) -> Result<bool, redb::Error>,
+    ) -> Result<(), ResumeError> {
         let settings = serde_json::to_vec(&record.settings())
             .map_err(|error| ResumeError::Io { path: self.path.clone(), error: error.into() })?;
         if settings.len() > SETTINGS_BYTES_MAX {
-            return Err(too_large("settings record"));
+            return Err(ResumeError::TooLarge { info_hash: record.info_hash, what: "settings record" });
         }
         let pieces = record::encode_pieces(&record.have, record.uploaded, record.downloaded);
         let stamps = record::encode_stamps(&record.stamps);
         self.change(|transaction| {
-            let key = info_hash.0;
-            transaction.open_table(SETTINGS)?.insert(key, settings.as_slice())?;
-            transaction.open_table(METAINFO)?.insert(key, record.metainfo.as_slice())?;
-            transaction.open_table(PIECES)?.insert(key, pieces.as_slice())?;
-            transaction.open_table(STAMPS)?.insert(key, stamps.as_slice())?;
+            let key = record.info_hash.0;
+            if first(transaction)? {
+                transaction.open_table(SETTINGS)?.insert(key, settings.as_slice())?;
+                transaction.open_table(PIECES)?.insert(key, pieces.as_slice())?;
+                transaction.open_table(STAMPS)?.insert(key, stamps.as_slice())?;
+            }
             Ok(())
         })
+    }
+
+    /// The torrent file of a torrent, when it is there.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn metainfo(&self, info_hash: InfoHash) -> Result<Option<Vec<u8>>, ResumeError> {
+        let run = || -> Result<Option<Vec<u8>>, redb::Error> {
+            let table = self.database.begin_read()?.open_table(METAINFO)?;
+            Ok(table.get(info_hash.0)?.map(|bytes| bytes.value().to_vec()))
+        };
+        run().map_err(|error| explain(&self.path, error))
     }
 
     /// Replaces the settings of a torrent (everything but its torrent file, pieces, totals and stamps), when

@@ -1,0 +1,155 @@
+//! The loader: reads the resume store on a thread of its own, so that the RPC answers while it does, and hands the
+//! torrents over in batches.
+
+use super::EngineError;
+use super::torrent::Activity;
+use crate::shard::registry::{TorrentEntry, home_shard};
+use crate::storage::{ResumeStore, RunState, StoreLimits, TorrentRecord, TorrentStore};
+use ringseed_proto::bitfield::Bitfield;
+use ringseed_proto::metainfo::{Info, Metainfo};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc as std_mpsc;
+use tokio::sync::mpsc;
+
+/// Torrents handed over at once: the session takes a batch in a few milliseconds and answers in between.
+const BATCH: usize = 128;
+/// Batches that may wait for the session: what is read is in memory.
+pub const BATCHES_MAX: usize = 4;
+
+/// What the loader has to say, in this order.
+pub enum Loading {
+    /// The store is open. Nothing may be written to it by others than the session.
+    Opened(Arc<ResumeStore>),
+    /// Torrents that were in it.
+    Torrents(Vec<Restored>),
+    /// These were all.
+    Done,
+    /// The store cannot be read to its end.
+    Failed(EngineError),
+}
+
+/// A torrent of the store, ready for the session.
+pub struct Restored {
+    /// What the shards share of it.
+    pub entry: Arc<TorrentEntry>,
+    /// What was stored of it; its torrent file is taken out.
+    pub record: TorrentRecord,
+    /// Pieces that may be claimed.
+    pub have: Bitfield,
+    /// What it is to do.
+    pub activity: Activity,
+    /// Its files are as they were when they were entered.
+    pub trusted: bool,
+}
+
+/// What a loader needs.
+pub struct Loader {
+    /// Directory of the resume store; made when there is none.
+    pub state_dir: PathBuf,
+    /// Budgets of all stores.
+    pub store_limits: Arc<StoreLimits>,
+    /// Number of shards.
+    pub shards: usize,
+    /// Where the torrents go.
+    pub session: mpsc::Sender<Loading>,
+}
+
+impl Loader {
+    /// Opens the store, tells `opened` whether that worked, and reads it. Ends early when nobody takes the torrents.
+    pub fn run(self, opened: &std_mpsc::Sender<Result<(), String>>) {
+        let store = match self.open() {
+            Ok(store) => Arc::new(store),
+            Err(reason) => {
+                let _ = opened.send(Err(reason));
+                return;
+            }
+        };
+        let _ = opened.send(Ok(()));
+        if self.session.blocking_send(Loading::Opened(store.clone())).is_err() {
+            return;
+        }
+        let end = match self.read(&store) {
+            Ok(()) => Loading::Done,
+            Err(error) => Loading::Failed(error),
+        };
+        let _ = self.session.blocking_send(end);
+    }
+
+    fn open(&self) -> Result<ResumeStore, String> {
+        let dir = &self.state_dir;
+        std::fs::create_dir_all(dir)
+            .map_err(|error| format!("cannot make the state directory {}: {error}", dir.display()))?;
+        ResumeStore::open(&dir.join("resume.redb")).map_err(|error| error.to_string())
+    }
+
+    fn read(&self, store: &ResumeStore) -> Result<(), EngineError> {
+        let mut batch = Vec::with_capacity(BATCH);
+        let read = store.for_each(|record| {
+            match record {
+                Ok(record) => {
+                    let info_hash = record.info_hash;
+                    match self.restore(record) {
+                        Ok(restored) => batch.push(restored),
+                        // It stays in the store, for a later version of this program may read it.
+                        Err(error) => {
+                            tracing::error!(%error, torrent = %info_hash, "a stored torrent cannot be loaded");
+                        }
+                    }
+                }
+                Err(damaged) => {
+                    let (info_hash, reason) = (damaged.info_hash, damaged.reason);
+                    tracing::error!(torrent = %info_hash, reason, "a stored torrent is damaged");
+                }
+            }
+            batch.len() < BATCH || self.hand_over(&mut batch)
+        });
+        read.map_err(|error| EngineError::Store(error.to_string()))?;
+        self.hand_over(&mut batch);
+        Ok(())
+    }
+
+    /// False when nobody wants it any more.
+    fn hand_over(&self, batch: &mut Vec<Restored>) -> bool {
+        let full = std::mem::replace(batch, Vec::with_capacity(BATCH));
+        self.session.blocking_send(Loading::Torrents(full)).is_ok()
+    }
+
+    /// Makes a torrent of a stored record. When its files are not as they were then, they are to be checked.
+    fn restore(&self, mut record: TorrentRecord) -> Result<Restored, EngineError> {
+        let bytes = std::mem::take(&mut record.metainfo);
+        let metainfo = Metainfo::parse(&bytes).map_err(|error| EngineError::Store(error.to_string()))?;
+        drop(bytes);
+        let open = |info: &Arc<Info>| TorrentStore::open(&record.data_dir, info.clone(), &self.store_limits);
+        let pieces = metainfo.info.layout.piece_count();
+        let stored = std::mem::take(&mut record.have);
+        let fits = stored.len() == pieces;
+        let opened = open(&metainfo.info);
+        let trusted = fits && opened.as_ref().is_ok_and(|store| record.stamps == store.stamps());
+        let (metainfo, opened) = if trusted && stored.is_full() {
+            // What is complete is only served: its hashes stay in the file until they are asked for.
+            drop(opened);
+            let metainfo = metainfo.lean();
+            let opened = open(&metainfo.info);
+            (metainfo, opened)
+        } else {
+            (metainfo, opened)
+        };
+        let mut missing = None;
+        let store = opened.unwrap_or_else(|error| {
+            tracing::error!(%error, torrent = %record.info_hash, "a stored torrent has lost its directory");
+            missing = Some(error.to_string());
+            TorrentStore::absent(&record.data_dir, metainfo.info.clone(), &self.store_limits, error)
+        });
+        // What is on a disk that is not mounted is shown as it was, and hashed before anything of it is served.
+        let have = if trusted || (fits && missing.is_some()) { stored } else { Bitfield::new(pieces) };
+        let home = home_shard(&metainfo.info_hash, self.shards);
+        let entry = Arc::new(TorrentEntry::new(Arc::new(metainfo), store, home));
+        let activity = match (record.state, missing) {
+            (RunState::Paused, _) => Activity::Paused,
+            (RunState::Running, Some(reason)) => Activity::Failed(reason),
+            (RunState::Running, None) => Activity::Running,
+        };
+        Ok(Restored { entry, record, have, activity, trusted })
+    }
+}
