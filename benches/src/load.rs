@@ -114,6 +114,9 @@ pub fn read(output: &std::process::Output) -> Result<LoadReport, Box<dyn Error>>
 }
 
 /// `ringseed-loadtest` beside this program.
-fn program() -> std::io::Result<PathBuf> {
+///
+/// # Errors
+/// The path of this program is not known.
+pub fn program() -> std::io::Result<PathBuf> {
     Ok(std::env::current_exe()?.with_file_name("ringseed-loadtest"))
 }
