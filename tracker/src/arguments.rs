@@ -1,26 +1,37 @@
-//! The command line of `ringseed-tracker`, with its environment variables.
+//! The command line of `ringseed-tracker`, with its environment variables. What is not given there comes from the
+//! settings file, and what is not there has a default.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
+use std::net::IpAddr;
+use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use ringseed_tracker::{Endpoint, TrackerConfig};
+use ringseed_tracker::Network;
+
+use crate::settings::Settings;
 
 /// HTTP and UDP BitTorrent tracker
 #[derive(Debug, Parser)]
 #[command(name = "ringseed-tracker", version, about)]
 pub(crate) struct Arguments {
-    /// Port for HTTP (TCP) and UDP; 0 takes free ones
-    #[arg(long, env = "RINGSEED_TRACKER_PORT", default_value_t = 6969)]
-    port: u16,
+    /// Settings file (TOML); `--print-config` writes one
+    #[arg(long, env = "RINGSEED_TRACKER_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Print the settings that would be used, as a settings file, and end
+    #[arg(long)]
+    pub(crate) print_config: bool,
+
+    /// Port for HTTP (TCP) and UDP; 0 takes free ones [default: 6969]
+    #[arg(long, env = "RINGSEED_TRACKER_PORT")]
+    port: Option<u16>,
 
     /// Address to listen on; may be repeated [default: all, IPv6 and IPv4]
     #[arg(long = "host", visible_alias = "bind", env = "RINGSEED_TRACKER_HOST", value_delimiter = ',')]
     hosts: Vec<IpAddr>,
 
-    /// Seconds between a peer's announces
-    #[arg(long, env = "RINGSEED_TRACKER_INTERVAL", default_value_t = 1800, value_name = "SECONDS")]
-    interval: u64,
+    /// Seconds between a peer's announces [default: 1800]
+    #[arg(long, env = "RINGSEED_TRACKER_INTERVAL", value_name = "SECONDS")]
+    interval: Option<u64>,
 
     /// Serve HTTP only
     #[arg(long, env = "RINGSEED_TRACKER_NO_UDP", conflicts_with = "no_http")]
@@ -29,6 +40,38 @@ pub(crate) struct Arguments {
     /// Serve UDP only
     #[arg(long, env = "RINGSEED_TRACKER_NO_HTTP")]
     no_http: bool,
+
+    /// Threads for each of HTTP and UDP; 0 is one for each core [default: 0]
+    #[arg(long, env = "RINGSEED_TRACKER_WORKERS")]
+    workers: Option<usize>,
+
+    /// Serve only the info-hashes in this file; it is read again when it changes and on SIGHUP
+    #[arg(long, env = "RINGSEED_TRACKER_ALLOW_LIST", value_name = "FILE")]
+    allow_list: Option<PathBuf>,
+
+    /// Do not serve the info-hashes in this file; it is read again when it changes and on SIGHUP
+    #[arg(long, env = "RINGSEED_TRACKER_DENY_LIST", value_name = "FILE")]
+    deny_list: Option<PathBuf>,
+
+    /// Serve only who announces to /KEY/announce with a key in this file
+    #[arg(long, env = "RINGSEED_TRACKER_KEYS", value_name = "FILE")]
+    keys: Option<PathBuf>,
+
+    /// Proxy to believe about its clients' addresses, like 127.0.0.1 or 10.0.0.0/8; may be repeated
+    #[arg(long = "proxy", env = "RINGSEED_TRACKER_PROXY", value_name = "NETWORK", value_delimiter = ',')]
+    proxies: Vec<Network>,
+
+    /// Most announces per minute from one IPv4 address or IPv6 /64; 0 is no bound [default: 0]
+    #[arg(long, env = "RINGSEED_TRACKER_ANNOUNCES_PER_MINUTE", value_name = "COUNT")]
+    announces_per_minute: Option<u32>,
+
+    /// Keep the swarms in this file over restarts
+    #[arg(long, env = "RINGSEED_TRACKER_STATE", value_name = "FILE")]
+    state: Option<PathBuf>,
+
+    /// User to become when the ports are bound
+    #[arg(long, env = "RINGSEED_TRACKER_USER")]
+    user: Option<String>,
 
     /// Log every connection and what is wrong with requests
     #[arg(long, env = "RINGSEED_TRACKER_DEBUG")]
@@ -49,41 +92,57 @@ pub(crate) enum LogFormat {
 }
 
 impl Arguments {
-    /// Whether the addresses were left to us.
-    pub(crate) fn listens_everywhere(&self) -> bool {
-        self.hosts.is_empty()
-    }
-
-    /// The configuration that listens on the given hosts, or on all addresses.
-    pub(crate) fn config(&self) -> TrackerConfig {
-        match self.listens_everywhere() {
-            true => self.config_for(&[Ipv6Addr::UNSPECIFIED.into()]),
-            false => self.config_for(&self.hosts),
+    /// Puts what was given in the place of what the settings say.
+    pub(crate) fn override_settings(&self, settings: &mut Settings) {
+        fn put<T: Clone>(place: &mut T, given: &Option<T>) {
+            if let Some(given) = given {
+                place.clone_from(given);
+            }
         }
-    }
-
-    /// The configuration for a machine without IPv6.
-    pub(crate) fn config_without_ipv6(&self) -> TrackerConfig {
-        self.config_for(&[Ipv4Addr::UNSPECIFIED.into()])
-    }
-
-    fn config_for(&self, hosts: &[IpAddr]) -> TrackerConfig {
-        let addresses = || hosts.iter().map(|&host| SocketAddr::new(host, self.port));
-        let http = addresses().map(Endpoint::Http).filter(|_| !self.no_http);
-        let udp = addresses().map(Endpoint::Udp).filter(|_| !self.no_udp);
-        let config = TrackerConfig { more: http.chain(udp).collect(), ..TrackerConfig::default() };
-        config.with_interval(Duration::from_secs(self.interval))
+        put(&mut settings.port, &self.port);
+        put(&mut settings.interval_s, &self.interval);
+        put(&mut settings.workers, &self.workers);
+        put(&mut settings.limits.announces_per_minute, &self.announces_per_minute);
+        if !self.hosts.is_empty() {
+            settings.hosts.clone_from(&self.hosts);
+        }
+        if !self.proxies.is_empty() {
+            settings.proxies = self.proxies.iter().map(Network::to_string).collect();
+        }
+        if self.no_udp {
+            (settings.udp, settings.http) = (false, true);
+        }
+        if self.no_http {
+            (settings.udp, settings.http) = (true, false);
+        }
+        let some = |place: &mut Option<PathBuf>, given: &Option<PathBuf>| {
+            if given.is_some() {
+                place.clone_from(given);
+            }
+        };
+        some(&mut settings.access.allow_list, &self.allow_list);
+        some(&mut settings.access.deny_list, &self.deny_list);
+        some(&mut settings.access.keys, &self.keys);
+        some(&mut settings.state, &self.state);
+        if self.user.is_some() {
+            settings.user.clone_from(&self.user);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+    use ringseed_tracker::{Endpoint, TrackerConfig};
+    use std::time::Duration;
 
     use super::*;
 
-    fn parse(arguments: &[&str]) -> Result<Arguments, clap::Error> {
-        Arguments::try_parse_from([&["ringseed-tracker"], arguments].concat())
+    fn parse(arguments: &[&str]) -> Result<TrackerConfig, clap::Error> {
+        let arguments = Arguments::try_parse_from([&["ringseed-tracker"], arguments].concat())?;
+        let mut settings = Settings::default();
+        arguments.override_settings(&mut settings);
+        Ok(settings.config().unwrap())
     }
 
     #[test]
@@ -93,19 +152,50 @@ mod tests {
 
     #[test]
     fn all_addresses_and_the_usual_port_are_the_default() {
-        let config = parse(&[]).unwrap().config();
+        let config = parse(&[]).unwrap();
         let any = "[::]:6969".parse().unwrap();
         assert_eq!(config.more, [Endpoint::Http(any), Endpoint::Udp(any)]);
         assert_eq!(config.interval, Duration::from_secs(1800));
+        assert_eq!(config, Settings::default().config().unwrap());
     }
 
     #[test]
     fn hosts_repeat_and_transports_can_be_left_out() {
-        let config =
-            parse(&["--host", "127.0.0.1", "--bind", "::1", "--port", "0", "--no-udp"]).unwrap().config();
+        let config = parse(&["--host", "127.0.0.1", "--bind", "::1", "--port", "0", "--no-udp"]).unwrap();
         let expected = ["127.0.0.1:0", "[::1]:0"].map(|text| Endpoint::Http(text.parse().unwrap()));
         assert_eq!(config.more, expected);
         assert!(parse(&["--no-udp", "--no-http"]).is_err());
         assert!(parse(&["--host", "not an address"]).is_err());
+        assert!(parse(&["--proxy", "10.0.0.0/40"]).is_err());
+    }
+
+    #[test]
+    fn every_flag_reaches_the_configuration() {
+        let config = parse(&[
+            "--workers",
+            "3",
+            "--allow-list",
+            "a",
+            "--deny-list",
+            "d",
+            "--keys",
+            "k",
+            "--state",
+            "s",
+            "--proxy",
+            "10.0.0.0/8",
+            "--announces-per-minute",
+            "7",
+            "--interval",
+            "60",
+        ])
+        .unwrap();
+        assert_eq!((config.workers, config.announces_per_minute_max), (3, 7));
+        assert_eq!(config.access.allow, Some("a".into()));
+        assert_eq!(config.access.deny, Some("d".into()));
+        assert_eq!(config.access.keys, Some("k".into()));
+        assert_eq!(config.state, Some("s".into()));
+        assert_eq!(config.proxies, ["10.0.0.0/8".parse().unwrap()]);
+        assert_eq!(config.interval, Duration::from_secs(60));
     }
 }

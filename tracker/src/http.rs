@@ -3,6 +3,8 @@
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -20,15 +22,23 @@ use ringseed_proto::tracker::{AnnounceResponse, Family, PeerAddr};
 use tokio::sync::mpsc;
 use tokio_uring::net::{TcpListener, TcpStream};
 
+use crate::announce_service::socket_addr;
 use crate::connections::{Connections, Place};
 use crate::limits::{HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX, SHORTAGE_PAUSE, STOP_TIMEOUT};
 use crate::metrics::{Outcome, Request};
-use crate::shared::Shared;
+use crate::proxies;
+use crate::shared::{Rejection, Shared};
 use crate::uring_stream::UringStream;
 
 /// Told to a peer that no other will be told about.
 const NOT_REMEMBERED: &str = "this tracker is full: other peers will not be told about you";
 const NO_FULL_SCRAPE: &str = "a scrape must name info-hashes";
+/// Headers in which proxies name their clients.
+const FORWARDED_FOR: &str = "x-forwarded-for";
+/// When to ask again for a torrent that is not served: an hour.
+const DENIED_RETRY_S: u32 = 3600;
+/// When to announce again after too many announces: the minute will be over.
+const TOO_OFTEN_RETRY_S: u32 = 120;
 /// Bencoded answers are bytes, but clients and people expect this.
 const PLAIN: &str = "text/plain; charset=utf-8";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -40,7 +50,7 @@ pub(crate) type Alive = mpsc::Sender<Infallible>;
 
 /// Accepts connections until the listener is shut down.
 pub(crate) async fn accept(
-    shared: Rc<Shared>,
+    shared: Arc<Shared>,
     listener: TcpListener,
     connections: Rc<Connections>,
     alive: Alive,
@@ -74,7 +84,7 @@ pub(crate) async fn accept(
 }
 
 /// Serves one connection until it ends.
-async fn serve(shared: &Rc<Shared>, socket: TcpStream, from: SocketAddr, place: Place) {
+async fn serve(shared: &Arc<Shared>, socket: TcpStream, from: SocketAddr, place: Place) {
     // A reply is one write; without it the kernel would wait for more. Fails only if the client is gone.
     let _ = socket.set_nodelay(true);
     let stream = UringStream::new(socket);
@@ -84,7 +94,9 @@ async fn serve(shared: &Rc<Shared>, socket: TcpStream, from: SocketAddr, place: 
         let (shared, place) = (shared.clone(), place.clone());
         service_fn(move |request: hyper::Request<Incoming>| {
             place.used();
+            let began = Instant::now();
             let reply = answer(&shared, from.ip(), &request);
+            shared.metrics.http_seconds.observe(began.elapsed().as_secs_f64());
             async move { Ok::<_, Infallible>(reply) }
         })
     };
@@ -126,17 +138,22 @@ fn answer<B>(shared: &Shared, from: IpAddr, request: &hyper::Request<B>) -> Repl
         reply.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return reply;
     }
+    let path = request.uri().path();
     let query = request.uri().query().unwrap_or_default().as_bytes();
-    match request.uri().path() {
-        "/announce" => bencoded(metrics, Request::HttpAnnounce, announce(shared, from, query)),
-        "/scrape" => bencoded(metrics, Request::HttpScrape, scrape(shared, from, query)),
+    match endpoint(path) {
+        "/announce" => {
+            let forwarded = request.headers().get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
+            let from = proxies::client(&shared.config.proxies, from, forwarded, query);
+            bencoded(metrics, Request::HttpAnnounce, announce(shared, from, path, query))
+        }
+        "/scrape" => bencoded(metrics, Request::HttpScrape, scrape(shared, from, path, query)),
         "/stats" => {
             metrics.count(Request::HttpPage, Outcome::Answered);
-            reply(StatusCode::OK, PLAIN, metrics.stats_page(shared.started.elapsed()))
+            reply(StatusCode::OK, PLAIN, shared.stats_page())
         }
         "/metrics" => {
             metrics.count(Request::HttpPage, Outcome::Answered);
-            reply(StatusCode::OK, PROMETHEUS, metrics.prometheus_page())
+            reply(StatusCode::OK, PROMETHEUS, shared.prometheus_page())
         }
         "/healthz" => {
             metrics.count(Request::HttpPage, Outcome::Answered);
@@ -146,6 +163,18 @@ fn answer<B>(shared: &Shared, from: IpAddr, request: &hyper::Request<B>) -> Repl
             metrics.count(Request::HttpOther, Outcome::Refused);
             reply(StatusCode::NOT_FOUND, PLAIN, "try /announce, /scrape, /stats, /metrics or /healthz\n")
         }
+    }
+}
+
+/// The path without its announce key: the last segment, if there are no more than two.
+fn endpoint(path: &str) -> &str {
+    match path.rfind('/') {
+        Some(last) if last > 0 && !path[1..last].contains('/') => {
+            let end = &path[last..];
+            // Pages have no key.
+            if matches!(end, "/announce" | "/scrape") { end } else { path }
+        }
+        _ => path,
     }
 }
 
@@ -160,11 +189,25 @@ fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>)
 struct Failure {
     outcome: Outcome,
     reason: String,
+    retry: Retry,
 }
 
 impl From<QueryError> for Failure {
     fn from(error: QueryError) -> Failure {
-        Failure { outcome: Outcome::Malformed, reason: error.to_string() }
+        // The same request would fail again (BEP 31).
+        Failure { outcome: Outcome::Malformed, reason: error.to_string(), retry: Retry::Never }
+    }
+}
+
+impl From<Rejection> for Failure {
+    fn from(rejection: Rejection) -> Failure {
+        let retry = match rejection {
+            Rejection::Senseless(_) => Retry::Never,
+            // A list may change.
+            Rejection::Denied(_) => Retry::After(DENIED_RETRY_S),
+            Rejection::TooOften => Retry::After(TOO_OFTEN_RETRY_S),
+        };
+        Failure { outcome: Outcome::Refused, reason: rejection.to_string(), retry }
     }
 }
 
@@ -178,20 +221,22 @@ fn bencoded(metrics: &crate::metrics::Metrics, request: Request, answer: Result<
         Err(failure) => {
             metrics.count(request, failure.outcome);
             let mut body = Vec::new();
-            // The same request would fail again (BEP 31).
-            encode_failure(&mut body, &failure.reason, Some(Retry::Never));
+            encode_failure(&mut body, &failure.reason, Some(failure.retry));
             body
         }
     };
     reply(StatusCode::OK, PLAIN, body)
 }
 
-fn announce(shared: &Shared, from: IpAddr, query: &[u8]) -> Result<Vec<u8>, Failure> {
+fn announce(shared: &Shared, from: IpAddr, path: &str, query: &[u8]) -> Result<Vec<u8>, Failure> {
     let query = parse_announce(query)?;
     let mut peers = Vec::new();
-    let announced = shared
-        .announce(from, &query.request, u32::MAX, &mut peers)
-        .map_err(|refusal| Failure { outcome: Outcome::Refused, reason: refusal.to_string() })?;
+    let visit = |peer: &[u8]| peers.extend(socket_addr(peer).map(PeerAddr::from));
+    let announced = shared.announce(shared.now(), from, path.as_bytes(), &query.request, u32::MAX, visit)?;
+    shared.metrics.peers_given.inc_by(peers.len() as u64);
+    if !announced.remembered {
+        shared.metrics.not_remembered.inc();
+    }
     let interval = shared.interval_s();
     let response = AnnounceResponse {
         interval,
@@ -199,7 +244,7 @@ fn announce(shared: &Shared, from: IpAddr, query: &[u8]) -> Result<Vec<u8>, Fail
         complete: Some(announced.scrape.complete),
         incomplete: Some(announced.scrape.incomplete),
         downloaded: Some(announced.scrape.downloaded),
-        peers: peers.into_iter().map(PeerAddr::from).collect(),
+        peers,
         warning: (!announced.remembered).then(|| NOT_REMEMBERED.to_owned()),
         tracker_id: None,
         external_ip: Some(from.to_canonical()),
@@ -213,17 +258,18 @@ fn announce(shared: &Shared, from: IpAddr, query: &[u8]) -> Result<Vec<u8>, Fail
     Ok(body)
 }
 
-fn scrape(shared: &Shared, from: IpAddr, query: &[u8]) -> Result<Vec<u8>, Failure> {
+fn scrape(shared: &Shared, from: IpAddr, path: &str, query: &[u8]) -> Result<Vec<u8>, Failure> {
+    shared.access.check_key(path.as_bytes()).map_err(Rejection::from)?;
     let mut torrents = parse_scrape(query)?;
     if torrents.is_empty() {
-        return Err(Failure { outcome: Outcome::Refused, reason: NO_FULL_SCRAPE.to_owned() });
+        let reason = NO_FULL_SCRAPE.to_owned();
+        return Err(Failure { outcome: Outcome::Refused, reason, retry: Retry::Never });
     }
     torrents.sort_unstable();
     torrents.dedup();
     let family = Family::of(from);
-    let service = shared.service.borrow();
     let mut body = Vec::with_capacity(32 + torrents.len() * 80);
-    let entries = torrents.into_iter().map(|hash| (hash, service.scrape(family, &hash)));
+    let entries = torrents.into_iter().map(|hash| (hash, shared.shards.scrape(family, &hash)));
     encode_scrape(&mut body, entries, None);
     Ok(body)
 }

@@ -25,8 +25,13 @@ pub const SWARM_PEERS_MAX_DEFAULT: usize = 1_000_000;
 /// A swarm of more peers than this finds them by hash table, a smaller one by looking at each.
 pub const SWARM_SCANNED_MAX: usize = 32;
 
-/// Peers and torrents that one expiry step looks at: some 100 microseconds of work.
+/// Parts into which swarms are cut by info-hash, each with a lock: many more than threads, so that these seldom meet.
+pub const SHARDS: usize = 64;
+
+/// Peers and torrents that one expiry step looks at, over all parts.
 pub const EXPIRY_STEP_PEERS: usize = 8192;
+/// Of these the ones in one part, while its lock is held: some 10 microseconds of work.
+pub const EXPIRY_STEP_SHARD_PEERS: usize = 512;
 /// Time between expiry steps when one step does not see all peers. 16 million are looked at in 100 s.
 pub const EXPIRY_STEP_EVERY: Duration = Duration::from_millis(50);
 /// Time between expiry steps when one step sees all peers.
@@ -40,9 +45,12 @@ pub const UDP_REQUEST_BYTES_MAX: usize = 2048;
 /// Longest UDP reply, bytes: the smallest IPv6 path MTU with headers taken off would be 1,232; every real path
 /// carries 1,400.
 pub const UDP_REPLY_BYTES_MAX: usize = 1400;
-/// Requests of one UDP socket in flight. Each waits in the kernel with its own buffer and each is woken by
-/// a datagram, so a few are better than many.
-pub const UDP_REQUESTS_IN_FLIGHT: usize = 4;
+/// Datagrams that one system call receives or sends at most.
+pub const UDP_BATCH: usize = 64;
+/// Bytes of datagrams that the kernel keeps for a UDP socket while its thread is busy, as far as it allows.
+pub const UDP_RECEIVE_BUFFER_BYTES: usize = 8 << 20;
+/// How long a UDP thread waits for a datagram before it looks whether the tracker stops.
+pub const UDP_WAIT_MAX: Duration = Duration::from_secs(5);
 /// How long a UDP connection id is valid after it was given (BEP 15: two minutes).
 pub const CONNECTION_ID_LIFETIME_S: u32 = 120;
 
@@ -62,10 +70,29 @@ pub const HTTP_READ_BYTES: usize = 2048;
 /// Most bytes of a reply that wait in an HTTP connection's write buffer.
 pub const HTTP_WRITE_BYTES_MAX: usize = 64 * 1024;
 
+/// Longest announce key, bytes.
+pub const KEY_BYTES_MAX: usize = 64;
+/// Longest list of info-hashes or keys, bytes: six million info-hashes.
+pub const LIST_BYTES_MAX: u64 = 256 << 20;
+/// How often the lists are looked at for changes.
+pub const LISTS_LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Counters of the quota of addresses: 256 KiB.
+pub const QUOTA_CELLS: usize = 1 << 16;
+/// What the tracker's clock shows when it starts: more than the longest lifetime of a peer.
+pub const CLOCK_START: Duration = Duration::from_secs(15 * 24 * 3600);
+/// How often the swarms are saved, beside at the end.
+pub const STATE_SAVE_EVERY: Duration = Duration::from_secs(10 * 60);
+/// Longest file of swarms that is read, bytes: 80 million peers.
+pub const STATE_BYTES_MAX: u64 = 1 << 30;
+
+/// Most threads for each of HTTP and UDP.
+pub const WORKERS_MAX: usize = 256;
+
 /// How long a stop may take. Requests under way have half of it, then their connections are closed.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 const _: () = assert!(20 + 6 * NUMWANT_MAX as usize <= UDP_REPLY_BYTES_MAX);
 const _: () = assert!(8 + 12 * UDP_SCRAPE_TORRENTS_MAX <= UDP_REPLY_BYTES_MAX);
 const _: () = assert!(16 + 20 * UDP_SCRAPE_TORRENTS_MAX <= UDP_REQUEST_BYTES_MAX);
+const _: () = assert!(CLOCK_START.as_secs() > 2 * INTERVAL_MAX.as_secs());
 const _: () = assert!(HTTP_HEAD_BYTES_MAX >= 8192, "hyper refuses less");

@@ -1,6 +1,7 @@
 //! The `ringseed-tracker` program: arguments, log, signals, exit codes 0 (stopped), 1 (failed), 2 (usage).
 
 mod arguments;
+mod settings;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -11,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::arguments::{Arguments, LogFormat};
+use crate::settings::{Settings, SettingsError};
 
 fn main() -> ExitCode {
     // clap itself ends with 2 when the usage is wrong.
@@ -24,11 +26,27 @@ fn main() -> ExitCode {
                 LogFormat::Json => tracing::error!("{error}"),
             }
             match error {
-                TrackerError::Interval | TrackerError::NothingToServe => ExitCode::from(2),
+                Failure::Settings(_)
+                | Failure::Tracker(TrackerError::Interval | TrackerError::NothingToServe) => {
+                    ExitCode::from(2)
+                }
                 _ => ExitCode::FAILURE,
             }
         }
     }
+}
+
+/// Why the program ends before it is told to.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Tracker(#[from] TrackerError),
+    #[error(transparent)]
+    Print(#[from] toml::ser::Error),
+    #[error(transparent)]
+    System(#[from] io::Error),
 }
 
 /// The log goes to standard error; standard output has the ready line only.
@@ -41,25 +59,38 @@ fn start_log(arguments: &Arguments) {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<(), TrackerError> {
+fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let mut settings = match &arguments.config {
+        Some(path) => Settings::read(path)?,
+        None => Settings::default(),
+    };
+    arguments.override_settings(&mut settings);
+    let config = settings.config()?;
+    if arguments.print_config {
+        io::stdout().write_all(settings.to_toml()?.as_bytes())?;
+        return Ok(());
+    }
     raise_descriptor_limit();
     let signals = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Before the ready line, so that a signal sent on seeing it is not lost.
-    let (mut interrupt, mut terminate) = {
+    let (mut interrupt, mut terminate, mut hang_up) = {
         let _entered = signals.enter();
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?)
     };
-    let tracker = match Tracker::start(arguments.config()) {
-        Err(TrackerError::NoSuchAddress(..)) if arguments.listens_everywhere() => {
-            Tracker::start(arguments.config_without_ipv6())?
+    let tracker = match Tracker::start(config) {
+        Err(TrackerError::NoSuchAddress(..)) if settings.listens_everywhere() => {
+            Tracker::start(settings.config_without_ipv6()?)?
         }
         started => started?,
     };
     print_ready(&tracker, arguments.log_format)?;
     signals.block_on(async {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => return,
+                _ = terminate.recv() => return,
+                _ = hang_up.recv() => tracker.reload_lists(),
+            }
         }
     });
     tracker.shutdown();

@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
 
 use crate::announce_service::Held;
 
@@ -52,12 +54,29 @@ const REQUESTS: [(Request, &str, &str); 8] = [
     (Request::HttpOther, "http", "other"),
 ];
 
+/// Seconds; a reply takes some microseconds, and a millisecond is too long.
+const LATENCY_BUCKETS: [f64; 9] = [10e-6, 30e-6, 100e-6, 300e-6, 1e-3, 3e-3, 10e-3, 100e-3, 1.0];
+
 const OUTCOMES: [(Outcome, &str); 4] = [
     (Outcome::Answered, "answered"),
     (Outcome::Refused, "refused"),
     (Outcome::Malformed, "malformed"),
     (Outcome::Unproven, "unproven"),
 ];
+
+/// Counts of one thread that are not with the others yet.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    requests: [[u32; OUTCOMES.len()]; REQUESTS.len()],
+    pub(crate) peers_given: u64,
+    pub(crate) not_remembered: u64,
+}
+
+impl Tally {
+    pub(crate) fn count(&mut self, request: Request, outcome: Outcome) {
+        self.requests[request as usize][outcome as usize] += 1;
+    }
+}
 
 /// What the tracker has counted since it started, and what it holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,6 +105,10 @@ pub(crate) struct Metrics {
     torrents: [IntGauge; 2],
     peers: [IntGauge; 2],
     seeders: IntGauge,
+    memory: IntGauge,
+    /// Seconds from taking a request out of its socket to its reply; the whole batch's for one of a batch.
+    pub(crate) http_seconds: Histogram,
+    pub(crate) udp_seconds: Histogram,
     pub(crate) peers_given: IntCounter,
     pub(crate) peers_expired: IntCounter,
     pub(crate) not_remembered: IntCounter,
@@ -114,6 +137,15 @@ impl Metrics {
             let of = |family| gauge(Opts::new(name, help).const_label("family", family));
             Ok::<_, prometheus::Error>([of("ipv4")?, of("ipv6")?])
         };
+        let seconds = |transport| {
+            let name = "ringseed_tracker_request_seconds";
+            let help =
+                "Time from taking a request to its reply; for UDP that of its batch, once for each batch.";
+            let opts = HistogramOpts::new(name, help).const_label("transport", transport);
+            let histogram = Histogram::with_opts(opts.buckets(LATENCY_BUCKETS.to_vec()))?;
+            registry.register(Box::new(histogram.clone()))?;
+            Ok::<_, prometheus::Error>(histogram)
+        };
         let requests = IntCounterVec::new(
             Opts::new("ringseed_tracker_requests_total", "Requests by transport, kind and result."),
             &["transport", "kind", "result"],
@@ -126,6 +158,9 @@ impl Metrics {
             torrents: by_family("ringseed_tracker_torrents", "Torrents that have peers.")?,
             peers: by_family("ringseed_tracker_peers", "Peers.")?,
             seeders: gauge(Opts::new("ringseed_tracker_seeders", "Peers that have everything."))?,
+            memory: gauge(Opts::new("ringseed_tracker_resident_bytes", "Memory of the process."))?,
+            http_seconds: seconds("http")?,
+            udp_seconds: seconds("udp")?,
             peers_given: counter("peers_given_total", "Peers named in replies to announces.")?,
             peers_expired: counter("peers_expired_total", "Peers forgotten because they did not come back.")?,
             not_remembered: counter(
@@ -150,6 +185,21 @@ impl Metrics {
 
     pub(crate) fn count(&self, request: Request, outcome: Outcome) {
         self.requests[request as usize][outcome as usize].inc();
+    }
+
+    /// Takes over what was counted elsewhere and sets that to zero.
+    pub(crate) fn add(&self, tally: &mut Tally) {
+        for (counters, counts) in self.requests.iter().zip(&mut tally.requests) {
+            for (counter, count) in counters.iter().zip(counts) {
+                if *count > 0 {
+                    counter.inc_by(u64::from(std::mem::take(count)));
+                }
+            }
+        }
+        self.peers_given.inc_by(std::mem::take(&mut tally.peers_given));
+        if tally.not_remembered > 0 {
+            self.not_remembered.inc_by(std::mem::take(&mut tally.not_remembered));
+        }
     }
 
     pub(crate) fn set_held(&self, held: &Held) {
@@ -182,6 +232,7 @@ impl Metrics {
 
     /// The page for Prometheus, in its text format.
     pub(crate) fn prometheus_page(&self) -> Vec<u8> {
+        self.memory.set(resident_bytes());
         let mut page = Vec::new();
         // Writing to a vector fails only for metrics without names.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut page);
@@ -206,6 +257,7 @@ impl Metrics {
             ("  over UDP", self.requests(&[Request::UdpAnnounce], &[Outcome::Answered]).to_string()),
             ("scrapes", stats.scrapes.to_string()),
             ("requests rejected", stats.rejected.to_string()),
+            ("memory, MiB", (resident_bytes() >> 20).to_string()),
             ("HTTP connections", stats.http_connections.to_string()),
         ];
         for (name, value) in rows {
@@ -214,6 +266,13 @@ impl Metrics {
         }
         page
     }
+}
+
+/// Resident memory of this process; 0 when the kernel does not tell.
+fn resident_bytes() -> i64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse::<i64>().map_or(0, |kib| kib.saturating_mul(1024))
 }
 
 #[cfg(test)]

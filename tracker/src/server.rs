@@ -1,28 +1,31 @@
-//! The tracker as a whole: sockets, its thread, its stop.
+//! The tracker as a whole: its threads, its stop.
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
-use std::rc::Rc;
-use std::sync::Arc;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc as orders};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ringseed_ring::{ProbeError, Ring};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::SockRef;
 use tokio::sync::{mpsc, watch};
 
-use crate::announce_service::{AnnounceService, ServiceConfig};
+use crate::access::{AccessConfig, ListError};
+use crate::announce_service::ServiceConfig;
 use crate::connections::Connections;
 use crate::http;
 use crate::limits::{
     HTTP_CONNECTIONS_MAX_DEFAULT, HTTP_HEAD_TIMEOUT_DEFAULT, INTERVAL_DEFAULT, INTERVAL_MAX, STOP_TIMEOUT,
-    UDP_REQUESTS_IN_FLIGHT,
+    WORKERS_MAX,
 };
-use crate::metrics::{Metrics, TrackerStats};
+use crate::metrics::TrackerStats;
+use crate::privileges::{Account, AccountError};
+use crate::proxies::Network;
 use crate::shared::Shared;
-use crate::udp;
+use crate::sockets::{Listen, Sockets};
+use crate::upkeep::Order;
+use crate::{state, udp, upkeep};
 
 /// What a tracker listens on and how it answers.
 ///
@@ -41,6 +44,18 @@ pub struct TrackerConfig {
     pub service: ServiceConfig,
     /// Most HTTP connections; above it the one that was silent longest is closed.
     pub http_connections_max: usize,
+    /// Who may announce what.
+    pub access: AccessConfig,
+    /// Proxies that are believed about their clients' addresses.
+    pub proxies: Vec<Network>,
+    /// Most announces per minute from one IPv4 address or IPv6 /64; 0 is no bound.
+    pub announces_per_minute_max: u32,
+    /// Where the swarms are kept over restarts.
+    pub state: Option<PathBuf>,
+    /// Whom to become when the ports are bound.
+    pub account: Option<Account>,
+    /// Threads for each of HTTP and UDP; 0 takes as many as there are cores for this process.
+    pub workers: usize,
     /// How long an HTTP client may take for a request's headers, and be silent between requests.
     pub http_head_timeout: Duration,
 }
@@ -64,6 +79,12 @@ impl Default for TrackerConfig {
             interval: INTERVAL_DEFAULT,
             service: ServiceConfig::default(),
             http_connections_max: HTTP_CONNECTIONS_MAX_DEFAULT,
+            access: AccessConfig::default(),
+            proxies: Vec::new(),
+            announces_per_minute_max: 0,
+            state: None,
+            account: None,
+            workers: 0,
             http_head_timeout: HTTP_HEAD_TIMEOUT_DEFAULT,
         }
     }
@@ -81,6 +102,11 @@ impl TrackerConfig {
         let http = self.http.map(Endpoint::Http);
         let udp = self.udp.map(Endpoint::Udp);
         http.into_iter().chain(udp).chain(self.more.iter().copied()).collect()
+    }
+
+    fn worker_count(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        if self.workers == 0 { cores().min(WORKERS_MAX) } else { self.workers.min(WORKERS_MAX) }
     }
 }
 
@@ -111,26 +137,22 @@ pub enum TrackerError {
     /// The system refused a thread, a ring or the like.
     #[error("cannot start the tracker: {0}")]
     System(#[from] io::Error),
+    /// A list cannot be used.
+    #[error(transparent)]
+    List(#[from] ListError),
+    /// The file of swarms cannot be used.
+    #[error("cannot read the swarms in {0}: {1}; move the file away to start without it")]
+    State(PathBuf, #[source] io::Error),
+    /// The account cannot be used.
+    #[error(transparent)]
+    Account(#[from] AccountError),
     /// The metrics could not be registered.
     #[error("cannot set up the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
 }
 
-/// An address in a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listen(Endpoint);
-
-impl std::fmt::Display for Listen {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            Endpoint::Http(address) => write!(f, "{address} (HTTP)"),
-            Endpoint::Udp(address) => write!(f, "{address} (UDP)"),
-        }
-    }
-}
-
 impl TrackerError {
-    fn bind(endpoint: Endpoint, error: io::Error) -> TrackerError {
+    pub(crate) fn bind(endpoint: Endpoint, error: io::Error) -> TrackerError {
         let listen = Listen(endpoint);
         match error.kind() {
             io::ErrorKind::AddrInUse => TrackerError::PortTaken(listen),
@@ -144,80 +166,21 @@ impl TrackerError {
     }
 }
 
-/// The sockets, bound, and the addresses they got.
-#[derive(Default)]
-struct Sockets {
-    http: Vec<(TcpListener, SocketAddr)>,
-    udp: Vec<(UdpSocket, SocketAddr)>,
-}
-
-impl Sockets {
-    fn bind(endpoints: &[Endpoint]) -> Result<Sockets, TrackerError> {
-        let mut sockets = Sockets::default();
-        for &endpoint in endpoints {
-            let refuse = |error| TrackerError::bind(endpoint, error);
-            match endpoint {
-                Endpoint::Http(address) => {
-                    let socket = bind(address, Type::STREAM, only_v6(endpoint, endpoints)).map_err(refuse)?;
-                    socket.listen(1024).map_err(refuse)?;
-                    let listener = TcpListener::from(socket);
-                    let address = listener.local_addr().map_err(refuse)?;
-                    sockets.http.push((listener, address));
-                }
-                Endpoint::Udp(address) => {
-                    let socket = bind(address, Type::DGRAM, only_v6(endpoint, endpoints)).map_err(refuse)?;
-                    let socket = UdpSocket::from(socket);
-                    let address = socket.local_addr().map_err(refuse)?;
-                    sockets.udp.push((socket, address));
-                }
-            }
-        }
-        Ok(sockets)
-    }
-}
-
-/// `[::]` takes IPv4 as well, unless IPv4 has its own socket.
-fn only_v6(endpoint: Endpoint, all: &[Endpoint]) -> bool {
-    let any_v4 = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-    match endpoint {
-        Endpoint::Http(address) => {
-            address.ip() != IpAddr::from(Ipv6Addr::UNSPECIFIED)
-                || all.contains(&Endpoint::Http(any_v4(address.port())))
-        }
-        Endpoint::Udp(address) => {
-            address.ip() != IpAddr::from(Ipv6Addr::UNSPECIFIED)
-                || all.contains(&Endpoint::Udp(any_v4(address.port())))
-        }
-    }
-}
-
-/// A bound socket. It stays in blocking mode: the ring waits by itself and would get `EAGAIN` otherwise.
-fn bind(address: SocketAddr, kind: Type, only_v6: bool) -> io::Result<Socket> {
-    let protocol = if kind == Type::STREAM { Protocol::TCP } else { Protocol::UDP };
-    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(only_v6)?;
-    }
-    if kind == Type::STREAM {
-        // A restart must not wait for old connections to time out. On UDP it would let two trackers share a port.
-        socket.set_reuse_address(true)?;
-    }
-    socket.bind(&address.into())?;
-    Ok(socket)
-}
-
 /// A running tracker. Dropping it stops it too.
-#[derive(Debug)]
 pub struct Tracker {
     http: Vec<SocketAddr>,
     udp: Vec<SocketAddr>,
-    metrics: Arc<Metrics>,
+    shared: Arc<Shared>,
     stop: watch::Sender<bool>,
-    thread: Option<JoinHandle<()>>,
+    orders: Option<orders::Sender<Order>>,
+    udp_sockets: Vec<Arc<UdpSocket>>,
+    threads: Vec<JoinHandle<()>>,
+    /// Whether there is a state that is worth more than the one in the file.
+    is_serving: bool,
 }
 
 impl Tracker {
-    /// Binds the sockets, starts the tracker's thread and returns when it serves.
+    /// Binds the sockets, starts the tracker's threads and returns when it serves.
     ///
     /// # Errors
     /// When an address cannot be listened on or io_uring is not available.
@@ -229,46 +192,92 @@ impl Tracker {
         if endpoints.is_empty() {
             return Err(TrackerError::NothingToServe);
         }
-        let sockets = Sockets::bind(&endpoints)?;
-        let metrics = Arc::new(Metrics::new()?);
-        let (stop, stopping) = watch::channel(false);
-        let http = sockets.http.iter().map(|(_, address)| *address).collect();
-        let udp = sockets.udp.iter().map(|(_, address)| *address).collect();
-        let (ready, started) = std::sync::mpsc::sync_channel(1);
-        let thread = {
-            let metrics = metrics.clone();
-            std::thread::Builder::new().name("tracker".into()).spawn(move || {
-                let runtime = match runtime() {
-                    Ok(runtime) => runtime,
-                    Err(error) => {
-                        // The receiver waits for exactly this.
-                        let _ = ready.send(Err(error));
-                        return;
-                    }
-                };
-                // Which peers are chosen should not be guessed.
-                let service = AnnounceService::new(
-                    config.service.clone(),
-                    RandomState::new().hash_one(config.interval),
-                );
-                let shared = Rc::new(Shared::new(service, metrics, config, stopping));
-                runtime.block_on(async move {
-                    match serve(shared, sockets) {
-                        Ok(serving) => {
-                            let _ = ready.send(Ok(()));
-                            serving.until_stopped().await;
-                        }
-                        Err(error) => drop(ready.send(Err(error.into()))),
-                    }
-                });
-            })?
-        };
-        let tracker = Tracker { http, udp, metrics, stop, thread: Some(thread) };
-        match started.recv() {
-            Ok(Ok(())) => Ok(tracker),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(TrackerError::System(io::Error::other("the tracker's thread ended early"))),
+        let workers = config.worker_count();
+        let sockets = Sockets::bind(&endpoints, workers)?;
+        if let Some(account) = &config.account {
+            // Before there are threads, and before a file is opened or made.
+            account.become_it()?;
         }
+        let (stop, stopping) = watch::channel(false);
+        let mut tracker = Tracker {
+            http: sockets.http_addrs,
+            udp: sockets.udp_addrs,
+            shared: Shared::new(config, stopping)?,
+            stop,
+            orders: None,
+            udp_sockets: Vec::new(),
+            threads: Vec::new(),
+            is_serving: false,
+        };
+        if let Some(path) = &tracker.shared.config.state {
+            let peers = state::load(&tracker.shared, path)
+                .map_err(|error| TrackerError::State(path.clone(), error))?;
+            tracing::info!(peers, "the swarms of the last run are back");
+        }
+        tracker.start_upkeep()?;
+        // If one of them fails, dropping `tracker` stops the others.
+        let mut http = sockets.http.into_iter();
+        for number in 0..workers {
+            let listeners = http.next().unwrap_or_default();
+            if !listeners.is_empty() {
+                tracker.start_http(number, listeners)?;
+            }
+        }
+        for socket in sockets.udp {
+            tracker.start_udp(socket)?;
+        }
+        tracker.is_serving = true;
+        Ok(tracker)
+    }
+
+    fn start_http(&mut self, number: usize, listeners: Vec<TcpListener>) -> Result<(), TrackerError> {
+        let (ready, started) = std::sync::mpsc::sync_channel(1);
+        let shared = self.shared.clone();
+        let thread = std::thread::Builder::new().name(format!("http-{number}")).spawn(move || {
+            let runtime = match runtime() {
+                Ok(runtime) => runtime,
+                Err(error) => {
+                    // The receiver waits for exactly this.
+                    let _ = ready.send(Err(error));
+                    return;
+                }
+            };
+            runtime.block_on(async move {
+                match serve(shared, listeners) {
+                    Ok(serving) => {
+                        let _ = ready.send(Ok(()));
+                        serving.until_stopped().await;
+                    }
+                    Err(error) => drop(ready.send(Err(error.into()))),
+                }
+            });
+        })?;
+        self.threads.push(thread);
+        match started.recv() {
+            Ok(started) => started,
+            Err(_) => Err(TrackerError::System(io::Error::other("a thread of the tracker ended early"))),
+        }
+    }
+
+    fn start_upkeep(&mut self) -> Result<(), TrackerError> {
+        let (sender, orders) = orders::channel();
+        self.orders = Some(sender);
+        let shared = self.shared.clone();
+        let thread = std::thread::Builder::new().name("upkeep".into());
+        self.threads.push(thread.spawn(move || upkeep::run(&shared, &orders))?);
+        Ok(())
+    }
+
+    /// Datagrams wait in the socket until the thread runs, so there is nothing to wait for here.
+    fn start_udp(&mut self, socket: UdpSocket) -> Result<(), TrackerError> {
+        udp::prepare(&socket)?;
+        let socket = Arc::new(socket);
+        self.udp_sockets.push(socket.clone());
+        let shared = self.shared.clone();
+        let name = format!("udp-{}", self.udp_sockets.len() - 1);
+        self.threads
+            .push(std::thread::Builder::new().name(name).spawn(move || udp::serve(&shared, &socket))?);
+        Ok(())
     }
 
     /// The first address where HTTP is served.
@@ -291,21 +300,37 @@ impl Tracker {
         &self.udp
     }
 
-    /// What it has counted so far.
+    /// What it has counted so far, and holds now.
     pub fn stats(&self) -> TrackerStats {
-        self.metrics.stats()
+        self.shared.stats()
     }
 
-    /// Stops accepting, lets requests under way finish for a second and joins the thread.
+    /// Has the lists of info-hashes and keys read again, now and not when a change of the files is seen.
+    pub fn reload_lists(&self) {
+        if let Some(orders) = &self.orders {
+            // The thread is gone only if it panicked, which was reported.
+            let _ = orders.send(Order::Reload);
+        }
+    }
+
+    /// Stops accepting, lets requests under way finish for a second and joins the threads.
     pub fn shutdown(mut self) {
         self.stop();
     }
 
     fn stop(&mut self) {
         self.stop.send_replace(true);
-        if let Some(thread) = self.thread.take() {
+        self.orders = None;
+        for socket in &self.udp_sockets {
+            udp::wake(socket);
+        }
+        for thread in self.threads.drain(..) {
             // A panic there has been reported already, and there is nothing left to stop.
             let _ = thread.join();
+        }
+        if self.is_serving {
+            self.is_serving = false;
+            upkeep::save(&self.shared);
         }
     }
 }
@@ -316,9 +341,15 @@ impl Drop for Tracker {
     }
 }
 
-/// The runtime: room for a read of every HTTP connection in the completion queue.
+impl std::fmt::Debug for Tracker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tracker").field("http", &self.http).field("udp", &self.udp).finish_non_exhaustive()
+    }
+}
+
+/// The runtime of an HTTP thread: room for a read of every connection in the completion queue.
 ///
-/// Made on the tracker's thread, the probe too: the kernel tears a ring down by interrupting the thread that made
+/// Made on the thread that uses it, the probe too: the kernel tears a ring down by interrupting the thread that made
 /// it, and a caller with a blocking read under way would see `EINTR`.
 fn runtime() -> Result<tokio_uring::Runtime, TrackerError> {
     Ring::probe()?;
@@ -327,43 +358,26 @@ fn runtime() -> Result<tokio_uring::Runtime, TrackerError> {
     Ok(tokio_uring::Runtime::new(tokio_uring::builder().entries(1024).uring_builder(&ring))?)
 }
 
-/// A tracker that serves, and what its stop needs.
+/// An HTTP thread that serves, and what its stop needs.
 struct Serving {
-    shared: Rc<Shared>,
+    shared: Arc<Shared>,
     // Further handles of the listeners: to shut them down while an accept is under way.
     listeners: Vec<TcpListener>,
-    udp: Vec<SocketAddr>,
     ended: mpsc::Receiver<std::convert::Infallible>,
 }
 
-/// Starts all tasks.
-fn serve(shared: Rc<Shared>, sockets: Sockets) -> io::Result<Serving> {
+/// Starts all tasks of an HTTP thread.
+fn serve(shared: Arc<Shared>, sockets: Vec<TcpListener>) -> io::Result<Serving> {
     let (alive, ended) = mpsc::channel(1);
-    let connections = Connections::new(shared.config.http_connections_max);
+    let connections =
+        Connections::new(shared.config.http_connections_max.div_ceil(shared.config.worker_count()));
     let mut listeners = Vec::new();
-    for (listener, _) in sockets.http {
+    for listener in sockets {
         listeners.push(listener.try_clone()?);
         let listener = tokio_uring::net::TcpListener::from_std(listener);
         tokio_uring::spawn(http::accept(shared.clone(), listener, connections.clone(), alive.clone()));
     }
-    let mut udp = Vec::new();
-    for (socket, address) in sockets.udp {
-        udp.push(address);
-        let socket = Rc::new(tokio_uring::net::UdpSocket::from_std(socket));
-        for _ in 0..UDP_REQUESTS_IN_FLIGHT {
-            let (shared, socket, alive) = (shared.clone(), socket.clone(), alive.clone());
-            tokio_uring::spawn(async move {
-                udp::serve(shared, socket).await;
-                drop(alive);
-            });
-        }
-    }
-    let expiry = shared.clone();
-    tokio_uring::spawn(async move {
-        expiry.expire().await;
-        drop(alive);
-    });
-    Ok(Serving { shared, listeners, udp, ended })
+    Ok(Serving { shared, listeners, ended })
 }
 
 impl Serving {
@@ -373,11 +387,6 @@ impl Serving {
         for listener in &self.listeners {
             // Ends the accept under way. Dropping it instead could leave a connection open for ever.
             let _ = SockRef::from(listener).shutdown(std::net::Shutdown::Both);
-        }
-        for &address in &self.udp {
-            if let Err(error) = udp::wake(address, UDP_REQUESTS_IN_FLIGHT) {
-                tracing::debug!(%error, %address, "cannot wake the UDP socket");
-            }
         }
         // `None` when the last task is gone.
         if tokio::time::timeout(STOP_TIMEOUT, self.ended.recv()).await.is_err() {

@@ -1,7 +1,6 @@
-//! What the two front ends share on the tracker's thread.
+//! What the threads of a tracker share.
 
-use std::cell::RefCell;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,47 +8,84 @@ use ringseed_proto::tracker::AnnounceRequest;
 use ringseed_proto::units::Time;
 use tokio::sync::watch;
 
-use crate::announce_service::{AnnounceService, Announced, Refusal};
+use crate::access::{Access, Denied};
+use crate::announce_service::{Announced, Refusal};
 use crate::connection_id::ConnectionIds;
-use crate::limits::{EXPIRY_ROUND_EVERY, EXPIRY_STEP_EVERY, EXPIRY_STEP_PEERS};
-use crate::metrics::Metrics;
-use crate::server::TrackerConfig;
+use crate::limits::CLOCK_START;
+use crate::metrics::{Metrics, TrackerStats};
+use crate::quota::Quota;
+use crate::server::{TrackerConfig, TrackerError};
+use crate::shards::Shards;
 
-/// The service with its clock, counters and settings. Never leaves its thread.
+/// The swarms with their clock, counters and settings.
 pub(crate) struct Shared {
-    pub(crate) service: RefCell<AnnounceService>,
+    pub(crate) shards: Shards,
     pub(crate) ids: ConnectionIds,
-    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) access: Access,
+    pub(crate) metrics: Metrics,
     pub(crate) config: TrackerConfig,
-    pub(crate) started: Instant,
+    quota: Quota,
+    started: Instant,
     stop: watch::Receiver<bool>,
+}
+
+/// Why an announce has no effect. The text may be sent to the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Rejection {
+    /// It makes no sense.
+    #[error(transparent)]
+    Senseless(#[from] Refusal),
+    /// It is not allowed.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// The client's address announces too often.
+    #[error("too many announces from your address")]
+    TooOften,
 }
 
 impl Shared {
     pub(crate) fn new(
-        service: AnnounceService,
-        metrics: Arc<Metrics>,
         config: TrackerConfig,
         stop: watch::Receiver<bool>,
-    ) -> Shared {
-        Shared {
-            service: RefCell::new(service),
+    ) -> Result<Arc<Shared>, TrackerError> {
+        Ok(Arc::new(Shared {
+            shards: Shards::new(&config.service),
             ids: ConnectionIds::new(),
-            metrics,
+            access: Access::new(config.access.clone())?,
+            metrics: Metrics::new()?,
+            quota: Quota::new(config.announces_per_minute_max),
             config,
             started: Instant::now(),
             stop,
-        }
+        }))
     }
 
-    /// Time since the tracker started.
+    /// Time since [`CLOCK_START`] before the tracker started: peers of an earlier run have a time, too.
     pub(crate) fn now(&self) -> Time {
-        Time::after_epoch(self.started.elapsed())
+        Time::after_epoch(CLOCK_START + self.started.elapsed())
     }
 
     /// Seconds between announces, for replies.
     pub(crate) fn interval_s(&self) -> u32 {
         u32::try_from(self.config.interval.as_secs()).unwrap_or(u32::MAX)
+    }
+
+    /// Takes an announce that came to this path, if it is allowed, and visits the peers that the asker is told about
+    /// as compact entries of its address family.
+    pub(crate) fn announce(
+        &self,
+        now: Time,
+        from: IpAddr,
+        path: &[u8],
+        request: &AnnounceRequest,
+        peers_max: u32,
+        visit: impl FnMut(&[u8]),
+    ) -> Result<Announced, Rejection> {
+        self.access.check(path, &request.info_hash)?;
+        if !self.quota.admit(now, from) {
+            return Err(Rejection::TooOften);
+        }
+        Ok(self.shards.announce(now, from, request, peers_max, visit)?)
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -62,40 +98,21 @@ impl Shared {
         let _ = self.stop.clone().wait_for(|stop| *stop).await;
     }
 
-    /// Takes an announce and counts what it changed; `peers` is emptied and filled with the peers to name.
-    pub(crate) fn announce(
-        &self,
-        from: IpAddr,
-        request: &AnnounceRequest,
-        peers_max: u32,
-        peers: &mut Vec<SocketAddr>,
-    ) -> Result<Announced, Refusal> {
-        peers.clear();
-        let mut service = self.service.borrow_mut();
-        let announced = service.announce(self.now(), from, request, peers_max, |peer| peers.push(peer))?;
-        self.metrics.set_held(&service.held());
-        self.metrics.peers_given.inc_by(peers.len() as u64);
-        if !announced.remembered {
-            self.metrics.not_remembered.inc();
-        }
-        Ok(announced)
+    /// What was counted, and what is held now.
+    pub(crate) fn stats(&self) -> TrackerStats {
+        self.metrics.set_held(&self.shards.held());
+        self.metrics.stats()
     }
 
-    /// Forgets peers that do not come back, in steps, until the tracker stops.
-    pub(crate) async fn expire(&self) {
-        loop {
-            let few = self.service.borrow().held().peers() <= EXPIRY_STEP_PEERS / 4;
-            let pause = if few { EXPIRY_ROUND_EVERY } else { EXPIRY_STEP_EVERY };
-            tokio::select! {
-                () = self.stopping() => return,
-                () = tokio::time::sleep(pause) => {}
-            }
-            let mut service = self.service.borrow_mut();
-            let expired = service.expire(self.now(), EXPIRY_STEP_PEERS);
-            if expired > 0 {
-                self.metrics.peers_expired.inc_by(expired as u64);
-                self.metrics.set_held(&service.held());
-            }
-        }
+    /// The page for people.
+    pub(crate) fn stats_page(&self) -> String {
+        self.metrics.set_held(&self.shards.held());
+        self.metrics.stats_page(self.started.elapsed())
+    }
+
+    /// The page for Prometheus.
+    pub(crate) fn prometheus_page(&self) -> Vec<u8> {
+        self.metrics.set_held(&self.shards.held());
+        self.metrics.prometheus_page()
     }
 }

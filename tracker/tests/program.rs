@@ -86,3 +86,64 @@ fn wrong_usage_is_exit_code_2() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
     }
 }
+
+#[test]
+fn settings_come_from_file_then_environment_then_flags_and_are_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tracker.toml");
+    std::fs::write(&file, "port = 1\ninterval_s = 2\nworkers = 3\n[limits]\npeers = 4\n").unwrap();
+    let output = program(&["--config", file.to_str().unwrap(), "--print-config", "--workers", "7"])
+        .env("RINGSEED_TRACKER_INTERVAL", "5")
+        .output()
+        .unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    for line in ["port = 1", "interval_s = 5", "workers = 7", "peers = 4", "udp = true"] {
+        assert!(printed.lines().any(|found| found == line), "{line} is not in\n{printed}");
+    }
+    std::fs::write(&file, &printed).unwrap();
+    let again = program(&["--config", file.to_str().unwrap(), "--print-config"]).output().unwrap();
+    assert_eq!(String::from_utf8(again.stdout).unwrap(), printed);
+
+    std::fs::write(&file, "prot = 1\n").unwrap();
+    let output = program(&["--config", file.to_str().unwrap()]).output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && message.contains("prot"), "{message}");
+}
+
+#[test]
+fn a_hang_up_has_the_lists_read_again_and_ends_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("denied");
+    std::fs::write(&list, "").unwrap();
+    let (child, line) =
+        ready(&mut program(&["--host", "127.0.0.1", "--port", "0", "--deny-list", list.to_str().unwrap()]));
+    let mut http = HttpClient::connect(address(&line, "http://", "/announce"));
+    http.announce(&started(1, 1));
+    std::fs::write(&list, "01".repeat(20)).unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+    let deadline = std::time::Instant::now() + harness::PATIENCE;
+    while !http.get(&harness::target(&started(1, 1))).text().contains("does not serve") {
+        assert!(std::time::Instant::now() < deadline, "the list was not read");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(stop(child, rustix::process::Signal::TERM).status.code(), Some(0));
+}
+
+#[test]
+fn it_becomes_another_user_when_it_may() {
+    let command = ["--host", "127.0.0.1", "--port", "0", "--user", "nobody"];
+    if !rustix::process::geteuid().is_root() {
+        let output = program(&command).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("cannot become user"));
+        return;
+    }
+    let (child, line) = ready(&mut program(&command));
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let ids = |name| status.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+    assert_eq!(ids("Uid:").split_whitespace().skip(1).collect::<Vec<_>>(), ["65534"; 4]);
+    assert_eq!(ids("Gid:").split_whitespace().skip(1).collect::<Vec<_>>(), ["65534"; 4]);
+    HttpClient::connect(address(&line, "http://", "/announce")).announce(&started(1, 1));
+    assert_eq!(stop(child, rustix::process::Signal::TERM).status.code(), Some(0));
+}

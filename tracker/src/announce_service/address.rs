@@ -5,23 +5,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The address of a peer in one family. It is the peer's identity: one listening port at one address is one peer.
 pub(super) trait Address: Copy + Eq + Hash {
-    /// The address for a reply.
-    fn socket_addr(self) -> SocketAddr;
+    /// The address as compact replies have it: IP, then port, in network byte order.
+    fn bytes(&self) -> &[u8];
 }
 
 /// An IPv4 address and a port.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct V4 {
-    ip: [u8; 4],
-    port: [u8; 2],
-}
+pub(super) struct V4(pub(super) [u8; 6]);
 
 /// An IPv6 address and a port.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct V6 {
-    ip: [u8; 16],
-    port: [u8; 2],
-}
+pub(super) struct V6(pub(super) [u8; 18]);
 
 /// An address in the family it really has: IPv4 mapped into IPv6 is IPv4, for that is how it is reached.
 pub(super) enum Either {
@@ -33,21 +27,42 @@ impl From<SocketAddr> for Either {
     fn from(address: SocketAddr) -> Either {
         let port = address.port().to_be_bytes();
         match address.ip().to_canonical() {
-            IpAddr::V4(ip) => Either::V4(V4 { ip: ip.octets(), port }),
-            IpAddr::V6(ip) => Either::V6(V6 { ip: ip.octets(), port }),
+            IpAddr::V4(ip) => {
+                let mut bytes = [0; 6];
+                bytes[..4].copy_from_slice(&ip.octets());
+                bytes[4..].copy_from_slice(&port);
+                Either::V4(V4(bytes))
+            }
+            IpAddr::V6(ip) => {
+                let mut bytes = [0; 18];
+                bytes[..16].copy_from_slice(&ip.octets());
+                bytes[16..].copy_from_slice(&port);
+                Either::V6(V6(bytes))
+            }
         }
     }
 }
 
 impl Address for V4 {
-    fn socket_addr(self) -> SocketAddr {
-        (Ipv4Addr::from(self.ip), u16::from_be_bytes(self.port)).into()
+    fn bytes(&self) -> &[u8] {
+        &self.0
     }
 }
 
 impl Address for V6 {
-    fn socket_addr(self) -> SocketAddr {
-        (Ipv6Addr::from(self.ip), u16::from_be_bytes(self.port)).into()
+    fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// The address in a compact entry: 6 bytes are IPv4, 18 IPv6, anything else is none.
+pub fn socket_addr(compact: &[u8]) -> Option<SocketAddr> {
+    let (ip, &port) = compact.split_last_chunk::<2>()?;
+    let port = u16::from_be_bytes(port);
+    match ip.len() {
+        4 => Some((Ipv4Addr::from(*ip.first_chunk::<4>()?), port).into()),
+        16 => Some((Ipv6Addr::from(*ip.first_chunk::<16>()?), port).into()),
+        _ => None,
     }
 }
 
@@ -61,7 +76,7 @@ mod tests {
         else {
             panic!("taken for IPv6");
         };
-        assert_eq!(address.socket_addr(), "192.0.2.7:6881".parse().unwrap());
+        assert_eq!(socket_addr(address.bytes()), "192.0.2.7:6881".parse().ok());
     }
 
     #[test]
@@ -71,6 +86,6 @@ mod tests {
         let Either::V6(address) = Either::from(text.parse::<SocketAddr>().unwrap()) else {
             panic!("taken for IPv4");
         };
-        assert_eq!(address.socket_addr(), text.parse().unwrap());
+        assert_eq!(socket_addr(address.bytes()), text.parse().ok());
     }
 }

@@ -15,6 +15,7 @@
 
 mod address;
 mod draw;
+mod dump;
 mod swarm;
 mod swarms;
 
@@ -26,7 +27,9 @@ use fastrand::Rng;
 use ringseed_proto::tracker::{AnnounceEvent, AnnounceRequest, Family, ScrapeEntry};
 use ringseed_proto::units::{InfoHash, Time};
 
+pub use self::address::socket_addr;
 use self::address::{Address, Either, V4, V6};
+pub use self::dump::{DumpError, Record};
 use self::swarm::Change;
 use self::swarms::Swarms;
 use crate::limits::{
@@ -115,6 +118,20 @@ impl Held {
     }
 }
 
+impl std::ops::Add for Held {
+    type Output = Held;
+
+    fn add(self, other: Held) -> Held {
+        Held {
+            torrents_v4: self.torrents_v4 + other.torrents_v4,
+            torrents_v6: self.torrents_v6 + other.torrents_v6,
+            peers_v4: self.peers_v4 + other.peers_v4,
+            peers_v6: self.peers_v6 + other.peers_v6,
+            seeders: self.seeders + other.seeders,
+        }
+    }
+}
+
 /// All swarms of a tracker.
 pub struct AnnounceService {
     config: ServiceConfig,
@@ -150,26 +167,48 @@ impl AnnounceService {
         peers_max: u32,
         mut visit: impl FnMut(SocketAddr),
     ) -> Result<Announced, Refusal> {
-        if request.port == 0 {
-            return Err(Refusal::PortZero);
-        }
         let held = self.held();
         let room = Room {
             torrents: self.config.torrents_max.saturating_sub(held.torrents()),
             peers: self.config.peers_max.saturating_sub(held.peers()),
-            swarm_peers_max: self.config.swarm_peers_max,
         };
+        self.announce_within(room, now, from, request, peers_max, |peer| {
+            if let Some(peer) = socket_addr(peer) {
+                visit(peer);
+            }
+        })
+    }
+
+    /// Like [`announce`](Self::announce), with the room that is left as the caller counts it, and peers as compact
+    /// entries of the asker's address family.
+    ///
+    /// # Errors
+    /// When the request makes no sense; then nothing changed.
+    pub fn announce_within(
+        &mut self,
+        room: Room,
+        now: Time,
+        from: IpAddr,
+        request: &AnnounceRequest,
+        peers_max: u32,
+        mut visit: impl FnMut(&[u8]),
+    ) -> Result<Announced, Refusal> {
+        if request.port == 0 {
+            return Err(Refusal::PortZero);
+        }
         let wanted = request.numwant.unwrap_or(self.config.numwant_default);
         let wanted = wanted.min(self.config.numwant_max).min(peers_max);
-        let step = Step { request, wanted: wanted as usize, now_s: seconds(now), room };
+        let step = Step {
+            request,
+            wanted: wanted as usize,
+            now_s: seconds(now),
+            room,
+            swarm_peers_max: self.config.swarm_peers_max,
+        };
         let (hasher, rng) = (&self.hasher, &mut self.rng);
         Ok(match Either::from(SocketAddr::new(from, request.port)) {
-            Either::V4(asker) => {
-                step.take(&mut self.v4, hasher, rng, asker, |peer| visit(peer.socket_addr()))
-            }
-            Either::V6(asker) => {
-                step.take(&mut self.v6, hasher, rng, asker, |peer| visit(peer.socket_addr()))
-            }
+            Either::V4(asker) => step.take(&mut self.v4, hasher, rng, asker, |peer| visit(peer.bytes())),
+            Either::V6(asker) => step.take(&mut self.v6, hasher, rng, asker, |peer| visit(peer.bytes())),
         })
     }
 
@@ -190,6 +229,25 @@ impl AnnounceService {
             + self.v6.expire(&self.hasher, oldest_s, budget / 2)
     }
 
+    /// Appends everything that is held as [`Record`]s.
+    pub fn dump(&self, now: Time, out: &mut Vec<u8>) {
+        dump::write(&self.v4, seconds(now), out);
+        dump::write(&self.v6, seconds(now), out);
+    }
+
+    /// Takes the peers of a record that was written `away` ago, as far as there is room and their lifetime is not
+    /// over.
+    pub fn restore(&mut self, room: Room, now: Time, away: Duration, record: &Record<'_>) {
+        if room.torrents == 0 {
+            return;
+        }
+        let whole = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+        let times = (seconds(now), whole(away), whole(self.config.peer_lifetime));
+        let room = room.peers.min(self.config.swarm_peers_max);
+        record.restore(&mut self.v4, &self.hasher, times, room);
+        record.restore(&mut self.v6, &self.hasher, times, room);
+    }
+
     /// What is held now.
     pub fn held(&self) -> Held {
         let (v4, v6) = (self.v4.counts(), self.v6.counts());
@@ -204,10 +262,12 @@ impl AnnounceService {
 }
 
 /// What may still be added.
-struct Room {
-    torrents: usize,
-    peers: usize,
-    swarm_peers_max: usize,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Torrents, counted once per address family.
+    pub torrents: usize,
+    /// Peers of both families.
+    pub peers: usize,
 }
 
 /// One announce, whatever the family.
@@ -216,6 +276,7 @@ struct Step<'a> {
     wanted: usize,
     now_s: u32,
     room: Room,
+    swarm_peers_max: usize,
 }
 
 impl Step<'_> {
@@ -233,7 +294,7 @@ impl Step<'_> {
         let torrent = match swarms.find(hasher, &info_hash) {
             Some(torrent) => torrent,
             None if stopped => return Announced { scrape: ScrapeEntry::default(), remembered: true },
-            None if self.room.torrents == 0 || self.room.peers == 0 || self.room.swarm_peers_max == 0 => {
+            None if self.room.torrents == 0 || self.room.peers == 0 || self.swarm_peers_max == 0 => {
                 return Announced { scrape: ScrapeEntry::default(), remembered: false };
             }
             None => swarms.add(hasher, info_hash),
@@ -247,7 +308,7 @@ impl Step<'_> {
                 // Who leaves needs no peers.
                 return Announced { scrape: entry(swarm), remembered: true };
             }
-            let full = self.room.peers == 0 || swarm.len() >= self.room.swarm_peers_max;
+            let full = self.room.peers == 0 || swarm.len() >= self.swarm_peers_max;
             let remembered = known.is_some() || !full;
             let mut at = None;
             if remembered {

@@ -66,6 +66,17 @@ impl<A: Address> Swarm<A> {
         self.completed = self.completed.saturating_add(1);
     }
 
+    /// Downloads that ended here before a restart.
+    pub(super) fn restore_completed(&mut self, completed: u32) {
+        self.completed = self.completed.max(completed);
+    }
+
+    /// Each peer: its address, whether it has everything, when it announced last in seconds.
+    pub(super) fn peers(&self) -> impl Iterator<Item = (&A, bool, u32)> {
+        let seeders = self.seeders as usize;
+        self.peers.iter().enumerate().map(move |(at, peer)| (&peer.address, at < seeders, peer.seen_s))
+    }
+
     /// Where the peer is, if it is known.
     pub(super) fn find(&self, hasher: &impl BuildHasher, address: A) -> Option<usize> {
         match &self.index {

@@ -60,6 +60,11 @@ impl<A: Address> Swarms<A> {
         self.torrents.len()
     }
 
+    /// All torrents, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Torrent<A>> {
+        self.torrents.iter()
+    }
+
     pub(super) fn find(&self, hasher: &RandomState, info_hash: &InfoHash) -> Option<usize> {
         self.index
             .find(hasher.hash_one(info_hash), |&at| self.torrents[at as usize].info_hash == *info_hash)

@@ -260,6 +260,49 @@ fn expiry_survives_changes_under_its_feet() {
 }
 
 #[test]
+fn a_dump_brings_swarms_back_without_those_whose_time_is_over() {
+    let mut before = service(|config| config.peer_lifetime = Duration::from_secs(100));
+    announce(&mut before, 1000, v4(1), &request(1, LEECH, AnnounceEvent::Started));
+    announce(&mut before, 1050, v4(1), &request(1, SEED, AnnounceEvent::Completed));
+    for n in 2..100 {
+        announce(&mut before, 1050, v4(n), &request(1, LEECH, AnnounceEvent::None));
+    }
+    announce(&mut before, 1000, v4(7), &request(2, LEECH, AnnounceEvent::None));
+    announce(&mut before, 1049, v6(5), &request(1, SEED, AnnounceEvent::None));
+    let mut bytes = Vec::new();
+    before.dump(at(1060), &mut bytes);
+
+    // Away for 60 s: who announced at 1000 is 120 s old.
+    let mut after = service(|config| config.peer_lifetime = Duration::from_secs(100));
+    let room = Room { torrents: 100, peers: 1000 };
+    let mut rest = &bytes[..];
+    while !rest.is_empty() {
+        let record = Record::read(&mut rest).unwrap();
+        after.restore(room, at(500), Duration::from_secs(60), &record);
+    }
+    let expected = Held { torrents_v4: 1, torrents_v6: 1, peers_v4: 99, peers_v6: 1, seeders: 2 };
+    assert_eq!(after.held(), expected);
+    let entry = after.scrape(Family::V4, &hash(1));
+    assert_eq!(entry, ScrapeEntry { complete: 1, downloaded: 1, incomplete: 98 });
+    // They are 70 s old now, the one reached by IPv6 is 71.
+    assert_eq!(after.expire(at(529), 1000), 0);
+    assert_eq!(after.expire(at(530), 1000), 1);
+    assert_eq!(after.expire(at(531), 1000), 99);
+
+    // 99 + 1 peers of 11 bytes and one of 23, three heads of 29.
+    assert_eq!(bytes.len(), 100 * 11 + 23 + 3 * 29);
+    for cut in 0..bytes.len() {
+        let mut rest = &bytes[..cut];
+        let mut whole = 0;
+        while Record::read(&mut rest).is_ok() {
+            whole += 1;
+        }
+        assert!(whole < 3, "a record of a dump cut at {cut} was made up");
+    }
+    assert!(Record::read(&mut &[9; 4000][..]).is_err());
+}
+
+#[test]
 fn when_full_the_known_stay_and_newcomers_are_answered_but_not_remembered() {
     let mut service = service(|config| {
         config.peers_max = 5;
