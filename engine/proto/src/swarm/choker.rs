@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use super::PeerKey;
 use super::config::UploadSlots;
-use super::limits::{OPTIMISTIC, SEED_QUOTA, SEED_TURN_MIN, SLOTS_START};
+use super::limits::{OPTIMISTIC, SEED_QUOTA, SEED_TURN_MIN, SLOT_RATE, SLOTS_START};
 use super::rng::Rng;
 use crate::units::Time;
 
@@ -113,6 +113,16 @@ impl Slots {
         self.setting = setting;
     }
 
+    /// As many slots as `rate`, in bytes per second, pays for at [`SLOT_RATE`] each, at once: hundreds of peers
+    /// at a fast link would otherwise wait for many rounds of [`Slots::measure`]. Never fewer than before.
+    pub(super) fn earn(&mut self, rate: u64) {
+        let paid = usize::try_from(rate / SLOT_RATE).unwrap_or(usize::MAX);
+        if paid > self.auto {
+            self.auto = paid;
+            self.before = None;
+        }
+    }
+
     /// At each rechoke: `rate` is what we upload at present in bytes per second, `waiting` how many
     /// interested peers have no slot. More slots are tried as long as that brings more, and whenever the
     /// unchoked peers leave a tenth of what was once measured unused.
@@ -127,7 +137,8 @@ impl Slots {
         if !paid && !unused && now >= self.hold_until {
             // The last growth brought nothing: take it back and try again in a while.
             if let Some((_, slots)) = self.before.take() {
-                self.auto = slots.max(SLOTS_START);
+                let paid = usize::try_from(rate / SLOT_RATE).unwrap_or(usize::MAX);
+                self.auto = slots.max(SLOTS_START).max(paid);
             }
             self.hold_until = now + OPTIMISTIC * 4;
         } else if unused || now >= self.hold_until {
@@ -236,11 +247,27 @@ mod tests {
         let capacity = 120;
         for _ in 0..200 {
             now = now + Duration::from_secs(10);
-            let rate = 1_000_000 * slots.count().min(capacity) as u64;
+            let rate = 100_000 * slots.count().min(capacity) as u64;
             slots.measure(now, rate, 1000);
         }
         assert!((capacity - 10..=capacity * 2).contains(&slots.count()), "{}", slots.count());
         slots.set(UploadSlots::Fixed(3));
         assert_eq!(slots.count(), 3);
+    }
+
+    #[test]
+    fn a_fast_link_pays_for_its_slots_at_once() {
+        let mut slots = Slots::new(UploadSlots::Auto);
+        slots.earn(SLOT_RATE * 700);
+        assert_eq!(slots.count(), 700);
+        slots.earn(SLOT_RATE);
+        assert_eq!(slots.count(), 700, "what was earned stays until a growth that brings nothing");
+        // Growth that brings nothing is taken back, but never what the rate pays for.
+        let mut now = Time::ZERO;
+        for _ in 0..30 {
+            now = now + Duration::from_secs(10);
+            slots.measure(now, SLOT_RATE * 700, 1000);
+            assert!(slots.count() >= 700);
+        }
     }
 }

@@ -34,6 +34,9 @@ impl Swarm {
         self.exchange_peers(now, &keys);
         if now >= self.next_rechoke {
             self.rechoke(now);
+        } else {
+            self.slots.earn(self.totals.up_rate.per_second(now, 1));
+            self.fill_free_slots(now);
         }
         self.pump_all(now);
         self.queue_all_with_output();
@@ -129,21 +132,28 @@ impl Swarm {
         }
     }
 
-    /// Gives slots that became free to those that wait, at once.
+    /// Gives slots that are free to those that wait, at once.
     pub(super) fn fill_free_slots(&mut self, now: Time) {
-        let seeding = self.is_finished();
-        while self.unchoked < self.slots.count() {
-            let waiting = self
-                .peers
-                .iter()
-                .filter(|(_, peer)| peer.up.am_choking && peer.up.peer_interested && !peer.closing);
-            let next = waiting.min_by_key(|(key, peer)| {
-                let received = if seeding { 0 } else { u64::MAX - peer.down.rate.total(now) };
-                (received, peer.up.waiting_since, *key)
-            });
-            let Some((key, _)) = next else { return };
-            self.unchoke(now, key);
+        let free = self.slots.count().saturating_sub(self.unchoked);
+        if free == 0 {
+            return;
         }
+        let seeding = self.is_finished();
+        let mut waiting: Vec<_> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.up.am_choking && peer.up.peer_interested && !peer.closing)
+            .map(|(key, peer)| {
+                let received = if seeding { 0 } else { u64::MAX - peer.down.rate.total(now) };
+                (received, peer.up.waiting_since, key)
+            })
+            .collect();
+        if free < waiting.len() {
+            waiting.select_nth_unstable(free);
+            waiting.truncate(free);
+        }
+        waiting.sort_unstable();
+        waiting.into_iter().for_each(|(.., key)| self.unchoke(now, key));
     }
 
     // ---- peer exchange ----

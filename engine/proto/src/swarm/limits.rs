@@ -112,6 +112,9 @@ pub const RECHOKE: Duration = Duration::from_secs(10);
 pub const OPTIMISTIC: Duration = Duration::from_secs(30);
 /// Slots of [`UploadSlots::Auto`](super::UploadSlots::Auto) at first: more than most swarms have interested peers.
 pub const SLOTS_START: usize = 50;
+/// Upload rate, in bytes per second, that pays for one slot of [`UploadSlots::Auto`](super::UploadSlots::Auto): a
+/// peer that gets less is not worth its place, one that gets more can share it.
+pub const SLOT_RATE: u64 = 256 * 1024;
 /// Bytes after which a seed gives the slot of a peer to one that waits.
 pub const SEED_QUOTA: u64 = 64 << 20;
 /// A seed does not take a slot back before this time.
