@@ -44,6 +44,8 @@ pub struct LoadReport {
     pub load: LoadCost,
     /// How evenly peers were served.
     pub per_connection: Spread,
+    /// The same of greedy peers (`--greedy`).
+    pub greedy: Option<Spread>,
 }
 
 /// What the seeder used.
@@ -79,12 +81,28 @@ impl Load<'_> {
     /// # Errors
     /// The path of this program is not known.
     pub fn command(&self) -> Result<Command, Box<dyn Error>> {
+        let mut command = self.peers()?;
+        command.args(["--bytes", &self.bytes.to_string()]);
+        Ok(command)
+    }
+
+    /// The same, but it measures for `seconds` and not for [`Load::bytes`]: for loads that run side by side.
+    ///
+    /// # Errors
+    /// The path of this program is not known.
+    pub fn timed_command(&self, seconds: f64) -> Result<Command, Box<dyn Error>> {
+        let mut command = self.peers()?;
+        command.args(["--seconds", &seconds.to_string()]);
+        Ok(command)
+    }
+
+    fn peers(&self) -> Result<Command, Box<dyn Error>> {
         let mut command = Command::new(program()?);
         command.args(["blast", "--json", "--spread-sources", "--ramp", "60"]);
         command.arg("--torrent").arg(&self.torrent.metainfo);
         command.args(["--addr", &self.addr.to_string(), "--seeder-pid", &self.seeder_pid.to_string()]);
         command.args(["--connections", &self.connections.to_string(), "--depth", &self.depth.to_string()]);
-        command.args(["--bytes", &self.bytes.to_string(), "--warmup", &self.warmup.to_string()]);
+        command.args(["--warmup", &self.warmup.to_string()]);
         if let Some(cpu) = self.cpu {
             command.args(["--cpu", &cpu.to_string()]);
         }

@@ -42,6 +42,23 @@ pub struct Launch {
     pub scratch: PathBuf,
 }
 
+impl Launch {
+    /// On the cores `cpus`, with state below `dir`; `ringseed` is by default the binary beside this program, started
+    /// with the words of `arguments`.
+    ///
+    /// # Errors
+    /// The path of this program is not known.
+    pub fn new(cpus: &str, dir: &Path, ringseed: Option<&Path>, arguments: &str) -> io::Result<Launch> {
+        let beside = || Ok::<_, io::Error>(std::env::current_exe()?.with_file_name("ringseed"));
+        Ok(Launch {
+            cpus: cpus.into(),
+            ringseed: ringseed.map(Path::to_owned).map_or_else(beside, Ok)?,
+            ringseed_args: arguments.split_whitespace().map(str::to_owned).collect(),
+            scratch: dir.join("state"),
+        })
+    }
+}
+
 /// A running seeder; dropped, it is killed.
 pub struct Running {
     child: Child,

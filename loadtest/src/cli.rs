@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use ringseed_proto::metainfo::Metainfo;
 
 use crate::{
-    blast::{BlastConfig, Order, Target, Window},
+    blast::{BlastConfig, Greedy, Order, Target, Window},
     idle::IdleConfig,
 };
 
@@ -47,6 +47,12 @@ pub struct BlastArgs {
     /// Requests in flight per peer
     #[arg(long, short = 'd', default_value_t = 40)]
     pub depth: u32,
+    /// Further peers that ask for more, reported apart
+    #[arg(long, value_name = "PEERS", default_value_t = 0)]
+    pub greedy: u32,
+    /// Requests in flight per greedy peer
+    #[arg(long, value_name = "REQUESTS", default_value_t = 2000)]
+    pub greedy_depth: u32,
     /// Measure until this much payload has arrived
     #[arg(long, conflicts_with = "seconds")]
     pub bytes: Option<u64>,
@@ -71,6 +77,9 @@ pub struct BlastArgs {
     /// Seed of the order of pieces
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Number of the first peer, so that peers of other loads have other names and addresses
+    #[arg(long, default_value_t = 0)]
+    pub first: u32,
     /// Do not announce the Fast extension
     #[arg(long)]
     pub no_fast: bool,
@@ -109,6 +118,8 @@ impl BlastArgs {
             targets: read_targets(&self.seeder.torrent)?,
             connections: self.connections,
             depth: self.depth,
+            greedy: (self.greedy > 0)
+                .then_some(Greedy { connections: self.greedy, depth: self.greedy_depth }),
             window,
             warmup_bytes: self.warmup,
             ramp: duration("--ramp", self.ramp)?,
@@ -119,6 +130,7 @@ impl BlastArgs {
             },
             rate: self.rate,
             seed: self.seed,
+            first: self.first,
             fast: !self.no_fast,
             verify: self.verify,
             spread_sources: self.spread_sources,

@@ -19,6 +19,9 @@ pub const DEPTH_MAX: u32 = 4096;
 /// Most connections of one run: ports of one source address, and 256 KiB of receive buffer each.
 pub const CONNECTIONS_MAX: u32 = 60_000;
 
+/// Highest number of a peer: each has a loopback address of its own below 127.255.0.0.
+pub const PEER_NUMBER_MAX: u32 = 250 * 250 * 190;
+
 /// Idle peers that connect at once: listen queues are a few hundred long.
 pub const IDLE_CONNECTING_MAX: usize = 128;
 

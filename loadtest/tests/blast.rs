@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use ringseed_loadtest::blast::{self, BlastConfig, BlastError, Order, Target, Window};
+use ringseed_loadtest::blast::{self, BlastConfig, BlastError, Greedy, Order, Target, Window};
 use sha1::{Digest, Sha1};
 
 const PIECE: usize = 50_000;
@@ -90,6 +90,7 @@ fn config(addr: SocketAddr) -> BlastConfig {
         targets: vec![target()],
         connections: 3,
         depth: 5,
+        greedy: None,
         window: Window::Bytes(5_000_000),
         warmup_bytes: 500_000,
         ramp: Duration::from_secs(60),
@@ -97,6 +98,7 @@ fn config(addr: SocketAddr) -> BlastConfig {
         order: Order::Pieces,
         rate: None,
         seed: 1,
+        first: 0,
         fast: true,
         verify: true,
         spread_sources: true,
@@ -136,6 +138,18 @@ fn peers_that_want_a_rate_get_it_and_no_more() {
 }
 
 #[test]
+fn greedy_peers_are_reported_apart_from_the_others() {
+    let greedy = Some(Greedy { connections: 2, depth: 50 });
+    let report = blast::run(&BlastConfig { greedy, ..config(seeder(Manner::Fair)) }).expect("report");
+    assert_eq!((report.served, report.connections), (5, 3));
+    let apart = report.greedy.expect("greedy peers");
+    assert!(apart.min > 0 && report.per_connection.min > 0);
+    let most = 3 * report.per_connection.max + 2 * apart.max;
+    let least = 3 * report.per_connection.min + 2 * apart.min;
+    assert!((least..=most).contains(&report.bytes), "{report}");
+}
+
+#[test]
 fn a_seeder_that_chokes_again_is_asked_again() {
     // Every choke discards one request only, the others are answered: blocks that were given up may come too.
     let report = blast::run(&config(seeder(Manner::Moody))).expect("report");
@@ -163,6 +177,10 @@ fn values_outside_their_limits_are_refused() {
     for bad in [
         BlastConfig { connections: 0, ..good.clone() },
         BlastConfig { depth: 0, ..good.clone() },
+        BlastConfig { first: u32::MAX, ..good.clone() },
+        BlastConfig { greedy: Some(Greedy { connections: 0, depth: 5 }), ..good.clone() },
+        BlastConfig { greedy: Some(Greedy { connections: 1, depth: 0 }), ..good.clone() },
+        BlastConfig { greedy: Some(Greedy { connections: u32::MAX, depth: 5 }), ..good.clone() },
         BlastConfig { targets: Vec::new(), ..good.clone() },
         BlastConfig { read_buffer: 1, ..good.clone() },
         BlastConfig { order: Order::Blocks, ..good.clone() },

@@ -176,7 +176,8 @@ impl Plan {
 
 fn run_plan(plan: &Plan) -> Result<(), Box<dyn Error>> {
     let seeders = plan.seeders();
-    let launch = launch(plan)?;
+    let launch =
+        Launch::new(&plan.seeder_cpu.to_string(), &plan.dir, plan.ringseed.as_deref(), &plan.ringseed_args)?;
     let mut results = Results::new("warm_seed");
     for seeder in &seeders {
         let version = seeder.version(&launch).ok_or_else(|| format!("{} is not installed", seeder.name()))?;
@@ -208,16 +209,6 @@ fn run_plan(plan: &Plan) -> Result<(), Box<dyn Error>> {
     print!("{}", results.render());
     println!("written to {}", results.write(&plan.results)?.display());
     Ok(())
-}
-
-fn launch(plan: &Plan) -> Result<Launch, Box<dyn Error>> {
-    let beside = || Ok::<_, std::io::Error>(std::env::current_exe()?.with_file_name("ringseed"));
-    Ok(Launch {
-        cpus: plan.seeder_cpu.to_string(),
-        ringseed: plan.ringseed.clone().map_or_else(beside, Ok)?,
-        ringseed_args: plan.ringseed_args.split_whitespace().map(str::to_owned).collect(),
-        scratch: plan.dir.join("state"),
-    })
 }
 
 /// One run: a fresh seeder, a fresh load.

@@ -2,6 +2,7 @@
 
 use super::message::{MovedConnection, ToShard};
 use super::registry::{Phase, TorrentEntry};
+use super::round::Place;
 use super::torrents::TorrentKey;
 use super::{Shard, tokens};
 use crate::limits::HANDSHAKE_TIMEOUT;
@@ -59,6 +60,13 @@ pub struct Connection {
     pub stage: Stage,
     pub receiving: Option<OpId>,
     pub sending: Option<OpId>,
+    pub(super) place: Place,
+}
+
+impl Connection {
+    fn new(socket: OwnedFd, address: SocketAddr, stage: Stage) -> Connection {
+        Connection { socket, address, stage, receiving: None, sending: None, place: Place::default() }
+    }
 }
 
 impl Shard {
@@ -99,8 +107,7 @@ impl Shard {
     fn begin(&mut self, socket: OwnedFd, address: SocketAddr, stage: Stage) -> ConnKey {
         // Small messages (requests, haves) must not wait for acknowledgements of earlier ones.
         let _ = rustix::net::sockopt::set_tcp_nodelay(&socket, true);
-        let key =
-            self.connections.insert(Connection { socket, address, stage, receiving: None, sending: None });
+        let key = self.connections.insert(Connection::new(socket, address, stage));
         if matches!(self.connections[key].stage, Stage::Handshaking { .. }) {
             self.handshaking.push_back(key);
         }
@@ -130,8 +137,7 @@ impl Shard {
     pub(super) fn moved_here(&mut self, moved: MovedConnection) {
         let MovedConnection { socket, address, handshake, leftover } = moved;
         let stage = Stage::Closing; // replaced by adopt() or removed by close()
-        let key =
-            self.connections.insert(Connection { socket, address, stage, receiving: None, sending: None });
+        let key = self.connections.insert(Connection::new(socket, address, stage));
         match self.context.registry.get(&handshake.info_hash) {
             Some(entry) if entry.phase() != Phase::Stopped => {
                 self.adopt(key, entry, handshake, &leftover, None);

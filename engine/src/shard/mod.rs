@@ -14,6 +14,7 @@ pub mod message;
 pub mod publish;
 pub mod rate;
 pub mod registry;
+mod round;
 pub mod timers;
 mod tokens;
 pub mod torrents;
@@ -32,6 +33,7 @@ use registry::Registry;
 use ringseed_proto::swarm::{PeerKey, SendBatch};
 use ringseed_proto::units::{InfoHash, PeerId, Time};
 use ringseed_ring::{Completion, Ring, RingConfig, RingError, SendList};
+use round::Round;
 use slotmap::SlotMap;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
@@ -114,6 +116,7 @@ pub struct Shard {
     starved: Vec<ConnKey>,
     /// Peers that wait for the upload limit.
     throttled: Vec<(TorrentKey, PeerKey)>,
+    round: Round,
     /// Listeners whose accept has to be armed again.
     idle_listeners: Vec<usize>,
     banned: HashSet<IpAddr>,
@@ -164,6 +167,7 @@ impl Shard {
             handshaking: VecDeque::new(),
             starved: Vec::new(),
             throttled: Vec::new(),
+            round: Round::default(),
             banned: HashSet::new(),
             dials: 0,
             reports: VecDeque::new(),
@@ -207,9 +211,8 @@ impl Shard {
                 self.on_local(event);
             }
             self.housekeeping();
-            while let Some(key) = self.touched.pop() {
-                self.serve(key);
-            }
+            self.serve_touched();
+            self.end_round();
             self.feed_starved();
             self.send_reports();
             self.counters.turns += 1;
@@ -228,6 +231,12 @@ impl Shard {
                 }
                 self.watch.woke(slept_at, limit, self.clock());
             }
+        }
+    }
+
+    fn serve_touched(&mut self) {
+        while let Some(key) = self.touched.pop() {
+            self.serve(key);
         }
     }
 

@@ -1,11 +1,10 @@
 //! Sending: what a swarm wants to tell a peer, gathered with blocks from the maps into one `SENDMSG`.
 //!
-//! One send is in flight per peer, so each peer has its turn in each round however much it asks for.
+//! One send is in flight per peer, and one per peer and [round](super::round) is made, however much it asks for.
 
 use super::connections::{ConnKey, Stage};
 use super::torrents::TorrentKey;
 use super::{Shard, tokens};
-use crate::limits::SEND_BLOCKS_MAX;
 use crate::storage::Residency;
 use ringseed_proto::swarm::{FillLimits, FillOutcome, Part, PeerKey};
 use ringseed_proto::units::{BLOCK_LEN, Block};
@@ -18,21 +17,33 @@ impl Shard {
     pub(super) fn transmit_ready(&mut self, torrent: TorrentKey) {
         while let Some(peer) = self.torrents.get_mut(torrent).and_then(|home| home.swarm.next_ready()) {
             let Some(key) = self.torrents[torrent].peers.get(peer).copied() else { continue };
-            let idle = self.connections.get(key).is_some_and(|connection| connection.sending.is_none());
-            // A busy peer is marked ready again when its send ends.
-            if idle {
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            // A busy peer is marked ready again when its send ends, one that had its turn when the round does.
+            if connection.sending.is_none() && self.round.admits(&mut connection.place, torrent, peer) {
                 self.transmit(key, torrent, peer);
             }
         }
     }
 
+    /// Begins the next round when this turn had nobody left to send to, and lets those that waited have it.
+    pub(super) fn end_round(&mut self) {
+        for (torrent, peer) in self.round.turn_ended() {
+            if let Some(home) = self.torrents.get_mut(torrent) {
+                home.swarm.mark_ready(peer);
+                self.touch(torrent);
+            }
+        }
+        self.serve_touched();
+    }
+
     fn transmit(&mut self, key: ConnKey, torrent: TorrentKey, peer: PeerKey) {
         let home = &mut self.torrents[torrent];
-        let wanted = SEND_BLOCKS_MAX as u64 * u64::from(BLOCK_LEN);
+        let blocks_max = self.round.blocks_max();
+        let wanted = blocks_max as u64 * u64::from(BLOCK_LEN);
         let now = self.now.micros();
         let of_engine = self.context.upload_limit.take(wanted, now);
         let budget = home.entry.upload_limit.take(of_engine, now);
-        let limits = FillLimits { blocks_max: SEND_BLOCKS_MAX, payload_bytes_max: budget };
+        let limits = FillLimits { blocks_max, payload_bytes_max: budget };
         self.batch.clear();
         let store = &home.entry.store;
         let outcome = home.swarm.fill(self.now, peer, &mut self.batch, limits, |block: &Block| {
@@ -75,8 +86,12 @@ impl Shard {
         if let Some(Stage::Active { in_flight, .. }) = self.connections.get_mut(key).map(|c| &mut c.stage) {
             *in_flight = (payload, protocol);
         }
+        let blocks = payload.div_ceil(u64::from(BLOCK_LEN));
         self.counters.sends += 1;
-        self.counters.blocks_sent += payload.div_ceil(u64::from(BLOCK_LEN));
+        self.counters.blocks_sent += blocks;
+        if let Some(connection) = self.connections.get_mut(key) {
+            self.round.sent(&mut connection.place, blocks as usize);
+        }
         self.send_list(key, list);
     }
 

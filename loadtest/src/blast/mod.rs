@@ -26,7 +26,7 @@ pub use walk::{Order, PieceWalk, SplitMix};
 
 use crate::{
     affinity,
-    limits::{CONNECTIONS_MAX, DEPTH_MAX, READ_BUFFER_MAX, READ_BUFFER_MIN, RING_ENTRIES},
+    limits::{CONNECTIONS_MAX, DEPTH_MAX, PEER_NUMBER_MAX, READ_BUFFER_MAX, READ_BUFFER_MIN, RING_ENTRIES},
     seeder_process,
     spread::Spread,
 };
@@ -40,6 +40,15 @@ pub enum Window {
     Time(Duration),
 }
 
+/// Peers that ask for more than the others, to see what the others are left with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Greedy {
+    /// Their number, at least 1.
+    pub connections: u32,
+    /// Requests in flight of each, 1 to [`DEPTH_MAX`].
+    pub depth: u32,
+}
+
 /// One blast.
 #[derive(Debug, Clone)]
 pub struct BlastConfig {
@@ -51,6 +60,8 @@ pub struct BlastConfig {
     pub connections: u32,
     /// Requests in flight per peer, 1 to [`DEPTH_MAX`].
     pub depth: u32,
+    /// Further peers, reported apart. They always ask for as much as their depth allows.
+    pub greedy: Option<Greedy>,
     /// What is measured.
     pub window: Window,
     /// Payload before the window.
@@ -65,6 +76,8 @@ pub struct BlastConfig {
     pub rate: Option<u64>,
     /// Seed of the order of pieces.
     pub seed: u64,
+    /// Number of the first peer: loads side by side need peers with names and addresses of their own.
+    pub first: u32,
     /// Announce the Fast extension.
     pub fast: bool,
     /// Check the SHA-1 of every piece.
@@ -105,6 +118,27 @@ pub enum BlastError {
     Process(io::Error),
 }
 
+impl BlastConfig {
+    /// Number of all peers, the greedy ones included; these have the highest numbers.
+    #[must_use]
+    pub fn all_connections(&self) -> u32 {
+        self.connections.saturating_add(self.greedy.map_or(0, |greedy| greedy.connections))
+    }
+
+    fn leech(&self, index: u32) -> LeechConfig {
+        let greedy = self.greedy.filter(|_| index >= self.connections);
+        LeechConfig {
+            depth: greedy.map_or(self.depth, |greedy| greedy.depth),
+            order: self.order,
+            rate: self.rate.filter(|_| greedy.is_none()),
+            seed: self.seed.wrapping_mul(0x1_0000_0001).wrapping_add(u64::from(index)),
+            fast: self.fast,
+            verify: self.verify,
+            peer_id: peer_id(self.first.saturating_add(index)),
+        }
+    }
+}
+
 fn reasons(ended: &BTreeMap<String, u32>) -> String {
     ended.iter().map(|(reason, count)| format!("; {count} x {reason}")).collect()
 }
@@ -126,10 +160,14 @@ pub fn run(config: &BlastConfig) -> Result<BlastReport, BlastError> {
 
 fn check(config: &BlastConfig) -> Result<(), BlastError> {
     let refuse = |text: String| Err(BlastError::Config(text));
-    if !(1..=CONNECTIONS_MAX).contains(&config.connections) {
+    let greedy = config.greedy.unwrap_or(Greedy { connections: 1, depth: 1 });
+    if config.connections == 0 || greedy.connections == 0 || config.all_connections() > CONNECTIONS_MAX {
         return refuse(format!("connections must be 1 to {CONNECTIONS_MAX}"));
     }
-    if !(1..=DEPTH_MAX).contains(&config.depth) {
+    if config.first > PEER_NUMBER_MAX - config.all_connections() {
+        return refuse(format!("peers are numbered up to {PEER_NUMBER_MAX}"));
+    }
+    if [config.depth, greedy.depth].iter().any(|depth| !(1..=DEPTH_MAX).contains(depth)) {
         return refuse(format!("depth must be 1 to {DEPTH_MAX}"));
     }
     if !(READ_BUFFER_MIN..=READ_BUFFER_MAX).contains(&config.read_buffer) {
@@ -172,21 +210,10 @@ async fn coordinate(config: &BlastConfig) -> Result<BlastReport, BlastError> {
     let targets: Vec<Rc<Target>> = config.targets.iter().cloned().map(Rc::new).collect();
     let mut slots = Vec::new();
     let mut tasks = Vec::new();
-    for index in 0..config.connections {
-        let leech = Leech::new(
-            targets[index as usize % targets.len()].clone(),
-            LeechConfig {
-                depth: config.depth,
-                order: config.order,
-                rate: config.rate,
-                seed: config.seed.wrapping_mul(0x1_0000_0001).wrapping_add(u64::from(index)),
-                fast: config.fast,
-                verify: config.verify,
-                peer_id: peer_id(index),
-            },
-        );
+    for index in 0..config.all_connections() {
+        let leech = Leech::new(targets[index as usize % targets.len()].clone(), config.leech(index));
         let slot = Rc::new(Slot::default());
-        let source = config.spread_sources.then(|| source_of(index));
+        let source = config.spread_sources.then(|| source_of(config.first.saturating_add(index)));
         let task =
             connection::drive(config.addr, source, leech, config.read_buffer, board.clone(), slot.clone());
         tasks.push(tokio_uring::spawn(task));
@@ -228,7 +255,7 @@ fn read_all(config: &BlastConfig, board: &Board, slots: &[Rc<Slot>]) -> Result<R
 }
 
 async fn measure(config: &BlastConfig, board: &Board, slots: &[Rc<Slot>]) -> Result<BlastReport, BlastError> {
-    let all = config.connections;
+    let all = config.all_connections();
     let everybody = || board.serving.get() + board.ended.get() >= all;
     // An elapsed ramp is not an error as long as somebody is served.
     let _ = tokio::time::timeout(config.ramp, until(board, everybody)).await;
@@ -270,7 +297,7 @@ async fn bytes(
 ) -> Result<(), BlastError> {
     let goal = board.payload.get().saturating_add(count);
     board.wake_at.set(goal);
-    let done = || board.payload.get() >= goal || board.ended.get() >= config.connections;
+    let done = || board.payload.get() >= goal || board.ended.get() >= config.all_connections();
     loop {
         let seen = board.payload.get();
         let waited = tokio::time::timeout(config.stall, until(board, done)).await;
@@ -327,6 +354,7 @@ fn report(
         totals.pieces_ok += tally.pieces_ok;
         totals.pieces_bad += tally.pieces_bad;
     }
+    let (ordinary, greedy) = shares.split_at(config.connections as usize);
     Ok(BlastReport {
         addr: config.addr.to_string(),
         connections: config.connections,
@@ -336,7 +364,8 @@ fn report(
         bytes,
         seconds,
         mb_per_s: if seconds > 0.0 { bytes as f64 / 1e6 / seconds } else { 0.0 },
-        per_connection: Spread::of(&shares),
+        per_connection: Spread::of(ordinary),
+        greedy: config.greedy.map(|_| Spread::of(greedy)),
         request_latency_us: board.latency.borrow().quantiles(),
         seeder,
         load: LoadCost { cpu_seconds: own, cpu_seconds_per_gb: per_gb(own) },

@@ -12,9 +12,9 @@ use crate::{histogram::Quantiles, seeder_process::Memory, spread::Spread};
 pub struct BlastReport {
     /// The seeder.
     pub addr: String,
-    /// Connections asked for.
+    /// Connections asked for, without greedy ones.
     pub connections: u32,
-    /// Connections that were served before the window began.
+    /// Connections that were served before the window began, with greedy ones.
     pub served: u32,
     /// Requests in flight per connection.
     pub depth: u32,
@@ -26,8 +26,10 @@ pub struct BlastReport {
     pub seconds: f64,
     /// Payload rate.
     pub mb_per_s: f64,
-    /// Bytes per connection.
+    /// Bytes per connection, without greedy ones.
     pub per_connection: Spread,
+    /// Bytes per greedy connection.
+    pub greedy: Option<Spread>,
     /// From request to the block's last byte, microseconds.
     pub request_latency_us: Quantiles,
     /// The seeder's cost, when its process id was given.
@@ -95,6 +97,15 @@ impl fmt::Display for BlastReport {
             self.served,
             self.connections
         )?;
+        if let Some(s) = &self.greedy {
+            writeln!(
+                f,
+                "  per greedy connection: min {:.1} / median {:.1} / max {:.1} MB",
+                mb(s.min),
+                mb(s.median),
+                mb(s.max)
+            )?;
+        }
         let l = &self.request_latency_us;
         let ms = |us: u64| us as f64 / 1e3;
         writeln!(
