@@ -3,6 +3,7 @@
 //! A benchmark program starts each seeder as a process of its own on one core, runs the load generator on
 //! another, and prints ratios of medians from one run: absolute numbers belong to a machine, ratios travel.
 
+pub mod chart;
 pub mod daemon;
 pub mod data;
 pub mod floor;
