@@ -9,6 +9,8 @@ if [ "${CI:-}" = true ]; then
 fi
 
 packages=(aria2 gcc iproute2 opentracker python3-libtorrent qbittorrent-nox transmission-cli transmission-daemon)
+# The window, on a display that is not there.
+packages+=(fonts-dejavu-core libx11-xcb1 libxcursor1 libxi6 libxkbcommon-x11-0 xdotool xvfb)
 missing=()
 for package in "${packages[@]}"; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")

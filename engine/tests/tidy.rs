@@ -57,7 +57,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "announce",
         ],
     ),
-    ("gui/", &["ringseed_api"]),
+    ("gui/", &["ringseed_api", "ringseed_gui"]),
     ("tracker/", &["ringseed_proto", "ringseed_ring", "ringseed_api", "ringseed_tracker"]),
     ("loadtest/", &["ringseed_proto", "ringseed_ring", "ringseed_api", "ringseed_loadtest"]),
 ];

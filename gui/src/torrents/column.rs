@@ -1,0 +1,173 @@
+//! Columns of the table, and the order of rows by one of them.
+
+use super::table::Entry;
+use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
+
+/// A column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)]
+pub enum Column {
+    Queue,
+    Name,
+    Size,
+    Progress,
+    State,
+    Down,
+    Up,
+    Eta,
+    Ratio,
+    Peers,
+    Seeds,
+    Added,
+    Label,
+    Downloaded,
+    Uploaded,
+    Done,
+    Folder,
+}
+
+impl Column {
+    /// All, in the order in which they stand.
+    pub const ALL: [Column; 17] = [
+        Column::Queue,
+        Column::Name,
+        Column::Size,
+        Column::Progress,
+        Column::State,
+        Column::Down,
+        Column::Up,
+        Column::Eta,
+        Column::Ratio,
+        Column::Peers,
+        Column::Seeds,
+        Column::Added,
+        Column::Label,
+        Column::Downloaded,
+        Column::Uploaded,
+        Column::Done,
+        Column::Folder,
+    ];
+
+    /// Its place in [`Column::ALL`].
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Heading.
+    pub fn title(self) -> &'static str {
+        match self {
+            Column::Queue => "#",
+            Column::Name => "Name",
+            Column::Size => "Size",
+            Column::Progress => "Progress",
+            Column::State => "State",
+            Column::Down => "Down",
+            Column::Up => "Up",
+            Column::Eta => "ETA",
+            Column::Ratio => "Ratio",
+            Column::Peers => "Peers",
+            Column::Seeds => "Seeds",
+            Column::Added => "Added",
+            Column::Label => "Label",
+            Column::Downloaded => "Downloaded",
+            Column::Uploaded => "Uploaded",
+            Column::Done => "Completed",
+            Column::Folder => "Folder",
+        }
+    }
+
+    /// Width in logical pixels at first.
+    pub fn width(self) -> f32 {
+        match self {
+            Column::Queue => 40.0,
+            Column::Name => 270.0,
+            Column::Progress => 110.0,
+            Column::Size | Column::Down | Column::Up => 84.0,
+            Column::State | Column::Eta | Column::Label | Column::Downloaded | Column::Uploaded => 92.0,
+            Column::Ratio | Column::Peers | Column::Seeds => 60.0,
+            Column::Added | Column::Done => 124.0,
+            Column::Folder => 200.0,
+        }
+    }
+
+    /// Whether it is shown at first.
+    pub fn shown(self) -> bool {
+        !matches!(self, Column::Queue | Column::Downloaded | Column::Uploaded | Column::Done | Column::Folder)
+    }
+
+    /// Whether it holds numbers, which stand at the right.
+    pub fn is_number(self) -> bool {
+        !matches!(
+            self,
+            Column::Name | Column::State | Column::Label | Column::Added | Column::Done | Column::Folder
+        )
+    }
+
+    /// The way of the first click on its heading: large numbers are looked for more often than small ones.
+    fn starts_descending(self) -> bool {
+        self.is_number() && !matches!(self, Column::Queue | Column::Eta) || self == Column::Added
+    }
+}
+
+/// The order of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// By this column.
+    pub column: Column,
+    /// Largest first.
+    pub descending: bool,
+}
+
+impl Default for Order {
+    fn default() -> Order {
+        Order { column: Column::Name, descending: false }
+    }
+}
+
+impl Order {
+    /// The order after a click on a heading: the same column turns round, another one starts its own way.
+    #[must_use]
+    pub fn clicked(self, column: Column) -> Order {
+        let descending = if self.column == column { !self.descending } else { column.starts_descending() };
+        Order { column, descending }
+    }
+
+    /// Compares two torrents. Ties go by name, then by id, so that rows never jump.
+    pub(super) fn compare(self, one: &Entry, other: &Entry) -> Ordering {
+        let by_column = compare(self.column, one, other);
+        let by_column = if self.descending { by_column.reverse() } else { by_column };
+        by_column
+            .then_with(|| one.name_key.cmp(&other.name_key))
+            .then_with(|| one.listed.id.cmp(&other.listed.id))
+    }
+}
+
+fn compare(column: Column, one: &Entry, other: &Entry) -> Ordering {
+    let (a, b) = (&one.listed, &other.listed);
+    match column {
+        Column::Queue => a.queue_position.cmp(&b.queue_position),
+        Column::Name => one.name_key.cmp(&other.name_key),
+        Column::Size => a.size_when_done.cmp(&b.size_when_done),
+        Column::Progress => a.percent_done.total_cmp(&b.percent_done),
+        Column::State => one.state().rank().cmp(&other.state().rank()),
+        Column::Down => a.rate_download.cmp(&b.rate_download),
+        Column::Up => a.rate_upload.cmp(&b.rate_upload),
+        // What never ends comes last.
+        Column::Eta => eta_key(a.eta).cmp(&eta_key(b.eta)),
+        Column::Ratio => a.upload_ratio.total_cmp(&b.upload_ratio),
+        Column::Peers => a.peers_connected.cmp(&b.peers_connected),
+        Column::Seeds => one.seeds().cmp(&other.seeds()),
+        Column::Added => a.added_date.cmp(&b.added_date),
+        Column::Label => a.labels.cmp(&b.labels),
+        Column::Downloaded => a.downloaded_ever.cmp(&b.downloaded_ever),
+        Column::Uploaded => a.uploaded_ever.cmp(&b.uploaded_ever),
+        Column::Done => a.done_date.cmp(&b.done_date),
+        Column::Folder => a.download_dir.cmp(&b.download_dir),
+    }
+}
+
+fn eta_key(eta: i64) -> u64 {
+    u64::try_from(eta).unwrap_or(u64::MAX)
+}

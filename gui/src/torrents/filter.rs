@@ -1,0 +1,103 @@
+//! Which torrents are shown.
+
+use super::row::State;
+use super::table::Entry;
+
+/// By what a torrent is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(missing_docs)]
+pub enum StateFilter {
+    #[default]
+    All,
+    Downloading,
+    Seeding,
+    Completed,
+    Paused,
+    Active,
+    Inactive,
+    Checking,
+    Errored,
+}
+
+impl StateFilter {
+    /// All, in the order of the side bar.
+    pub const ALL: [StateFilter; 9] = [
+        StateFilter::All,
+        StateFilter::Downloading,
+        StateFilter::Seeding,
+        StateFilter::Completed,
+        StateFilter::Paused,
+        StateFilter::Active,
+        StateFilter::Inactive,
+        StateFilter::Checking,
+        StateFilter::Errored,
+    ];
+
+    /// Its name.
+    pub fn title(self) -> &'static str {
+        match self {
+            StateFilter::All => "All",
+            StateFilter::Downloading => "Downloading",
+            StateFilter::Seeding => "Seeding",
+            StateFilter::Completed => "Completed",
+            StateFilter::Paused => "Paused",
+            StateFilter::Active => "Active",
+            StateFilter::Inactive => "Inactive",
+            StateFilter::Checking => "Checking",
+            StateFilter::Errored => "Errors",
+        }
+    }
+
+    pub(super) fn fits(self, entry: &Entry) -> bool {
+        let listed = &entry.listed;
+        let moving = listed.rate_download + listed.rate_upload > 0;
+        match self {
+            StateFilter::All => true,
+            StateFilter::Downloading => {
+                matches!(entry.state(), State::Downloading | State::DownloadQueued | State::Metadata)
+            }
+            StateFilter::Seeding => matches!(entry.state(), State::Seeding | State::SeedQueued),
+            StateFilter::Completed => entry.is_complete(),
+            StateFilter::Paused => matches!(entry.state(), State::Paused | State::Done),
+            StateFilter::Active => moving,
+            StateFilter::Inactive => !moving,
+            StateFilter::Checking => matches!(entry.state(), State::Checking | State::CheckQueued),
+            StateFilter::Errored => listed.error != 0,
+        }
+    }
+}
+
+/// What a torrent must fit to be shown: all of these.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Filter {
+    /// What it is doing.
+    pub state: StateFilter,
+    /// A label that it has; the empty text stands for none at all.
+    pub label: Option<String>,
+    /// Host of a tracker that it has; the empty text stands for none at all.
+    pub tracker: Option<String>,
+    /// Words that are in its name.
+    pub search: String,
+}
+
+impl Filter {
+    /// The words to be looked for.
+    pub(super) fn words(&self) -> Vec<String> {
+        self.search.split_whitespace().map(str::to_lowercase).collect()
+    }
+
+    pub(super) fn fits(&self, entry: &Entry, words: &[String]) -> bool {
+        self.state.fits(entry)
+            && self.label.as_ref().is_none_or(|label| {
+                if label.is_empty() {
+                    entry.listed.labels.is_empty()
+                } else {
+                    entry.listed.labels.contains(label)
+                }
+            })
+            && self.tracker.as_ref().is_none_or(|tracker| {
+                if tracker.is_empty() { entry.hosts.is_empty() } else { entry.hosts.contains(tracker) }
+            })
+            && words.iter().all(|word| entry.name_key.contains(word))
+    }
+}

@@ -1,0 +1,98 @@
+//! The toolbar, and the question before something is removed.
+
+use super::context::Context;
+use super::generated::{
+    AskAdapter, Dialog, MainWindow, Question, RemoveAdapter, TableAdapter, ToolbarAdapter, WindowAdapter,
+};
+use ringseed_gui::App;
+use slint::ComponentHandle;
+use std::rc::Rc;
+
+pub(super) fn connect(window: &MainWindow, context: &Rc<Context>) {
+    let adapter = window.global::<ToolbarAdapter>();
+    let own = context.clone();
+    adapter.on_resume(move || own.act(App::resume));
+    let own = context.clone();
+    adapter.on_pause(move || own.act(App::pause));
+    let own = context.clone();
+    adapter.on_verify(move || own.act(App::verify));
+    let own = context.clone();
+    adapter.on_reannounce(move || own.act(App::reannounce));
+    let own = context.clone();
+    adapter.on_queue(move |way| {
+        let ways = ["top", "up", "down", "bottom"];
+        if let Some(way) = usize::try_from(way).ok().and_then(|index| ways.get(index)) {
+            own.act(|app| app.queue(way));
+        }
+    });
+    let own = context.clone();
+    adapter.on_search(move |text| own.act(|app| app.search(&text)));
+    let asked = window.global::<AskAdapter>();
+    let own = context.clone();
+    asked.on_ask(move |question| ask(&own, question));
+    let own = context.clone();
+    asked.on_accepted(move || answer(&own));
+    let own = context.clone();
+    adapter.on_remove(move || ask_to_remove(&own));
+    let own = context.clone();
+    window.global::<TableAdapter>().on_remove_pressed(move || ask_to_remove(&own));
+    let own = context.clone();
+    window.global::<RemoveAdapter>().on_accepted(move |delete_data| {
+        own.act(|app| app.remove(delete_data));
+        if let Some(window) = own.window.upgrade() {
+            super::close_dialog(&window);
+        }
+    });
+}
+
+/// Asks for a text about what is selected.
+fn ask(context: &Context, question: Question) {
+    let Some(window) = context.window.upgrade() else { return };
+    let app = context.app.borrow();
+    let selected = app.table().selected();
+    let Some(first) = selected.first().and_then(|id| app.table().listed(*id)) else { return };
+    let adapter = window.global::<AskAdapter>();
+    adapter.set_question(question);
+    adapter.set_what(if selected.len() == 1 {
+        slint::format!("“{}”", first.name)
+    } else {
+        slint::format!("{} torrents", selected.len())
+    });
+    adapter.set_answer(match question {
+        Question::Label => first.labels.join(", ").into(),
+        Question::Folder => first.download_dir.as_str().into(),
+        Question::Name => first.name.as_str().into(),
+    });
+    window.global::<WindowAdapter>().set_dialog(Dialog::Ask);
+}
+
+fn answer(context: &Context) {
+    let Some(window) = context.window.upgrade() else { return };
+    let adapter = window.global::<AskAdapter>();
+    let (question, text) = (adapter.get_question(), adapter.get_answer());
+    super::close_dialog(&window);
+    context.act(|app| match question {
+        Question::Label => app.set_labels(&text),
+        Question::Folder => app.relocate(&text),
+        Question::Name => app.rename(&text),
+    });
+}
+
+fn ask_to_remove(context: &Context) {
+    let Some(window) = context.window.upgrade() else { return };
+    let app = context.app.borrow();
+    let selected = app.table().selected();
+    let what = match selected.as_slice() {
+        [] => return,
+        [id] => match app.table().listed(*id) {
+            Some(torrent) => format!("Remove “{}” from the list?", torrent.name),
+            None => return,
+        },
+        many => format!("Remove {} torrents from the list?", many.len()),
+    };
+    let adapter = window.global::<RemoveAdapter>();
+    adapter.set_what(what.into());
+    // Data stays unless the user says so, each time anew.
+    adapter.set_delete_data(false);
+    window.global::<WindowAdapter>().set_dialog(Dialog::Remove);
+}
