@@ -35,7 +35,42 @@ pub struct Serving {
     pub rpc: SocketAddr,
     /// Where peers reach it.
     pub peers: SocketAddr,
+    client: Client,
+}
+
+/// A client of a daemon's RPC.
+#[derive(Debug, Clone)]
+pub struct Client {
+    rpc: SocketAddr,
     session_id: String,
+}
+
+impl Client {
+    /// Calls an RPC method; the text of the answer.
+    ///
+    /// # Errors
+    /// Nobody listens, or there is no session id.
+    pub fn text(&mut self, method: &str, arguments: &Value) -> io::Result<String> {
+        let body = json!({ "method": method, "arguments": arguments }).to_string();
+        loop {
+            let head = format!(
+                "POST /transmission/rpc HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\
+                 X-Transmission-Session-Id: {}\r\nContent-Length: {}\r\n\r\n",
+                self.rpc,
+                self.session_id,
+                body.len()
+            );
+            let (status, headers, content) = exchange(self.rpc, &format!("{head}{body}"))?;
+            if status != 409 {
+                return Ok(content);
+            }
+            let id = headers.lines().find_map(|line| {
+                let (name, value) = line.split_once(':')?;
+                name.eq_ignore_ascii_case("x-transmission-session-id").then(|| value.trim().to_owned())
+            });
+            self.session_id = id.ok_or_else(|| io::Error::other("no session id"))?;
+        }
+    }
 }
 
 impl Daemon {
@@ -59,7 +94,13 @@ impl Daemon {
         let log = File::create(self.state.with_extension("log"))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let started = Instant::now();
-        Ok(Serving { child: command.spawn()?, started, rpc, peers, session_id: String::new() })
+        Ok(Serving {
+            child: command.spawn()?,
+            started,
+            rpc,
+            peers,
+            client: Client { rpc, session_id: String::new() },
+        })
     }
 }
 
@@ -98,30 +139,17 @@ impl Serving {
     /// # Errors
     /// Nobody listens, or the answer is not success.
     pub fn call(&mut self, method: &str, arguments: &Value) -> io::Result<Value> {
-        let body = json!({ "method": method, "arguments": arguments }).to_string();
-        loop {
-            let head = format!(
-                "POST /transmission/rpc HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\
-                 X-Transmission-Session-Id: {}\r\nContent-Length: {}\r\n\r\n",
-                self.rpc,
-                self.session_id,
-                body.len()
-            );
-            let (status, headers, content) = exchange(self.rpc, &format!("{head}{body}"))?;
-            if status == 409 {
-                let id = headers.lines().find_map(|line| {
-                    let (name, value) = line.split_once(':')?;
-                    name.eq_ignore_ascii_case("x-transmission-session-id").then(|| value.trim().to_owned())
-                });
-                self.session_id = id.ok_or_else(|| io::Error::other("no session id"))?;
-                continue;
-            }
-            let answer: Value = serde_json::from_str(&content).map_err(io::Error::other)?;
-            if answer["result"] != "success" {
-                return Err(io::Error::other(format!("{method}: {answer}")));
-            }
-            return Ok(answer["arguments"].clone());
+        let answer = self.client.text(method, arguments)?;
+        let answer: Value = serde_json::from_str(&answer).map_err(io::Error::other)?;
+        if answer["result"] != "success" {
+            return Err(io::Error::other(format!("{method}: {answer}")));
         }
+        Ok(answer["arguments"].clone())
+    }
+
+    /// Another client of its RPC.
+    pub fn client(&self) -> Client {
+        self.client.clone()
     }
 
     /// The status code of a page.

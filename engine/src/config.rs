@@ -51,6 +51,18 @@ pub struct EngineConfig {
     pub open_piece_bytes_max: u64,
     /// Address of the RPC listener; `None` starts none.
     pub rpc: Option<std::net::SocketAddr>,
+    /// Unix socket of the RPC; `None` makes none.
+    pub rpc_socket: Option<PathBuf>,
+    /// Certificate chain and key of the RPC in PEM files; without them it is not encrypted.
+    pub rpc_tls: Option<(PathBuf, PathBuf)>,
+    /// `name:password` for the RPC; with it, clients on this machine need it, too.
+    pub rpc_auth: Option<String>,
+    /// Names under which the RPC may be reached, beside `localhost` and addresses.
+    pub rpc_hosts: Vec<String>,
+    /// Networks that clients of the RPC may come from beside this machine, as text; all when empty.
+    pub rpc_networks: Vec<String>,
+    /// Whether torrents may be fetched over the RPC from addresses of this machine and its networks.
+    pub rpc_fetch_local: bool,
     /// Directory for torrents added without one.
     pub download_dir: PathBuf,
 }
@@ -71,6 +83,12 @@ impl Default for EngineConfig {
             dirty_bytes_max: 256 << 20,
             open_piece_bytes_max: 128 << 20,
             rpc: None,
+            rpc_socket: None,
+            rpc_tls: None,
+            rpc_auth: None,
+            rpc_hosts: Vec::new(),
+            rpc_networks: Vec::new(),
+            rpc_fetch_local: false,
             download_dir: PathBuf::from("."),
         }
     }

@@ -53,6 +53,29 @@ pub struct Settings {
     /// Directory for torrents that are added without one, for serve.
     #[arg(skip)]
     pub download_dir: Option<PathBuf>,
+    /// Unix socket of the RPC, for serve.
+    #[arg(skip)]
+    pub rpc_socket: Option<PathBuf>,
+    /// Name and password of the RPC as `name:password`, for serve.
+    #[arg(skip)]
+    pub rpc_auth: Option<String>,
+    /// Names under which the RPC may be reached, for serve.
+    #[arg(skip)]
+    #[serde(default)]
+    pub rpc_hosts: Vec<String>,
+    /// Networks that may reach the RPC, for serve.
+    #[arg(skip)]
+    #[serde(default)]
+    pub rpc_networks: Vec<String>,
+    /// Certificate chain of the RPC, for serve.
+    #[arg(skip)]
+    pub rpc_tls_cert: Option<PathBuf>,
+    /// Key of that certificate, for serve.
+    #[arg(skip)]
+    pub rpc_tls_key: Option<PathBuf>,
+    /// Whether the RPC may fetch torrents from local addresses, for serve.
+    #[arg(skip)]
+    pub rpc_fetch_local: Option<bool>,
 }
 
 /// [`UploadSlots`] as text: `auto` or a number from 1.
@@ -156,6 +179,13 @@ impl Settings {
             max_connections: self.max_connections.or(lower.max_connections),
             rpc: self.rpc.or(lower.rpc),
             download_dir: self.download_dir.or(lower.download_dir),
+            rpc_socket: self.rpc_socket.or(lower.rpc_socket),
+            rpc_auth: self.rpc_auth.or(lower.rpc_auth),
+            rpc_hosts: if self.rpc_hosts.is_empty() { lower.rpc_hosts } else { self.rpc_hosts },
+            rpc_networks: if self.rpc_networks.is_empty() { lower.rpc_networks } else { self.rpc_networks },
+            rpc_tls_cert: self.rpc_tls_cert.or(lower.rpc_tls_cert),
+            rpc_tls_key: self.rpc_tls_key.or(lower.rpc_tls_key),
+            rpc_fetch_local: self.rpc_fetch_local.or(lower.rpc_fetch_local),
         }
     }
 
@@ -175,6 +205,12 @@ impl Settings {
             connections_max: self.max_connections.unwrap_or(default.connections_max),
             rpc: self.rpc,
             download_dir: self.download_dir.clone().unwrap_or(default.download_dir),
+            rpc_socket: self.rpc_socket.clone(),
+            rpc_tls: self.rpc_tls_cert.clone().zip(self.rpc_tls_key.clone()),
+            rpc_auth: self.rpc_auth.clone(),
+            rpc_hosts: self.rpc_hosts.clone(),
+            rpc_networks: self.rpc_networks.clone(),
+            rpc_fetch_local: self.rpc_fetch_local.unwrap_or(false),
             ..default
         }
     }

@@ -48,6 +48,9 @@ pub enum StartError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// Something about who may use the RPC cannot be used.
+    #[error("{0}")]
+    RpcAccess(String),
     /// A thread or a ring could not be made.
     #[error("cannot start {what}: {reason}")]
     Thread {
@@ -81,6 +84,11 @@ impl Engine {
         let store_limits = StoreLimits::new(&store_config);
         let listeners = Listeners::open(config.listen_port, &config.listen_addresses, shard_count)?;
         let rpc_listener = config.rpc.map(bind_rpc).transpose()?;
+        let rpc_socket = config.rpc_socket.as_deref().map(bind_socket).transpose()?;
+        let rpc_tls =
+            config.rpc_tls.as_ref().map(|(certificate, key)| rpc::Tls::from_files(certificate, key));
+        let rpc_tls = rpc_tls.transpose().map_err(StartError::RpcAccess)?;
+        let credentials = credentials(&config)?;
         let rpc_address = rpc_listener.as_ref().and_then(|listener| listener.local_addr().ok());
         let peer_id = new_peer_id();
         let settings = Arc::new(config);
@@ -168,6 +176,9 @@ impl Engine {
             command_queue,
             handle: handle.clone(),
             rpc_listener,
+            rpc_socket,
+            rpc_tls,
+            credentials,
         };
         let (ready_sender, ready) = std_mpsc::channel();
         let control = std::thread::Builder::new()
@@ -294,6 +305,9 @@ struct ControlStart {
     command_queue: mpsc::Receiver<crate::control::handle::Command>,
     handle: EngineHandle,
     rpc_listener: Option<std::net::TcpListener>,
+    rpc_socket: Option<std::os::unix::net::UnixListener>,
+    rpc_tls: Option<rpc::Tls>,
+    credentials: rpc::Credentials,
 }
 
 impl ControlStart {
@@ -315,6 +329,11 @@ impl ControlStart {
 
     async fn serve(self, ready: &std_mpsc::Sender<Result<(), String>>) -> Result<(), String> {
         let (updates, announces) = mpsc::channel(CONTROL_QUEUE);
+        // With one address to listen on, trackers must see that one.
+        let bind = match self.settings.listen_addresses[..] {
+            [address] if !address.is_unspecified() => Some(address),
+            _ => None,
+        };
         let announce_config = AnnounceConfig {
             peer_id: self.peer_id,
             key: u32::from_be_bytes([
@@ -325,11 +344,7 @@ impl ControlStart {
             ]),
             listen_port: self.port,
             user_agent: concat!("Ringseed/", env!("CARGO_PKG_VERSION")).into(),
-            // With one address to listen on, trackers must see that one.
-            bind: match self.settings.listen_addresses[..] {
-                [address] if !address.is_unspecified() => Some(address),
-                _ => None,
-            },
+            bind,
         };
         let session = Session::new(SessionParts {
             settings: self.settings.clone(),
@@ -347,18 +362,30 @@ impl ControlStart {
             download_limit: self.download_limit,
         });
         let inbox = Inbox::new(self.report_inbox).map_err(|error| error.to_string())?;
-        if let Some(listener) = self.rpc_listener {
-            let listener = tokio::net::TcpListener::from_std(listener).map_err(|error| error.to_string())?;
+        let doors = rpc::Doors {
+            tcp: match self.rpc_listener.map(tokio::net::TcpListener::from_std) {
+                Some(listener) => Some((listener.map_err(|error| error.to_string())?, self.rpc_tls)),
+                None => None,
+            },
+            unix: match self.rpc_socket.map(tokio::net::UnixListener::from_std) {
+                Some(listener) => Some(listener.map_err(|error| error.to_string())?),
+                None => None,
+            },
+        };
+        if doors.tcp.is_some() || doors.unix.is_some() {
             let info = rpc::RpcInfo {
                 version: env!("CARGO_PKG_VERSION").into(),
                 download_dir: self.settings.download_dir.clone(),
                 state_dir: self.settings.state_dir.clone(),
                 connections_max: self.settings.connections_max,
                 torrent_connections_max: self.settings.torrent_connections_max,
-                allowed_hosts: Vec::new(),
+                allowed_hosts: self.settings.rpc_hosts.clone(),
+                credentials: self.credentials,
+                fetch_local: self.settings.rpc_fetch_local,
+                bind,
                 started: std::time::SystemTime::now(),
             };
-            tokio::task::spawn_local(rpc::serve(listener, self.handle.clone(), info));
+            tokio::task::spawn_local(rpc::serve(doors, self.handle.clone(), info));
         }
         drop(self.handle);
         let _ = ready.send(Ok(()));
@@ -395,6 +422,54 @@ fn bind_rpc(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
     std::net::TcpListener::bind(address)
         .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
         .map_err(|source| StartError::Rpc { address, source })
+}
+
+/// Listens on a Unix socket that only its owner may use. One that nobody listens on any more is replaced.
+fn bind_socket(path: &std::path::Path) -> Result<std::os::unix::net::UnixListener, StartError> {
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+    use std::os::unix::net::{UnixListener, UnixStream};
+    let failed = |error: io::Error| {
+        StartError::RpcAccess(format!("cannot listen for RPC on {}: {error}", path.display()))
+    };
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    if is_socket
+        && UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    {
+        std::fs::remove_file(path).map_err(failed)?;
+    }
+    // It gets its name once nobody else can use it.
+    let mut hidden = path.as_os_str().to_owned();
+    hidden.push(format!(".{}", std::process::id()));
+    let hidden = std::path::PathBuf::from(hidden);
+    let listener = UnixListener::bind(&hidden).map_err(failed)?;
+    let named = std::fs::set_permissions(&hidden, std::fs::Permissions::from_mode(0o600))
+        .and_then(|()| std::fs::hard_link(&hidden, path));
+    let _ = std::fs::remove_file(&hidden);
+    named.and_then(|()| listener.set_nonblocking(true)).map_err(failed)?;
+    Ok(listener)
+}
+
+/// What clients of the RPC must show: what is configured, and the token of the state directory.
+fn credentials(config: &EngineConfig) -> Result<rpc::Credentials, StartError> {
+    let networks: Result<Vec<rpc::Network>, String> =
+        config.rpc_networks.iter().map(|text| text.parse()).collect();
+    let networks = networks.map_err(StartError::RpcAccess)?;
+    if config
+        .rpc_auth
+        .as_ref()
+        .is_some_and(|pair| pair.split_once(':').is_none_or(|(_, password)| password.is_empty()))
+    {
+        return Err(StartError::RpcAccess("rpc-auth is a name and a password, as name:password".into()));
+    }
+    let token = match &config.state_dir {
+        Some(dir) if config.rpc.is_some() || config.rpc_socket.is_some() => {
+            Some(rpc::token(dir).map_err(|error| {
+                StartError::RpcAccess(format!("cannot make {}: {error}", dir.join(rpc::TOKEN_FILE).display()))
+            })?)
+        }
+        _ => None,
+    };
+    Ok(rpc::Credentials { pair: config.rpc_auth.clone(), token, networks })
 }
 
 /// CPUs this process may run on.

@@ -8,7 +8,8 @@ if [ "${CI:-}" = true ]; then
     export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/ringseed/target}"
 fi
 
-packages=(aria2 gcc iproute2 opentracker python3-libtorrent qbittorrent-nox transmission-cli transmission-daemon)
+packages=(aria2 gcc iproute2 opentracker prometheus python3-libtorrent python3-venv
+    qbittorrent-nox transmission-cli transmission-daemon)
 # The window, on a display that is not there.
 packages+=(fonts-dejavu-core libx11-xcb1 libxcursor1 libxi6 libxkbcommon-x11-0 xdotool xvfb)
 missing=()
@@ -26,6 +27,13 @@ if [ ${#missing[@]} -gt 0 ]; then
     [ -e "$policy" ] || { printf '#!/bin/sh\nexit 101\n' >"$policy"; chmod +x "$policy"; trap 'rm -f "$policy"' EXIT; }
     apt-get update -q
     apt-get install -q -y --no-install-recommends "${missing[@]}"
+fi
+
+# Clients from Python's registry, for the tests of the RPC.
+venv="${CARGO_TARGET_DIR:-target}/rpc-venv"
+if [ ! -x "$venv/bin/python" ] || ! "$venv/bin/python" -c 'import qbittorrentapi, transmission_rpc' 2>/dev/null; then
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet 'transmission-rpc==7.*' 'qbittorrent-api>=2025'
 fi
 
 # Many connections and mapped files at once.

@@ -10,6 +10,6 @@ mod torrent;
 pub use envelope::{Request, Response, SESSION_ID_HEADER, SUCCESS};
 pub use session::{FreeSpace, FreeSpaceArgs, Session, SessionSetArgs, SessionStats, TransferStats};
 pub use torrent::{
-    AddArgs, Added, AddedTorrent, File, FileStats, GetArgs, Id, Ids, IdsArgs, Peer, RemoveArgs, SetArgs,
-    Status, Torrent, TrackerStats, Trackers,
+    AddArgs, Added, AddedTorrent, File, FileStats, GetArgs, Group, Id, Ids, IdsArgs, LocationArgs, Peer,
+    RemoveArgs, RenameArgs, SetArgs, Status, Torrent, TrackerStats, Trackers,
 };

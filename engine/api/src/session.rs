@@ -88,6 +88,32 @@ pub struct Session {
     pub seed_queue_enabled: bool,
     /// How many.
     pub seed_queue_size: u32,
+    /// Whether torrents without traffic do not count in their queue.
+    pub queue_stalled_enabled: bool,
+    /// After this many minutes.
+    pub queue_stalled_minutes: u32,
+    /// Trackers for every public torrent, a URL a line.
+    pub default_trackers: String,
+    /// Where the blocklist is fetched from.
+    pub blocklist_url: String,
+    /// Whether peers are reached over TCP: always.
+    pub tcp_enabled: bool,
+    /// Hooks are never run: this is false, and so are its kin.
+    pub script_torrent_added_enabled: bool,
+    /// The hook.
+    pub script_torrent_added_filename: String,
+    /// Hooks are never run.
+    pub script_torrent_done_enabled: bool,
+    /// The hook.
+    pub script_torrent_done_filename: String,
+    /// Hooks are never run.
+    pub script_torrent_done_seeding_enabled: bool,
+    /// The hook.
+    pub script_torrent_done_seeding_filename: String,
+    /// Whether clients that fail to log in are refused for a while: always.
+    pub anti_brute_force_enabled: bool,
+    /// Failures of a client after which it is refused.
+    pub anti_brute_force_threshold: u32,
     /// Whether added torrents start.
     pub start_added_torrents: bool,
     /// Whether torrent files are deleted after they were added.
@@ -145,6 +171,19 @@ impl Default for Session {
             download_queue_size: 5,
             seed_queue_enabled: false,
             seed_queue_size: 10,
+            queue_stalled_enabled: true,
+            queue_stalled_minutes: 30,
+            default_trackers: String::new(),
+            blocklist_url: String::new(),
+            tcp_enabled: true,
+            script_torrent_added_enabled: false,
+            script_torrent_added_filename: String::new(),
+            script_torrent_done_enabled: false,
+            script_torrent_done_filename: String::new(),
+            script_torrent_done_seeding_enabled: false,
+            script_torrent_done_seeding_filename: String::new(),
+            anti_brute_force_enabled: true,
+            anti_brute_force_threshold: 100,
             start_added_torrents: true,
             trash_original_torrent_files: false,
             rename_partial_files: false,
@@ -171,6 +210,82 @@ pub struct SessionSetArgs {
     /// Whether it holds.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "loose_flag")]
     pub speed_limit_up_enabled: Option<bool>,
+    /// Alternative limits hold now.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "loose_flag")]
+    pub alt_speed_enabled: Option<bool>,
+    /// Alternative download limit in kB/s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alt_speed_down: Option<u64>,
+    /// Alternative upload limit in kB/s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alt_speed_up: Option<u64>,
+    /// Whether they follow the clock.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "loose_flag")]
+    pub alt_speed_time_enabled: Option<bool>,
+    /// From this minute of the day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alt_speed_time_begin: Option<u32>,
+    /// To this minute of the day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alt_speed_time_end: Option<u32>,
+    /// On these days, a bit each from Sunday.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alt_speed_time_day: Option<u32>,
+    /// Whether torrents stop at a ratio by default.
+    #[serde(
+        rename = "seedRatioLimited",
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "loose_flag"
+    )]
+    pub seed_ratio_limited: Option<bool>,
+    /// That ratio.
+    #[serde(rename = "seedRatioLimit", skip_serializing_if = "Option::is_none")]
+    pub seed_ratio_limit: Option<f64>,
+    /// Minutes without upload after which seeding stops.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle_seeding_limit: Option<u32>,
+    /// Whether it does.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "loose_flag")]
+    pub idle_seeding_limit_enabled: Option<bool>,
+    /// Whether only some torrents download at once.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "loose_flag")]
+    pub download_queue_enabled: Option<bool>,
+    /// How many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub download_queue_size: Option<u32>,
+    /// Whether only some torrents seed at once.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "loose_flag")]
+    pub seed_queue_enabled: Option<bool>,
+    /// How many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed_queue_size: Option<u32>,
+    /// Whether torrents without traffic do not count in their queue.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "loose_flag")]
+    pub queue_stalled_enabled: Option<bool>,
+    /// After this many minutes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_stalled_minutes: Option<u32>,
+    /// Directory for torrents added without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub download_dir: Option<String>,
+    /// Directory for incomplete torrents.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incomplete_dir: Option<String>,
+    /// Whether it is used.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "loose_flag")]
+    pub incomplete_dir_enabled: Option<bool>,
+    /// Whether added torrents start.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "loose_flag")]
+    pub start_added_torrents: Option<bool>,
+    /// Whether torrent files are deleted after they were added.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "loose_flag")]
+    pub trash_original_torrent_files: Option<bool>,
+    /// Trackers for every public torrent, a URL a line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_trackers: Option<String>,
+    /// Where the blocklist is fetched from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocklist_url: Option<String>,
     /// What else was given.
     #[serde(flatten)]
     pub other: Map<String, Value>,

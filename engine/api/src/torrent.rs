@@ -90,12 +90,39 @@ pub struct AddArgs {
     /// Directory its files go below.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub download_dir: Option<String>,
-    /// Add without starting it.
+    /// Add without starting it; on the wire, `start-added-torrents` says so when it is missing.
     #[serde(deserialize_with = "loose_bool")]
     pub paused: bool,
     /// Fetch pieces in order (the name that Transmission 4.1 gives it).
     #[serde(rename = "sequential_download", deserialize_with = "loose_bool")]
     pub sequential_download: bool,
+    /// Labels, each without a comma.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+    /// Connections at most.
+    #[serde(rename = "peer-limit", skip_serializing_if = "Option::is_none")]
+    pub peer_limit: Option<u32>,
+    /// Files that are fetched, by index.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files_wanted: Option<Vec<usize>>,
+    /// Files that are not fetched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files_unwanted: Option<Vec<usize>>,
+    /// Files that come before the others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority_high: Option<Vec<usize>>,
+    /// Files that come after the others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority_low: Option<Vec<usize>>,
+    /// Files that come as usual.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority_normal: Option<Vec<usize>>,
+    /// `Cookie` header for fetching `filename` from a URL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cookies: Option<String>,
+    /// Priority of the torrent: only 0 is supported.
+    #[serde(rename = "bandwidthPriority", skip_serializing_if = "Option::is_none")]
+    pub bandwidth_priority: Option<i8>,
 }
 
 /// Arguments of `torrent-set`; what is missing stays as it is.
@@ -124,9 +151,116 @@ pub struct SetArgs {
         deserialize_with = "loose_flag"
     )]
     pub sequential_download: Option<bool>,
+    /// Priority of the torrent: only 0 is supported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bandwidth_priority: Option<i8>,
+    /// Whether the session's limits hold for it: only true is supported.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "loose_flag")]
+    pub honors_session_limits: Option<bool>,
+    /// Bandwidth group; empty for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Labels in place of those it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Vec<String>>,
+    /// New directory of its files, which are moved there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub location: Option<String>,
+    /// Connections at most.
+    #[serde(rename = "peer-limit", skip_serializing_if = "Option::is_none")]
+    pub peer_limit: Option<u32>,
+    /// Place in the queue, from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_position: Option<usize>,
+    /// Its own idle limit in minutes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed_idle_limit: Option<u32>,
+    /// Which idle limit holds: 0 the session's, 1 its own, 2 none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed_idle_mode: Option<u8>,
+    /// Its own ratio.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed_ratio_limit: Option<f64>,
+    /// Which ratio holds: 0 the session's, 1 its own, 2 none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed_ratio_mode: Option<u8>,
+    /// Files that are fetched, by index; an empty list means all.
+    #[serde(rename = "files-wanted", skip_serializing_if = "Option::is_none")]
+    pub files_wanted: Option<Vec<usize>>,
+    /// Files that are not fetched.
+    #[serde(rename = "files-unwanted", skip_serializing_if = "Option::is_none")]
+    pub files_unwanted: Option<Vec<usize>>,
+    /// Files that come before the others.
+    #[serde(rename = "priority-high", skip_serializing_if = "Option::is_none")]
+    pub priority_high: Option<Vec<usize>>,
+    /// Files that come after the others.
+    #[serde(rename = "priority-low", skip_serializing_if = "Option::is_none")]
+    pub priority_low: Option<Vec<usize>>,
+    /// Files that come as usual.
+    #[serde(rename = "priority-normal", skip_serializing_if = "Option::is_none")]
+    pub priority_normal: Option<Vec<usize>>,
+    /// Announce URLs, each a new tier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tracker_add: Option<Vec<String>>,
+    /// All trackers: a URL a line, an empty line between tiers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tracker_list: Option<String>,
+    /// Trackers to be removed, by id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tracker_remove: Option<Vec<usize>>,
+    /// Trackers to be replaced: an id and its new URL in turn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tracker_replace: Option<Vec<Value>>,
+    /// Extension: minutes of seeding after which it stops; -1 for no such limit.
+    #[serde(rename = "ringseedSeedMinutes", skip_serializing_if = "Option::is_none")]
+    pub seed_minutes: Option<i64>,
     /// What else was given.
     #[serde(flatten)]
     pub other: Map<String, Value>,
+}
+
+/// Arguments of `torrent-set-location`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocationArgs {
+    /// All torrents when missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ids: Option<Ids>,
+    /// The new directory, absolute.
+    pub location: String,
+    /// Move the files there; otherwise they are there already.
+    #[serde(default, rename = "move", deserialize_with = "loose_bool")]
+    pub move_files: bool,
+}
+
+/// Arguments of `torrent-rename-path`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RenameArgs {
+    /// The torrent; one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ids: Option<Ids>,
+    /// Path of a file or folder as `files` tells it.
+    pub path: String,
+    /// Its new last name.
+    pub name: String,
+}
+
+/// A bandwidth group, in `group-get` and `group-set`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// Whether the session's limits hold for its torrents: always.
+    #[serde(rename = "honorsSessionLimits")]
+    pub honors_session_limits: Option<bool>,
+    /// Download limit in kB/s.
+    pub speed_limit_down: Option<u64>,
+    /// Whether it holds: not supported.
+    pub speed_limit_down_enabled: Option<bool>,
+    /// Upload limit in kB/s.
+    pub speed_limit_up: Option<u64>,
+    /// Whether it holds: not supported.
+    pub speed_limit_up_enabled: Option<bool>,
 }
 
 /// Answer to `torrent-add`.
@@ -356,6 +490,28 @@ pub struct Torrent {
     pub peers_getting_from_us: u32,
     /// Peers.
     pub peers: Vec<Peer>,
+    /// Labels.
+    pub labels: Vec<String>,
+    /// Place in the queue, from 0.
+    pub queue_position: u32,
+    /// Upload limit in kB/s.
+    pub upload_limit: u64,
+    /// Whether it holds.
+    pub upload_limited: bool,
+    /// Download limit in kB/s.
+    pub download_limit: u64,
+    /// Whether it holds.
+    pub download_limited: bool,
+    /// Its own ratio goal.
+    pub seed_ratio_limit: f64,
+    /// Which ratio goal holds: 0 the session's, 1 its own, 2 none.
+    pub seed_ratio_mode: u8,
+    /// Whether a goal ended its seeding.
+    pub is_finished: bool,
+    /// When payload moved last, seconds since 1970.
+    pub activity_date: i64,
+    /// Seconds it has seeded.
+    pub seconds_seeding: i64,
     /// Files.
     pub files: Vec<File>,
     /// What changes about files.
@@ -365,7 +521,7 @@ pub struct Torrent {
 }
 
 /// A flag as clients write it: true, false, 0 or 1.
-fn loose_bool<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+pub(crate) fn loose_bool<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     match Value::deserialize(deserializer)? {
         Value::Bool(flag) => Ok(flag),
         Value::Number(number) if number.as_i64() == Some(0) => Ok(false),
@@ -406,11 +562,11 @@ mod tests {
     #[test]
     fn what_is_set_is_told_from_what_is_missing_and_what_is_unknown() {
         let args: SetArgs =
-            serde_json::from_str(r#"{"ids":1,"uploadLimited":1,"sequential_download":false,"labels":[]}"#)
+            serde_json::from_str(r#"{"ids":1,"uploadLimited":1,"sequential_download":false,"nonsense":[]}"#)
                 .unwrap();
         assert_eq!((args.upload_limited, args.download_limited), (Some(true), None));
         assert_eq!((args.sequential_download, args.upload_limit), (Some(false), None));
-        assert_eq!(args.other.keys().collect::<Vec<_>>(), ["labels"]);
+        assert_eq!(args.other.keys().collect::<Vec<_>>(), ["nonsense"]);
         assert!(serde_json::from_str::<SetArgs>(r#"{"uploadLimit":-1}"#).is_err());
     }
 

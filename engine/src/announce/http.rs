@@ -30,7 +30,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tower_service::Service;
 
-type HttpClient = Client<HttpsConnector<Dialer>, Empty<Bytes>>;
+pub(super) type HttpClient = Client<HttpsConnector<Dialer>, Empty<Bytes>>;
 
 /// Speaks to HTTP and HTTPS trackers.
 pub(super) struct HttpTrackers {
@@ -91,7 +91,7 @@ impl HttpTrackers {
     }
 }
 
-fn client(dialer: Dialer) -> HttpClient {
+pub(super) fn client(dialer: Dialer) -> HttpClient {
     let connector = HttpsConnectorBuilder::new()
         .with_webpki_roots()
         .https_or_http()
@@ -153,7 +153,7 @@ fn refused(error: &(dyn Error + 'static)) -> Failure {
 }
 
 /// The innermost cause: the outer ones only say that connecting failed.
-fn root(error: &(dyn Error + 'static)) -> String {
+pub(super) fn root(error: &(dyn Error + 'static)) -> String {
     let mut error = error;
     while let Some(source) = error.source() {
         error = source;
@@ -163,7 +163,7 @@ fn root(error: &(dyn Error + 'static)) -> String {
 
 /// Why a connection was not made.
 #[derive(Debug, thiserror::Error)]
-enum DialError {
+pub(super) enum DialError {
     #[error("a redirect from a public tracker to a local address is not followed")]
     Local,
     #[error("the host has no {0} address")]
@@ -174,11 +174,11 @@ enum DialError {
 
 /// Connects over one family.
 #[derive(Clone)]
-struct Dialer {
-    family: Family,
-    public_only: bool,
-    bind: Option<IpAddr>,
-    names: Arc<Names>,
+pub(super) struct Dialer {
+    pub(super) family: Family,
+    pub(super) public_only: bool,
+    pub(super) bind: Option<IpAddr>,
+    pub(super) names: Arc<Names>,
 }
 
 impl Service<Uri> for Dialer {

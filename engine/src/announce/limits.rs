@@ -88,3 +88,5 @@ pub(super) const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
 pub(super) const STOP_IN_FLIGHT_PAUSE: Duration = Duration::from_secs(1);
 /// Names being looked up at once: each takes a thread of the runtime.
 pub(super) const LOOKUPS_MAX: usize = 16;
+/// Time that fetching a file may take, redirects included.
+pub(super) const FETCH_TIMEOUT: Duration = Duration::from_secs(60);

@@ -6,6 +6,7 @@
 
 mod address;
 mod families;
+mod fetch;
 mod host;
 mod http;
 mod jitter;
@@ -18,6 +19,7 @@ mod transport;
 mod udp;
 mod url;
 
+pub use fetch::{FetchRequest, fetch};
 use ringseed_proto::units::{InfoHash, PeerId};
 use schedule::Core;
 use std::net::{IpAddr, SocketAddr};

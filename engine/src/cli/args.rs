@@ -1,6 +1,7 @@
 //! The command line: what can be said, with its help texts.
 
 use super::quantity::Bytes;
+use super::remote::args::Remote;
 use crate::config_file::Settings;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
@@ -67,6 +68,9 @@ pub enum Command {
     },
     /// Print the manual page.
     Man,
+    /// Commands to a running daemon.
+    #[command(flatten)]
+    Remote(Remote),
 }
 
 /// Settings of commands that run an engine.
@@ -127,6 +131,52 @@ pub struct Serve {
     /// Directory for torrents that are added without one [default: the current one].
     #[arg(long, value_name = "DIR", env = "RINGSEED_DOWNLOAD_DIR", hide_env = true)]
     pub download_dir: Option<PathBuf>,
+    /// Unix socket of the RPC.
+    #[arg(long, value_name = "PATH", env = "RINGSEED_RPC_SOCKET", hide_env = true)]
+    pub rpc_socket: Option<PathBuf>,
+    /// Name and password of the RPC; clients on this machine need them, too. Better in the environment or the
+    /// configuration file than on the command line, which others can read.
+    #[arg(
+        long,
+        value_name = "NAME:PASSWORD",
+        env = "RINGSEED_RPC_AUTH",
+        hide_env = true,
+        hide_env_values = true
+    )]
+    pub rpc_auth: Option<String>,
+    /// Name under which the RPC may be reached, may be repeated.
+    #[arg(long, value_name = "NAME", env = "RINGSEED_RPC_HOSTS", value_delimiter = ',', hide_env = true)]
+    pub rpc_host: Vec<String>,
+    /// Network that may reach the RPC beside this machine, may be repeated [default: all, with credentials].
+    #[arg(
+        long,
+        value_name = "NETWORK",
+        env = "RINGSEED_RPC_NETWORKS",
+        value_delimiter = ',',
+        hide_env = true
+    )]
+    pub rpc_network: Vec<String>,
+    /// Certificate chain of the RPC as a PEM file.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "RINGSEED_RPC_TLS_CERT",
+        hide_env = true,
+        requires = "rpc_tls_key"
+    )]
+    pub rpc_tls_cert: Option<PathBuf>,
+    /// Key of that certificate as a PEM file.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "RINGSEED_RPC_TLS_KEY",
+        hide_env = true,
+        requires = "rpc_tls_cert"
+    )]
+    pub rpc_tls_key: Option<PathBuf>,
+    /// Fetch torrents over the RPC also from addresses of this machine and its networks.
+    #[arg(long)]
+    pub rpc_fetch_local: bool,
     /// Engine settings.
     #[command(flatten)]
     pub engine: EngineArgs,

@@ -20,14 +20,18 @@ fn is_url(source: &str) -> bool {
 
 /// Reads and parses the torrent at `source`, a path or an http(s) URL. Errors name `source`.
 pub async fn torrent(source: &str) -> Result<Metainfo, Failure> {
+    Metainfo::parse(&bytes(source).await?)
+        .map_err(|error| Failure::failed(format!("{source} is not a usable torrent: {error}")))
+}
+
+/// Reads the torrent file at `source`, a path or an http(s) URL. Errors name `source`.
+pub async fn bytes(source: &str) -> Result<Vec<u8>, Failure> {
     if source.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("magnet:")) {
         return Err(Failure::usage(
             "magnet links are not supported; give a torrent file or an http(s) URL of one",
         ));
     }
-    let bytes = if is_url(source) { download(source).await? } else { read(source)? };
-    Metainfo::parse(&bytes)
-        .map_err(|error| Failure::failed(format!("{source} is not a usable torrent: {error}")))
+    if is_url(source) { download(source).await } else { read(source) }
 }
 
 /// [`torrent`] for callers that have no runtime.

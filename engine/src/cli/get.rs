@@ -8,9 +8,17 @@ use super::signals::Stop;
 use super::state_dir::{self, StateDir};
 use super::{directory, screen};
 use crate::config::EngineConfig;
-use crate::control::{AddOutcome, AddTorrent, EngineSnapshot, TorrentState, TorrentStatus};
+use crate::control::{AddOutcome, AddTorrent, EngineSnapshot, GoalMode, TorrentState, TorrentStatus, Wishes};
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
+
+/// What is wanted of a torrent that stops at a ratio.
+fn wishes(ratio: Option<f64>) -> Wishes {
+    match ratio {
+        Some(ratio) => Wishes { ratio_mode: GoalMode::Own, ratio, ..Wishes::default() },
+        None => Wishes { ratio_mode: GoalMode::Never, ..Wishes::default() },
+    }
+}
 
 /// Runs the command.
 pub fn run(args: &Get, output: &Output) -> Result<(), Failure> {
@@ -37,7 +45,7 @@ pub fn run(args: &Get, output: &Output) -> Result<(), Failure> {
         let outcome = session.add(AddTorrent {
             data_dir: Some(data_dir.clone()),
             sequential: args.sequential,
-            seed_ratio: args.seed_ratio,
+            wishes: wishes(args.seed_ratio),
             peers: args.peer.clone(),
             ..AddTorrent::new(metainfo.clone())
         })?;
@@ -117,6 +125,10 @@ fn reached(status: &TorrentStatus, seed_ratio: Option<f64>) -> Reached {
         TorrentState::Seeding => Reached::End,
         // The engine pauses what has reached its ratio.
         TorrentState::Paused if status.left == 0 => Reached::End,
-        TorrentState::Paused | TorrentState::Checking(_) | TorrentState::Downloading => Reached::Nothing,
+        TorrentState::Paused
+        | TorrentState::Queued
+        | TorrentState::Moving
+        | TorrentState::Checking(_)
+        | TorrentState::Downloading => Reached::Nothing,
     }
 }

@@ -11,6 +11,7 @@ mod fetch;
 mod get;
 mod logging;
 mod manual;
+mod remote;
 mod scratch;
 mod screen;
 mod seed;
@@ -59,6 +60,7 @@ fn dispatch(line: CommandLine) -> Result<(), Failure> {
         Command::Verify(args) => verify::run(&args, &line.output),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man => manual::man(),
+        Command::Remote(command) => remote::run(&command),
     }
 }
 

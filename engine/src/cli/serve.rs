@@ -17,7 +17,18 @@ const RPC_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::L
 /// Runs the command.
 pub fn run(args: &Serve) -> Result<(), Failure> {
     let stop = Stop::install()?;
-    let own = Settings { rpc: args.rpc, download_dir: args.download_dir.clone(), ..Settings::default() };
+    let own = Settings {
+        rpc: args.rpc,
+        download_dir: args.download_dir.clone(),
+        rpc_socket: args.rpc_socket.clone(),
+        rpc_auth: args.rpc_auth.clone(),
+        rpc_hosts: args.rpc_host.clone(),
+        rpc_networks: args.rpc_network.clone(),
+        rpc_tls_cert: args.rpc_tls_cert.clone(),
+        rpc_tls_key: args.rpc_tls_key.clone(),
+        rpc_fetch_local: args.rpc_fetch_local.then_some(true),
+        ..Settings::default()
+    };
     let settings = own.over(settings(&args.engine, default_config_file().as_deref())?);
     let state = StateDir::open(&match &settings.state_dir {
         Some(path) => path.clone(),
@@ -30,10 +41,16 @@ pub fn run(args: &Serve) -> Result<(), Failure> {
     let rpc = chosen.rpc.unwrap_or(RPC_DEFAULT);
     let config =
         EngineConfig { state_dir: Some(state.path().to_owned()), download_dir, rpc: Some(rpc), ..chosen };
+    let tls = config.rpc_tls.is_some();
     // A daemon's progress is in its log and its metrics.
     let mut session = Session::start("serve", config, &stop, true)?;
     let rpc = session.rpc_address().unwrap_or(rpc);
-    screen::say(&format!("ringseed serve: RPC on http://{rpc}/transmission/rpc"));
+    let scheme = if tls { "https" } else { "http" };
+    screen::say(&format!("ringseed serve: RPC on {scheme}://{rpc}/transmission/rpc"));
+    if !rpc.ip().is_loopback() {
+        let token = state.path().join(crate::control::rpc::TOKEN_FILE);
+        screen::say(&format!("ringseed serve: clients elsewhere need the token in {}", token.display()));
+    }
     let mut told = false;
     let watched = session.watch(|snapshot| {
         if snapshot.ready && !told {

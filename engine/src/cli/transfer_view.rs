@@ -94,6 +94,8 @@ fn due_line(
 fn state_name(state: &TorrentState) -> &'static str {
     match state {
         TorrentState::Paused => "paused",
+        TorrentState::Queued => "queued",
+        TorrentState::Moving => "moving",
         TorrentState::Checking(_) => "checking",
         TorrentState::Downloading => "downloading",
         TorrentState::Seeding => "seeding",
@@ -128,7 +130,9 @@ fn figures(torrent: &TorrentStatus) -> String {
             size(torrent.uploaded),
             torrent.ratio(),
         ),
-        TorrentState::Paused => format!("{:.1} % of {}", percent(torrent.progress()), size(torrent.wanted)),
+        TorrentState::Paused | TorrentState::Queued | TorrentState::Moving => {
+            format!("{:.1} % of {}", percent(torrent.progress()), size(torrent.wanted))
+        }
         TorrentState::Failed(reason) => printable(reason),
     }
 }
@@ -204,7 +208,10 @@ mod tests {
             seeds: 0,
             peers: Vec::new(),
             trackers: Vec::new(),
-            seed_ratio: None,
+            wishes: Default::default(),
+            forced: false,
+            active_at: 0,
+            running_since: None,
             upload_limit: Default::default(),
             download_limit: Default::default(),
             sequential: false,

@@ -1,7 +1,8 @@
 //! The way into a running engine from any thread: commands with an answer, and the latest snapshot.
 
 use super::snapshot::EngineSnapshot;
-use crate::storage::SpeedLimit;
+use super::torrent::FileWork;
+use crate::storage::{SessionSettings, SpeedLimit, Wishes};
 use arc_swap::ArcSwap;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
@@ -21,8 +22,8 @@ pub struct AddTorrent {
     pub paused: bool,
     /// Fetch pieces in order.
     pub sequential: bool,
-    /// Stop seeding at this ratio.
-    pub seed_ratio: Option<f64>,
+    /// What else is wanted of it.
+    pub wishes: Wishes,
     /// Peers known from elsewhere.
     pub peers: Vec<SocketAddr>,
 }
@@ -35,7 +36,7 @@ impl AddTorrent {
             data_dir: None,
             paused: false,
             sequential: false,
-            seed_ratio: None,
+            wishes: Wishes::default(),
             peers: Vec::new(),
         }
     }
@@ -57,8 +58,14 @@ impl LimitChange {
     }
 }
 
+/// Changes the wishes for a torrent.
+pub type WishChange = Arc<dyn Fn(&mut Wishes) + Send + Sync>;
+
+/// Changes the settings of the session.
+pub type SettingsChange = Arc<dyn Fn(&mut SessionSettings) + Send + Sync>;
+
 /// A change of what is wanted of a torrent; what is `None` stays.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Clone, Default)]
 pub struct TorrentChange {
     /// Limit of its upload.
     pub upload: LimitChange,
@@ -66,15 +73,34 @@ pub struct TorrentChange {
     pub download: LimitChange,
     /// Fetch pieces in order.
     pub sequential: Option<bool>,
+    /// What else changes.
+    pub wishes: Option<WishChange>,
 }
 
-/// A change of what holds for the whole engine, until it ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// A change of what holds for the whole engine.
+#[derive(Clone, Default)]
 pub struct EngineChange {
     /// Limit of all uploads together.
     pub upload: LimitChange,
     /// Limit of all downloads together.
     pub download: LimitChange,
+    /// What else changes.
+    pub settings: Option<SettingsChange>,
+}
+
+/// A move of torrents in the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueueMove {
+    /// Before all others.
+    Top,
+    /// One place to the front.
+    Up,
+    /// One place to the back.
+    Down,
+    /// Behind all others.
+    Bottom,
+    /// To this place, from 0.
+    To(usize),
 }
 
 /// How an add ended.
@@ -110,9 +136,12 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, EngineError>>;
 pub(crate) enum Command {
     Add(Box<AddTorrent>, Reply<AddOutcome>),
     Pause(InfoHash, Reply<()>),
-    Resume(InfoHash, Reply<()>),
-    /// Removes the torrent from the session; its data stays.
-    Remove(InfoHash, Reply<()>),
+    /// Starts the torrent, over the head of its queue when the flag is set.
+    Resume(InfoHash, bool, Reply<()>),
+    /// Removes the torrent from the session, and its files when the flag is set.
+    Remove(InfoHash, bool, Reply<()>),
+    Handle(InfoHash, FileWork, Reply<()>),
+    MoveInQueue(Vec<InfoHash>, QueueMove, Reply<()>),
     Verify(InfoHash, Reply<()>),
     Reannounce(InfoHash, Reply<()>),
     AddPeers(InfoHash, Vec<SocketAddr>, Reply<()>),
@@ -147,14 +176,34 @@ impl EngineHandle {
         self.ask(|reply| Command::Pause(torrent, reply)).await
     }
 
-    /// Starts a paused or failed torrent.
+    /// Starts a paused or failed torrent, or puts it in its queue.
     pub async fn resume(&self, torrent: InfoHash) -> Result<(), EngineError> {
-        self.ask(|reply| Command::Resume(torrent, reply)).await
+        self.ask(|reply| Command::Resume(torrent, false, reply)).await
+    }
+
+    /// Starts a torrent whatever its queue says.
+    pub async fn resume_now(&self, torrent: InfoHash) -> Result<(), EngineError> {
+        self.ask(|reply| Command::Resume(torrent, true, reply)).await
     }
 
     /// Removes a torrent from the session. Its data stays.
     pub async fn remove(&self, torrent: InfoHash) -> Result<(), EngineError> {
-        self.ask(|reply| Command::Remove(torrent, reply)).await
+        self.ask(|reply| Command::Remove(torrent, false, reply)).await
+    }
+
+    /// Removes a torrent from the session and deletes its files, then the folders that are empty without them.
+    pub async fn remove_with_data(&self, torrent: InfoHash) -> Result<(), EngineError> {
+        self.ask(|reply| Command::Remove(torrent, true, reply)).await
+    }
+
+    /// Has the files of a torrent moved or renamed; the torrent rests meanwhile. Returns when that has begun.
+    pub async fn handle_files(&self, torrent: InfoHash, work: FileWork) -> Result<(), EngineError> {
+        self.ask(|reply| Command::Handle(torrent, work, reply)).await
+    }
+
+    /// Moves torrents in the queue, keeping their order among themselves.
+    pub async fn move_in_queue(&self, torrents: Vec<InfoHash>, to: QueueMove) -> Result<(), EngineError> {
+        self.ask(|reply| Command::MoveInQueue(torrents, to, reply)).await
     }
 
     /// Hashes all files of a torrent again.
@@ -177,7 +226,7 @@ impl EngineHandle {
         self.ask(|reply| Command::ChangeTorrent(torrent, change, reply)).await
     }
 
-    /// Changes what holds for the whole engine, until it ends.
+    /// Changes what holds for the whole engine. It is saved when this returns, and holds over restarts.
     pub async fn change_engine(&self, change: EngineChange) -> Result<(), EngineError> {
         self.ask(|reply| Command::ChangeEngine(change, reply)).await
     }

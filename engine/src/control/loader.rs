@@ -2,6 +2,7 @@
 //! torrents over in batches.
 
 use super::EngineError;
+use super::session::renamed;
 use super::torrent::Activity;
 use crate::shard::registry::{TorrentEntry, home_shard};
 use crate::storage::{ResumeStore, RunState, StoreLimits, TorrentRecord, TorrentStore};
@@ -120,6 +121,7 @@ impl Loader {
         let bytes = std::mem::take(&mut record.metainfo);
         let metainfo = Metainfo::parse(&bytes).map_err(|error| EngineError::Store(error.to_string()))?;
         drop(bytes);
+        let metainfo = renamed(metainfo, &record.wishes.renames);
         let open = |info: &Arc<Info>| TorrentStore::open(&record.data_dir, info.clone(), &self.store_limits);
         let pieces = metainfo.info.layout.piece_count();
         let stored = std::mem::take(&mut record.have);

@@ -7,14 +7,18 @@ pub mod rpc;
 pub(crate) mod session;
 pub mod snapshot;
 pub(crate) mod thread;
-mod torrent;
+pub(crate) mod torrent;
 
-pub use crate::storage::SpeedLimit;
+pub use crate::storage::{
+    AltSpeed, FileWish, GoalMode, Group, Rename, SessionSettings, SetLimit, SpeedLimit, Switch, Wishes,
+};
 pub use handle::{
-    AddOutcome, AddTorrent, EngineChange, EngineError, EngineHandle, LimitChange, TorrentChange,
+    AddOutcome, AddTorrent, EngineChange, EngineError, EngineHandle, LimitChange, QueueMove, SettingsChange,
+    TorrentChange, WishChange,
 };
 pub(crate) use inbox::Inbox;
 pub use snapshot::{
     BOUNDS_US, EngineLimits, EngineSnapshot, LoopDelays, PeerStatus, ShardCounters, ShardStatus,
     StorageStatus, TorrentState, TorrentStatus, TrackerStatus,
 };
+pub use torrent::FileWork;

@@ -4,21 +4,25 @@
 pub use crate::shard::loop_delay::{BOUNDS_US, LoopDelays};
 use crate::shard::publish::ShardSnapshot;
 pub use crate::shard::publish::{PeerStatus, ShardCounters};
-use crate::storage::SpeedLimit;
 pub use crate::storage::StorageStatus;
+use crate::storage::{GoalMode, SessionSettings, SpeedLimit, Wishes};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
 use ringseed_ring::RingStats;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 /// What a torrent is doing.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TorrentState {
     /// Paused by the user.
     Paused,
+    /// Waits for a place in its queue.
+    Queued,
+    /// Its files are being moved or renamed.
+    Moving,
     /// Files are being hashed; progress from 0.0 to 1.0.
     Checking(f32),
     /// Pieces are missing and being fetched.
@@ -48,6 +52,22 @@ pub struct TrackerStatus {
     pub next_announce: Option<SystemTime>,
     /// When the last announce was sent.
     pub last_announce: Option<SystemTime>,
+}
+
+impl TrackerStatus {
+    /// A tracker that was not announced to yet.
+    pub fn unknown(url: &str, tier: usize) -> Self {
+        Self {
+            url: url.to_owned(),
+            tier,
+            last_result: String::new(),
+            ok: false,
+            seeders: None,
+            leechers: None,
+            next_announce: None,
+            last_announce: None,
+        }
+    }
 }
 
 impl From<crate::announce::TrackerState> for TrackerStatus {
@@ -102,8 +122,14 @@ pub struct TorrentStatus {
     pub peers: Vec<PeerStatus>,
     /// Its trackers.
     pub trackers: Vec<TrackerStatus>,
-    /// Ratio at which it stops seeding.
-    pub seed_ratio: Option<f64>,
+    /// What the user wants of it.
+    pub wishes: Arc<Wishes>,
+    /// Whether it was started over the head of its queue.
+    pub forced: bool,
+    /// When payload moved last, in seconds since 1970; 0 for never.
+    pub active_at: u64,
+    /// Since when the times in its wishes go on.
+    pub running_since: Option<Instant>,
     /// Limit of its upload.
     pub upload_limit: SpeedLimit,
     /// Limit of its download.
@@ -116,6 +142,37 @@ impl TorrentStatus {
     /// Its info-hash.
     pub fn info_hash(&self) -> InfoHash {
         self.metainfo.info_hash
+    }
+
+    /// Its trackers by tier.
+    pub fn tiers(&self) -> &[Vec<String>] {
+        self.wishes.tiers.as_deref().unwrap_or(&self.metainfo.tiers)
+    }
+
+    /// Seconds it has downloaded and seeded.
+    pub fn seconds(&self) -> (u64, u64) {
+        let more = self.running_since.map_or(0, |since| since.elapsed().as_secs());
+        let (downloading, seeding) = (self.wishes.seconds_downloading, self.wishes.seconds_seeding);
+        match self.left {
+            0 => (downloading, seeding + more),
+            _ => (downloading + more, seeding),
+        }
+    }
+
+    /// Whether a ratio, idle or time goal ended its seeding.
+    pub fn is_finished(&self, settings: &SessionSettings) -> bool {
+        matches!(self.state, TorrentState::Paused)
+            && self.left == 0
+            && self.ratio_goal(settings).is_some_and(|goal| self.ratio() >= goal)
+    }
+
+    /// The ratio at which it stops seeding.
+    pub fn ratio_goal(&self, settings: &SessionSettings) -> Option<f64> {
+        match self.wishes.ratio_mode {
+            GoalMode::Session => settings.ratio_on.then_some(settings.ratio),
+            GoalMode::Own => Some(self.wishes.ratio),
+            GoalMode::Never => None,
+        }
     }
 
     /// Uploaded bytes over downloaded bytes, or over the size when it was seeded from the start.
@@ -152,8 +209,12 @@ pub struct EngineSnapshot {
     pub connections: usize,
     /// Whether every torrent of the resume store is loaded.
     pub ready: bool,
-    /// The limits that hold.
+    /// The limits as they were set; alternative ones hold over them when they are on.
     pub limits: EngineLimits,
+    /// What the user wants of the session.
+    pub settings: Arc<SessionSettings>,
+    /// Ids of all torrents in the order of the queue.
+    pub queue: Arc<Vec<u32>>,
     /// What each shard did since it started.
     pub shards: Vec<ShardStatus>,
     /// What was read and written.

@@ -2,7 +2,7 @@
 
 use super::handle::Command;
 use super::loader::Loading;
-use super::session::Session;
+use super::session::{FilesDone, Session};
 use super::{EngineError, Inbox};
 use crate::announce::AnnounceUpdate;
 use crate::limits::SNAPSHOT_INTERVAL;
@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 /// # Errors
 /// When the resume store cannot be read.
 pub async fn run(
-    mut session: Session,
+    (mut session, mut files_done): (Session, mpsc::Receiver<FilesDone>),
     mut commands: mpsc::Receiver<Command>,
     mut announces: mpsc::Receiver<AnnounceUpdate>,
     mut inbox: Inbox,
@@ -30,6 +30,7 @@ pub async fn run(
             },
             message = next(&mut loader) => session.on_loading(message)?,
             message = inbox.next() => session.on_shard(message),
+            Some(done) = files_done.recv() => session.on_files_done(done),
             Some(update) = announces.recv() => session.on_announce(update),
             _ = ticks.tick() => session.refresh(false),
         }

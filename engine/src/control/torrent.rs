@@ -3,15 +3,27 @@
 use super::snapshot::{PeerStatus, TorrentState, TorrentStatus, TrackerStatus};
 use crate::shard::publish::TorrentSample;
 use crate::shard::registry::TorrentEntry;
-use crate::storage::SpeedLimit;
+use crate::storage::{FileWish, Rename, SpeedLimit, Wishes};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::layout::Layout;
+use ringseed_proto::swarm::Priority;
 use ringseed_proto::units::PieceIndex;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
+
+/// What is done with the files of a torrent while no shard has them.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FileWork {
+    /// They go to another directory.
+    Move(PathBuf),
+    /// They are already in another directory.
+    Found(PathBuf),
+    /// A file or folder gets another path.
+    Rename(Rename),
+}
 
 /// What happens once all shards have let go of a torrent.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,8 +39,18 @@ pub enum Next {
     },
     /// It stays stopped by this error.
     Fail(String),
-    /// It is forgotten.
-    Remove,
+    /// Its files are moved or renamed.
+    Handle {
+        /// What is done with them.
+        work: FileWork,
+        /// Whether it runs afterwards.
+        run: bool,
+    },
+    /// It is forgotten, and its files are deleted when `delete` says so.
+    Remove {
+        /// Delete its files, too.
+        delete: bool,
+    },
 }
 
 /// What the shards do with a torrent.
@@ -38,6 +60,13 @@ pub enum Activity {
     Paused,
     /// Nothing; this error stopped it.
     Failed(String),
+    /// Nothing; it runs when its queue has a place for it.
+    Queued,
+    /// Nothing; its files are being moved, renamed or deleted.
+    Handling {
+        /// Whether it runs afterwards.
+        run: bool,
+    },
     /// Its home shard hashes its files.
     Checking {
         /// Whether it runs afterwards.
@@ -76,8 +105,14 @@ pub struct Torrent {
     pub added_at: SystemTime,
     /// When it was finished.
     pub finished_at: Option<SystemTime>,
-    /// Ratio at which it is paused.
-    pub seed_ratio: Option<f64>,
+    /// What the user wants of it.
+    pub wishes: Arc<Wishes>,
+    /// When payload moved last, in seconds since 1970; 0 for never.
+    pub active_at: u64,
+    /// Since when it downloads (false) or seeds (true).
+    pub running_since: Option<(Instant, bool)>,
+    /// It was started over the head of its queue.
+    pub forced: bool,
     /// Limit of its upload, as the user set it; the entry has what holds.
     pub upload_limit: SpeedLimit,
     /// Limit of its download, as the user set it; the entry has what holds.
@@ -108,24 +143,15 @@ impl Torrent {
         self.uploaded() > self.uploaded_before || self.downloaded() > self.downloaded_before
     }
 
-    /// Whether it runs, is complete, and has sent as much as the user wants it to.
-    pub fn has_reached_ratio(&self) -> bool {
-        self.seed_ratio.is_some_and(|ratio| {
-            let size = self.entry.content.info.layout.total_length;
-            let base = if self.downloaded() > 0 { self.downloaded() } else { size };
-            self.activity == Activity::Running
-                && self.have.is_full()
-                && self.uploaded() as f64 >= ratio * base as f64
-        })
-    }
-
     /// Whether the user wants it to run.
     pub fn wanted_running(&self) -> bool {
         match &self.activity {
             Activity::Paused | Activity::Failed(_) => false,
-            Activity::Running => true,
-            Activity::Checking { run, .. } => *run,
-            Activity::Stopping { next, .. } => matches!(next, Next::Run | Next::Check { run: true }),
+            Activity::Running | Activity::Queued => true,
+            Activity::Checking { run, .. } | Activity::Handling { run } => *run,
+            Activity::Stopping { next, .. } => {
+                matches!(next, Next::Run | Next::Check { run: true } | Next::Handle { run: true, .. })
+            }
         }
     }
 
@@ -134,12 +160,56 @@ impl Torrent {
         self.entry.upload_limit.set(self.upload_limit.effective());
         self.entry.download_limit.set(self.download_limit.effective());
         self.entry.sequential.store(sequential, Ordering::Relaxed);
+        let peers_max = self.wishes.peer_limit.map_or(0, |limit| limit as usize);
+        self.entry.peers_max.store(peers_max, Ordering::Relaxed);
+        let files = &self.wishes.files;
+        let priorities = (!files.is_empty()).then(|| Arc::new(files.iter().map(priority).collect()));
+        self.entry.priorities.store(priorities);
+        self.count_left();
+    }
+
+    /// Counts what is missing of what is wanted.
+    pub fn count_left(&self) {
+        let left = missing_bytes(&self.entry.content.info.layout, &self.have, &self.wishes.files);
+        self.entry.left.store(left, Ordering::Relaxed);
+    }
+
+    /// Whether all that is wanted is here.
+    pub fn is_done(&self) -> bool {
+        self.entry.left.load(Ordering::Relaxed) == 0
+    }
+
+    /// Adds the time since the last call to what it has downloaded or seeded, and notes what it does from now on.
+    pub fn count_time(&mut self, now: Instant) {
+        if let Some((since, seeding)) = self.running_since {
+            let seconds = now.duration_since(since).as_secs();
+            let kept = since + Duration::from_secs(seconds);
+            if seconds > 0 {
+                let wishes = Arc::make_mut(&mut self.wishes);
+                let place =
+                    if seeding { &mut wishes.seconds_seeding } else { &mut wishes.seconds_downloading };
+                *place += seconds;
+            }
+            self.running_since = Some((kept, seeding));
+        }
+        self.running_since = match (&self.activity, self.running_since) {
+            (Activity::Running, Some((since, seeding))) if seeding == self.is_done() => {
+                Some((since, seeding))
+            }
+            (Activity::Running, _) => Some((now, self.is_done())),
+            _ => None,
+        };
+    }
+
+    /// Its trackers by tier.
+    pub fn tiers(&self) -> &[Vec<String>] {
+        self.wishes.tiers.as_deref().unwrap_or(&self.entry.metainfo.tiers)
     }
 
     /// Takes over what is on disk.
     pub fn set_have(&mut self, have: Bitfield) {
-        self.entry.left.store(missing_bytes(&self.entry.content.info.layout, &have), Ordering::Relaxed);
         self.have = Arc::new(have);
+        self.count_left();
         self.status = None;
     }
 
@@ -147,7 +217,11 @@ impl Torrent {
     pub fn set_sample(&mut self, shard: usize, sample: Option<TorrentSample>) {
         if let Some(have) = sample.as_ref().and_then(|sample| sample.have.as_ref()) {
             self.have = have.clone();
-            self.entry.left.store(missing_bytes(&self.entry.content.info.layout, have), Ordering::Relaxed);
+            self.count_left();
+        }
+        let moves = |sample: &TorrentSample| sample.stats.upload_rate + sample.stats.download_rate > 0;
+        if sample.as_ref().is_some_and(moves) {
+            self.active_at = unix_now();
         }
         if sample.is_some() || self.samples[shard].is_some() {
             self.status = None;
@@ -170,7 +244,11 @@ impl Torrent {
         let left = self.entry.left.load(Ordering::Relaxed);
         let state = match &self.activity {
             Activity::Paused => TorrentState::Paused,
-            Activity::Stopping { next: Next::Pause | Next::Remove, .. } => TorrentState::Paused,
+            Activity::Queued => TorrentState::Queued,
+            Activity::Handling { .. } | Activity::Stopping { next: Next::Handle { .. }, .. } => {
+                TorrentState::Moving
+            }
+            Activity::Stopping { next: Next::Pause | Next::Remove { .. }, .. } => TorrentState::Paused,
             Activity::Stopping { next: Next::Fail(reason), .. } | Activity::Failed(reason) => {
                 TorrentState::Failed(reason.clone())
             }
@@ -190,7 +268,7 @@ impl Torrent {
             state,
             have: self.have.clone(),
             left,
-            wanted: layout.total_length,
+            wanted: wanted_bytes(layout, &self.wishes.files),
             downloaded: self.downloaded(),
             uploaded: self.uploaded(),
             download_rate: samples().map(|sample| sample.stats.download_rate).sum(),
@@ -201,7 +279,10 @@ impl Torrent {
             seeds: samples().map(|sample| sample.stats.seeds).sum(),
             peers,
             trackers,
-            seed_ratio: self.seed_ratio,
+            wishes: self.wishes.clone(),
+            forced: self.forced,
+            active_at: self.active_at,
+            running_since: self.running_since.map(|(since, _)| since),
             upload_limit: self.upload_limit,
             download_limit: self.download_limit,
             sequential: self.entry.sequential.load(Ordering::Relaxed),
@@ -209,11 +290,51 @@ impl Torrent {
     }
 }
 
-/// Bytes of the pieces that are not in `have`.
-pub fn missing_bytes(layout: &Layout, have: &Bitfield) -> u64 {
+/// Bytes of the wanted files that are in no piece of `have`; `files` empty means all are wanted.
+pub fn missing_bytes(layout: &Layout, have: &Bitfield, files: &[FileWish]) -> u64 {
     if have.is_full() {
         return 0;
     }
-    let present: u64 = have.iter_ones().map(|piece| u64::from(layout.piece_len(PieceIndex(piece)))).sum();
-    layout.total_length.saturating_sub(present)
+    if files.is_empty() {
+        let present: u64 = have.iter_ones().map(|piece| u64::from(layout.piece_len(PieceIndex(piece)))).sum();
+        return layout.total_length.saturating_sub(present);
+    }
+    let wanted =
+        layout.files.iter().enumerate().zip(files).filter(|((_, file), wish)| wish.wanted && !file.padding);
+    wanted.map(|((index, file), _)| file.length - present_bytes(layout, have, index)).sum()
+}
+
+/// Bytes of a file that are in pieces of `have`.
+pub fn present_bytes(layout: &Layout, have: &Bitfield, index: usize) -> u64 {
+    let file = &layout.files[index];
+    let piece_length = u64::from(layout.piece_length);
+    let in_piece = |piece: u32| {
+        let start = u64::from(piece) * piece_length;
+        let end = start + u64::from(layout.piece_len(PieceIndex(piece)));
+        end.min(file.offset + file.length).saturating_sub(start.max(file.offset))
+    };
+    layout.pieces_of_file(index).filter(|piece| have.get(*piece)).map(in_piece).sum()
+}
+
+/// Bytes of the wanted files.
+fn wanted_bytes(layout: &Layout, files: &[FileWish]) -> u64 {
+    if files.is_empty() {
+        return layout.total_length;
+    }
+    layout.files.iter().zip(files).filter(|(_, wish)| wish.wanted).map(|(file, _)| file.length).sum()
+}
+
+/// A file's wish as swarms know it.
+fn priority(wish: &FileWish) -> Priority {
+    match (wish.wanted, wish.priority) {
+        (false, _) => Priority::Skip,
+        (true, ..0) => Priority::Low,
+        (true, 0) => Priority::Normal,
+        (true, 1..) => Priority::High,
+    }
+}
+
+/// Seconds since 1970.
+pub fn unix_now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

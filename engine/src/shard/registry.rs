@@ -5,9 +5,9 @@
 
 use super::rate::RateLimit;
 use crate::storage::TorrentStore;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use ringseed_proto::metainfo::Metainfo;
-use ringseed_proto::swarm::Content;
+use ringseed_proto::swarm::{Content, Priority};
 use ringseed_proto::units::InfoHash;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -46,6 +46,10 @@ pub struct TorrentEntry {
     pub download_limit: RateLimit,
     /// Fetch pieces in order.
     pub sequential: AtomicBool,
+    /// How much each file is wanted; `None` when all are as usual.
+    pub priorities: ArcSwapOption<Vec<Priority>>,
+    /// Connections of a download at most; 0 for the engine's setting.
+    pub peers_max: AtomicUsize,
     /// Bytes missing, as announced to trackers.
     pub left: AtomicU64,
     /// Open connections on all shards.
@@ -68,6 +72,8 @@ impl TorrentEntry {
             upload_limit: RateLimit::new(None),
             download_limit: RateLimit::new(None),
             sequential: AtomicBool::new(false),
+            priorities: ArcSwapOption::empty(),
+            peers_max: AtomicUsize::new(0),
             left: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
         }

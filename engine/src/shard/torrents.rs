@@ -191,7 +191,10 @@ impl Shard {
             Assembly::Open(Box::new(PieceBuffers::new(info.clone(), room)))
         };
         self.seed = self.seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        let swarm = Swarm::new(config, entry.content.clone(), have, self.seed, self.now);
+        let mut swarm = Swarm::new(config, entry.content.clone(), have, self.seed, self.now);
+        if let Some(priorities) = entry.priorities.load_full() {
+            swarm.set_file_priorities(self.now, &priorities);
+        }
         let info_hash = entry.info_hash();
         let key = self.torrents.insert(ShardTorrent {
             entry,
@@ -589,10 +592,18 @@ impl Shard {
 
     /// Takes over what changed in a torrent's entry and its swarm has a copy of.
     pub(super) fn entry_changed(&mut self, info_hash: &InfoHash) {
-        let Some(torrent) = self.by_hash.get(info_hash).and_then(|key| self.torrents.get_mut(*key)) else {
-            return;
-        };
+        let Some(key) = self.by_hash.get(info_hash).copied() else { return };
+        let torrent = &mut self.torrents[key];
         torrent.swarm.set_sequential(torrent.entry.sequential.load(std::sync::atomic::Ordering::Relaxed));
+        let priorities = torrent.entry.priorities.load_full();
+        torrent.swarm.set_file_priorities(self.now, priorities.as_ref().map_or(&[], |list| list.as_slice()));
+        // Files that are wanted again make a finished download one that can finish again.
+        if let Some(home) = &mut torrent.home
+            && !torrent.swarm.is_finished()
+        {
+            home.completed = false;
+        }
+        self.touch(key);
     }
 
     /// Adds the bytes that moved since the last call to the torrent's totals.
@@ -611,7 +622,10 @@ impl Shard {
     pub(super) fn connections_per_torrent(&self, entry: &TorrentEntry) -> usize {
         match entry.phase() {
             Phase::Seeding => self.context.settings.connections_max,
-            _ => self.context.settings.torrent_connections_max,
+            _ => match entry.peers_max.load(std::sync::atomic::Ordering::Relaxed) {
+                0 => self.context.settings.torrent_connections_max,
+                own => own,
+            },
         }
     }
 }

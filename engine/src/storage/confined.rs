@@ -10,6 +10,7 @@ use rustix::fs::{
     openat, openat2,
 };
 use rustix::io::Errno;
+use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
@@ -165,6 +166,28 @@ impl Root {
             at = Some(next);
         }
         Ok(())
+    }
+
+    /// Opens the folder that a file or folder is in, making it and those above when `make` says so. Gives it with the
+    /// last name of the path.
+    pub(super) fn open_folder<'a>(
+        &self,
+        relative: &'a Path,
+        make: bool,
+    ) -> Result<(OwnedFd, &'a OsStr), StorageError> {
+        let name = match relative.components().next_back() {
+            Some(Component::Normal(name)) => name,
+            _ => return Err(StorageError::NotADirectory { path: self.full(relative) }),
+        };
+        if make {
+            self.make_parents(relative)?;
+        }
+        let above = relative.parent().filter(|above| !above.as_os_str().is_empty());
+        let above = above.unwrap_or(Path::new("."));
+        let root = self.fd()?;
+        let folder = retry(|| openat2(root, above, DIRECTORY, Mode::empty(), BENEATH))
+            .map_err(|errno| self.explain(errno, "open", above))?;
+        Ok((folder, name))
     }
 
     /// Opens the folders above a file, innermost first and the root last, to be synced.

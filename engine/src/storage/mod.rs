@@ -25,6 +25,7 @@ pub mod limits;
 mod loaded;
 mod piece_buffers;
 mod read_ahead;
+pub mod relocate;
 mod residency;
 mod resume;
 mod store;
@@ -42,8 +43,8 @@ pub use limits::{Allocation, StoreConfig, StoreLimits};
 pub use piece_buffers::{FullPiece, PieceBuf, PieceBuffers};
 pub use residency::{Residency, ResidencyClock};
 pub use resume::{
-    DamagedRecord, Loaded, PieceUpdate, RESUME_VERSION, ResumeError, ResumeStore, RunState, SpeedLimit,
-    TorrentRecord,
+    AltSpeed, DamagedRecord, FileWish, GoalMode, Group, Loaded, PieceUpdate, RESUME_VERSION, Rename,
+    ResumeError, ResumeStore, RunState, SessionSettings, SetLimit, SpeedLimit, Switch, TorrentRecord, Wishes,
 };
 pub use store::{Access, TorrentStore};
 pub use traffic::StorageStatus;

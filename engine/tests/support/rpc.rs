@@ -5,31 +5,46 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 
-fn exchange(address: SocketAddr, session_id: &str, body: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
+fn exchange(address: SocketAddr, session_id: &str, body: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
     let head = format!(
         "POST /transmission/rpc HTTP/1.1\r\nHost: localhost\r\nX-Transmission-Session-Id: {session_id}\r\n\
          Connection: close\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
-    stream.write_all(head.as_bytes()).unwrap();
-    stream.write_all(body.as_bytes()).unwrap();
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body.as_bytes())?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// The whole answer to a method; `None` when there is none.
+fn answer(address: SocketAddr, method: &str, arguments: Value) -> Option<Value> {
+    let body = json!({"method": method, "arguments": arguments}).to_string();
+    let refused = exchange(address, "", &body).ok()?;
+    let header = "x-transmission-session-id: ";
+    let id = refused.lines().find_map(|line| line.strip_prefix(header))?;
+    let answer = exchange(address, id, &body).ok()?;
+    serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
 }
 
 /// Calls a method and wants it to work; gives the answer's arguments.
 pub fn call(address: SocketAddr, method: &str, arguments: Value) -> Value {
-    let body = json!({"method": method, "arguments": arguments}).to_string();
-    let refused = exchange(address, "", &body);
-    let header = "x-transmission-session-id: ";
-    let id = refused.lines().find_map(|line| line.strip_prefix(header)).expect("a 409 with a session id");
-    let answer = exchange(address, id, &body);
-    let (_, body) = answer.split_once("\r\n\r\n").expect("an answer");
-    let answer: Value = serde_json::from_str(body).unwrap();
+    let answer = answer(address, method, arguments).expect("an answer");
     assert_eq!(answer["result"], "success", "{method}");
     answer["arguments"].clone()
+}
+
+/// What a method says of how it went.
+pub fn outcome(address: SocketAddr, method: &str, arguments: Value) -> String {
+    let answer = answer(address, method, arguments).expect("an answer");
+    answer["result"].as_str().expect("a result").to_owned()
+}
+
+/// Whether a method worked; `None` when nobody answers.
+pub fn try_call(address: SocketAddr, method: &str, arguments: Value) -> Option<bool> {
+    answer(address, method, arguments).map(|answer| answer["result"] == "success")
 }
 
 /// Runs `transmission-remote`, wants it to work, and gives what it prints.

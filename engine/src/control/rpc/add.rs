@@ -3,31 +3,66 @@
 use super::base64;
 use super::methods::{Outcome, write};
 use super::server::Server;
-use crate::control::{AddOutcome, AddTorrent};
+use super::set::{FileLists, absolute, checked_labels};
+use super::trackers::Edit;
+use crate::announce::{FetchRequest, fetch};
+use crate::control::{AddOutcome, AddTorrent, Wishes};
 use ringseed_api::{AddArgs, Added, AddedTorrent};
 use ringseed_proto::limits::TORRENT_BYTES_MAX;
 use ringseed_proto::metainfo::Metainfo;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 impl Server {
-    pub(super) async fn torrent_add(&self, args: AddArgs) -> Outcome {
+    pub(super) async fn torrent_add(&self, args: AddArgs, paused_given: bool) -> Outcome {
+        if args.bandwidth_priority.is_some_and(|priority| priority != 0) {
+            tracing::debug!("a torrent is added without the priority that was asked for: all have the same");
+        }
         let data_dir = match args.download_dir.as_deref().filter(|dir| !dir.is_empty()) {
-            Some(dir) if Path::new(dir).is_absolute() => Some(PathBuf::from(dir)),
-            Some(_) => return Err("download directory path is not absolute".to_owned()),
+            Some(dir) => {
+                Some(absolute(dir).map_err(|_| "download directory path is not absolute".to_owned())?)
+            }
             None => None,
         };
+        let fetched = match args.filename.as_deref() {
+            Some(url) if args.metainfo.as_deref().is_none_or(str::is_empty) && is_url(url) => {
+                let request = FetchRequest {
+                    url,
+                    cookies: args.cookies.as_deref(),
+                    local: self.info.fetch_local,
+                    bind: self.info.bind,
+                    bytes_max: TORRENT_BYTES_MAX,
+                };
+                Some(fetch(&request).await.map_err(|why| format!("cannot fetch {url}: {why}"))?)
+            }
+            _ => None,
+        };
         // Parsing hashes and copies up to 128 MiB, and a file may be on a slow disk: not on this thread.
-        let metainfo = tokio::task::spawn_blocking(move || load(&args).map(|metainfo| (metainfo, args)))
-            .await
-            .map_err(|error| error.to_string())?;
+        let metainfo =
+            tokio::task::spawn_blocking(move || load(&args, fetched).map(|metainfo| (metainfo, args)))
+                .await
+                .map_err(|error| error.to_string())?;
         let (metainfo, args) = metainfo?;
         let metainfo = Arc::new(metainfo);
+        let settings = self.handle.snapshot().settings.clone();
+        let (files, count) = (FileLists::of_add(&args), metainfo.info.layout.files.len());
+        files.check(count)?;
+        let mut wishes = Wishes {
+            labels: checked_labels(&args.labels)?,
+            peer_limit: args.peer_limit,
+            ..Wishes::default()
+        };
+        files.apply(&mut wishes, count);
+        if !settings.default_trackers.trim().is_empty() && !metainfo.info.private {
+            let urls = settings.default_trackers.split_whitespace().map(str::to_owned).collect();
+            wishes.tiers = Edit::adding(urls).ok().map(|edit| edit.apply(&metainfo.tiers));
+        }
         let add = AddTorrent {
-            data_dir,
-            paused: args.paused,
+            data_dir: data_dir.or_else(|| settings.download_dir.clone()),
+            paused: if paused_given { args.paused } else { !settings.start_added },
             sequential: args.sequential_download,
+            wishes,
             ..AddTorrent::new(metainfo.clone())
         };
         let named = |id| AddedTorrent {
@@ -36,7 +71,15 @@ impl Server {
             hash_string: metainfo.info_hash.to_string(),
         };
         match self.handle.add(add).await {
-            Ok(AddOutcome::Added(id)) => write(&Added::TorrentAdded(named(id))),
+            Ok(AddOutcome::Added(id)) => {
+                if settings.delete_torrent_files
+                    && let Some(name) = args.filename.filter(|name| Path::new(name).is_absolute())
+                    && let Err(error) = std::fs::remove_file(&name)
+                {
+                    tracing::warn!(%error, name, "cannot delete an added torrent file");
+                }
+                write(&Added::TorrentAdded(named(id)))
+            }
             Ok(AddOutcome::Duplicate(id)) => write(&Added::TorrentDuplicate(named(id))),
             Err(error) => Err(error.to_string()),
         }
@@ -44,8 +87,9 @@ impl Server {
 }
 
 /// The torrent that a request names or carries.
-fn load(args: &AddArgs) -> Result<Metainfo, String> {
+fn load(args: &AddArgs, fetched: Option<Vec<u8>>) -> Result<Metainfo, String> {
     let bytes = match (args.metainfo.as_deref(), args.filename.as_deref()) {
+        _ if fetched.is_some() => fetched.unwrap_or_default(),
         (Some(text), _) if !text.is_empty() => {
             base64::decode(text).ok_or("metainfo is not base64".to_owned())?
         }
@@ -55,12 +99,16 @@ fn load(args: &AddArgs) -> Result<Metainfo, String> {
     Metainfo::parse(&bytes).map_err(|error| format!("invalid or corrupt torrent file: {error}"))
 }
 
+fn begins(name: &str, scheme: &str) -> bool {
+    name.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+}
+
+fn is_url(name: &str) -> bool {
+    begins(name, "http:") || begins(name, "https:")
+}
+
 fn read_file(name: &str) -> Result<Vec<u8>, String> {
-    let is = |scheme: &str| name.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
-    if is("http:") || is("https:") {
-        return Err("adding by URL is not supported yet; send the torrent file".to_owned());
-    }
-    if is("magnet:") {
+    if begins(name, "magnet:") {
         return Err("magnet links are not supported yet; send the torrent file".to_owned());
     }
     if !Path::new(name).is_absolute() {

@@ -1,21 +1,32 @@
 //! `torrent-get`: each field of the specification from a torrent's snapshot.
 
 use super::base64;
-use crate::control::{PeerStatus, TorrentState, TorrentStatus, TrackerStatus};
+use crate::control::torrent::present_bytes;
+use crate::control::{EngineSnapshot, GoalMode, PeerStatus, TorrentState, TorrentStatus, TrackerStatus};
 use ringseed_api::{File, FileStats, Peer, Status, TrackerStats, Trackers};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::layout::Layout;
 use ringseed_proto::tracker::http::scrape_url;
 use ringseed_proto::units::PieceIndex;
 use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 /// The torrents with the fields wanted, as objects or as a table whose first row names its columns. Fields
 /// that there are not are left out.
-pub(super) fn encode(torrents: &[Arc<TorrentStatus>], fields: &[String], table: bool) -> Value {
+pub(super) fn encode(
+    snapshot: &EngineSnapshot,
+    torrents: &[Arc<TorrentStatus>],
+    fields: &[String],
+    table: bool,
+) -> Value {
+    let around = Around::new(snapshot, fields);
     let row = |torrent: &TorrentStatus| {
-        fields.iter().filter_map(|name| Some((name.clone(), field(torrent, name)?))).collect::<Vec<_>>()
+        fields
+            .iter()
+            .filter_map(|name| Some((name.clone(), field(torrent, name, &around)?)))
+            .collect::<Vec<_>>()
     };
     if !table {
         let object =
@@ -33,20 +44,32 @@ pub(super) fn encode(torrents: &[Arc<TorrentStatus>], fields: &[String], table: 
     Value::Array(std::iter::once(Value::Array(names)).chain(torrents.iter().map(values)).collect())
 }
 
+/// What fields of a torrent need of the whole engine.
+struct Around<'a> {
+    snapshot: &'a EngineSnapshot,
+    /// Places in the queue, when they are asked for.
+    places: HashMap<u32, usize>,
+}
+
+impl<'a> Around<'a> {
+    fn new(snapshot: &'a EngineSnapshot, fields: &[String]) -> Self {
+        let wanted = fields.iter().any(|name| name == "queuePosition");
+        let queue = if wanted { snapshot.queue.as_slice() } else { &[] };
+        Self { snapshot, places: queue.iter().enumerate().map(|(place, id)| (*id, place)).collect() }
+    }
+}
+
 /// One field; `None` when the specification has none of this name.
-fn field(torrent: &TorrentStatus, name: &str) -> Option<Value> {
+fn field(torrent: &TorrentStatus, name: &str, around: &Around<'_>) -> Option<Value> {
+    let wishes = &torrent.wishes;
     let info = &torrent.metainfo.info;
     let layout = &info.layout;
     let (error, error_text) = error(torrent);
     let peers = |wanted: fn(&PeerStatus) -> bool| torrent.peers.iter().filter(|peer| wanted(peer)).count();
     Some(match name {
-        "activityDate" => json!(if torrent.upload_rate + torrent.download_rate > 0 {
-            unix(Some(SystemTime::now()))
-        } else {
-            unix(torrent.finished_at)
-        }),
+        "activityDate" => json!(torrent.active_at),
         "addedDate" | "startDate" => json!(unix(Some(torrent.added_at))),
-        "availability" => json!([]),
+        "availability" => json!(availability(torrent)),
         "bandwidthPriority" => json!(0),
         "comment" => json!(torrent.metainfo.comment.as_deref().unwrap_or("")),
         "corruptEver" => json!(torrent.wasted),
@@ -58,15 +81,19 @@ fn field(torrent: &TorrentStatus, name: &str) -> Option<Value> {
         "downloadLimit" => json!(torrent.download_limit.rate / 1000),
         "downloadLimited" => json!(torrent.download_limit.on),
         "downloadedEver" => json!(torrent.downloaded),
-        "editDate" => json!(0),
+        "editDate" => json!(wishes.edited_at),
         "error" => json!(error),
         "errorString" => json!(error_text),
         "eta" => json!(eta(torrent)),
-        "etaIdle" => json!(-1),
+        "etaIdle" => json!(eta_idle(torrent, around.snapshot)),
         "file-count" => json!(layout.files.len()),
         "fileStats" => Value::Array(
             completed(layout, &torrent.have)
-                .map(|bytes_completed| json!(FileStats { bytes_completed, wanted: true, priority: 0 }))
+                .enumerate()
+                .map(|(index, bytes_completed)| {
+                    let wish = wishes.file(index);
+                    json!(FileStats { bytes_completed, wanted: wish.wanted, priority: wish.priority })
+                })
                 .collect(),
         ),
         "files" => Value::Array(
@@ -80,27 +107,25 @@ fn field(torrent: &TorrentStatus, name: &str) -> Option<Value> {
                 })
                 .collect(),
         ),
-        "group" => json!(""),
+        "group" => json!(wishes.group),
         "hashString" => json!(torrent.info_hash().to_string()),
         "haveUnchecked" => json!(0),
         "haveValid" => json!(have_bytes(layout, &torrent.have)),
         "honorsSessionLimits" => json!(true),
         "id" => json!(torrent.id),
-        "isFinished" => json!(
-            matches!(torrent.state, TorrentState::Paused)
-                && torrent.left == 0
-                && torrent.seed_ratio.is_some_and(|limit| torrent.ratio() >= limit)
-        ),
+        "isFinished" => json!(torrent.is_finished(&around.snapshot.settings)),
         "isPrivate" => json!(info.private),
         "isStalled" => json!(
             matches!(torrent.state, TorrentState::Downloading | TorrentState::Seeding)
                 && torrent.download_rate + torrent.upload_rate == 0
         ),
-        "labels" => json!([]),
+        "labels" => json!(wishes.labels),
         "leftUntilDone" => json!(torrent.left),
         "magnetLink" => json!(magnet(torrent)),
         "manualAnnounceTime" => json!(-1),
-        "maxConnectedPeers" | "peer-limit" => json!(crate::limits::TORRENT_CONNECTIONS_MAX),
+        "maxConnectedPeers" | "peer-limit" => {
+            json!(wishes.peer_limit.unwrap_or(crate::limits::TORRENT_CONNECTIONS_MAX as u32))
+        }
         "metadataPercentComplete" => json!(1.0),
         "name" => json!(info.name),
         "peers" => Value::Array(torrent.peers.iter().map(|peer| json!(peer_of(peer))).collect()),
@@ -118,33 +143,37 @@ fn field(torrent: &TorrentStatus, name: &str) -> Option<Value> {
         "pieceSize" => json!(layout.piece_length),
         "pieces" => json!(base64::encode(torrent.have.as_bytes())),
         "primary-mime-type" => json!("application/octet-stream"),
-        "priorities" => json!(vec![0; layout.files.len()]),
-        "queuePosition" => json!(torrent.id),
+        "priorities" => {
+            json!((0..layout.files.len()).map(|file| wishes.file(file).priority).collect::<Vec<_>>())
+        }
+        "queuePosition" => json!(around.places.get(&torrent.id).copied().unwrap_or(0)),
         "rateDownload" => json!(torrent.download_rate),
         "rateUpload" => json!(torrent.upload_rate),
         "recheckProgress" => json!(match torrent.state {
             TorrentState::Checking(progress) => progress,
             _ => 0.0,
         }),
-        "secondsDownloading" => json!(seconds_between(Some(torrent.added_at), torrent.finished_at)),
-        "secondsSeeding" => json!(torrent.finished_at.map_or(0, |since| seconds_between(Some(since), None))),
-        "seedIdleLimit" => json!(30),
-        "seedIdleMode" => json!(0),
-        "seedRatioLimit" => json!(torrent.seed_ratio.unwrap_or(2.0)),
-        "seedRatioMode" => json!(u8::from(torrent.seed_ratio.is_some())),
+        "ringseedCategory" => json!(wishes.category),
+        "ringseedSeedMinutes" => json!(wishes.seed_minutes.map_or(-1, |minutes| minutes as i64)),
+        "secondsDownloading" => json!(torrent.seconds().0),
+        "secondsSeeding" => json!(torrent.seconds().1),
+        "seedIdleLimit" => json!(wishes.idle_minutes),
+        "seedIdleMode" => json!(mode(wishes.idle_mode)),
+        "seedRatioLimit" => json!(wishes.ratio),
+        "seedRatioMode" => json!(mode(wishes.ratio_mode)),
         "sequentialDownload" | "sequential_download" => json!(torrent.sequential),
         "sizeWhenDone" => json!(torrent.wanted),
         "source" => json!(info.source.as_deref().unwrap_or("")),
-        "status" => json!(status(&torrent.state) as u8),
+        "status" => json!(status(torrent) as u8),
         "torrentFile" => json!(""),
         "totalSize" => json!(layout.total_length),
-        "trackerList" => json!(tracker_list(&torrent.metainfo.tiers)),
-        "trackerStats" => Value::Array(
-            (0..).zip(&torrent.trackers).map(|(id, tracker)| json!(tracker_stats(id, tracker))).collect(),
-        ),
-        "trackers" => Value::Array(
-            (0..).zip(&torrent.trackers).map(|(id, tracker)| json!(tracker_of(id, tracker))).collect(),
-        ),
+        "trackerList" => json!(tracker_list(torrent.tiers())),
+        "trackerStats" => {
+            Value::Array(trackers(torrent).map(|(id, tracker)| json!(tracker_stats(id, &tracker))).collect())
+        }
+        "trackers" => {
+            Value::Array(trackers(torrent).map(|(id, tracker)| json!(tracker_of(id, &tracker))).collect())
+        }
         "uploadLimit" => json!(torrent.upload_limit.rate / 1000),
         "uploadLimited" => json!(torrent.upload_limit.on),
         "uploadRatio" => {
@@ -152,20 +181,64 @@ fn field(torrent: &TorrentStatus, name: &str) -> Option<Value> {
         }
         "uploadedEver" => json!(torrent.uploaded),
         // Transmission 3 and 4.0 write 0 and 1 here.
-        "wanted" => json!(vec![1; layout.files.len()]),
+        "wanted" => {
+            let wanted = |file| u8::from(wishes.file(file).wanted);
+            json!((0..layout.files.len()).map(wanted).collect::<Vec<_>>())
+        }
         "webseeds" => json!(torrent.metainfo.web_seeds),
         "webseedsSendingToUs" => json!(0),
         _ => return None,
     })
 }
 
-fn status(state: &TorrentState) -> Status {
-    match state {
-        TorrentState::Paused | TorrentState::Failed(_) => Status::Stopped,
+fn status(torrent: &TorrentStatus) -> Status {
+    match torrent.state {
+        TorrentState::Paused | TorrentState::Failed(_) | TorrentState::Moving => Status::Stopped,
+        TorrentState::Queued if torrent.left == 0 => Status::SeedWait,
+        TorrentState::Queued => Status::DownloadWait,
         TorrentState::Checking(_) => Status::Check,
         TorrentState::Downloading => Status::Download,
         TorrentState::Seeding => Status::Seed,
     }
+}
+
+fn mode(mode: GoalMode) -> u8 {
+    match mode {
+        GoalMode::Session => 0,
+        GoalMode::Own => 1,
+        GoalMode::Never => 2,
+    }
+}
+
+/// The trackers with their ids, which are their places in the list of all tiers. One that was not announced to yet
+/// has nothing to tell.
+fn trackers(torrent: &TorrentStatus) -> impl Iterator<Item = (u32, TrackerStatus)> + '_ {
+    let tiers = torrent.tiers().iter().enumerate();
+    let urls = tiers.flat_map(|(tier, urls)| urls.iter().map(move |url| (tier, url)));
+    (0..).zip(urls).map(|(id, (tier, url))| {
+        let known = torrent.trackers.iter().find(|tracker| tracker.url == *url);
+        (id, known.cloned().unwrap_or_else(|| TrackerStatus::unknown(url, tier)))
+    })
+}
+
+/// How many connected peers have each piece; -1 for what is here. Of peers only the share of pieces is known, so
+/// that those with everything count for each piece.
+fn availability(torrent: &TorrentStatus) -> Vec<i64> {
+    let have = &torrent.have;
+    (0..have.len()).map(|piece| if have.get(piece) { -1 } else { i64::from(torrent.seeds) }).collect()
+}
+
+/// Seconds until the idle limit ends the seeding; -1 when nothing will.
+fn eta_idle(torrent: &TorrentStatus, snapshot: &EngineSnapshot) -> i64 {
+    let minutes = match torrent.wishes.idle_mode {
+        GoalMode::Session => snapshot.settings.idle.get(),
+        GoalMode::Own => Some(torrent.wishes.idle_minutes),
+        GoalMode::Never => None,
+    };
+    let (TorrentState::Seeding, Some(minutes)) = (&torrent.state, minutes) else { return -1 };
+    let quiet = unix(Some(SystemTime::now())) - i64::try_from(torrent.active_at).unwrap_or(0);
+    let running = torrent.running_since.map_or(0, |since| since.elapsed().as_secs() as i64);
+    (i64::from(minutes) * 60 - quiet.min(running)).max(0)
 }
 
 /// A local error, or what trackers say when none of them works.
@@ -211,21 +284,9 @@ fn have_bytes(layout: &Layout, have: &Bitfield) -> u64 {
 /// Bytes of each file that lie in verified pieces.
 fn completed<'a>(layout: &'a Layout, have: &'a Bitfield) -> impl Iterator<Item = u64> + 'a {
     let full = have.count_ones() == have.len();
-    (0..layout.files.len()).map(move |index| {
-        let file = &layout.files[index];
-        if full {
-            return file.length;
-        }
-        let piece_length = u64::from(layout.piece_length);
-        layout
-            .pieces_of_file(index)
-            .filter(|piece| have.get(*piece))
-            .map(|piece| {
-                let start = u64::from(piece) * piece_length;
-                let end = start + u64::from(layout.piece_len(PieceIndex(piece)));
-                end.min(file.offset + file.length).saturating_sub(start.max(file.offset))
-            })
-            .sum()
+    (0..layout.files.len()).map(move |index| match full {
+        true => layout.files[index].length,
+        false => present_bytes(layout, have, index),
     })
 }
 
@@ -336,7 +397,7 @@ fn tracker_list(tiers: &[Vec<String>]) -> String {
 fn magnet(torrent: &TorrentStatus) -> String {
     let mut link = format!("magnet:?xt=urn:btih:{}&dn=", torrent.info_hash());
     percent(&mut link, &torrent.metainfo.info.name);
-    for url in torrent.metainfo.tiers.iter().flatten() {
+    for url in torrent.tiers().iter().flatten() {
         link.push_str("&tr=");
         percent(&mut link, url);
     }
@@ -357,11 +418,6 @@ fn percent(out: &mut String, text: &str) {
 fn unix(time: Option<SystemTime>) -> i64 {
     time.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok())
         .map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
-}
-
-/// Seconds from a moment to another, or to now.
-fn seconds_between(from: Option<SystemTime>, to: Option<SystemTime>) -> i64 {
-    (unix(Some(to.unwrap_or_else(SystemTime::now))) - unix(from)).max(0)
 }
 
 fn share(part: u64, whole: u64) -> f64 {

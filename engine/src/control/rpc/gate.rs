@@ -25,6 +25,30 @@ pub(super) fn origin_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
     })
 }
 
+/// Whether the `Host` of a request is a loopback address or localhost.
+pub(super) fn host_is_local(headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => host.to_str().is_ok_and(|host| name_is_local(without_port(host))),
+        _ => false,
+    }
+}
+
+/// Whether the request comes from no web page, or from one of a loopback address or localhost.
+pub(super) fn origin_is_local(headers: &HeaderMap) -> bool {
+    headers.get_all(ORIGIN).iter().all(|origin| {
+        let name = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+        name.is_some_and(|(_, name)| name_is_local(without_port(name)))
+    })
+}
+
+fn name_is_local(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost")
+        || bare.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
 fn name_allowed(name: &str, allowed: &[String]) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);

@@ -22,3 +22,15 @@ pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(super) const REMOVED_LIFE: Duration = Duration::from_secs(60);
 /// Most torrents told as removed.
 pub(super) const REMOVED_MAX: usize = 10_000;
+/// Wrong credentials of one client after which it is refused: people mistype a few times, programs guess thousands.
+pub(super) const FAILURES_MAX: u32 = 10;
+/// How long they count.
+pub(super) const FAILURE_LIFE: Duration = Duration::from_secs(300);
+/// Clients whose failures are remembered.
+pub(super) const FAILURES_REMEMBERED_MAX: usize = 10_000;
+/// Answers from this size on are compressed for clients on other machines that can read it.
+pub(super) const GZIP_BYTES_MIN: usize = 4096;
+/// Time a client has for its part of a TLS handshake.
+pub(super) const TLS_TIMEOUT: Duration = Duration::from_secs(10);
+/// Torrents on the page of per-torrent metrics.
+pub(super) const TORRENT_SERIES_MAX: usize = 200;

@@ -3,10 +3,10 @@
 use super::fields;
 use super::ids::{is_recently_active, select};
 use super::server::Server;
-use crate::control::{EngineError, TorrentState, TorrentStatus};
+use crate::control::{EngineError, QueueMove, TorrentState, TorrentStatus};
 use ringseed_api::{
-    FreeSpace, FreeSpaceArgs, GetArgs, IdsArgs, RemoveArgs, Request, Response, SUCCESS, Session,
-    SessionStats, TransferStats,
+    FreeSpace, FreeSpaceArgs, GetArgs, IdsArgs, RemoveArgs, Request, Response, SUCCESS, SessionStats,
+    TransferStats,
 };
 use ringseed_proto::units::InfoHash;
 use serde::Serialize;
@@ -20,7 +20,7 @@ use std::time::Instant;
 pub(super) type Outcome = Result<Value, String>;
 
 /// Methods by name; anything else is counted as `other`.
-const METHODS: [&str; 14] = [
+const METHODS: [&str; 24] = [
     "torrent-add",
     "torrent-get",
     "torrent-start",
@@ -30,21 +30,33 @@ const METHODS: [&str; 14] = [
     "torrent-reannounce",
     "torrent-remove",
     "torrent-set",
+    "torrent-set-location",
+    "torrent-rename-path",
+    "queue-move-top",
+    "queue-move-up",
+    "queue-move-down",
+    "queue-move-bottom",
     "session-get",
     "session-set",
     "session-stats",
     "session-close",
+    "blocklist-update",
+    "port-test",
     "free-space",
+    "group-get",
+    "group-set",
 ];
 
 /// How an ids-only method changes a torrent.
 #[derive(Clone, Copy)]
 enum Change {
     Start,
+    StartNow,
     Stop,
     Verify,
     Reannounce,
     Remove,
+    RemoveWithData,
 }
 
 impl Server {
@@ -66,20 +78,32 @@ impl Server {
 
     async fn dispatch(&self, method: &str, arguments: Map<String, Value>) -> Outcome {
         match method {
-            "torrent-add" => self.torrent_add(read(arguments)?).await,
+            "torrent-add" => {
+                let paused_given = arguments.contains_key("paused");
+                self.torrent_add(read(arguments)?, paused_given).await
+            }
             "torrent-get" => self.torrent_get(&read(arguments)?),
-            "torrent-start" | "torrent-start-now" => self.change(arguments, Change::Start).await,
+            "torrent-start" => self.change(arguments, Change::Start).await,
+            "torrent-start-now" => self.change(arguments, Change::StartNow).await,
             "torrent-stop" => self.change(arguments, Change::Stop).await,
             "torrent-verify" => self.change(arguments, Change::Verify).await,
             "torrent-reannounce" => self.change(arguments, Change::Reannounce).await,
             "torrent-remove" => {
                 let args: RemoveArgs = read(arguments.clone())?;
-                if args.delete_local_data {
-                    return Err("deleting local data is not supported yet; nothing was removed".to_owned());
-                }
-                self.change(arguments, Change::Remove).await
+                let with_data = args.delete_local_data;
+                self.change(arguments, if with_data { Change::RemoveWithData } else { Change::Remove }).await
             }
             "torrent-set" => self.torrent_set(read(arguments)?).await,
+            "torrent-set-location" => self.set_location(read(arguments)?).await,
+            "torrent-rename-path" => self.rename_path(read(arguments)?).await,
+            "queue-move-top" => self.queue_move(arguments, QueueMove::Top).await,
+            "queue-move-up" => self.queue_move(arguments, QueueMove::Up).await,
+            "queue-move-down" => self.queue_move(arguments, QueueMove::Down).await,
+            "queue-move-bottom" => self.queue_move(arguments, QueueMove::Bottom).await,
+            "blocklist-update" => Err("blocklists are not supported yet".to_owned()),
+            "port-test" => Err("port-test asks a web site of others, which is not done".to_owned()),
+            "group-get" => self.group_get(&arguments),
+            "group-set" => self.group_set(read(arguments)?).await,
             "session-set" => self.session_set(read(arguments)?).await,
             "session-get" => self.session_get(&arguments),
             "session-stats" => self.session_stats(),
@@ -111,7 +135,7 @@ impl Server {
                 |torrent: &&Arc<TorrentStatus>| changed.contains(&torrent.id) && !have.contains(&torrent.id);
             torrents.extend(snapshot.torrents.iter().filter(more).cloned());
         }
-        answer.insert("torrents".to_owned(), fields::encode(&torrents, &args.fields, table));
+        answer.insert("torrents".to_owned(), fields::encode(&snapshot, &torrents, &args.fields, table));
         Ok(Value::Object(answer))
     }
 
@@ -119,7 +143,7 @@ impl Server {
         let args: IdsArgs = read(arguments)?;
         let snapshot = self.handle.snapshot();
         // Removing everything has to be meant.
-        if args.ids.is_none() && matches!(change, Change::Remove) {
+        if args.ids.is_none() && matches!(change, Change::Remove | Change::RemoveWithData) {
             return Err("torrent-remove needs ids".to_owned());
         }
         for torrent in select(&snapshot, args.ids.as_ref()) {
@@ -135,42 +159,13 @@ impl Server {
     async fn change_one(&self, torrent: InfoHash, change: Change) -> Result<(), EngineError> {
         match change {
             Change::Start => self.handle.resume(torrent).await,
+            Change::StartNow => self.handle.resume_now(torrent).await,
             Change::Stop => self.handle.pause(torrent).await,
             Change::Verify => self.handle.verify(torrent).await,
             Change::Reannounce => self.handle.reannounce(torrent).await,
             Change::Remove => self.handle.remove(torrent).await,
+            Change::RemoveWithData => self.handle.remove_with_data(torrent).await,
         }
-    }
-
-    fn session_get(&self, arguments: &Map<String, Value>) -> Outcome {
-        let info = &self.info;
-        let limits = self.handle.snapshot().limits;
-        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        let session = Session {
-            version: format!("4.0.6 (ringseed {})", info.version),
-            session_id: self.session_id.clone(),
-            config_dir: info.state_dir.as_deref().unwrap_or(Path::new("")).to_string_lossy().into_owned(),
-            download_dir: info.download_dir.to_string_lossy().into_owned(),
-            download_dir_free_space: space(&info.download_dir).map_or(-1, |(free, _)| free),
-            incomplete_dir: info.download_dir.to_string_lossy().into_owned(),
-            peer_port: self.handle.listen_port(),
-            peer_limit_global: count(info.connections_max),
-            peer_limit_per_torrent: count(info.torrent_connections_max),
-            speed_limit_down: limits.download.rate / 1000,
-            speed_limit_down_enabled: limits.download.on,
-            speed_limit_up: limits.upload.rate / 1000,
-            speed_limit_up_enabled: limits.upload.on,
-            ..Session::default()
-        };
-        let mut all = match write(&session)? {
-            Value::Object(all) => all,
-            _ => Map::new(),
-        };
-        all.insert("units".to_owned(), units());
-        if let Some(Value::Array(wanted)) = arguments.get("fields") {
-            all.retain(|name, _| wanted.iter().any(|field| field == name));
-        }
-        Ok(Value::Object(all))
     }
 
     fn session_stats(&self) -> Outcome {
@@ -215,27 +210,19 @@ fn free_space(args: FreeSpaceArgs) -> Outcome {
 }
 
 /// Bytes free for this user and bytes in all.
-fn space(path: &Path) -> std::io::Result<(i64, i64)> {
+pub(super) fn space(path: &Path) -> std::io::Result<(i64, i64)> {
     let stat = rustix::fs::statvfs(path)?;
     let bytes = |blocks: u64| i64::try_from(blocks.saturating_mul(stat.f_frsize)).unwrap_or(i64::MAX);
     Ok((bytes(stat.f_bavail), bytes(stat.f_blocks)))
 }
 
-fn units() -> Value {
-    json!({
-        "speed-units": ["kB/s", "MB/s", "GB/s", "TB/s"], "speed-bytes": 1000,
-        "size-units": ["kB", "MB", "GB", "TB"], "size-bytes": 1000,
-        "memory-units": ["KiB", "MiB", "GiB", "TiB"], "memory-bytes": 1024,
-    })
-}
-
 /// An answer without arguments.
-fn empty() -> Outcome {
+pub(super) fn empty() -> Outcome {
     Ok(Value::Object(Map::new()))
 }
 
 /// The arguments of a method.
-fn read<T: DeserializeOwned>(arguments: Map<String, Value>) -> Result<T, String> {
+pub(super) fn read<T: DeserializeOwned>(arguments: Map<String, Value>) -> Result<T, String> {
     serde_json::from_value(Value::Object(arguments)).map_err(|error| format!("invalid argument: {error}"))
 }
 

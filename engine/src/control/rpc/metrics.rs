@@ -6,6 +6,7 @@
 mod page;
 mod shards;
 mod storage;
+mod torrents;
 
 use super::RpcInfo;
 use super::process::Process;
@@ -89,7 +90,8 @@ impl Metrics {
             &["direction"],
             [(vec!["sent"], uploaded), (vec!["received"], downloaded)],
         )?;
-        torrents(&page, snapshot)?;
+        torrents_by_state(&page, snapshot)?;
+        trackers(&page, snapshot)?;
         page.value("connections", "Open peer connections.", snapshot.connections as f64)?;
         shards::tell(&page, &snapshot.shards)?;
         storage::tell(&page, &snapshot.storage)?;
@@ -100,10 +102,27 @@ impl Metrics {
         encoder.encode(&self.lasting.gather(), &mut text)?;
         Ok(text)
     }
+
+    /// The page of series per torrent.
+    pub(super) fn torrents_page(&self, snapshot: &EngineSnapshot) -> Result<Vec<u8>> {
+        let page = Page::default();
+        torrents::tell(&page, snapshot)?;
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&page.gather(), &mut text)?;
+        Ok(text)
+    }
 }
 
-fn torrents(page: &Page, snapshot: &EngineSnapshot) -> Result<()> {
-    let mut states = [("paused", 0u32), ("checking", 0), ("downloading", 0), ("seeding", 0), ("failed", 0)];
+fn torrents_by_state(page: &Page, snapshot: &EngineSnapshot) -> Result<()> {
+    let mut states = [
+        ("paused", 0u32),
+        ("checking", 0),
+        ("downloading", 0),
+        ("seeding", 0),
+        ("failed", 0),
+        ("queued", 0),
+        ("moving", 0),
+    ];
     let (mut left, mut wanted) = (0u64, 0u64);
     for torrent in &snapshot.torrents {
         let place = match torrent.state {
@@ -112,6 +131,8 @@ fn torrents(page: &Page, snapshot: &EngineSnapshot) -> Result<()> {
             TorrentState::Downloading => 2,
             TorrentState::Seeding => 3,
             TorrentState::Failed(_) => 4,
+            TorrentState::Queued => 5,
+            TorrentState::Moving => 6,
         };
         states[place].1 += 1;
         left = left.saturating_add(torrent.left);
@@ -121,6 +142,38 @@ fn torrents(page: &Page, snapshot: &EngineSnapshot) -> Result<()> {
     page.gauge("torrents", "Torrents by state.", &["state"], states)?;
     page.value("torrents_left_bytes", "Bytes wanted and missing.", left as f64)?;
     page.value("torrents_wanted_bytes", "Bytes wanted.", wanted as f64)
+}
+
+/// Trackers by what they said last, and peers by what they do.
+fn trackers(page: &Page, snapshot: &EngineSnapshot) -> Result<()> {
+    let mut results = [("ok", 0u32), ("failed", 0), ("none", 0)];
+    let mut peers = [("sending", 0u32), ("receiving", 0), ("idle", 0)];
+    for torrent in &snapshot.torrents {
+        for tracker in &torrent.trackers {
+            let place = match (tracker.ok, tracker.last_result.is_empty()) {
+                (true, _) => 0,
+                (false, false) => 1,
+                (false, true) => 2,
+            };
+            results[place].1 += 1;
+        }
+        for peer in &torrent.peers {
+            let place = match (peer.download_rate > 0, peer.upload_rate > 0) {
+                (true, _) => 0,
+                (false, true) => 1,
+                (false, false) => 2,
+            };
+            peers[place].1 += 1;
+        }
+    }
+    let of = |counts: [(&'static str, u32); 3]| counts.map(|(name, count)| (vec![name], f64::from(count)));
+    page.gauge(
+        "trackers",
+        "Trackers of running torrents by the result of their last announce.",
+        &["result"],
+        of(results),
+    )?;
+    page.gauge("peers", "Listed peers by what they do.", &["state"], of(peers))
 }
 
 fn process(page: &Page, process: Process) -> Result<()> {

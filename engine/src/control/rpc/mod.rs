@@ -1,29 +1,40 @@
 //! The RPC server: Transmission's protocol on `/transmission/rpc`, health and metrics beside it.
 //!
 //! It runs on the control thread's `LocalSet`. Reads come from the latest snapshot and never wait for a
-//! shard; changes go through [`EngineHandle`]. Until clients can log in, only this machine may connect.
+//! shard; changes go through [`EngineHandle`]. `access` and `gate` say who may connect and who may ask.
 
+mod access;
 mod add;
 mod base64;
+mod connections;
 mod fields;
 mod gate;
 mod ids;
 mod limits;
 mod methods;
 mod metrics;
+mod places;
 mod process;
 mod server;
+mod session_set;
 mod set;
+mod tls;
+mod token;
+mod trackers;
 
 use super::EngineHandle;
-use limits::{ACCEPT_PAUSE, CONNECTIONS_MAX};
+pub use access::{Credentials, Network};
+pub(crate) use base64::encode as encode_base64;
+use connections::{Busy, Connections};
+use limits::ACCEPT_PAUSE;
 use server::Server;
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::SystemTime;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+pub use tls::Tls;
+pub use token::{TOKEN_FILE, token};
+use tokio::net::{TcpListener, UnixListener};
 
 /// What the RPC tells about this engine beyond its snapshots.
 #[derive(Debug, Clone)]
@@ -40,12 +51,26 @@ pub struct RpcInfo {
     pub torrent_connections_max: usize,
     /// Names under which browsers may reach the RPC, beside `localhost` and plain addresses.
     pub allowed_hosts: Vec<String>,
+    /// What clients must show.
+    pub credentials: Credentials,
+    /// Whether torrents may be fetched from addresses of this machine and its networks.
+    pub fetch_local: bool,
+    /// Address to fetch from.
+    pub bind: Option<std::net::IpAddr>,
     /// When the engine started.
     pub started: SystemTime,
 }
 
-/// Serves the RPC on a listener until the future is dropped. Has to run inside a `LocalSet`.
-pub async fn serve(listener: TcpListener, handle: EngineHandle, info: RpcInfo) {
+/// Where the RPC listens.
+pub struct Doors {
+    /// TCP, with TLS when it is given.
+    pub tcp: Option<(TcpListener, Option<Tls>)>,
+    /// A Unix socket, for whoever its permissions let in.
+    pub unix: Option<UnixListener>,
+}
+
+/// Serves the RPC until the future is dropped. Has to run inside a `LocalSet`.
+pub async fn serve(doors: Doors, handle: EngineHandle, info: RpcInfo) {
     let server = match Server::new(handle, info) {
         Ok(server) => Rc::new(server),
         Err(error) => {
@@ -53,26 +78,59 @@ pub async fn serve(listener: TcpListener, handle: EngineHandle, info: RpcInfo) {
             return;
         }
     };
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    // Dropping the set ends its connections with it.
-    let mut connections = tokio::task::JoinSet::new();
-    loop {
-        while connections.try_join_next().is_some() {}
-        let Ok(permit) = room.clone().acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, remote)) => {
-                let server = server.clone();
-                connections.spawn_local(async move {
-                    server.connection(stream, remote).await;
-                    drop(permit);
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept an RPC connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+    // Dropping them ends the connections.
+    let connections = RefCell::new(Connections::default());
+    let tcp = async {
+        let Some((listener, tls)) = &doors.tcp else { return std::future::pending().await };
+        loop {
+            match listener.accept().await {
+                Ok((stream, remote)) => {
+                    let (server, busy, tls) = (server.clone(), Busy::default(), tls.clone());
+                    admit(&connections, &busy.clone(), async move {
+                        let _ = stream.set_nodelay(true);
+                        match tls {
+                            None => server.connection(stream, Some(remote), busy).await,
+                            Some(tls) => match tls.accept(stream).await {
+                                Ok(stream) => server.connection(stream, Some(remote), busy).await,
+                                Err(error) => {
+                                    tracing::debug!(%error, %remote, "no TLS with a client of the RPC")
+                                }
+                            },
+                        }
+                    });
+                }
+                Err(error) => rest(&error).await,
             }
         }
+    };
+    let unix = async {
+        let Some(listener) = &doors.unix else { return std::future::pending().await };
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let (server, busy) = (server.clone(), Busy::default());
+                    admit(&connections, &busy.clone(), async move {
+                        server.connection(stream, None, busy).await;
+                    });
+                }
+                Err(error) => rest(&error).await,
+            }
+        }
+    };
+    tokio::join!(tcp, unix);
+}
+
+/// Serves a new connection; without room for it, it is closed.
+fn admit(connections: &RefCell<Connections>, busy: &Busy, serve: impl Future<Output = ()> + 'static) {
+    let mut connections = connections.borrow_mut();
+    if connections.make_room() {
+        connections.insert(tokio::task::spawn_local(serve).abort_handle(), busy.clone());
     }
+}
+
+async fn rest(error: &std::io::Error) {
+    tracing::warn!(%error, "cannot accept an RPC connection");
+    tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
 //! HTTP: connections, the order of checks that Transmission's clients rely on, and paths.
 
+use super::access::{Doorkeeper, Verdict};
+use super::connections::Busy;
 use super::gate::{host_allowed, new_session_id, origin_allowed, same_secret};
 use super::limits::{
-    BODY_BYTES_MAX, BODY_SMALL_BYTES, BODY_TIMEOUT, HEAD_BYTES_MAX, HEAD_TIMEOUT, LARGE_BODIES_MAX,
+    BODY_BYTES_MAX, BODY_SMALL_BYTES, BODY_TIMEOUT, GZIP_BYTES_MIN, HEAD_BYTES_MAX, HEAD_TIMEOUT,
+    LARGE_BODIES_MAX,
 };
 use super::metrics::Metrics;
 use super::{RpcInfo, ids::Removals};
@@ -10,17 +13,21 @@ use crate::control::EngineHandle;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
+use hyper::header::{
+    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName,
+    HeaderValue, LOCATION, WWW_AUTHENTICATE,
+};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ringseed_api::SESSION_ID_HEADER;
 use std::cell::RefCell;
 use std::convert::Infallible;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -34,6 +41,7 @@ pub(super) struct Server {
     pub(super) session_id: String,
     pub(super) removals: RefCell<Removals>,
     pub(super) metrics: Metrics,
+    pub(super) door: RefCell<Doorkeeper>,
     large_bodies: Semaphore,
 }
 
@@ -43,6 +51,7 @@ impl Server {
     pub(super) fn new(handle: EngineHandle, info: RpcInfo) -> std::io::Result<Self> {
         Ok(Self {
             handle,
+            door: RefCell::new(Doorkeeper::new(info.credentials.clone())),
             info,
             session_id: new_session_id()?,
             removals: RefCell::default(),
@@ -52,11 +61,18 @@ impl Server {
     }
 
     /// Serves one connection until it ends.
-    pub(super) async fn connection(self: Rc<Self>, stream: TcpStream, remote: SocketAddr) {
-        let _ = stream.set_nodelay(true);
+    pub(super) async fn connection(
+        self: Rc<Self>,
+        stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+        remote: Option<SocketAddr>,
+        busy: Busy,
+    ) {
         let service = service_fn(|request| {
-            let server = self.clone();
-            async move { Ok::<_, Infallible>(server.answer(request, remote).await) }
+            let (server, busy) = (self.clone(), busy.clone());
+            async move {
+                let _mark = busy.mark();
+                Ok::<_, Infallible>(server.answer(request, remote).await)
+            }
         });
         let served = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
@@ -65,11 +81,11 @@ impl Server {
             .serve_connection(TokioIo::new(stream), service)
             .await;
         if let Err(error) = served {
-            tracing::debug!(%error, %remote, "an RPC connection ended");
+            tracing::debug!(%error, ?remote, "an RPC connection ended");
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>, remote: SocketAddr) -> Answer {
+    async fn answer(&self, request: Request<Incoming>, remote: Option<SocketAddr>) -> Answer {
         let path = request.uri().path();
         // Probes of an orchestrator may come from anywhere and learn nothing that is not public.
         match path {
@@ -78,17 +94,26 @@ impl Server {
             "/readyz" => return plain(StatusCode::SERVICE_UNAVAILABLE, "torrents are being loaded\n"),
             _ => {}
         }
-        if !remote.ip().to_canonical().is_loopback() {
-            return plain(StatusCode::FORBIDDEN, "only clients on this machine are served\n");
+        let remote = remote.map(|remote| remote.ip());
+        let verdict =
+            self.door.borrow_mut().judge(remote, request.headers(), &self.info.allowed_hosts, Instant::now());
+        if verdict == Verdict::Refused {
+            return plain(StatusCode::FORBIDDEN, "this client is not served\n");
         }
         if request.method() == Method::OPTIONS {
             return with(plain(StatusCode::OK, ""), ALLOW, "GET, POST, OPTIONS");
         }
+        if verdict == Verdict::Unknown {
+            let ask = plain(StatusCode::UNAUTHORIZED, "credentials are needed\n");
+            return with(ask, WWW_AUTHENTICATE, "Basic realm=\"ringseed\", charset=\"UTF-8\"");
+        }
         let rpc = path.strip_suffix('/').unwrap_or(path) == RPC_PATH;
-        if path != "/metrics" && !rpc && !path.starts_with(BASE_PATH) {
+        let metrics = path == "/metrics" || path == "/metrics/torrents";
+        if !metrics && !rpc && !path.starts_with(BASE_PATH) {
             return with(plain(StatusCode::MOVED_PERMANENTLY, ""), LOCATION, RPC_PATH);
         }
-        if !host_allowed(request.headers(), &self.info.allowed_hosts) {
+        // A browser cannot reach a Unix socket, and its clients have no name to give.
+        if remote.is_some() && !host_allowed(request.headers(), &self.info.allowed_hosts) {
             return plain(
                 StatusCode::MISDIRECTED_REQUEST,
                 "this name is not in the list of allowed hosts; use an address or localhost\n",
@@ -97,8 +122,8 @@ impl Server {
         if !origin_allowed(request.headers(), &self.info.allowed_hosts) {
             return plain(StatusCode::FORBIDDEN, "pages of other sites are not served\n");
         }
-        if path == "/metrics" {
-            return self.metrics_page(request.method());
+        if metrics {
+            return self.metrics_page(request.method(), path != "/metrics");
         }
         if !rpc {
             return plain(StatusCode::NOT_FOUND, "there is nothing here\n");
@@ -110,7 +135,11 @@ impl Server {
         if request.method() != Method::POST {
             return with(plain(StatusCode::METHOD_NOT_ALLOWED, "POST a request\n"), ALLOW, "POST, OPTIONS");
         }
-        self.rpc(request.into_body()).await
+        // On this machine compressing only costs time.
+        let far = remote.is_some_and(|ip| !ip.to_canonical().is_loopback());
+        let gzip = far && accepts_gzip(request.headers());
+        let answer = self.rpc(request.into_body()).await;
+        if gzip { compressed(answer).await } else { answer }
     }
 
     /// Tells the session id; the client repeats its request with it.
@@ -123,7 +152,7 @@ impl Server {
         )
     }
 
-    fn metrics_page(&self, method: &Method) -> Answer {
+    fn metrics_page(&self, method: &Method, torrents: bool) -> Answer {
         if method != Method::GET && method != Method::HEAD {
             return with(
                 plain(StatusCode::METHOD_NOT_ALLOWED, "GET this page\n"),
@@ -131,7 +160,12 @@ impl Server {
                 "GET, HEAD, OPTIONS",
             );
         }
-        match self.metrics.page(&self.handle.snapshot(), &self.info) {
+        let snapshot = self.handle.snapshot();
+        let page = match torrents {
+            true => self.metrics.torrents_page(&snapshot),
+            false => self.metrics.page(&snapshot, &self.info),
+        };
+        match page {
             Ok(text) => with(plain(StatusCode::OK, text), CONTENT_TYPE, prometheus::TEXT_FORMAT),
             Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         }
@@ -171,6 +205,34 @@ fn plain(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     answer
+}
+
+/// Whether the client can read gzip.
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let codings = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    codings.flat_map(|value| value.split(',')).any(|coding| {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+        let refused = weight.trim().strip_prefix("q=").is_some_and(|weight| weight.parse::<f32>() == Ok(0.0));
+        name.trim().eq_ignore_ascii_case("gzip") && !refused
+    })
+}
+
+/// The answer in gzip when it is large, made beside the control thread.
+async fn compressed(answer: Answer) -> Answer {
+    let (mut head, body) = answer.into_parts();
+    let Ok(body) = body.collect().await.map(|body| body.to_bytes());
+    let plain = body.clone();
+    if body.len() >= GZIP_BYTES_MIN {
+        let packed = tokio::task::spawn_blocking(move || {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(&body).and_then(|()| encoder.finish())
+        });
+        if let Ok(Ok(packed)) = packed.await {
+            head.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            return Response::from_parts(head, Full::new(packed.into()));
+        }
+    }
+    Response::from_parts(head, Full::new(plain))
 }
 
 fn with(mut answer: Answer, name: HeaderName, value: &str) -> Answer {

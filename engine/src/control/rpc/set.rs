@@ -1,49 +1,210 @@
-//! `torrent-set` and `session-set`. Rates are in kB/s of 1000 bytes on the wire.
+//! `torrent-set`: what changes about torrents. Everything is looked at before anything is changed. Rates are in kB/s
+//! of 1000 bytes on the wire.
 
 use super::ids::select;
-use super::methods::Outcome;
+use super::methods::{Outcome, empty};
 use super::server::Server;
-use crate::control::{EngineChange, EngineError, LimitChange, TorrentChange};
-use ringseed_api::{SessionSetArgs, SetArgs};
+use super::trackers::Edit;
+use crate::control::torrent::unix_now;
+use crate::control::{
+    EngineError, FileWish, FileWork, GoalMode, LimitChange, QueueMove, TorrentChange, TorrentStatus, Wishes,
+};
+use ringseed_api::{AddArgs, SetArgs};
 use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 impl Server {
     pub(super) async fn torrent_set(&self, args: SetArgs) -> Outcome {
         refuse_others(&args.other)?;
-        let change = TorrentChange {
-            upload: limit(args.upload_limit, args.upload_limited),
-            download: limit(args.download_limit, args.download_limited),
-            sequential: args.sequential_download,
-        };
-        for torrent in select(&self.handle.snapshot(), args.ids.as_ref()) {
-            match self.handle.change_torrent(torrent.info_hash(), change).await {
-                // Gone meanwhile: nothing to set.
-                Ok(()) | Err(EngineError::UnknownTorrent(_)) => {}
-                Err(error) => return Err(error.to_string()),
+        if args.bandwidth_priority.is_some_and(|priority| priority != 0) {
+            return Err("bandwidthPriority is not supported; nothing was changed".to_owned());
+        }
+        if args.honors_session_limits == Some(false) {
+            return Err("honorsSessionLimits cannot be turned off; nothing was changed".to_owned());
+        }
+        if args.seed_ratio_limit.is_some_and(|ratio| !ratio.is_finite() || ratio < 0.0) {
+            return Err("seedRatioLimit is not a ratio".to_owned());
+        }
+        let modes = (mode(args.seed_ratio_mode)?, mode(args.seed_idle_mode)?);
+        let labels = args.labels.as_deref().map(checked_labels).transpose()?;
+        let location = args.location.as_deref().map(absolute).transpose()?;
+        let edit = Edit::of(&args)?;
+        let files = FileLists::of_set(&args);
+        let torrents = select(&self.handle.snapshot(), args.ids.as_ref());
+        for torrent in &torrents {
+            files.check(torrent.metainfo.info.layout.files.len())?;
+            if let Some(edit) = &edit {
+                edit.check(torrent.tiers())?;
             }
         }
-        Ok(Value::Object(Map::new()))
+        let upload = limit(args.upload_limit, args.upload_limited);
+        let download = limit(args.download_limit, args.download_limited);
+        let (sequential, queue_position) = (args.sequential_download, args.queue_position);
+        let args = Arc::new(args);
+        for torrent in &torrents {
+            let (args, labels, edit, files) = (args.clone(), labels.clone(), edit.clone(), files.clone());
+            let metainfo = torrent.metainfo.clone();
+            let wishes = move |wishes: &mut Wishes| {
+                files.apply(wishes, metainfo.info.layout.files.len());
+                replace(&mut wishes.labels, labels.as_ref());
+                replace(&mut wishes.group, args.group.as_ref());
+                replace(&mut wishes.ratio_mode, modes.0.as_ref());
+                replace(&mut wishes.ratio, args.seed_ratio_limit.as_ref());
+                replace(&mut wishes.idle_mode, modes.1.as_ref());
+                replace(&mut wishes.idle_minutes, args.seed_idle_limit.as_ref());
+                wishes.peer_limit = args.peer_limit.or(wishes.peer_limit);
+                if let Some(minutes) = args.seed_minutes {
+                    wishes.seed_minutes = u64::try_from(minutes).ok();
+                }
+                if let Some(edit) = &edit {
+                    let before = wishes.tiers.as_ref().unwrap_or(&metainfo.tiers);
+                    wishes.tiers = Some(edit.apply(before));
+                    wishes.edited_at = unix_now();
+                }
+            };
+            let change = TorrentChange { upload, download, sequential, wishes: Some(Arc::new(wishes)) };
+            settle(self.handle.change_torrent(torrent.info_hash(), change).await)?;
+        }
+        if let Some(place) = queue_position {
+            let hashes = torrents.iter().map(|torrent| torrent.info_hash()).collect();
+            settle(self.handle.move_in_queue(hashes, QueueMove::To(place)).await)?;
+        }
+        if let Some(location) = location {
+            self.relocate(&torrents, &FileWork::Move(location)).await?;
+        }
+        empty()
     }
 
-    pub(super) async fn session_set(&self, args: SessionSetArgs) -> Outcome {
-        refuse_others(&args.other)?;
-        let change = EngineChange {
-            upload: limit(args.speed_limit_up, args.speed_limit_up_enabled),
-            download: limit(args.speed_limit_down, args.speed_limit_down_enabled),
-        };
-        self.handle.change_engine(change).await.map_err(|error| error.to_string())?;
-        Ok(Value::Object(Map::new()))
+    /// Has the files of torrents moved.
+    pub(super) async fn relocate(
+        &self,
+        torrents: &[Arc<TorrentStatus>],
+        work: &FileWork,
+    ) -> Result<(), String> {
+        for torrent in torrents {
+            settle(self.handle.handle_files(torrent.info_hash(), work.clone()).await)?;
+        }
+        Ok(())
     }
 }
 
-fn limit(kilobytes: Option<u64>, on: Option<bool>) -> LimitChange {
+/// How much files are wanted, as lists of indexes; an empty list means all.
+#[derive(Clone, Default)]
+pub(super) struct FileLists([Option<Vec<usize>>; 5]);
+
+type FileChange = fn(&mut FileWish);
+
+/// What each list does, in the order in which Transmission does it.
+const FILE_CHANGES: [FileChange; 5] = [
+    |file| file.wanted = false,
+    |file| file.wanted = true,
+    |file| file.priority = 1,
+    |file| file.priority = -1,
+    |file| file.priority = 0,
+];
+
+impl FileLists {
+    fn of_set(args: &SetArgs) -> Self {
+        let lists = [
+            &args.files_unwanted,
+            &args.files_wanted,
+            &args.priority_high,
+            &args.priority_low,
+            &args.priority_normal,
+        ];
+        Self(lists.map(Clone::clone))
+    }
+
+    pub(super) fn of_add(args: &AddArgs) -> Self {
+        let lists = [
+            &args.files_unwanted,
+            &args.files_wanted,
+            &args.priority_high,
+            &args.priority_low,
+            &args.priority_normal,
+        ];
+        Self(lists.map(Clone::clone))
+    }
+
+    /// Whether all indexes are files of the torrent.
+    pub(super) fn check(&self, count: usize) -> Result<(), String> {
+        match self.0.iter().flatten().flatten().find(|index| **index >= count) {
+            Some(index) => Err(format!("file {index} is out of range: the torrent has {count} files")),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn apply(&self, wishes: &mut Wishes, count: usize) {
+        for (list, change) in self.0.iter().zip(FILE_CHANGES) {
+            if let Some(indexes) = list {
+                wishes.set_files(count, indexes, change);
+            }
+        }
+    }
+}
+
+pub(super) fn limit(kilobytes: Option<u64>, on: Option<bool>) -> LimitChange {
     LimitChange { rate: kilobytes.map(|rate| rate.saturating_mul(1000)), on }
+}
+
+fn replace<T: Clone>(place: &mut T, with: Option<&T>) {
+    if let Some(with) = with {
+        place.clone_from(with);
+    }
+}
+
+fn mode(mode: Option<u8>) -> Result<Option<GoalMode>, String> {
+    match mode {
+        None => Ok(None),
+        Some(0) => Ok(Some(GoalMode::Session)),
+        Some(1) => Ok(Some(GoalMode::Own)),
+        Some(2) => Ok(Some(GoalMode::Never)),
+        Some(other) => Err(format!("a mode is 0, 1 or 2, not {other}")),
+    }
+}
+
+/// Labels without blanks around them, each once.
+///
+/// # Errors
+/// For an empty one, and for one with a comma: clients join them by it.
+pub(super) fn checked_labels(labels: &[String]) -> Result<Vec<String>, String> {
+    let mut checked: Vec<String> = Vec::with_capacity(labels.len());
+    for label in labels.iter().map(|label| label.trim()) {
+        if label.is_empty() {
+            return Err("labels cannot be empty".to_owned());
+        }
+        if label.contains(',') {
+            return Err("labels cannot contain comma (,) character".to_owned());
+        }
+        if checked.iter().all(|other| other != label) {
+            checked.push(label.to_owned());
+        }
+    }
+    Ok(checked)
+}
+
+/// A directory that a client names.
+pub(super) fn absolute(path: &str) -> Result<PathBuf, String> {
+    let parts = || Path::new(path).components();
+    if !Path::new(path).is_absolute() || parts().any(|part| part == std::path::Component::ParentDir) {
+        return Err("new location path is not absolute".to_owned());
+    }
+    Ok(parts().collect())
+}
+
+/// What a change of one torrent of many ended with: one that is gone meanwhile is no error.
+pub(super) fn settle(result: Result<(), EngineError>) -> Result<(), String> {
+    match result {
+        Ok(()) | Err(EngineError::UnknownTorrent(_)) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// A wish that is not granted is said, so that nobody takes it for granted.
 fn refuse_others(other: &Map<String, Value>) -> Result<(), String> {
     match other.keys().next() {
-        Some(name) => Err(format!("setting {name} is not supported yet; nothing was changed")),
+        Some(name) => Err(format!("setting {name} is not supported; nothing was changed")),
         None => Ok(()),
     }
 }

@@ -16,6 +16,7 @@ use ringseed_proto::units::InfoHash;
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -89,7 +90,10 @@ fn status(id: u32, state: TorrentState) -> TorrentStatus {
         seeds: 1,
         peers: vec![peer],
         trackers: vec![tracker],
-        seed_ratio: None,
+        wishes: Arc::default(),
+        forced: false,
+        active_at: 0,
+        running_since: None,
         upload_limit: SpeedLimit { rate: 300_000, on: false },
         download_limit: SpeedLimit::default(),
         sequential: false,
@@ -154,12 +158,20 @@ impl Played {
                     done.push("pause".to_owned());
                     let _ = reply.send(self.change(torrent, Some(TorrentState::Paused)));
                 }
-                Command::Resume(torrent, reply) => {
-                    done.push("resume".to_owned());
+                Command::Resume(torrent, now, reply) => {
+                    done.push(if now { "resume now" } else { "resume" }.to_owned());
                     let _ = reply.send(self.change(torrent, Some(TorrentState::Downloading)));
                 }
-                Command::Remove(torrent, reply) => {
-                    done.push("remove".to_owned());
+                Command::Handle(_, work, reply) => {
+                    done.push(format!("{work:?}"));
+                    let _ = reply.send(Ok(()));
+                }
+                Command::MoveInQueue(torrents, to, reply) => {
+                    done.push(format!("{to:?} {}", torrents.len()));
+                    let _ = reply.send(Ok(()));
+                }
+                Command::Remove(torrent, delete, reply) => {
+                    done.push(if delete { "remove with data" } else { "remove" }.to_owned());
                     let _ = reply.send(self.change(torrent, None));
                 }
                 Command::Verify(torrent, reply) => {
@@ -176,6 +188,9 @@ impl Played {
                         status.upload_limit = change.upload.of(status.upload_limit);
                         status.download_limit = change.download.of(status.download_limit);
                         status.sequential = change.sequential.unwrap_or(status.sequential);
+                        if let Some(wishes) = change.wishes {
+                            wishes(Arc::make_mut(&mut status.wishes));
+                        }
                     }));
                 }
                 Command::ChangeEngine(change, reply) => {
@@ -183,6 +198,9 @@ impl Played {
                     let mut snapshot = (**self.snapshot.load()).clone();
                     snapshot.limits.upload = change.upload.of(snapshot.limits.upload);
                     snapshot.limits.download = change.download.of(snapshot.limits.download);
+                    if let Some(settings) = change.settings {
+                        settings(Arc::make_mut(&mut snapshot.settings));
+                    }
                     self.snapshot.store(Arc::new(snapshot));
                     let _ = reply.send(Ok(()));
                 }
@@ -221,6 +239,8 @@ fn bench<F: Future<Output = ()>>(test: impl FnOnce(Bench) -> F) {
             connections: 3,
             ready: true,
             limits: EngineLimits { upload: Some(5_000_000).into(), download: None.into() },
+            settings: Arc::default(),
+            queue: Arc::new(vec![2, 1, 3]),
             shards: vec![Default::default(); 2],
             storage: Default::default(),
         };
@@ -239,9 +259,13 @@ fn bench<F: Future<Output = ()>>(test: impl FnOnce(Bench) -> F) {
             connections_max: 500,
             torrent_connections_max: 50,
             allowed_hosts: vec!["seedbox.lan".to_owned()],
+            credentials: Credentials { token: Some("t0ken".to_owned()), ..Credentials::default() },
+            fetch_local: false,
+            bind: None,
             started: SystemTime::now() - Duration::from_secs(5),
         };
-        let server = tokio::task::spawn_local(serve(listener, handle, info));
+        let server =
+            tokio::task::spawn_local(serve(Doors { tcp: Some((listener, None)), unix: None }, handle, info));
         tokio::time::timeout(Duration::from_secs(60), test(Bench { address, engine, played })).await.unwrap();
         server.abort();
     });
@@ -317,7 +341,8 @@ fn checks_come_in_the_order_that_clients_rely_on() {
             ("GET /metrics", foreign, "421"),
             // Sonarr probes with a bare GET and wants the 409.
             ("GET /transmission/rpc", local, "409"),
-            ("POST /transmission/rpc/", "Host: seedbox.lan:9091\r\n", "409"),
+            ("POST /transmission/rpc/", "Host: seedbox.lan:9091\r\n", "401"),
+            ("POST /transmission/rpc/", "Host: seedbox.lan\r\nAuthorization: Bearer t0ken\r\n", "409"),
             ("POST /transmission/rpc", "Host: localhost\r\nOrigin: https://evil.example\r\n", "403"),
             ("POST /transmission/rpc", "Host: localhost\r\nOrigin: http://localhost:9091\r\n", "409"),
             ("POST /transmission/rpc", "Host: localhost\r\nX-Transmission-Session-Id: guess\r\n", "409"),
@@ -431,7 +456,8 @@ fn adding_answers_as_clients_expect() {
             (json!({"filename": "relative.torrent"}), "not absolute"),
             (json!({"filename": "/no/such/file.torrent"}), "No such file"),
             (json!({"filename": "/dev/zero"}), "not a file"),
-            (json!({"filename": "http://127.0.0.1/x.torrent"}), "by URL is not supported"),
+            (json!({"filename": "http://127.0.0.1/x.torrent"}), "local addresses are not fetched"),
+            (json!({"filename": "http://localhost:1/x.torrent"}), "local addresses are not fetched"),
             (json!({"filename": "magnet:?xt=urn:btih:00"}), "magnet links are not supported"),
         ] {
             let answer = bench.call("torrent-add", arguments).await;
@@ -442,10 +468,8 @@ fn adding_answers_as_clients_expect() {
 }
 
 #[test]
-fn data_is_never_deleted_and_everything_never_removed_by_mistake() {
+fn everything_is_never_removed_by_mistake() {
     bench(|bench| async move {
-        let answer = bench.call("torrent-remove", json!({"ids": [1], "delete-local-data": true})).await;
-        assert!(answer.result.contains("not supported yet"));
         let answer = bench.call("torrent-remove", json!({})).await;
         assert!(answer.result.contains("needs ids"));
         assert!(bench.engine.done.borrow().is_empty());
@@ -524,8 +548,8 @@ fn limits_are_set_and_told_in_thousands_of_bytes() {
         );
 
         let before = bench.engine.done.borrow().len();
-        let unknown = json!({"ids": [1], "uploadLimit": 1, "labels": ["a"]});
-        assert!(bench.call("torrent-set", unknown).await.result.contains("labels is not supported"));
+        let unknown = json!({"ids": [1], "uploadLimit": 1, "nonsense": ["a"]});
+        assert!(bench.call("torrent-set", unknown).await.result.contains("nonsense is not supported"));
         assert!(bench.call("session-set", json!({"dht-enabled": true})).await.result.contains("dht-enabled"));
         let negative = bench.call("torrent-set", json!({"uploadLimit": -5})).await;
         assert!(negative.result.starts_with("invalid argument"), "{negative:?}");
@@ -606,5 +630,151 @@ fn transmission_remote_drives_a_session() {
         assert_eq!(*bench.engine.removed.borrow(), [1]);
         let hash = bench.engine.snapshot.load().torrents[0].info_hash().to_string();
         assert!(bench.remote(&["-t", &hash, "-r"]).await.contains("success"));
+    });
+}
+
+#[test]
+fn wishes_are_set_and_told() {
+    bench(|bench| async move {
+        let set = json!({"ids": [1], "labels": [" a ", "b", "a"], "files-unwanted": [1], "priority-high": [0],
+            "seedRatioLimit": 1.5, "seedRatioMode": 1, "seedIdleLimit": 7, "seedIdleMode": 2, "peer-limit": 9,
+            "group": "g", "trackerAdd": ["udp://new.example:80"], "trackerRemove": [0], "queuePosition": 2});
+        let answer = bench.call("torrent-set", set).await;
+        assert!(answer.is_success(), "{answer:?}");
+        let fields = [
+            "labels",
+            "wanted",
+            "priorities",
+            "seedRatioLimit",
+            "seedRatioMode",
+            "seedIdleLimit",
+            "seedIdleMode",
+            "peer-limit",
+            "group",
+            "trackerList",
+            "queuePosition",
+        ];
+        let answer = bench.call("torrent-get", json!({"ids": [1], "fields": fields})).await;
+        assert_eq!(
+            answer.arguments["torrents"][0],
+            json!({"labels": ["a", "b"], "wanted": [1, 0], "priorities": [1, 0], "seedRatioLimit": 1.5,
+                "seedRatioMode": 1, "seedIdleLimit": 7, "seedIdleMode": 2, "peer-limit": 9, "group": "g",
+                "trackerList": "udp://new.example:80", "queuePosition": 1})
+        );
+        assert_eq!(*bench.engine.done.borrow(), ["set", "To(2) 1"]);
+        // One wrong wish, and nothing is changed.
+        for (wrong, why) in [
+            (json!({"labels": ["x,y"]}), "comma"),
+            (json!({"labels": [""]}), "empty"),
+            (json!({"files-wanted": [2]}), "out of range"),
+            (json!({"trackerAdd": ["ftp://x"]}), "announce URL"),
+            (json!({"trackerRemove": [5]}), "no tracker"),
+            (json!({"seedRatioMode": 3}), "mode"),
+            (json!({"seedRatioLimit": -1.0}), "ratio"),
+            (json!({"location": "relative"}), "not absolute"),
+            (json!({"location": "/a/../../etc"}), "not absolute"),
+            (json!({"bandwidthPriority": 1}), "not supported"),
+            (json!({"honorsSessionLimits": false}), "cannot be turned off"),
+        ] {
+            let answer = bench.call("torrent-set", wrong).await;
+            assert!(answer.result.contains(why), "{why}: {answer:?}");
+        }
+        assert_eq!(bench.engine.done.borrow().len(), 2);
+    });
+}
+
+#[test]
+fn places_are_changed_by_their_methods() {
+    bench(|bench| async move {
+        for (method, arguments, done) in [
+            (
+                "torrent-set-location",
+                json!({"ids": [1], "location": "/new/", "move": true}),
+                r#"Move("/new")"#,
+            ),
+            ("torrent-set-location", json!({"ids": [1], "location": "/new"}), r#"Found("/new")"#),
+            ("torrent-set", json!({"ids": [1], "location": "/set"}), r#"Move("/set")"#),
+            (
+                "torrent-rename-path",
+                json!({"ids": [1], "path": "films/a.mkv", "name": "b"}),
+                r#"Rename(Rename { from: "films/a.mkv", to: "films/b" })"#,
+            ),
+            ("queue-move-top", json!({"ids": [1, 2]}), "Top 2"),
+            ("queue-move-up", json!({"ids": [1]}), "Up 1"),
+            ("queue-move-down", json!({"ids": [1]}), "Down 1"),
+            ("queue-move-bottom", json!({"ids": 1}), "Bottom 1"),
+            ("torrent-start-now", json!({"ids": [1]}), "resume now"),
+            ("torrent-remove", json!({"ids": [1], "delete-local-data": true}), "remove with data"),
+        ] {
+            let answer = bench.call(method, arguments).await;
+            assert!(answer.is_success(), "{method}: {answer:?}");
+            assert_eq!(bench.engine.done.borrow().last().unwrap(), done);
+        }
+        let before = bench.engine.done.borrow().len();
+        for (path, name) in [
+            ("films/a.mkv", "../evil"),
+            ("films/a.mkv", ".."),
+            ("films/a.mkv", ""),
+            ("films/a.mkv", "a\0b"),
+            ("films/a.mkv", "b.mkv"),
+            ("../films", "x"),
+            ("", "x"),
+            ("/etc/passwd", "x"),
+        ] {
+            let answer =
+                bench.call("torrent-rename-path", json!({"ids": [2], "path": path, "name": name})).await;
+            assert!(!answer.is_success(), "{path} {name}");
+        }
+        assert!(!bench.call("torrent-rename-path", json!({"path": "films", "name": "x"})).await.is_success());
+        assert!(
+            !bench
+                .call("torrent-set-location", json!({"ids": [2], "location": "up/../down"}))
+                .await
+                .is_success()
+        );
+        assert_eq!(bench.engine.done.borrow().len(), before);
+    });
+}
+
+#[test]
+fn the_session_is_set_and_told() {
+    bench(|bench| async move {
+        let set = json!({"alt-speed-down": 7, "alt-speed-up": 8, "alt-speed-enabled": true,
+            "alt-speed-time-begin": 60, "seedRatioLimited": true, "seedRatioLimit": 1.25,
+            "idle-seeding-limit": 5, "idle-seeding-limit-enabled": true, "download-queue-enabled": true,
+            "download-queue-size": 3, "seed-queue-size": 4, "queue-stalled-minutes": 6, "download-dir": "/srv/new",
+            "incomplete-dir": "/srv/inc", "start-added-torrents": false, "default-trackers": "udp://d.example:1"});
+        let answer = bench.call("session-set", set.clone()).await;
+        assert!(answer.is_success(), "{answer:?}");
+        let session = bench.call("session-get", json!({})).await.arguments;
+        for (name, value) in set.as_object().unwrap() {
+            assert_eq!(session[name], *value, "{name}");
+        }
+        // A client may send back what it was told, and is told what cannot be.
+        assert!(
+            bench
+                .call("session-set", json!({"dht-enabled": false, "encryption": "tolerated"}))
+                .await
+                .is_success()
+        );
+        for (wrong, why) in [
+            (json!({"script-torrent-done-enabled": true}), "script-torrent-done-enabled is not supported"),
+            (json!({"peer-port": 1}), "peer-port is not supported"),
+            (json!({"download-dir": "x"}), "not absolute"),
+            (json!({"alt-speed-time-end": 1440}), "1440"),
+        ] {
+            let answer = bench.call("session-set", wrong).await;
+            assert!(answer.result.contains(why), "{why}: {answer:?}");
+        }
+        assert!(bench.call("group-set", json!({"name": "g", "speed-limit-up": 5})).await.is_success());
+        let groups = bench.call("group-get", json!({"group": ["g", "h"]})).await.arguments;
+        assert_eq!(
+            (&groups["group"][0]["name"], &groups["group"][0]["speed-limit-up"]),
+            (&json!("g"), &json!(5))
+        );
+        let limited = json!({"name": "g", "speed-limit-up-enabled": true});
+        assert!(bench.call("group-set", limited).await.result.contains("not supported"));
+        assert!(bench.call("blocklist-update", json!({})).await.result.contains("not supported"));
+        assert!(!bench.call("port-test", json!({})).await.is_success());
     });
 }

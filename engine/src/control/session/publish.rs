@@ -38,11 +38,14 @@ impl Session {
 
     /// Publishes what the session is now.
     pub(super) fn make_snapshot(&mut self) {
+        self.order_queue();
         let announcer = &self.parts.announcer;
         let torrents: Vec<_> = self
             .torrents
             .values_mut()
-            .filter(|torrent| !matches!(torrent.activity, Activity::Stopping { next: Next::Remove, .. }))
+            .filter(|torrent| {
+                !matches!(torrent.activity, Activity::Stopping { next: Next::Remove { .. }, .. })
+            })
             .map(|torrent| {
                 let info_hash = torrent.entry.info_hash();
                 torrent.status(|| announcer.status(info_hash).into_iter().map(TrackerStatus::from).collect())
@@ -54,6 +57,8 @@ impl Session {
             connections: self.parts.connections.load(Ordering::Relaxed),
             ready: !self.loading,
             limits: self.limits,
+            settings: self.settings.clone(),
+            queue: self.queue.clone(),
             shards: self
                 .parts
                 .published

@@ -4,15 +4,20 @@ use super::super::handle::EngineError;
 use super::super::loader::{Loading, Restored};
 use super::super::torrent::{Activity, Next, Torrent};
 use super::Session;
-use crate::storage::{PieceUpdate, ResumeError, ResumeStore, RunState, TorrentRecord, TorrentStore};
+use super::renamed;
+use crate::storage::{PieceUpdate, ResumeError, ResumeStore, RunState, TorrentRecord, TorrentStore, Wishes};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 /// Files of a torrent up to which their stamps are entered with each second of progress.
 const STAMPED_FILES_MAX: usize = 1000;
+
+/// Torrents whose times are entered when the engine stops.
+const TIMES_MAX: usize = 20_000;
 
 impl Session {
     /// What the loader says.
@@ -21,7 +26,10 @@ impl Session {
     /// When the store cannot be read.
     pub fn on_loading(&mut self, message: Loading) -> Result<(), EngineError> {
         match message {
-            Loading::Opened(store) => self.parts.resume = Some(store),
+            Loading::Opened(store) => {
+                self.take_settings(&store);
+                self.parts.resume = Some(store);
+            }
             Loading::Torrents(batch) => self.take_restored(batch),
             Loading::Done => {
                 self.loading = false;
@@ -48,7 +56,8 @@ impl Session {
                 torrent.downloaded_before = record.downloaded;
                 torrent.added_at = record.added_at;
                 torrent.finished_at = record.finished_at;
-                torrent.seed_ratio = record.seed_ratio;
+                torrent.active_at = record.wishes.active_at;
+                torrent.wishes = Arc::new(record.wishes);
                 torrent.upload_limit = record.upload_limit;
                 torrent.download_limit = record.download_limit;
                 torrent.unchecked = !trusted;
@@ -72,7 +81,9 @@ impl Session {
             return true;
         }
         let (metainfo, data_dir) = (torrent.entry.metainfo.clone(), torrent.data_dir.clone());
-        let metainfo = if lean { self.stored_metainfo(info_hash).map(Arc::new) } else { Ok(metainfo) };
+        let renames = torrent.wishes.renames.clone();
+        let stored = || self.stored_metainfo(info_hash).map(|metainfo| Arc::new(renamed(metainfo, &renames)));
+        let metainfo = if lean { stored() } else { Ok(metainfo) };
         let limits = &self.parts.store_limits;
         let opened = metainfo.map_err(|error| error.to_string()).and_then(|metainfo| {
             let store = TorrentStore::open(&data_dir, metainfo.info.clone(), limits);
@@ -134,13 +145,23 @@ impl Session {
         how: impl FnOnce(&ResumeStore, &Torrent, TorrentRecord) -> Result<(), ResumeError>,
     ) -> Result<(), EngineError> {
         let (Some(resume), Some(id)) = (&self.parts.resume, self.ids.get(&info_hash)) else { return Ok(()) };
-        let torrent = &self.torrents[id];
-        if matches!(torrent.activity, Activity::Stopping { next: Next::Remove, .. }) {
-            return Ok(());
+        let Some(record) = self.record(info_hash) else { return Ok(()) };
+        how(resume, &self.torrents[id], record).map_err(|error| EngineError::Store(error.to_string()))
+    }
+
+    /// The record of a torrent, without its torrent file and the stamps of its files; `None` for one that is being
+    /// removed.
+    fn record(&self, info_hash: InfoHash) -> Option<TorrentRecord> {
+        let torrent = &self.torrents[self.ids.get(&info_hash)?];
+        if matches!(torrent.activity, Activity::Stopping { next: Next::Remove { .. }, .. }) {
+            return None;
         }
-        let paused =
-            matches!(torrent.activity, Activity::Paused | Activity::Stopping { next: Next::Pause, .. });
-        let record = TorrentRecord {
+        let paused = match &torrent.activity {
+            Activity::Paused | Activity::Handling { run: false } => true,
+            Activity::Stopping { next, .. } => matches!(next, Next::Pause | Next::Handle { run: false, .. }),
+            _ => false,
+        };
+        Some(TorrentRecord {
             state: if paused { RunState::Paused } else { RunState::Running },
             have: Bitfield::clone(&torrent.have),
             uploaded: torrent.uploaded(),
@@ -148,12 +169,11 @@ impl Session {
             added_at: torrent.added_at,
             finished_at: torrent.finished_at,
             sequential: torrent.entry.sequential.load(Ordering::Relaxed),
-            seed_ratio: torrent.seed_ratio,
+            wishes: Wishes { active_at: torrent.active_at, ..Wishes::clone(&torrent.wishes) },
             upload_limit: torrent.upload_limit,
             download_limit: torrent.download_limit,
             ..TorrentRecord::new(info_hash, Vec::new(), torrent.data_dir.clone(), torrent.have.len())
-        };
-        how(resume, torrent, record).map_err(|error| EngineError::Store(error.to_string()))
+        })
     }
 
     /// Enters what has become durable since the last call, all torrents in one transaction.
@@ -202,6 +222,25 @@ impl Session {
             .collect();
         if let Err(error) = resume.set_pieces(&updates) {
             tracing::error!(%error, "cannot save what was sent and received");
+        }
+    }
+
+    /// Enters how long torrents have run, in one transaction.
+    pub(super) fn save_times(&mut self) {
+        let Some(resume) = self.parts.resume.clone() else { return };
+        let now = Instant::now();
+        let mut records = Vec::new();
+        for torrent in self.torrents.values_mut().filter(|torrent| torrent.running_since.is_some()) {
+            torrent.count_time(now);
+            // At the end of the process time is short.
+            if records.len() < TIMES_MAX {
+                records.push(torrent.entry.info_hash());
+            }
+        }
+        let records: Vec<TorrentRecord> =
+            records.into_iter().filter_map(|info_hash| self.record(info_hash)).collect();
+        if let Err(error) = resume.set_all_settings(&records) {
+            tracing::error!(%error, "cannot save how long torrents have run");
         }
     }
 

@@ -1,9 +1,12 @@
 //! What a user changes of torrents and of the whole engine while they run.
 
 use super::super::handle::{EngineChange, EngineError, TorrentChange};
+use super::super::torrent::Activity;
 use super::Session;
 use crate::shard::message::ToShard;
+use crate::storage::SetLimit;
 use ringseed_proto::units::InfoHash;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 impl Session {
@@ -18,20 +21,56 @@ impl Session {
         torrent.download_limit = change.download.of(torrent.download_limit);
         let before = torrent.entry.sequential.load(Ordering::Relaxed);
         let sequential = change.sequential.unwrap_or(before);
+        let (files, tiers) = (torrent.wishes.files.clone(), torrent.tiers().to_vec());
+        if let Some(wishes) = change.wishes {
+            wishes(Arc::make_mut(&mut torrent.wishes));
+        }
         torrent.apply_wishes(sequential);
         torrent.status = None;
+        let id = torrent.id;
+        self.goals_unsure.insert(id);
+        let Some(torrent) = self.torrent(&info_hash) else { return Ok(()) };
         let home = torrent.entry.home;
-        if sequential != before {
+        let files = torrent.wishes.files != files;
+        let announces = torrent.activity == Activity::Running && torrent.tiers() != tiers;
+        if sequential != before || files {
             self.send(home, ToShard::Changed(info_hash));
         }
+        if announces {
+            self.announce(info_hash);
+        }
+        self.queue_due = true;
         self.save_settings(info_hash)
     }
 
-    /// Changes what holds for the whole engine until it ends; the next start takes its settings again.
-    pub(super) fn change_engine(&mut self, change: EngineChange) {
-        self.limits.upload = change.upload.of(self.limits.upload);
-        self.limits.download = change.download.of(self.limits.download);
-        self.parts.upload_limit.set(self.limits.upload.effective());
-        self.parts.download_limit.set(self.limits.download.effective());
+    /// Changes what holds for the whole engine, and saves it.
+    pub(super) fn change_engine(&mut self, change: EngineChange) -> Result<(), EngineError> {
+        let mut settings = (*self.settings).clone();
+        if let Some(change) = change.settings {
+            change(&mut settings);
+        }
+        let configured = &self.parts.settings;
+        let mut limits = self.limits;
+        limits.upload = change.upload.of(limits.upload);
+        limits.download = change.download.of(limits.download);
+        if limits.upload != self.limits.upload {
+            settings.upload = Some(SetLimit { configured: configured.upload_rate_max, limit: limits.upload });
+        }
+        if limits.download != self.limits.download {
+            settings.download =
+                Some(SetLimit { configured: configured.download_rate_max, limit: limits.download });
+        }
+        if let Some(resume) = &self.parts.resume {
+            resume.put_session(&settings).map_err(|error| EngineError::Store(error.to_string()))?;
+        }
+        let queues = |settings: &crate::storage::SessionSettings| {
+            (settings.download_queue, settings.seed_queue, settings.stalled)
+        };
+        // A new goal may have been reached by any of them.
+        self.goals_unsure.extend(self.torrents.keys());
+        self.queue_due |= queues(&settings) != queues(&self.settings);
+        (self.settings, self.limits) = (Arc::new(settings), limits);
+        self.apply_limits();
+        Ok(())
     }
 }

@@ -4,10 +4,14 @@
 //! thread or a blocking task. A claim of pieces is made only after [`super::TorrentStore::sync_dirty`].
 
 mod record;
+mod session;
 #[cfg(test)]
 mod tests;
+mod wishes;
 
 pub use record::{RunState, SpeedLimit, TorrentRecord};
+pub use session::{AltSpeed, Group, SessionSettings, SetLimit, Switch};
+pub use wishes::{FileWish, GoalMode, Rename, Wishes};
 
 use super::confined::FileStamp;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
@@ -334,6 +338,27 @@ impl ResumeStore {
         })
     }
 
+    /// As [`ResumeStore::set_settings`] for many torrents at once.
+    ///
+    /// # Errors
+    /// When the file cannot be written: nothing of it is entered then.
+    pub fn set_all_settings(&self, records: &[TorrentRecord]) -> Result<(), ResumeError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.change(|transaction| {
+            let mut table = transaction.open_table(SETTINGS)?;
+            for record in records {
+                // Settings are numbers and text, which always make JSON.
+                let Ok(settings) = serde_json::to_vec(&record.settings()) else { continue };
+                if table.get(record.info_hash.0)?.is_some() {
+                    table.insert(record.info_hash.0, settings.as_slice())?;
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// Enters the progress of many torrents at once. Torrents that are not (any more) in the store are left out.
     ///
     /// # Errors
@@ -383,7 +408,7 @@ fn decode(
     pieces: Option<&[u8]>,
     stamps: Option<&[u8]>,
 ) -> Result<TorrentRecord, String> {
-    let settings: record::Settings =
+    let mut settings: record::Settings =
         serde_json::from_slice(settings).map_err(|error| format!("its settings: {error}"))?;
     let metainfo = metainfo.ok_or("its torrent file is missing")?;
     let pieces = pieces.ok_or("its pieces are missing")?;
@@ -391,6 +416,7 @@ fn decode(
         record::decode_pieces(pieces).ok_or("its pieces do not make a bitfield")?;
     // Stamps only save a check of the files: without them they are checked.
     let stamps = stamps.and_then(record::decode_stamps).unwrap_or_default();
+    let wishes = settings.wishes();
     Ok(TorrentRecord {
         info_hash,
         metainfo: metainfo.into(),
@@ -401,9 +427,8 @@ fn decode(
         downloaded,
         added_at: record::time(settings.added_at),
         finished_at: settings.finished_at.map(record::time),
-        file_priorities: settings.file_priorities,
+        wishes,
         sequential: settings.sequential,
-        seed_ratio: settings.seed_ratio,
         upload_limit: settings.upload_limit,
         download_limit: settings.download_limit,
         clean_shutdown: settings.clean_shutdown,

@@ -1,6 +1,7 @@
 //! What is kept about one torrent between runs, and its form on disk.
 
 use super::super::confined::FileStamp;
+use super::wishes::{GoalMode, Wishes};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::units::InfoHash;
 use serde::{Deserialize, Serialize};
@@ -63,12 +64,10 @@ pub struct TorrentRecord {
     pub added_at: SystemTime,
     /// When it was finished, to the second.
     pub finished_at: Option<SystemTime>,
-    /// Priority per file, as the caller encodes it; empty when all are the usual.
-    pub file_priorities: Vec<u8>,
+    /// What else the user wants of it.
+    pub wishes: Wishes,
     /// Fetch pieces in order.
     pub sequential: bool,
-    /// Stop seeding at this ratio.
-    pub seed_ratio: Option<f64>,
     /// Limit of its upload.
     pub upload_limit: SpeedLimit,
     /// Limit of its download.
@@ -93,9 +92,8 @@ impl TorrentRecord {
             downloaded: 0,
             added_at: SystemTime::now(),
             finished_at: None,
-            file_priorities: Vec::new(),
+            wishes: Wishes::default(),
             sequential: false,
-            seed_ratio: None,
             upload_limit: SpeedLimit::default(),
             download_limit: SpeedLimit::default(),
             clean_shutdown: false,
@@ -109,9 +107,9 @@ impl TorrentRecord {
             state: self.state,
             added_at: seconds(self.added_at),
             finished_at: self.finished_at.map(seconds),
-            file_priorities: self.file_priorities.clone(),
+            wishes: self.wishes.clone(),
             sequential: self.sequential,
-            seed_ratio: self.seed_ratio,
+            seed_ratio: None,
             upload_limit: self.upload_limit,
             download_limit: self.download_limit,
             clean_shutdown: self.clean_shutdown,
@@ -131,17 +129,29 @@ pub(super) struct Settings {
     #[serde(default)]
     pub(super) finished_at: Option<u64>,
     #[serde(default)]
-    pub(super) file_priorities: Vec<u8>,
+    wishes: Wishes,
     #[serde(default)]
     pub(super) sequential: bool,
-    #[serde(default)]
-    pub(super) seed_ratio: Option<f64>,
+    /// As the first version wrote the ratio goal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seed_ratio: Option<f64>,
     #[serde(default)]
     pub(super) upload_limit: SpeedLimit,
     #[serde(default)]
     pub(super) download_limit: SpeedLimit,
     #[serde(default)]
     pub(super) clean_shutdown: bool,
+}
+
+impl Settings {
+    /// What the user wants, also when the first version wrote it.
+    pub(super) fn wishes(&mut self) -> Wishes {
+        let mut wishes = std::mem::take(&mut self.wishes);
+        if let Some(ratio) = self.seed_ratio {
+            (wishes.ratio_mode, wishes.ratio) = (GoalMode::Own, ratio);
+        }
+        wishes
+    }
 }
 
 /// A path: text where it is, bytes where it is not.

@@ -13,9 +13,13 @@ fn record(seed: u8) -> TorrentRecord {
         downloaded: 12345,
         added_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
         finished_at: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_001)),
-        file_priorities: vec![0, 1, 2, 3],
+        wishes: Wishes {
+            labels: vec!["ü".into()],
+            ratio_mode: GoalMode::Own,
+            ratio: 1.5,
+            ..Wishes::default()
+        },
         sequential: true,
-        seed_ratio: Some(1.5),
         upload_limit: SpeedLimit { rate: 1 << 40, on: true },
         download_limit: SpeedLimit { rate: 5000, on: false },
         clean_shutdown: true,
@@ -42,7 +46,7 @@ fn everything_comes_back_after_reopening() {
         assert!(!store.remove(records[3].info_hash).unwrap());
         records.remove(3);
         // A replaced record, and one of which only the settings change.
-        records[0].seed_ratio = None;
+        records[0].wishes.ratio_mode = GoalMode::Never;
         records[0].metainfo = b"other".to_vec();
         store.put(&records[0]).unwrap();
         records[1].state = RunState::Paused;
@@ -183,8 +187,10 @@ fn one_bad_record_does_not_hide_the_others() {
 /// Settings of an earlier version have fewer fields, those of a later one more.
 #[test]
 fn settings_of_other_versions_are_read() {
-    let settings: record::Settings =
-        serde_json::from_str(r#"{"data_dir":"/d","state":"paused","new_thing":[1]}"#).unwrap();
-    assert_eq!(settings.state, RunState::Paused);
-    assert_eq!((settings.added_at, settings.seed_ratio), (0, None));
+    let mut settings: record::Settings =
+        serde_json::from_str(r#"{"data_dir":"/d","state":"paused","seed_ratio":1.5,"new_thing":[1]}"#)
+            .unwrap();
+    assert_eq!((settings.state, settings.added_at), (RunState::Paused, 0));
+    let wishes = settings.wishes();
+    assert_eq!((wishes.ratio_mode, wishes.ratio), (GoalMode::Own, 1.5));
 }

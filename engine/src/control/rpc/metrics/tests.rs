@@ -12,6 +12,9 @@ fn page(snapshot: &EngineSnapshot) -> String {
         connections_max: 500,
         torrent_connections_max: 50,
         allowed_hosts: Vec::new(),
+        credentials: Default::default(),
+        fetch_local: false,
+        bind: None,
         started: SystemTime::UNIX_EPOCH,
     };
     String::from_utf8(Metrics::new().unwrap().page(snapshot, &info).unwrap()).unwrap()

@@ -1,0 +1,146 @@
+//! Fetching files that a user names by URL: torrent files and blocklists, over the trackers' HTTP client.
+
+use super::http::{Dialer, HttpClient, client, root};
+use super::limits::{FETCH_TIMEOUT, REDIRECTS_MAX};
+use super::names::Names;
+use super::{address::is_local, redirect};
+use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use hyper::Uri;
+use hyper::header::{ACCEPT, COOKIE, LOCATION, USER_AGENT};
+use ringseed_proto::tracker::Family;
+use std::net::IpAddr;
+use std::sync::Arc;
+use tokio::time::timeout;
+
+/// What is fetched, and how.
+#[derive(Debug, Clone)]
+pub struct FetchRequest<'a> {
+    /// An http or https URL.
+    pub url: &'a str,
+    /// Value of the `Cookie` header, sent to the first host only.
+    pub cookies: Option<&'a str>,
+    /// Whether addresses of this machine and its networks may be asked.
+    pub local: bool,
+    /// Address to connect from.
+    pub bind: Option<IpAddr>,
+    /// Most bytes of the answer.
+    pub bytes_max: usize,
+}
+
+/// Fetches a file. Redirects are followed; without `local` no local address is ever connected to, whatever a name
+/// resolves to.
+///
+/// # Errors
+/// What went wrong, for the user.
+pub async fn fetch(request: &FetchRequest<'_>) -> Result<Vec<u8>, String> {
+    let uri: Uri = request.url.parse().map_err(|_| "this is not a URL".to_owned())?;
+    if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
+        return Err("only http and https URLs are fetched".to_owned());
+    }
+    let work = async {
+        let names = Arc::new(Names::new());
+        let host = uri.host().unwrap_or_default();
+        let addresses =
+            names.resolve(host).await.map_err(|error| format!("cannot resolve {host}: {error}"))?;
+        if !request.local && addresses.iter().all(|ip| is_local(*ip)) {
+            return Err(LOCAL.to_owned());
+        }
+        let mut last = "the host has no address".to_owned();
+        for family in [Family::V4, Family::V6] {
+            let usable = |ip: &IpAddr| Family::of(*ip) == family && (request.local || !is_local(*ip));
+            if !addresses.iter().any(usable) {
+                continue;
+            }
+            let dialer =
+                Dialer { family, public_only: !request.local, bind: request.bind, names: names.clone() };
+            match follow(&client(dialer), uri.clone(), request).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    };
+    timeout(FETCH_TIMEOUT, work).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
+}
+
+/// Said when a URL leads to this machine or its networks.
+const LOCAL: &str = "local addresses are not fetched from; rpc-fetch-local = true allows it";
+
+async fn follow(client: &HttpClient, mut uri: Uri, request: &FetchRequest<'_>) -> Result<Vec<u8>, String> {
+    let first = uri.authority().cloned();
+    for _ in 0..=REDIRECTS_MAX {
+        let mut ask = hyper::Request::get(uri.clone())
+            .header(USER_AGENT, concat!("Ringseed/", env!("CARGO_PKG_VERSION")))
+            .header(ACCEPT, "*/*");
+        if let Some(cookies) = request.cookies
+            && uri.authority() == first.as_ref()
+        {
+            ask = ask.header(COOKIE, cookies);
+        }
+        let ask = ask.body(Empty::new()).map_err(|error| error.to_string())?;
+        let response = client.request(ask).await.map_err(|error| root(&error))?;
+        let status = response.status();
+        if status.is_redirection() {
+            let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
+            uri = redirect::target(&uri, location.ok_or("redirected to nowhere")?)?;
+            continue;
+        }
+        if !status.is_success() {
+            return Err(format!("the server answered {status}"));
+        }
+        return match Limited::new(response.into_body(), request.bytes_max).collect().await {
+            Ok(body) => Ok(body.to_bytes().to_vec()),
+            Err(error) if error.is::<LengthLimitError>() => {
+                Err(format!("the answer is larger than {} bytes", request.bytes_max))
+            }
+            Err(error) => Err(format!("the answer broke off: {}", root(&*error))),
+        };
+    }
+    Err(format!("more than {REDIRECTS_MAX} redirects"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    fn run<F: Future>(test: F) -> F::Output {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
+    }
+
+    fn request(url: &str, local: bool) -> FetchRequest<'_> {
+        FetchRequest { url, cookies: Some("a=b"), local, bind: None, bytes_max: 100 }
+    }
+
+    #[test]
+    fn local_addresses_are_asked_only_when_that_is_allowed() {
+        run(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            for host in ["127.0.0.1", "localhost", "0.0.0.0", "[::1]", "[::ffff:127.0.0.1]"] {
+                let url = format!("http://{host}:{port}/x.torrent");
+                assert_eq!(fetch(&request(&url, false)).await, Err(LOCAL.to_owned()), "{host}");
+            }
+            let server = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut asked = vec![0; 1000];
+                let length = stream.read(&mut asked).await.unwrap();
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi").await.unwrap();
+                String::from_utf8_lossy(&asked[..length]).to_lowercase()
+            };
+            let url = format!("http://127.0.0.1:{port}/x.torrent");
+            let wanted = request(&url, true);
+            let (asked, answer) = tokio::join!(server, fetch(&wanted));
+            assert_eq!(answer, Ok(b"hi".to_vec()));
+            assert!(asked.contains("cookie: a=b"), "{asked}");
+        });
+    }
+
+    #[test]
+    fn only_http_is_spoken() {
+        for url in ["file:///etc/passwd", "ftp://x/y", "http://", "gopher://x", ""] {
+            assert!(run(fetch(&request(url, true))).is_err(), "{url}");
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The commands that talk to a running daemon, with their help texts.
+
+use crate::cli::quantity::Bytes;
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+/// Which daemon, and who asks.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Connection")]
+pub struct Connect {
+    /// The daemon's RPC: HOST:PORT, http://HOST:PORT or unix:/PATH.
+    #[arg(
+        long,
+        value_name = "WHERE",
+        env = "RINGSEED_CONNECT",
+        hide_env = true,
+        default_value = "127.0.0.1:9091"
+    )]
+    pub connect: String,
+    /// Name and password for the RPC, as NAME:PASSWORD.
+    #[arg(
+        long,
+        value_name = "NAME:PASSWORD",
+        env = "RINGSEED_AUTH",
+        hide_env = true,
+        hide_env_values = true
+    )]
+    pub auth: Option<String>,
+    /// File with the daemon's token [default: rpc-token in the state directory, when it can be read].
+    #[arg(long, value_name = "FILE", env = "RINGSEED_TOKEN_FILE", hide_env = true)]
+    pub token_file: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Torrents of a daemon.
+#[derive(Debug, Clone, Args)]
+pub struct Which {
+    /// Numbers or info-hashes of torrents, or `all`.
+    #[arg(required = true, value_name = "TORRENT")]
+    pub torrents: Vec<String>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Remote {
+    /// Add torrents to a running daemon.
+    Add(Add),
+    /// List the torrents of a running daemon.
+    List(List),
+    /// Tell all about torrents of a running daemon.
+    Info(Info),
+    /// Pause torrents of a running daemon.
+    Pause(Plain),
+    /// Start torrents of a running daemon.
+    Resume(Resume),
+    /// Remove torrents from a running daemon.
+    Remove(Remove),
+    /// Move the files of torrents of a running daemon.
+    Move(Move),
+    /// Limit the rates of a running daemon or of its torrents.
+    Limit(Limit),
+    /// Tell what a running daemon has done.
+    Stats(Only),
+    /// Watch a running daemon.
+    Top(Only),
+}
+
+/// Add torrents.
+#[derive(Debug, Args)]
+pub struct Add {
+    /// Torrent files, http(s) URLs of them, or `-` for standard input.
+    #[arg(required = true, value_name = "TORRENT")]
+    pub torrents: Vec<String>,
+    /// Directory on the daemon's machine that the files go into.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Add without starting.
+    #[arg(long)]
+    pub paused: bool,
+    /// Fetch pieces in order.
+    #[arg(long)]
+    pub sequential: bool,
+    /// A label, may be repeated.
+    #[arg(long, value_name = "TEXT")]
+    pub label: Vec<String>,
+    /// Connection.
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+/// List torrents.
+#[derive(Debug, Args)]
+pub struct List {
+    /// Only torrents with this label.
+    #[arg(long, value_name = "TEXT")]
+    pub label: Option<String>,
+    /// Connection.
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+/// Tell all about torrents.
+#[derive(Debug, Args)]
+pub struct Info {
+    /// Which torrents.
+    #[command(flatten)]
+    pub which: Which,
+    /// Connection.
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+/// Torrents and nothing else.
+#[derive(Debug, Args)]
+pub struct Plain {
+    /// Which torrents.
+    #[command(flatten)]
+    pub which: Which,
+    /// Connection.
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+/// Start torrents.
+#[derive(Debug, Args)]
+pub struct Resume {
+    /// Which torrents.
+    #[command(flatten)]
+    pub which: Which,
+    /// Start also when the queue is full.
+    #[arg(long)]
+    pub now: bool,
+    /// Connection.
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+/// Remove torrents.
+#[derive(Debug, Args)]
+pub struct Remove {
+    /// Which torrents.
+    #[command(flatten)]
+    pub which: Which,
+    /// Delete their files, too.
+    #[arg(long)]
+    pub delete_data: bool,
+    /// Connection.
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+/// Move files.
+#[derive(Debug, Args)]
+pub struct Move {
+    /// Which torrents.
+    #[command(flatten)]
+    pub which: Which,
+    /// The new directory on the daemon's machine.
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+    /// The files are there already: they are looked for and verified, not moved.
+    #[arg(long)]
+    pub found: bool,
+    /// Connection.
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+/// Limit rates.
+#[derive(Debug, Args)]
+pub struct Limit {
+    /// Numbers or info-hashes of torrents; the whole daemon when none is given.
+    #[arg(value_name = "TORRENT")]
+    pub torrents: Vec<String>,
+    /// Upload limit in bytes per second, such as 500K or 10M, or `none`.
+    #[arg(long, value_name = "RATE")]
+    pub up: Option<Rate>,
+    /// Download limit in bytes per second, such as 500K or 10M, or `none`.
+    #[arg(long, value_name = "RATE")]
+    pub down: Option<Rate>,
+    /// Connection.
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+/// Nothing but a connection.
+#[derive(Debug, Args)]
+pub struct Only {
+    /// Connection.
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+/// A rate, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rate {
+    /// No limit.
+    None,
+    /// Kilobytes of 1000 bytes per second, at least 1.
+    Kilobytes(u64),
+}
+
+impl std::str::FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self::None);
+        }
+        let bytes: Bytes = text.parse()?;
+        Ok(Self::Kilobytes((bytes.0 / 1000).max(1)))
+    }
+}

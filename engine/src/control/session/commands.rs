@@ -1,0 +1,150 @@
+//! What handles ask of the session.
+
+use super::super::handle::{AddOutcome, AddTorrent, Command, EngineError, Reply};
+use super::super::torrent::{Activity, Next, Torrent};
+use super::{Session, has_data};
+use crate::limits::{CANDIDATES_MAX, CONTROL_QUEUE};
+use crate::shard::message::ToShard;
+use crate::storage::{TorrentStore, Wishes};
+use ringseed_proto::bitfield::Bitfield;
+use ringseed_proto::units::InfoHash;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+impl Session {
+    /// Whether there is room for a command.
+    pub fn takes_commands(&self) -> bool {
+        self.held.len() < CONTROL_QUEUE
+    }
+
+    /// A command from a handle. While torrents are loaded it waits: it may be about one of them.
+    pub fn on_command(&mut self, command: Command) {
+        if self.loading && !matches!(command, Command::Shutdown(_)) {
+            return self.held.push(command);
+        }
+        match command {
+            Command::Add(add, reply) => {
+                let result = self.add(*add);
+                self.answer(reply, result);
+            }
+            Command::Pause(info_hash, reply) => {
+                let result = self.known(info_hash).and_then(|()| self.pause(info_hash));
+                self.answer(reply, result);
+            }
+            Command::Resume(info_hash, now, reply) => {
+                let result = self.known(info_hash).and_then(|()| self.resume(info_hash, now));
+                self.answer(reply, result);
+            }
+            Command::Remove(info_hash, delete, reply) => {
+                let result = self.known(info_hash).and_then(|()| self.remove(info_hash, delete));
+                self.answer(reply, result);
+            }
+            Command::Handle(info_hash, work, reply) => {
+                let result = self.known(info_hash).and_then(|()| self.handle_files(info_hash, work));
+                self.answer(reply, result);
+            }
+            Command::MoveInQueue(torrents, to, reply) => {
+                let result = self.move_in_queue(&torrents, to);
+                self.answer(reply, result);
+            }
+            Command::Verify(info_hash, reply) => {
+                let result = self.known(info_hash).map(|()| self.verify(info_hash));
+                self.answer(reply, result);
+            }
+            Command::Reannounce(info_hash, reply) => {
+                let result = self.known(info_hash).map(|()| self.parts.announcer.reannounce(info_hash));
+                self.answer(reply, result);
+            }
+            Command::AddPeers(info_hash, peers, reply) => {
+                let result = self.known(info_hash).map(|()| self.keep_peers(info_hash, peers));
+                self.answer(reply, result);
+            }
+            Command::ChangeTorrent(info_hash, change, reply) => {
+                let result = self.known(info_hash).and_then(|()| self.change_torrent(info_hash, change));
+                self.answer(reply, result);
+            }
+            Command::ChangeEngine(change, reply) => {
+                let result = self.change_engine(change);
+                self.answer(reply, result);
+            }
+            Command::Shutdown(reply) => {
+                self.shutdown = Some(reply);
+                self.stopping = true;
+            }
+        }
+    }
+
+    /// Answers a command once its effect is in the snapshot. Nobody may be waiting any more.
+    pub(super) fn answer<T>(&mut self, reply: Reply<T>, result: Result<T, EngineError>) {
+        self.refresh(true);
+        let _ = reply.send(result);
+    }
+
+    /// Peers that the user named: tried now, and again whenever the torrent starts.
+    pub(super) fn keep_peers(&mut self, info_hash: InfoHash, peers: Vec<SocketAddr>) {
+        if let Some(torrent) = self.torrent(&info_hash) {
+            let room = CANDIDATES_MAX.saturating_sub(torrent.known_peers.len());
+            torrent.known_peers.extend(peers.iter().take(room));
+        }
+        self.send_peers(info_hash, peers);
+    }
+
+    pub(super) fn known(&self, info_hash: InfoHash) -> Result<(), EngineError> {
+        if self.ids.contains_key(&info_hash) { Ok(()) } else { Err(EngineError::UnknownTorrent(info_hash)) }
+    }
+
+    pub(super) fn torrent(&mut self, info_hash: &InfoHash) -> Option<&mut Torrent> {
+        self.torrents.get_mut(self.ids.get(info_hash)?)
+    }
+
+    pub(super) fn add(&mut self, add: AddTorrent) -> Result<AddOutcome, EngineError> {
+        let info_hash = add.metainfo.info_hash;
+        if let Some(id) = self.ids.get(&info_hash).copied() {
+            let leaving =
+                matches!(&self.torrents[&id].activity, Activity::Stopping { next: Next::Remove { .. }, .. });
+            if !leaving {
+                self.keep_peers(info_hash, add.peers);
+                return Ok(AddOutcome::Duplicate(id));
+            }
+            return Err(EngineError::Storage(format!("{info_hash} is being removed: try again in a moment")));
+        }
+        let (data_dir, move_when_done) = self.place(add.data_dir);
+        let store =
+            TorrentStore::open_or_create(&data_dir, add.metainfo.info.clone(), &self.parts.store_limits)
+                .map_err(|error| EngineError::Storage(error.to_string()))?;
+        let entry = self.entry(add.metainfo, store);
+        let have = Bitfield::new(entry.content.info.layout.piece_count());
+        let wishes = Wishes { queue: self.last_place + 1, move_when_done, ..add.wishes };
+        let id = self.insert(entry.clone(), have, data_dir, |torrent| {
+            torrent.wishes = Arc::new(wishes);
+            torrent.apply_wishes(add.sequential);
+        });
+        self.parts.registry.insert([entry.clone()]);
+        if has_data(&entry) {
+            self.begin_check(info_hash, !add.paused);
+        } else if !add.paused {
+            self.begin_run(info_hash);
+        }
+        if let Err(error) = self.save(info_hash) {
+            self.torrents.remove(&id);
+            self.ids.remove(&info_hash);
+            self.broadcast(|| ToShard::Stop(info_hash));
+            self.parts.registry.remove(&info_hash);
+            return Err(error);
+        }
+        self.keep_peers(info_hash, add.peers);
+        Ok(AddOutcome::Added(id))
+    }
+
+    /// Where a new torrent's files go, and where they go once they are complete.
+    fn place(&self, wanted: Option<PathBuf>) -> (PathBuf, Option<PathBuf>) {
+        let usual = || self.settings.download_dir.clone().unwrap_or(self.parts.settings.download_dir.clone());
+        let last = wanted.unwrap_or_else(usual);
+        let last = std::path::absolute(&last).unwrap_or(last);
+        match &self.settings.incomplete_dir {
+            Some(first) if self.settings.incomplete_dir_on && *first != last => (first.clone(), Some(last)),
+            _ => (last, None),
+        }
+    }
+}

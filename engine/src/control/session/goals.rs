@@ -1,0 +1,73 @@
+//! When a torrent has seeded enough: its ratio, the time without upload, the time of seeding.
+
+use super::super::torrent::{Activity, Torrent, unix_now};
+use super::Session;
+use crate::storage::{GoalMode, SessionSettings};
+use ringseed_proto::units::InfoHash;
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+/// How often the clock and the queues are looked at.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
+/// How often all torrents are looked at for goals of time, which are in minutes.
+const TIMES_INTERVAL: Duration = Duration::from_secs(10);
+
+impl Session {
+    /// Pauses torrents that have reached a goal: those that move are looked at always, others now and then.
+    pub(super) fn look_at_goals(&mut self) {
+        let now = Instant::now();
+        if now.duration_since(self.clock_looked_at) >= CLOCK_INTERVAL {
+            self.clock_looked_at = now;
+            self.follow_clock();
+            self.queue_due |= self.settings.download_queue.on || self.settings.seed_queue.on;
+        }
+        let mut ids: HashSet<u32> = std::mem::take(&mut self.goals_unsure);
+        if now.duration_since(self.times_looked_at) >= TIMES_INTERVAL {
+            self.times_looked_at = now;
+            ids.extend(self.torrents.keys());
+        } else {
+            ids.extend(self.sampled.iter().flatten());
+        }
+        let reached: Vec<(InfoHash, &str)> = ids
+            .iter()
+            .filter_map(|id| self.torrents.get(id))
+            .filter(|torrent| torrent.activity == Activity::Running && torrent.is_done())
+            .filter_map(|torrent| Some((torrent.entry.info_hash(), reached(torrent, &self.settings, now)?)))
+            .collect();
+        for (info_hash, goal) in reached {
+            tracing::info!(torrent = %info_hash, "{goal} reached: pausing");
+            if let Err(error) = self.pause(info_hash) {
+                tracing::error!(%error, torrent = %info_hash, "cannot save the pause");
+            }
+        }
+    }
+}
+
+/// The goal that a seeding torrent has reached.
+fn reached(torrent: &Torrent, settings: &SessionSettings, now: Instant) -> Option<&'static str> {
+    let wishes = &torrent.wishes;
+    let ratio = match wishes.ratio_mode {
+        GoalMode::Session => settings.ratio_on.then_some(settings.ratio),
+        GoalMode::Own => Some(wishes.ratio),
+        GoalMode::Never => None,
+    };
+    let size = torrent.entry.content.info.layout.total_length;
+    let base = if torrent.downloaded() > 0 { torrent.downloaded() } else { size };
+    if ratio.is_some_and(|ratio| torrent.uploaded() as f64 >= ratio * base as f64) {
+        return Some("seed ratio");
+    }
+    let (since, _) = torrent.running_since?;
+    let running = now.saturating_duration_since(since).as_secs();
+    let idle = match wishes.idle_mode {
+        GoalMode::Session => settings.idle.get(),
+        GoalMode::Own => Some(wishes.idle_minutes),
+        GoalMode::Never => None,
+    };
+    // A start counts as activity: a torrent that was idle before is given its time again.
+    let quiet = unix_now().saturating_sub(torrent.active_at).min(running);
+    if idle.is_some_and(|minutes| quiet >= u64::from(minutes) * 60) {
+        return Some("idle seeding limit");
+    }
+    let seeded = wishes.seconds_seeding + running;
+    wishes.seed_minutes.is_some_and(|minutes| seeded >= minutes.saturating_mul(60)).then_some("seeding time")
+}

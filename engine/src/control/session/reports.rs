@@ -1,0 +1,130 @@
+//! What shards and trackers report.
+
+use super::super::torrent::{Activity, FileWork, Next};
+use super::Session;
+use crate::announce::AnnounceUpdate;
+use crate::shard::message::{FromShard, ToShard};
+use ringseed_proto::bitfield::Bitfield;
+use ringseed_proto::units::InfoHash;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::time::{Instant, SystemTime};
+
+impl Session {
+    /// A message of a shard.
+    pub fn on_shard(&mut self, message: FromShard) {
+        self.dirty = true;
+        match message {
+            FromShard::Verified(info_hash, result) => self.verified(info_hash, result),
+            FromShard::Durable(info_hash, have) => {
+                if let Some(torrent) = self.torrent(&info_hash) {
+                    torrent.set_have(have);
+                    self.unsaved.insert(info_hash);
+                }
+            }
+            FromShard::Completed(info_hash) => {
+                self.completed(info_hash);
+            }
+            FromShard::MetadataWanted { shard, info_hash } => {
+                let bytes = self.stored_metainfo(info_hash).map(|metainfo| metainfo.info_bytes);
+                if let Err(error) = &bytes {
+                    tracing::warn!(%error, torrent = %info_hash, "cannot read the metadata that a peer asks for");
+                }
+                self.send(shard, ToShard::Metadata(info_hash, bytes.ok()));
+            }
+            FromShard::Failed(info_hash, reason) => self.begin_stop(info_hash, Next::Fail(reason)),
+            FromShard::Stopped { shard, info_hash, have } => self.stopped(shard, info_hash, have),
+            FromShard::Ended { shard } => {
+                self.ended.insert(shard);
+            }
+        }
+    }
+
+    fn completed(&mut self, info_hash: InfoHash) {
+        let Some(torrent) = self.torrent(&info_hash) else { return };
+        torrent.entry.left.store(0, Ordering::Relaxed);
+        torrent.count_time(Instant::now());
+        torrent.status = None;
+        // A download of some files completes again at each start.
+        let first = torrent.finished_at.is_none();
+        if first {
+            torrent.finished_at = Some(SystemTime::now());
+        }
+        let next = torrent.wishes.move_when_done.clone();
+        if first {
+            self.parts.announcer.completed(info_hash);
+        }
+        self.queue_due = true;
+        if let Err(error) = self.save_settings(info_hash) {
+            tracing::error!(%error, torrent = %info_hash, "cannot save that it was finished");
+        }
+        if let Some(to) = next {
+            self.begin_stop(info_hash, Next::Handle { work: FileWork::Move(to), run: true });
+        }
+    }
+
+    pub(super) fn verified(&mut self, info_hash: InfoHash, result: Result<Bitfield, String>) {
+        let Some(torrent) = self.torrent(&info_hash) else { return };
+        let Activity::Checking { run, .. } = torrent.activity else { return };
+        torrent.status = None;
+        match result {
+            Ok(have) => {
+                torrent.set_have(have);
+                torrent.unchecked = false;
+                torrent.activity = Activity::Paused;
+                if run {
+                    self.begin_run(info_hash);
+                }
+            }
+            Err(reason) => torrent.activity = Activity::Failed(reason),
+        }
+        self.save_or_log(info_hash);
+    }
+
+    pub(super) fn stopped(&mut self, shard: usize, info_hash: InfoHash, have: Option<Bitfield>) {
+        let Some(torrent) = self.torrent(&info_hash) else { return };
+        if let Some(have) = have {
+            torrent.set_have(have);
+        }
+        torrent.set_sample(shard, None);
+        let Activity::Stopping { waiting, next } = &mut torrent.activity else { return };
+        waiting.retain(|other| *other != shard);
+        if !waiting.is_empty() {
+            return;
+        }
+        match std::mem::replace(next, Next::Pause) {
+            Next::Pause => torrent.activity = Activity::Paused,
+            Next::Fail(reason) => torrent.activity = Activity::Failed(reason),
+            Next::Run => self.begin(info_hash),
+            Next::Check { run } => self.begin_check(info_hash, run),
+            Next::Handle { work, run } => self.begin_files(info_hash, work, run),
+            Next::Remove { delete } => {
+                if delete {
+                    self.delete_files(info_hash);
+                }
+                self.queue_is_old = true;
+                if let Some(id) = self.ids.remove(&info_hash) {
+                    self.torrents.remove(&id);
+                }
+                self.parts.registry.remove(&info_hash);
+                return;
+            }
+        }
+        self.save_or_log(info_hash);
+    }
+
+    /// Peers or news from trackers.
+    pub fn on_announce(&mut self, update: AnnounceUpdate) {
+        let AnnounceUpdate::Peers { info_hash, peers } = update;
+        self.send_peers(info_hash, peers);
+    }
+
+    pub(super) fn send_peers(&mut self, info_hash: InfoHash, peers: Vec<SocketAddr>) {
+        let Some(torrent) = self.torrent(&info_hash) else { return };
+        torrent.status = None;
+        let home = torrent.entry.home;
+        if !peers.is_empty() {
+            self.send(home, ToShard::Peers(info_hash, peers));
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! How a torrent gets from one activity to another.
+
+use super::super::handle::EngineError;
+use super::super::torrent::{Activity, Next, Torrent};
+use super::{Session, has_data};
+use crate::announce::{TrackedTorrent, TransferTotals};
+use crate::shard::message::ToShard;
+use crate::shard::registry::Phase;
+use ringseed_proto::bitfield::Bitfield;
+use ringseed_proto::units::InfoHash;
+use std::sync::atomic::Ordering;
+use std::time::{Instant, SystemTime};
+
+impl Session {
+    /// Hashes the files of a torrent that no shard runs.
+    pub(super) fn begin_check(&mut self, info_hash: InfoHash, run: bool) {
+        if !self.make_whole(info_hash) {
+            return;
+        }
+        let Some(torrent) = self.torrent(&info_hash) else { return };
+        torrent.activity = Activity::Checking { run, done: 0 };
+        // Until it is done: a check that a pause ends early has told nothing about the files.
+        torrent.unchecked = true;
+        torrent.status = None;
+        let entry = torrent.entry.clone();
+        entry.store.forgive();
+        self.send(entry.home, ToShard::Verify(entry));
+    }
+
+    /// Starts a torrent that no shard runs: files that nobody vouches for are hashed first.
+    pub(super) fn begin(&mut self, info_hash: InfoHash) {
+        let unsure =
+            self.torrent(&info_hash).is_some_and(|torrent| torrent.unchecked && has_data(&torrent.entry));
+        if unsure { self.begin_check(info_hash, true) } else { self.begin_run(info_hash) }
+    }
+
+    /// Lets the shards run a torrent that none runs, when its queue has a place for it.
+    pub(super) fn begin_run(&mut self, info_hash: InfoHash) {
+        let (downloads, seeds) = (self.settings.download_queue.on, self.settings.seed_queue.on);
+        let Some(torrent) = self.torrent(&info_hash) else { return };
+        let queued = if torrent.is_done() { seeds } else { downloads };
+        if queued && !torrent.forced {
+            torrent.activity = Activity::Queued;
+            torrent.status = None;
+            self.queue_due = true;
+        } else {
+            self.run_now(info_hash);
+        }
+    }
+
+    /// Lets the shards run a torrent that none runs.
+    pub(super) fn run_now(&mut self, info_hash: InfoHash) {
+        let Some(torrent) = self.torrent(&info_hash) else { return };
+        torrent.activity = Activity::Running;
+        torrent.status = None;
+        torrent.count_time(Instant::now());
+        let id = torrent.id;
+        self.goals_unsure.insert(id);
+        let Some(torrent) = self.torrent(&info_hash) else { return };
+        if torrent.is_done() && torrent.finished_at.is_none() {
+            torrent.finished_at = Some(SystemTime::now());
+        }
+        let entry = torrent.entry.clone();
+        let have = torrent.have.clone();
+        if let Err(error) = entry.store.create_empty_files() {
+            torrent.activity = Activity::Failed(error.to_string());
+            torrent.running_since = None;
+            return;
+        }
+        let known_peers = torrent.known_peers.clone();
+        if have.is_full() {
+            // Every shard serves it once somebody asks; there is nothing to be told before.
+            entry.set_phase(Phase::Seeding);
+        } else {
+            entry.set_phase(Phase::Downloading);
+            self.send(entry.home, ToShard::Start { torrent: entry.clone(), have: Bitfield::clone(&have) });
+        }
+        self.send_peers(info_hash, known_peers);
+        self.announce(info_hash);
+    }
+
+    /// Announces a torrent to the trackers that it has now.
+    pub(super) fn announce(&mut self, info_hash: InfoHash) {
+        let Some(torrent) = self.torrent(&info_hash) else { return };
+        let (uploaded, downloaded) = (torrent.uploaded_before, torrent.downloaded_before);
+        let (entry, tiers) = (torrent.entry.clone(), torrent.tiers().to_vec());
+        let tracked = TrackedTorrent { info_hash, tiers, private: entry.metainfo.info.private };
+        let totals = move || TransferTotals {
+            uploaded: uploaded + entry.uploaded.load(Ordering::Relaxed),
+            downloaded: downloaded + entry.downloaded.load(Ordering::Relaxed),
+            left: entry.left.load(Ordering::Relaxed),
+        };
+        self.parts.announcer.start(tracked, Box::new(totals));
+    }
+
+    /// Has all shards let go of a torrent; `next` follows.
+    pub(super) fn begin_stop(&mut self, info_hash: InfoHash, next: Next) {
+        let shards = (0..self.parts.shards.len()).collect();
+        let Some(torrent) = self.torrent(&info_hash) else { return };
+        torrent.entry.set_phase(Phase::Stopped);
+        torrent.status = None;
+        if let Activity::Stopping { next: planned, .. } = &mut torrent.activity {
+            *planned = next; // the shards are letting go already
+            return;
+        }
+        torrent.count_time(Instant::now());
+        torrent.activity = Activity::Stopping { waiting: shards, next };
+        torrent.running_since = None;
+        self.queue_due = true;
+        self.parts.announcer.stop(info_hash);
+        self.broadcast(|| ToShard::Stop(info_hash));
+    }
+
+    pub(super) fn pause(&mut self, info_hash: InfoHash) -> Result<(), EngineError> {
+        if let Some(torrent) = self.torrent(&info_hash) {
+            torrent.status = None;
+            torrent.forced = false;
+            match &mut torrent.activity {
+                Activity::Paused => {}
+                Activity::Failed(_) | Activity::Queued => torrent.activity = Activity::Paused,
+                Activity::Handling { run } => *run = false,
+                Activity::Stopping { next: Next::Handle { run, .. }, .. } => *run = false,
+                Activity::Stopping { next: Next::Remove { .. }, .. } => {}
+                Activity::Checking { .. } | Activity::Running | Activity::Stopping { .. } => {
+                    self.begin_stop(info_hash, Next::Pause);
+                }
+            }
+        }
+        self.save(info_hash)
+    }
+
+    pub(super) fn resume(&mut self, info_hash: InfoHash, now: bool) -> Result<(), EngineError> {
+        if let Some(torrent) = self.torrent(&info_hash) {
+            torrent.status = None;
+            torrent.forced |= now;
+            match &mut torrent.activity {
+                Activity::Paused => self.begin(info_hash),
+                // What failed may have changed under us: look at the files before serving them.
+                Activity::Failed(_) => self.begin_check(info_hash, true),
+                Activity::Checking { run, .. } | Activity::Handling { run } => *run = true,
+                Activity::Running => {}
+                Activity::Queued if now => self.run_now(info_hash),
+                Activity::Queued => {}
+                Activity::Stopping { next: Next::Handle { run, .. }, .. } => *run = true,
+                Activity::Stopping { next: Next::Remove { .. }, .. } => {
+                    return Err(EngineError::UnknownTorrent(info_hash));
+                }
+                Activity::Stopping { next, .. } => *next = Next::Run,
+            }
+        }
+        self.save(info_hash)
+    }
+
+    pub(super) fn verify(&mut self, info_hash: InfoHash) {
+        let Some(torrent) = self.torrent(&info_hash) else { return };
+        let run = torrent.wanted_running();
+        match torrent.activity {
+            Activity::Paused | Activity::Failed(_) | Activity::Queued => self.begin_check(info_hash, run),
+            Activity::Checking { .. } | Activity::Handling { .. } => {}
+            Activity::Stopping { next: Next::Handle { .. } | Next::Remove { .. }, .. } => {}
+            Activity::Running | Activity::Stopping { .. } => self.begin_stop(info_hash, Next::Check { run }),
+        }
+    }
+
+    pub(super) fn remove(&mut self, info_hash: InfoHash, delete: bool) -> Result<(), EngineError> {
+        let handled = |torrent: &Torrent| {
+            matches!(
+                torrent.activity,
+                Activity::Handling { .. } | Activity::Stopping { next: Next::Handle { .. }, .. }
+            )
+        };
+        if self.torrent(&info_hash).is_some_and(|torrent| handled(torrent)) {
+            return Err(EngineError::Storage(
+                "its files are being moved: try again when that is done".into(),
+            ));
+        }
+        if let Some(resume) = &self.parts.resume {
+            resume.remove(info_hash).map_err(|error| EngineError::Store(error.to_string()))?;
+        }
+        self.begin_stop(info_hash, Next::Remove { delete });
+        Ok(())
+    }
+}

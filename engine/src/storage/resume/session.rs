@@ -1,0 +1,207 @@
+//! What a user wants of the whole session: kept beside the torrents, in the same file.
+
+use super::{ResumeError, ResumeStore, SpeedLimit, explain};
+use redb::{ReadableDatabase, TableDefinition, TableError};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+const SESSION: TableDefinition<&str, &[u8]> = TableDefinition::new("session");
+const KEY: &str = "settings";
+
+/// A number that can be turned off without forgetting it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Switch {
+    /// Whether it holds.
+    pub on: bool,
+    /// The number.
+    pub value: u32,
+}
+
+impl Switch {
+    /// The number when it holds.
+    pub fn get(self) -> Option<u32> {
+        self.on.then_some(self.value)
+    }
+}
+
+/// A limit that was set while the engine ran, with what the configuration said then: a changed configuration wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetLimit {
+    /// Bytes per second of the configuration.
+    pub configured: Option<u64>,
+    /// What was set.
+    pub limit: SpeedLimit,
+}
+
+/// Alternative limits, by hand or by the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AltSpeed {
+    /// Whether they hold now.
+    pub on: bool,
+    /// Download limit in bytes per second.
+    pub download: u64,
+    /// Upload limit in bytes per second.
+    pub upload: u64,
+    /// Whether the clock turns them on and off.
+    pub by_clock: bool,
+    /// From this minute of the day, local time.
+    pub begin: u32,
+    /// To this minute of the day; before `begin` it is one of the next day.
+    pub end: u32,
+    /// On these days: bit 0 is Sunday.
+    pub days: u32,
+}
+
+impl Default for AltSpeed {
+    fn default() -> AltSpeed {
+        AltSpeed {
+            on: false,
+            download: 50_000,
+            upload: 50_000,
+            by_clock: false,
+            begin: 540,
+            end: 1020,
+            days: 127,
+        }
+    }
+}
+
+/// What a user wants of the session.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SessionSettings {
+    /// Directory for torrents added without one; the configured one when `None`.
+    pub download_dir: Option<PathBuf>,
+    /// Directory for incomplete torrents.
+    pub incomplete_dir: Option<PathBuf>,
+    /// Whether it is used.
+    pub incomplete_dir_on: bool,
+    /// Whether added torrents start.
+    pub start_added: bool,
+    /// Whether torrent files are deleted after they were added.
+    pub delete_torrent_files: bool,
+    /// Whether torrents stop at a ratio.
+    pub ratio_on: bool,
+    /// That ratio.
+    pub ratio: f64,
+    /// Minutes without upload after which seeding stops.
+    pub idle: Switch,
+    /// Torrents that download at once.
+    pub download_queue: Switch,
+    /// Torrents that seed at once.
+    pub seed_queue: Switch,
+    /// Minutes without traffic after which a torrent no longer counts in its queue.
+    pub stalled: Switch,
+    /// Alternative limits.
+    pub alt_speed: AltSpeed,
+    /// Upload limit when it was set.
+    pub upload: Option<SetLimit>,
+    /// Download limit when it was set.
+    pub download: Option<SetLimit>,
+    /// Trackers for every public torrent, a URL a line.
+    pub default_trackers: String,
+    /// Whether the blocklist holds.
+    pub blocklist_on: bool,
+    /// Where it is fetched from.
+    pub blocklist_url: String,
+    /// Bandwidth groups by name.
+    pub groups: BTreeMap<String, Group>,
+    /// qBittorrent's categories with their directories.
+    pub categories: BTreeMap<String, String>,
+    /// qBittorrent's tags that exist without a torrent.
+    pub tags: Vec<String>,
+}
+
+/// A bandwidth group. Its limits are kept and do not hold: see `group-set`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Group {
+    /// Upload limit in kB/s.
+    pub upload: u64,
+    /// Download limit in kB/s.
+    pub download: u64,
+}
+
+impl Default for SessionSettings {
+    fn default() -> SessionSettings {
+        SessionSettings {
+            download_dir: None,
+            incomplete_dir: None,
+            incomplete_dir_on: false,
+            start_added: true,
+            delete_torrent_files: false,
+            ratio_on: false,
+            ratio: 2.0,
+            idle: Switch { on: false, value: 30 },
+            download_queue: Switch { on: false, value: 5 },
+            seed_queue: Switch { on: false, value: 10 },
+            stalled: Switch { on: true, value: 30 },
+            alt_speed: AltSpeed::default(),
+            upload: None,
+            download: None,
+            default_trackers: String::new(),
+            blocklist_on: false,
+            blocklist_url: String::new(),
+            groups: BTreeMap::new(),
+            categories: BTreeMap::new(),
+            tags: Vec::new(),
+        }
+    }
+}
+
+impl ResumeStore {
+    /// The session's settings; the usual ones when none were entered.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn session(&self) -> Result<SessionSettings, ResumeError> {
+        let run = || -> Result<Option<Vec<u8>>, redb::Error> {
+            let transaction = self.database.begin_read()?;
+            let table = match transaction.open_table(SESSION) {
+                Ok(table) => table,
+                Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            };
+            Ok(table.get(KEY)?.map(|value| value.value().to_vec()))
+        };
+        let bytes = run().map_err(|error| explain(&self.path, error))?;
+        let Some(bytes) = bytes else { return Ok(SessionSettings::default()) };
+        serde_json::from_slice(&bytes).map_err(|error| ResumeError::Damaged {
+            path: self.path.clone(),
+            detail: format!("the session's settings: {error}"),
+        })
+    }
+
+    /// Enters the session's settings.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn put_session(&self, settings: &SessionSettings) -> Result<(), ResumeError> {
+        let bytes = serde_json::to_vec(settings)
+            .map_err(|error| ResumeError::Io { path: self.path.clone(), error: error.into() })?;
+        self.change(|transaction| {
+            transaction.open_table(SESSION)?.insert(KEY, bytes.as_slice())?;
+            Ok(())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_survive_and_are_the_usual_ones_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("resume.redb");
+        let store = ResumeStore::open(&path).unwrap();
+        assert_eq!(store.session().unwrap(), SessionSettings::default());
+        let mut settings = SessionSettings { ratio_on: true, ratio: 1.25, ..SessionSettings::default() };
+        settings.categories.insert("tv".into(), "/srv/tv".into());
+        store.put_session(&settings).unwrap();
+        drop(store);
+        assert_eq!(ResumeStore::open(&path).unwrap().session().unwrap(), settings);
+    }
+}

@@ -1,0 +1,179 @@
+//! What a user wants of one torrent, beyond where it is and how fast it may be.
+
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// How a goal of a torrent relates to the session's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GoalMode {
+    /// The session's goal holds.
+    #[default]
+    Session,
+    /// The torrent's own goal holds.
+    Own,
+    /// No goal holds.
+    Never,
+}
+
+/// How much a file is wanted. On disk it is one number: bit 7 for "not wanted", the lower bits for the priority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "u8", from = "u8")]
+pub struct FileWish {
+    /// Whether it is fetched.
+    pub wanted: bool,
+    /// -1 after the others, 0, or 1 before the others.
+    pub priority: i8,
+}
+
+impl Default for FileWish {
+    fn default() -> FileWish {
+        FileWish { wanted: true, priority: 0 }
+    }
+}
+
+impl From<FileWish> for u8 {
+    fn from(wish: FileWish) -> u8 {
+        let priority = (wish.priority.clamp(-1, 1) + 1) as u8;
+        if wish.wanted { priority } else { priority | 0x80 }
+    }
+}
+
+impl From<u8> for FileWish {
+    fn from(byte: u8) -> FileWish {
+        FileWish { wanted: byte & 0x80 == 0, priority: (byte & 0x7f).min(2) as i8 - 1 }
+    }
+}
+
+/// What a user wants of one torrent. The default is what a torrent has about which nothing was said.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Wishes {
+    /// Labels (qBittorrent: tags), each once.
+    pub labels: Vec<String>,
+    /// Category as qBittorrent has it; empty for none.
+    pub category: String,
+    /// How much each file is wanted; empty when all are as usual.
+    pub files: Vec<FileWish>,
+    /// Which ratio goal holds.
+    pub ratio_mode: GoalMode,
+    /// The torrent's own ratio goal.
+    pub ratio: f64,
+    /// Which idle goal holds.
+    pub idle_mode: GoalMode,
+    /// The torrent's own idle goal in minutes without upload.
+    pub idle_minutes: u32,
+    /// Stop seeding after this many minutes of it.
+    pub seed_minutes: Option<u64>,
+    /// Place in the queue: a smaller one comes first.
+    pub queue: i64,
+    /// Connections at most; the engine's setting when `None`.
+    pub peer_limit: Option<u32>,
+    /// Bandwidth group; empty for none.
+    pub group: String,
+    /// Trackers by tier in place of the torrent file's.
+    pub tiers: Option<Vec<Vec<String>>>,
+    /// When the trackers were edited, in seconds since 1970; 0 for never.
+    pub edited_at: u64,
+    /// Other names for its files and folders.
+    pub renames: Vec<Rename>,
+    /// Where its files go when the download is complete.
+    pub move_when_done: Option<PathBuf>,
+    /// Seconds it has downloaded.
+    pub seconds_downloading: u64,
+    /// Seconds it has seeded.
+    pub seconds_seeding: u64,
+    /// When payload moved last, in seconds since 1970; 0 for never.
+    pub active_at: u64,
+}
+
+/// One rename: everything below `from` is below `to`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rename {
+    /// Path of the file or folder before.
+    pub from: String,
+    /// Its path after.
+    pub to: String,
+}
+
+impl Default for Wishes {
+    fn default() -> Wishes {
+        Wishes {
+            labels: Vec::new(),
+            category: String::new(),
+            files: Vec::new(),
+            ratio_mode: GoalMode::Session,
+            ratio: 2.0,
+            idle_mode: GoalMode::Session,
+            idle_minutes: 30,
+            seed_minutes: None,
+            queue: 0,
+            peer_limit: None,
+            group: String::new(),
+            tiers: None,
+            edited_at: 0,
+            renames: Vec::new(),
+            move_when_done: None,
+            seconds_downloading: 0,
+            seconds_seeding: 0,
+            active_at: 0,
+        }
+    }
+}
+
+impl Wishes {
+    /// How much a file is wanted.
+    pub fn file(&self, index: usize) -> FileWish {
+        self.files.get(index).copied().unwrap_or_default()
+    }
+
+    /// Changes how much files are wanted; `indexes` empty means all `count` files.
+    pub fn set_files(&mut self, count: usize, indexes: &[usize], change: impl Fn(&mut FileWish)) {
+        self.files.resize(count, FileWish::default());
+        match indexes {
+            [] => self.files.iter_mut().for_each(change),
+            some => {
+                for &index in some {
+                    if let Some(file) = self.files.get_mut(index) {
+                        change(file);
+                    }
+                }
+            }
+        }
+        if self.files.iter().all(|file| *file == FileWish::default()) {
+            self.files = Vec::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_wishes_survive_their_number() {
+        for wanted in [true, false] {
+            for priority in [-1, 0, 1] {
+                let wish = FileWish { wanted, priority };
+                assert_eq!(FileWish::from(u8::from(wish)), wish);
+            }
+        }
+        assert_eq!(FileWish::from(u8::from(FileWish::default())), FileWish::default());
+        assert!(FileWish::from(0xff).priority == 1 && !FileWish::from(0xff).wanted);
+    }
+
+    #[test]
+    fn usual_files_take_no_room() {
+        let mut wishes = Wishes::default();
+        wishes.set_files(3, &[1, 9], |file| file.wanted = false);
+        assert_eq!(wishes.files.iter().map(|file| file.wanted).collect::<Vec<_>>(), [true, false, true]);
+        wishes.set_files(3, &[], |file| file.wanted = true);
+        assert!(wishes.files.is_empty() && wishes.file(1).wanted);
+    }
+
+    #[test]
+    fn what_an_older_version_wrote_has_defaults() {
+        let wishes: Wishes = serde_json::from_str(r#"{"labels":["a"],"later":1}"#).unwrap();
+        assert_eq!(wishes, Wishes { labels: vec!["a".into()], ..Wishes::default() });
+    }
+}

@@ -1,0 +1,11 @@
+//! A daemon driven from outside: by the tools people have, by our own command line, and by those who should not be.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod clients;
+mod command_line;
+mod daemon;
+mod kills;
+mod metrics;
+mod security;
