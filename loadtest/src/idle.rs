@@ -28,7 +28,7 @@ const READ_BUFFER: usize = 2048;
 /// Bit of the sixth reserved byte that announces the extension protocol (BEP 10).
 const EXTENSION_BIT: u8 = 0x10;
 /// An extension handshake: peer exchange, a client name and a queue length (BEP 10, BEP 11).
-const EXTENSIONS: &[u8] = b"d1:md6:ut_pexi1ee4:reqqi500e1:v16:ringseed-idle/0.1e";
+const EXTENSIONS: &[u8] = b"d1:md6:ut_pexi1ee4:reqqi500e1:v17:ringseed-idle/0.1e";
 
 /// Who is idle where.
 #[derive(Debug, Clone)]
@@ -252,5 +252,19 @@ impl Peer {
             }
             reading = Box::pin(stream.read(input));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringseed_proto::wire::extension::ExtensionHandshake;
+
+    /// A wrong length in it made seeders close every connection.
+    #[test]
+    fn the_extension_handshake_is_one() {
+        let handshake = ExtensionHandshake::parse(EXTENSIONS).unwrap();
+        assert_eq!((handshake.ut_pex, handshake.request_queue), (Some(1), Some(500)));
+        assert_eq!(handshake.version.as_deref(), Some("ringseed-idle/0.1"));
     }
 }
