@@ -47,10 +47,10 @@ struct Plan {
     #[arg(long, default_value_t = 256)]
     piece_kib: u32,
     /// GB measured per run
-    #[arg(long, default_value_t = 4.0)]
+    #[arg(long, default_value_t = 8.0)]
     gb: f64,
     /// GB before the measurement of each run
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 2.0)]
     warmup_gb: f64,
     /// Seconds for which idle connections alone are watched
     #[arg(long, default_value_t = 10)]

@@ -95,9 +95,10 @@ impl Home {
         self.candidates.due().map(|due| due.max(self.dials_held))
     }
 
-    /// Whether nothing is under way and nobody is to be dialled.
+    /// Whether nothing is under way and nobody is to be dialled. Addresses never to be dialled do not count: the
+    /// next dial finds out again.
     fn is_idle(&self) -> bool {
-        self.candidates.is_empty() && !self.unsaved && !self.syncing && self.writes == 0
+        self.candidates.due().is_none() && !self.unsaved && !self.syncing && self.writes == 0
     }
 }
 
@@ -610,11 +611,10 @@ impl Shard {
     pub(super) fn count_totals(&mut self, key: TorrentKey) {
         use std::sync::atomic::Ordering::Relaxed;
         let torrent = &mut self.torrents[key];
-        let stats = torrent.swarm.stats(self.now);
-        let (uploaded, downloaded) = torrent.counted;
-        torrent.entry.uploaded.fetch_add(stats.uploaded - uploaded, Relaxed);
-        torrent.entry.downloaded.fetch_add(stats.downloaded - downloaded, Relaxed);
-        torrent.counted = (stats.uploaded, stats.downloaded);
+        let moved = torrent.swarm.moved();
+        let (uploaded, downloaded) = std::mem::replace(&mut torrent.counted, moved);
+        torrent.entry.uploaded.fetch_add(moved.0 - uploaded, Relaxed);
+        torrent.entry.downloaded.fetch_add(moved.1 - downloaded, Relaxed);
     }
 
     /// How many connections a torrent may have: downloads keep to their limit, a complete torrent serves

@@ -118,6 +118,9 @@ impl Swarm {
 
     /// Tries all peers.
     pub(super) fn pump_all(&mut self, now: Time) {
+        if matches!(self.role, Role::Seeding) {
+            return;
+        }
         let mut keys = std::mem::take(&mut self.keys);
         keys.clear();
         keys.extend(self.peers.keys());

@@ -9,6 +9,12 @@ use crate::units::Time;
 const RATE_SECONDS: u64 = 5;
 
 impl Swarm {
+    /// Payload bytes sent and received since the swarm was made.
+    #[must_use]
+    pub fn moved(&self) -> (u64, u64) {
+        (self.totals.uploaded, self.totals.downloaded)
+    }
+
     /// Numbers of the swarm. Costs a look at each peer and, unless seeding, at each piece.
     #[must_use]
     pub fn stats(&self, now: Time) -> SwarmStats {

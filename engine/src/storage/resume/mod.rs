@@ -23,8 +23,8 @@ use std::path::{Path, PathBuf};
 
 /// The version of the file's form that this program writes, and the newest that it reads.
 pub const RESUME_VERSION: u64 = 1;
-/// Memory for pages of the file: what a checkpoint touches is small.
-const CACHE_BYTES: usize = 16 << 20;
+/// Memory for pages of the file: it is read through once, and what a checkpoint touches is small.
+const CACHE_BYTES: usize = 4 << 20;
 /// Largest record of settings in bytes: a priority for each of 2^20 files takes 4 MiB as JSON.
 const SETTINGS_BYTES_MAX: usize = 8 << 20;
 
