@@ -109,11 +109,6 @@ impl Candidates {
             candidate.state = State::Excluded;
         }
     }
-
-    /// Whether none is known.
-    pub fn is_empty(&self) -> bool {
-        self.known.is_empty()
-    }
 }
 
 #[cfg(test)]
