@@ -165,9 +165,17 @@ impl Serving {
     /// # Errors
     /// Nobody listens.
     pub fn metric(&self, name: &str) -> io::Result<f64> {
-        let (_, text) = self.page("/metrics")?;
+        let text = self.metrics()?;
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
         Ok(value.unwrap_or(f64::NAN))
+    }
+
+    /// The metrics page.
+    ///
+    /// # Errors
+    /// Nobody listens.
+    pub fn metrics(&self) -> io::Result<String> {
+        self.page("/metrics").map(|(_, text)| text)
     }
 
     fn page(&self, path: &str) -> io::Result<(u16, String)> {

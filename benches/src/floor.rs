@@ -2,6 +2,7 @@
 //!
 //! One ring, one populated map, one gathered `SENDMSG` of up to 16 blocks in flight per peer. It counts requests
 //! instead of checking them, knows one torrent and trusts everybody: it is a measure, not a seeder.
+//! [`Floor::serve_by_readiness`] does the same with `epoll`.
 
 use std::{
     collections::VecDeque,
@@ -9,6 +10,8 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     os::fd::{AsRawFd, FromRawFd},
 };
+
+mod readiness;
 
 use io_uring::{IoUring, opcode, squeue, types::Fd};
 use memmap2::{Advice, Mmap, MmapOptions};
@@ -184,35 +187,42 @@ impl Peer {
 
     /// One gathered send of what is asked for, unless one is under way.
     fn send(&mut self, index: u64, floor: &Floor) -> Option<squeue::Entry> {
-        if self.sending {
+        if self.sending || !self.gather(floor) {
             return None;
-        }
-        if self.message.msg_iovlen == 0 {
-            let count = self.requests.len().min(floor.gather);
-            if count == 0 {
-                return None;
-            }
-            for (slot, (piece, begin, bytes)) in self.requests.drain(..count).enumerate() {
-                let header = &mut self.headers[slot];
-                header[..4].copy_from_slice(&(9 + bytes).to_be_bytes());
-                header[4] = 7;
-                header[5..9].copy_from_slice(&piece.to_be_bytes());
-                header[9..].copy_from_slice(&begin.to_be_bytes());
-                let start = piece as usize * floor.piece_length as usize + begin as usize;
-                self.vectors[2 * slot] = libc::iovec { iov_base: header.as_mut_ptr().cast(), iov_len: 13 };
-                self.vectors[2 * slot + 1] = libc::iovec {
-                    iov_base: floor.map[start..].as_ptr().cast_mut().cast(),
-                    iov_len: bytes as usize,
-                };
-            }
-            self.message.msg_iov = self.vectors.as_mut_ptr();
-            self.message.msg_iovlen = 2 * count;
         }
         self.sending = true;
         let entry = opcode::SendMsg::new(Fd(self.stream.as_raw_fd()), &raw const self.message)
             .flags(libc::MSG_NOSIGNAL as u32)
             .build();
         Some(entry.user_data(index | SEND))
+    }
+
+    /// Fills the message with answers to what is asked for, unless a part of the last one is left. Whether there
+    /// is anything to send.
+    fn gather(&mut self, floor: &Floor) -> bool {
+        if self.message.msg_iovlen > 0 {
+            return true;
+        }
+        let count = self.requests.len().min(floor.gather);
+        if count == 0 {
+            return false;
+        }
+        for (slot, (piece, begin, bytes)) in self.requests.drain(..count).enumerate() {
+            let header = &mut self.headers[slot];
+            header[..4].copy_from_slice(&(9 + bytes).to_be_bytes());
+            header[4] = 7;
+            header[5..9].copy_from_slice(&piece.to_be_bytes());
+            header[9..].copy_from_slice(&begin.to_be_bytes());
+            let start = piece as usize * floor.piece_length as usize + begin as usize;
+            self.vectors[2 * slot] = libc::iovec { iov_base: header.as_mut_ptr().cast(), iov_len: 13 };
+            self.vectors[2 * slot + 1] = libc::iovec {
+                iov_base: floor.map[start..].as_ptr().cast_mut().cast(),
+                iov_len: bytes as usize,
+            };
+        }
+        self.message.msg_iov = self.vectors.as_mut_ptr();
+        self.message.msg_iovlen = 2 * count;
+        true
     }
 
     /// Advances past `n` sent bytes; what is left is sent by the next call of `send`.

@@ -6,10 +6,15 @@
 pub mod chart;
 pub mod daemon;
 pub mod data;
+pub mod fio;
 pub mod floor;
+pub mod gathered_sends;
 pub mod library;
 pub mod load;
+pub mod loop_delay;
 pub mod machine;
+pub mod memory_group;
+pub mod namespaces;
 pub mod process;
 pub mod results;
 pub mod rivals;

@@ -51,6 +51,16 @@ pub fn maps_below(pid: u32, directory: &Path) -> io::Result<usize> {
     Ok(maps.lines().filter(|line| line.contains(&prefix)).count())
 }
 
+/// Bytes that process `pid` had storage read for it, by whatever path: reads, read-ahead, page faults.
+///
+/// # Errors
+/// The process is gone, or the kernel keeps no such count.
+pub fn disk_read_bytes(pid: u32) -> io::Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/io"))?;
+    let value = text.lines().find_map(|line| line.strip_prefix("read_bytes: ")?.parse().ok());
+    value.ok_or_else(|| io::Error::other("no read_bytes in the process's io"))
+}
+
 /// Threads of process `pid` that would have been counted by [`cpu_seconds`].
 ///
 /// # Errors
@@ -80,6 +90,7 @@ mod tests {
         assert_eq!(files_open_below(pid, &path).unwrap(), 1);
         assert_eq!(maps_below(pid, &path).unwrap(), 0);
         assert!(descriptors(pid).unwrap() >= 2 && threads(pid).unwrap() >= 1);
+        assert!(disk_read_bytes(pid).is_ok() && disk_read_bytes(u32::MAX).is_err());
         assert!(cpu_seconds(u32::MAX).is_err());
     }
 }

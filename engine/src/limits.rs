@@ -44,6 +44,13 @@ pub const CANDIDATES_MAX: usize = 2_000;
 /// Blocks gathered in one `SENDMSG`: at 16 blocks (256 KiB) the call's cost is spread thin enough.
 pub const SEND_BLOCKS_MAX: usize = 32;
 
+/// Reads from disk for peers that one shard has in flight: enough for any SSD, and few enough that none waits
+/// long behind others. So many threads of the kernel may wait for them.
+pub const READS_IN_FLIGHT_MAX: usize = 64;
+
+/// Requests of a peer that are looked at to read what they want before it is their turn.
+pub const READ_AHEAD_REQUESTS: usize = 64;
+
 const _: () = assert!(SEND_BLOCKS_MAX * 3 < 1024, "headers, blocks and file splits must fit IOV_MAX");
 
 /// Largest torrent file fetched from a URL, bytes: a million pieces are 20 MiB of hashes. Files on disk may

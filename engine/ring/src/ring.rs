@@ -116,6 +116,17 @@ impl Ring {
         })))
     }
 
+    /// How many threads of the kernel may wait at once for files and maps on behalf of this thread's rings. The
+    /// kernel's own limit, four for each core, keeps a disk from being asked for more than that at a time.
+    ///
+    /// # Errors
+    ///
+    /// On kernels before 5.15.
+    pub fn set_disk_workers(&self, most: u32) -> io::Result<()> {
+        // 0 leaves the limit of those that wait for other things as it is.
+        self.0.inner.borrow().uring.submitter().register_iowq_max_workers(&mut [most, 0])
+    }
+
     /// Whether this thread may make such a ring on this kernel, and if not, why.
     pub fn probe() -> Result<(), ProbeError> {
         probe::probe()

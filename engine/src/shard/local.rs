@@ -6,7 +6,7 @@ use crate::storage::StorageError;
 use glommio::io::{PollState, PollableFd};
 use glommio::timer::Timer;
 use ringseed_proto::bitfield::Bitfield;
-use ringseed_proto::units::{InfoHash, PieceIndex};
+use ringseed_proto::units::{Block, InfoHash, PieceIndex};
 use ringseed_ring::Ring;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -27,8 +27,8 @@ pub enum LocalEvent {
     PieceWritten { torrent: TorrentKey, piece: PieceIndex, result: Result<(), StorageError> },
     /// The files are durable up to `have`.
     Synced { torrent: TorrentKey, have: Bitfield, result: Result<(), StorageError> },
-    /// A cold piece is resident now, or could not be read.
-    BroughtIn { torrent: TorrentKey, piece: PieceIndex, result: Result<(), StorageError> },
+    /// A cold part of a piece is resident now, or could not be read.
+    BroughtIn { torrent: TorrentKey, part: Block, result: Result<(), StorageError> },
     /// A verification ended.
     Verified { info_hash: InfoHash, verification: Rc<Verification>, result: Result<Bitfield, StorageError> },
     /// A dial ended.

@@ -13,6 +13,7 @@ pub mod mailbox;
 pub mod message;
 pub mod publish;
 pub mod rate;
+mod reads;
 pub mod registry;
 mod round;
 pub mod timers;
@@ -21,7 +22,7 @@ pub mod torrents;
 mod transmit;
 
 use crate::config::EngineConfig;
-use crate::limits::{SHARD_REPORTS, SNAPSHOT_INTERVAL};
+use crate::limits::{READS_IN_FLIGHT_MAX, SHARD_REPORTS, SNAPSHOT_INTERVAL};
 use arc_swap::ArcSwap;
 use connections::{ConnKey, Connection};
 use local::{LocalQueue, Sleeper, Woken, yield_now};
@@ -29,6 +30,7 @@ use loop_delay::LoopWatch;
 use message::{FromShard, ToShard};
 use publish::{ShardCounters, ShardSnapshot};
 use rate::{REFILL_STEP, RateLimit};
+use reads::Reads;
 use registry::Registry;
 use ringseed_proto::swarm::{PeerKey, SendBatch};
 use ringseed_proto::units::{InfoHash, PeerId, Time};
@@ -117,6 +119,8 @@ pub struct Shard {
     /// Peers that wait for the upload limit.
     throttled: Vec<(TorrentKey, PeerKey)>,
     round: Round,
+    /// Reads from disk for peers.
+    reads: Reads,
     /// Listeners whose accept has to be armed again.
     idle_listeners: Vec<usize>,
     banned: HashSet<IpAddr>,
@@ -149,6 +153,9 @@ impl Shard {
             recv_buffers: RECV_BUFFERS,
             recv_buffer_len: RECV_BUFFER_LEN,
         })?;
+        if let Err(error) = ring.set_disk_workers(READS_IN_FLIGHT_MAX as u32) {
+            tracing::warn!(%error, "few reads from disk can wait at once");
+        }
         let seed = u64::from_le_bytes(context.peer_id.0[12..20].try_into().unwrap_or_default())
             ^ (context.index as u64) << 32;
         Ok(Self {
@@ -168,6 +175,7 @@ impl Shard {
             starved: Vec::new(),
             throttled: Vec::new(),
             round: Round::default(),
+            reads: Reads::default(),
             banned: HashSet::new(),
             dials: 0,
             reports: VecDeque::new(),
@@ -299,6 +307,7 @@ impl Shard {
         }
         self.ticked_at = self.now;
         self.timers_due();
+        self.watch_faults();
         self.expire_handshakes();
         if self.ends_at.is_none() {
             self.arm_listeners();

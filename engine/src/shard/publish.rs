@@ -22,8 +22,12 @@ pub struct ShardCounters {
     pub blocks_sent: u64,
     /// Sends that the socket took only a part of.
     pub partial_sends: u64,
-    /// Times a peer's next block was not in memory and had to be read.
+    /// Reads that were begun because a block that a peer asked for was not in memory.
     pub cold_pieces: u64,
+    /// Times a read for a peer waited until others were done.
+    pub read_waits: u64,
+    /// Page faults of the shard's thread that waited for a disk: each held up the loop.
+    pub major_faults: u64,
     /// Times requesting waited for the dirty-byte budget.
     pub dirty_waits: u64,
     /// Turns of the loop.

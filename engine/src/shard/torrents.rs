@@ -11,7 +11,7 @@ use crate::limits::CHECKPOINT_INTERVAL;
 use crate::storage::PieceBuffers;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::swarm::{Action, BlockSink, PeerKey, Swarm, SwarmConfig};
-use ringseed_proto::units::{BLOCK_LEN, InfoHash, PieceIndex, Time};
+use ringseed_proto::units::{BLOCK_LEN, Block, InfoHash, PieceIndex, Time};
 use slotmap::SecondaryMap;
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -109,8 +109,8 @@ pub struct ShardTorrent {
     pub assembly: Assembly,
     /// Connections by peer.
     pub peers: SecondaryMap<PeerKey, ConnKey>,
-    /// Pieces being brought in, with the peers that wait for them.
-    pub cold: HashMap<PieceIndex, Vec<PeerKey>>,
+    /// Parts of pieces being brought in or about to be, with the peers that wait for them.
+    pub cold: HashMap<Block, Vec<PeerKey>>,
     pub home: Option<Home>,
     /// Dials under way.
     pub dials: usize,
@@ -388,25 +388,6 @@ impl Shard {
         }
     }
 
-    /// A piece that a peer asks for is not in memory: it is read in, and the peer waits for it.
-    pub(super) fn bring_in(&mut self, key: TorrentKey, piece: PieceIndex, peer: PeerKey) {
-        let torrent = &mut self.torrents[key];
-        if let Some(waiting) = torrent.cold.get_mut(&piece) {
-            // It is on its way. A peer comes here again with each request that it sends meanwhile.
-            if !waiting.contains(&peer) {
-                waiting.push(peer);
-            }
-            return;
-        }
-        torrent.cold.insert(piece, vec![peer]);
-        self.counters.cold_pieces += 1;
-        let (store, ring) = (torrent.entry.store.clone(), self.ring.clone());
-        self.local.spawn(async move {
-            let result = store.bring_in(&ring, piece).await;
-            LocalEvent::BroughtIn { torrent: key, piece, result }
-        });
-    }
-
     /// Hashes the files of a stopped torrent.
     pub(super) fn verify(&mut self, entry: Arc<TorrentEntry>) {
         let info_hash = entry.info_hash();
@@ -455,17 +436,7 @@ impl Shard {
                     self.settle(key);
                 }
             }
-            LocalEvent::BroughtIn { torrent: key, piece, result } => {
-                let Some(torrent) = self.torrents.get_mut(key) else { return };
-                let waiting = torrent.cold.remove(&piece).unwrap_or_default();
-                if let Err(error) = result {
-                    return self.fail_torrent(key, error.to_string());
-                }
-                for peer in waiting {
-                    torrent.swarm.mark_ready(peer);
-                }
-                self.touch(key);
-            }
+            LocalEvent::BroughtIn { torrent, part, result } => self.brought_in(torrent, part, result),
             LocalEvent::Verified { info_hash, verification, result } => {
                 // One that was cancelled may end after the next of the same torrent has begun.
                 if self.verifying.get(&info_hash).is_some_and(|running| Rc::ptr_eq(running, &verification)) {

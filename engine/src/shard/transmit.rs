@@ -47,7 +47,7 @@ impl Shard {
         self.batch.clear();
         let store = &home.entry.store;
         let outcome = home.swarm.fill(self.now, peer, &mut self.batch, limits, |block: &Block| {
-            store.residency(block.piece) == Residency::Resident
+            store.residency(block) == Residency::Resident
         });
         let mut list = self.spare_lists.pop().unwrap_or_default();
         let mut payload = 0;
@@ -74,7 +74,7 @@ impl Shard {
             return;
         }
         match outcome {
-            FillOutcome::Cold(block) => self.bring_in(torrent, block.piece, peer),
+            FillOutcome::Cold(block) => self.bring_in(torrent, &block, peer),
             FillOutcome::Budget => self.throttled.push((torrent, peer)),
             FillOutcome::Drained | FillOutcome::More => {}
         }

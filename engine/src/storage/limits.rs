@@ -107,7 +107,7 @@ impl StoreLimits {
             verifying: Bytes::new(VERIFY_BYTES_MAX),
             loaded: Leases::new(usize::MAX, config.loaded_bytes_max),
             dirty: Bytes::new(config.dirty_bytes_max),
-            residency: ResidencyClock::new(),
+            residency: ResidencyClock::default(),
             traffic: DiskTraffic::default(),
             directories: Directories::default(),
         })

@@ -1,9 +1,9 @@
-//! Bringing whole pieces into memory before they are sent.
+//! Bringing parts of pieces into memory before they are sent.
 //!
-//! Mapped: `MADV_WILLNEED` starts one read of the whole piece, then `MADV_POPULATE_READ` waits for it and fills the
+//! Mapped: `MADV_WILLNEED` starts one read of the whole part, then `MADV_POPULATE_READ` waits for it and fills the
 //! page tables, so that `sendmsg` takes no fault at all. Both run on the kernel's workers, never on
 //! the shard, and copy nothing; a page that cannot be read is an error here instead of a signal.
-//! Ring-read: the piece is read into memory of our own.
+//! Ring-read: the whole piece is read into memory of our own.
 
 use super::confined::Purpose;
 use super::disk::{read_fully, until};
@@ -15,43 +15,44 @@ use ringseed_ring::{Advice, IoBuf, Ring};
 use std::io;
 
 impl TorrentStore {
-    /// Brings a whole piece into memory, so that [`TorrentStore::residency`] says so and
-    /// [`TorrentStore::push_block`] does not wait. What all shards bring in at once is bounded; over it this
-    /// waits. Callers that want the same piece should share one call.
+    /// Brings a part of a piece into memory, as [`TorrentStore::extent`] gave it, so that
+    /// [`TorrentStore::residency`] says so and [`TorrentStore::push_block`] does not wait. What all shards bring
+    /// in at once is bounded; over it this waits. Callers that want the same part should share one call.
     ///
     /// # Errors
-    /// When a file of the piece is missing, short or unreadable: it is marked as failed.
-    pub async fn bring_in(&self, ring: &Ring, piece: PieceIndex) -> Result<(), StorageError> {
-        let length = self.layout().piece_len(piece);
-        if length == 0 {
-            return Err(StorageError::OutOfRange(Block { piece, begin: 0, length }));
+    /// When a file of the part is missing, short or unreadable: it is marked as failed.
+    pub async fn bring_in(&self, ring: &Ring, part: &Block) -> Result<(), StorageError> {
+        if !self.layout().contains(part) {
+            return Err(StorageError::OutOfRange(*part));
         }
         let budget = &self.limits().read_ahead;
-        let _permit = until(ring, || budget.try_take(length.into())).await;
+        let _permit = until(ring, || budget.try_take(part.length.into())).await;
         match self.access {
-            Access::Mapped => self.populate(ring, piece).await?,
-            Access::RingRead => self.load(ring, piece, length).await?,
+            Access::Mapped => self.populate(ring, part).await,
+            Access::RingRead => self.load(ring, part.piece, self.layout().piece_len(part.piece)).await,
         }
-        self.seen.saw(piece.0);
-        Ok(())
     }
 
-    async fn populate(&self, ring: &Ring, piece: PieceIndex) -> Result<(), StorageError> {
+    async fn populate(&self, ring: &Ring, part: &Block) -> Result<(), StorageError> {
         let mut reads = Vec::new();
-        for span in self.layout().spans(piece, 0, u32::MAX).filter(|span| !span.padding) {
+        let mut absent = 0;
+        for span in self.layout().spans(part.piece, part.begin, part.length).filter(|span| !span.padding) {
             let map = self.files.map_owned(span.file)?;
             let pages = map.pages(span.offset, span.length);
             let Some((address, length)) =
                 pages.and_then(|pages| Some((pages.address, u32::try_from(pages.length).ok()?)))
             else {
                 // A piece has at most 256 MiB, and its map covers the file.
-                return Err(StorageError::OutOfRange(Block { piece, begin: 0, length: u32::MAX }));
+                return Err(StorageError::OutOfRange(*part));
             };
-            self.limits().traffic.read_for_serving(map.absent_bytes(span.offset, span.length));
+            absent += map.absent_bytes(span.offset, span.length);
             // SAFETY: the pages belong to `map`, which is kept.
             let started = unsafe { ring.madvise(&map, address, length, Advice::WillNeed) };
             reads.push((span.file, map, address, length, started));
         }
+        self.limits().traffic.read_for_serving(absent);
+        // Before they are there: what they take the place of may go from now on.
+        self.limits().residency.read(absent);
         for (file, map, address, length, started) in reads {
             // Advice: whether it was taken shows below.
             let _ = started.await;
@@ -70,6 +71,9 @@ impl TorrentStore {
                 }
                 return Err(self.unreadable(file, &error));
             }
+        }
+        if self.chunk(part) == *part {
+            self.seen.saw(part.piece.0, part.begin, self.limits().residency.now());
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use super::error::StorageError;
 use super::files::Files;
 use super::limits::StoreLimits;
 use super::loaded::LoadedPieces;
-use super::residency::{Residency, SeenPieces};
+use super::residency::{CHUNK_BYTES, Residency, SeenChunks};
 use super::write::DirtyFiles;
 use ringseed_proto::layout::Layout;
 use ringseed_proto::metainfo::Info;
@@ -28,7 +28,7 @@ pub enum Access {
 pub struct TorrentStore {
     pub(super) files: Arc<Files>,
     pub(super) access: Access,
-    pub(super) seen: SeenPieces,
+    pub(super) seen: SeenChunks,
     pub(super) loaded: LoadedPieces,
     pub(super) dirty: Mutex<DirtyFiles>,
 }
@@ -71,11 +71,12 @@ impl TorrentStore {
             true => Access::RingRead,
             false => Access::Mapped,
         };
-        let pieces = info.layout.piece_count();
+        let layout = &info.layout;
+        let seen = SeenChunks::new(layout.piece_count(), layout.piece_length);
         Arc::new(TorrentStore {
             files: Files::new(root, info, Arc::clone(limits)),
             access,
-            seen: SeenPieces::new(pieces),
+            seen,
             loaded: LoadedPieces::default(),
             dirty: Mutex::default(),
         })
@@ -169,24 +170,53 @@ impl TorrentStore {
         Ok(())
     }
 
-    /// Whether a piece can be sent without waiting for a disk. Cheap: remembered for a while, then asked of
-    /// the kernel, which does not wait either.
-    pub fn residency(&self, piece: PieceIndex) -> Residency {
+    /// Whether a block can be sent without waiting for a disk. Cheap: remembered for a while, then asked of the
+    /// kernel, which does not wait either.
+    pub fn residency(&self, block: &Block) -> Residency {
         if self.access == Access::RingRead {
-            return self.loaded.residency(piece);
+            return self.loaded.residency(block.piece);
         }
-        if self.seen.is_believed(piece.0, self.limits().residency.belief_ms()) {
+        let now = self.limits().residency.now();
+        // Blocks that cross from one chunk into the next are rare, and looked at each time.
+        let chunk = self.chunk(block);
+        let within = block.end() <= chunk.end();
+        if within && self.seen.is_believed(block.piece.0, block.begin, now) {
             return Residency::Resident;
         }
-        let resident = self.layout().spans(piece, 0, u32::MAX).filter(|span| !span.padding).all(|span| {
+        if !self.is_in_memory(block) {
+            return Residency::Cold;
+        }
+        // The rest of the chunk is worth a look when it is not a single block that somebody asked for.
+        if within && self.is_in_memory(&neighbour(block, &chunk)) && self.is_in_memory(&chunk) {
+            self.seen.saw(block.piece.0, block.begin, now);
+        }
+        Residency::Resident
+    }
+
+    fn is_in_memory(&self, range: &Block) -> bool {
+        let spans = self.layout().spans(range.piece, range.begin, range.length);
+        spans.filter(|span| !span.padding).all(|span| {
             // A failed file is not cold: `push_block` tells what is wrong with it.
             self.files.map_owned(span.file).map_or(true, |map| map.is_resident(span.offset, span.length))
-        });
-        if resident {
-            self.seen.saw(piece.0);
-            return Residency::Resident;
+        })
+    }
+
+    /// The chunk of the piece that a block begins in: at most 1 MiB.
+    pub(super) fn chunk(&self, block: &Block) -> Block {
+        let begin = block.begin - block.begin % CHUNK_BYTES;
+        let length = self.layout().piece_len(block.piece).saturating_sub(begin).min(CHUNK_BYTES);
+        Block { piece: block.piece, begin, length }
+    }
+
+    /// What to bring in for a block that is cold: all that will be asked for soon and costs one read. For a peer
+    /// that asks for one block after the other that is the chunk around it; for one that does not, the block.
+    pub fn extent(&self, block: &Block, in_sequence: bool) -> Block {
+        if self.access == Access::RingRead {
+            let length = self.layout().piece_len(block.piece);
+            return Block { piece: block.piece, begin: 0, length };
         }
-        Residency::Cold
+        let chunk = self.chunk(block);
+        if in_sequence && block.end() <= chunk.end() { chunk } else { *block }
     }
 
     /// To be called when a send of this block failed with `EFAULT`, or with any other error that is not the
@@ -284,6 +314,17 @@ impl TorrentStore {
         }
         Ok(())
     }
+}
+
+/// As many bytes of `chunk` after `block` as it has, or those before it at the end of the chunk.
+fn neighbour(block: &Block, chunk: &Block) -> Block {
+    let after = (chunk.end() - block.end()).min(block.length.into()) as u32;
+    if after > 0 {
+        // Inside the chunk, so inside the piece.
+        return Block { begin: block.begin + block.length, length: after, ..*block };
+    }
+    let before = (block.begin - chunk.begin).min(block.length);
+    Block { begin: block.begin - before, length: before, ..*block }
 }
 
 /// Gathers zeros from static memory.

@@ -239,6 +239,11 @@ impl Swarm {
         outcome
     }
 
+    /// The requests of a peer that wait for an answer, oldest first: what [`Swarm::fill`] will ask for next.
+    pub fn upcoming(&self, key: PeerKey) -> impl Iterator<Item = &Block> {
+        self.peers.get(key).into_iter().flat_map(|peer| peer.up.requests.iter())
+    }
+
     /// The socket took the bytes of a batch of [`Swarm::fill`]: the bytes of blocks, and all others.
     pub fn sent(&mut self, now: Time, key: PeerKey, payload_bytes: u64, protocol_bytes: u64) {
         self.totals.uploaded += payload_bytes;

@@ -21,7 +21,7 @@ fn fills_a_small_disk(allocation: Allocation) {
         assert_eq!(store.failures(), []);
         store.sync_dirty(&shard.ring).await.unwrap();
         for piece in [PieceIndex(0), PieceIndex(3)] {
-            store.bring_in(&shard.ring, piece).await.unwrap();
+            store.bring_in(&shard.ring, &sample.whole(piece)).await.unwrap();
             let mut list = SendList::new();
             store.push_block(&sample.whole(piece), &mut list).unwrap();
             assert!(shard.send(list).await.unwrap() == sample.piece_data(piece));
@@ -71,7 +71,7 @@ fn a_read_only_disk_is_named_and_still_served_from() {
             assert_eq!(error, StorageError::ReadOnly { path: disk.path().join(name) });
         }
         let store = open();
-        store.bring_in(&shard.ring, PieceIndex(1)).await.unwrap();
+        store.bring_in(&shard.ring, &sample.whole(PieceIndex(1))).await.unwrap();
         let mut list = SendList::new();
         store.push_block(&sample.whole(PieceIndex(1)), &mut list).unwrap();
         assert!(shard.send(list).await.unwrap() == sample.piece_data(PieceIndex(1)));

@@ -29,7 +29,7 @@ async fn failed_alone(sample: &Sample, store: &TorrentStore, shard: &Driven, err
     assert!(list.is_empty());
     assert_eq!(store.failures(), [(0, error.clone())]);
     assert!(!store.is_available(VICTIM) && store.is_available(OTHER));
-    assert!(store.bring_in(&shard.ring, VICTIM).await.is_err());
+    assert!(store.bring_in(&shard.ring, &sample.whole(VICTIM)).await.is_err());
     serves(sample, store, shard, OTHER).await;
 }
 
@@ -59,12 +59,12 @@ fn truncated_before_it_is_brought_in() {
         let store = sample.open();
         on_shard(async |shard| {
             // In use already, by another piece.
-            store.bring_in(&shard.ring, PieceIndex(0)).await.unwrap();
+            store.bring_in(&shard.ring, &sample.whole(PieceIndex(0))).await.unwrap();
             serves(&sample, &store, shard, PieceIndex(0)).await;
             fs::OpenOptions::new().write(true).open(sample.path(0)).unwrap().set_len(70_000).unwrap();
-            let error = store.bring_in(&shard.ring, VICTIM).await.unwrap_err();
+            let error = store.bring_in(&shard.ring, &sample.whole(VICTIM)).await.unwrap_err();
             assert!(matches!(error, StorageError::Truncated { found: 70_000, .. }), "{error}");
-            store.bring_in(&shard.ring, OTHER).await.unwrap();
+            store.bring_in(&shard.ring, &sample.whole(OTHER)).await.unwrap();
             assert_eq!(store.failures(), [(0, error)]);
             serves(&sample, &store, shard, OTHER).await;
         });
@@ -80,10 +80,10 @@ fn missing_or_short_from_the_start() {
         let store = sample.open();
         on_shard(async |shard| {
             // Not "cold", which would have the caller bring it in for ever.
-            assert!(ring_read_always || store.residency(VICTIM) == Residency::Resident);
-            let error = store.bring_in(&shard.ring, VICTIM).await.unwrap_err();
+            assert!(ring_read_always || store.residency(&sample.whole(VICTIM)) == Residency::Resident);
+            let error = store.bring_in(&shard.ring, &sample.whole(VICTIM)).await.unwrap_err();
             assert_eq!(error, StorageError::NotFound { path: sample.path(0) });
-            let error = store.bring_in(&shard.ring, OTHER).await.unwrap_err();
+            let error = store.bring_in(&shard.ring, &sample.whole(OTHER)).await.unwrap_err();
             assert!(matches!(error, StorageError::Truncated { expected: 262_144, found: 5, .. }), "{error}");
         });
     }

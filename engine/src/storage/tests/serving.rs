@@ -24,8 +24,8 @@ fn serves_every_block(config: &StoreConfig, access: Access) {
     assert_eq!(store.access(), access);
     on_shard(async |shard| {
         for piece in sample.pieces() {
-            store.bring_in(&shard.ring, piece).await.unwrap();
-            assert_eq!(store.residency(piece), Residency::Resident);
+            store.bring_in(&shard.ring, &sample.whole(piece)).await.unwrap();
+            assert_eq!(store.residency(&sample.whole(piece)), Residency::Resident);
             for block in blocks(&sample, piece) {
                 let mut list = SendList::new();
                 list.push_bytes(b"head");
@@ -119,7 +119,7 @@ fn descriptors_stay_within_their_number() {
     let store = sample.open();
     on_shard(async |shard| {
         for piece in sample.pieces() {
-            store.bring_in(&shard.ring, piece).await.unwrap();
+            store.bring_in(&shard.ring, &sample.whole(piece)).await.unwrap();
             assert!(sample.limits.open_files() <= 6, "{} files", sample.limits.open_files());
         }
     });
@@ -133,14 +133,14 @@ fn loaded_pieces_stay_within_their_bytes() {
     let store = sample.open();
     on_shard(async |shard| {
         for piece in sample.pieces() {
-            store.bring_in(&shard.ring, piece).await.unwrap();
+            store.bring_in(&shard.ring, &sample.whole(piece)).await.unwrap();
             assert!(sample.limits.loaded_bytes() <= 3 * 16384);
             let mut list = SendList::new();
             store.push_block(&sample.whole(piece), &mut list).unwrap();
             assert!(shard.send(list).await.unwrap() == sample.piece_data(piece));
         }
         // The first has long made room.
-        assert_eq!(store.residency(PieceIndex(0)), Residency::Cold);
+        assert_eq!(store.residency(&sample.whole(PieceIndex(0))), Residency::Cold);
         let block = sample.whole(PieceIndex(0));
         assert_eq!(
             store.push_block(&block, &mut SendList::new()),
@@ -159,20 +159,53 @@ fn a_piece_dropped_from_the_page_cache_is_cold_until_it_is_brought_in() {
     on_disk.sync_all().unwrap();
     rustix::fs::fadvise(&on_disk, 0, None, rustix::fs::Advice::DontNeed).unwrap();
     let store = sample.open();
-    if store.residency(PieceIndex(2)) == Residency::Resident {
+    if store.residency(&sample.whole(PieceIndex(2))) == Residency::Resident {
         eprintln!("skipped: this file system keeps its pages");
         return;
     }
     on_shard(async |shard| {
-        store.bring_in(&shard.ring, PieceIndex(2)).await.unwrap();
+        store.bring_in(&shard.ring, &sample.whole(PieceIndex(2))).await.unwrap();
     });
-    assert_eq!(store.residency(PieceIndex(2)), Residency::Resident);
+    assert_eq!(store.residency(&sample.whole(PieceIndex(2))), Residency::Resident);
     // Whole pieces, and not more: the neighbours stay where they are. Looked at afresh, not remembered.
     store.seen.forget_all();
-    assert_eq!(store.residency(PieceIndex(2)), Residency::Resident);
-    assert_eq!(store.residency(PieceIndex(0)), Residency::Cold);
-    assert_eq!(store.residency(PieceIndex(1)), Residency::Cold);
-    assert_eq!(store.residency(PieceIndex(3)), Residency::Cold);
+    assert_eq!(store.residency(&sample.whole(PieceIndex(2))), Residency::Resident);
+    assert_eq!(store.residency(&sample.whole(PieceIndex(0))), Residency::Cold);
+    assert_eq!(store.residency(&sample.whole(PieceIndex(1))), Residency::Cold);
+    assert_eq!(store.residency(&sample.whole(PieceIndex(3))), Residency::Cold);
+}
+
+#[test]
+fn a_single_block_is_brought_in_alone_and_a_sequence_by_the_chunk() {
+    let sample = Sample::new(4 << 20, vec![file("s/x", 8 << 20)]);
+    sample.put_files();
+    let on_disk = std::fs::File::open(sample.path(0)).unwrap();
+    on_disk.sync_all().unwrap();
+    rustix::fs::fadvise(&on_disk, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    let store = sample.open();
+    let block = |begin: u32| Block { piece: PieceIndex(1), begin, length: 16384 };
+    let scattered = store.extent(&block(3 * 16384), false);
+    let sequence = store.extent(&block((1 << 20) + 5 * 16384), true);
+    assert_eq!(scattered, block(3 * 16384));
+    assert_eq!(sequence, Block { piece: PieceIndex(1), begin: 1 << 20, length: 1 << 20 });
+    if store.residency(&scattered) == Residency::Resident {
+        eprintln!("skipped: this file system keeps its pages");
+        return;
+    }
+    on_shard(async |shard| {
+        store.bring_in(&shard.ring, &scattered).await.unwrap();
+        store.bring_in(&shard.ring, &sequence).await.unwrap();
+    });
+    for _ in 0..2 {
+        assert_eq!(store.residency(&block(3 * 16384)), Residency::Resident);
+        assert_eq!(store.residency(&block(2 * 16384)), Residency::Cold);
+        assert_eq!(store.residency(&block(4 * 16384)), Residency::Cold);
+        assert_eq!(store.residency(&sequence), Residency::Resident);
+        assert_eq!(store.residency(&block(2 << 20)), Residency::Cold);
+        // What was seen a moment ago is forgotten, and looked at.
+        sample.limits.residency().major_faults(1);
+    }
+    assert_eq!(sample.limits.status().serving_read_bytes, 16384 + (1 << 20));
 }
 
 #[test]
@@ -187,8 +220,9 @@ fn read_ahead_over_its_budget_waits_and_all_get_their_turn() {
             .map(|piece| {
                 let (store, ring, limits) =
                     (Arc::clone(&store), shard.ring.clone(), Arc::clone(&sample.limits));
+                let whole = sample.whole(piece);
                 glommio::spawn_local(async move {
-                    let result = store.bring_in(&ring, piece).await;
+                    let result = store.bring_in(&ring, &whole).await;
                     assert!(limits.read_ahead().used() <= 40_000);
                     result
                 })

@@ -45,7 +45,7 @@ fn large_pieces_are_written_and_served_in_parts() {
     on_shard(async |shard| {
         sample.write_all(&store, &shard.ring).await.unwrap();
         for piece in sample.pieces() {
-            store.bring_in(&shard.ring, piece).await.unwrap();
+            store.bring_in(&shard.ring, &sample.whole(piece)).await.unwrap();
             let mut list = SendList::new();
             store.push_block(&sample.whole(piece), &mut list).unwrap();
             assert!(shard.send(list).await.unwrap() == sample.piece_data(piece));

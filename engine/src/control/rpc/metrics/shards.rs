@@ -9,7 +9,7 @@ const PER_SECOND: f64 = 1e6;
 type Value = fn(&ShardStatus) -> u64;
 
 /// Counters by shard.
-const COUNTERS: [(&str, &str, Value); 14] = [
+const COUNTERS: [(&str, &str, Value); 16] = [
     ("shard_turns_total", "Turns of the shard's loop.", |shard| shard.counters.turns),
     ("shard_sends_total", "Gathered sends to peers.", |shard| shard.counters.sends),
     (
@@ -22,8 +22,16 @@ const COUNTERS: [(&str, &str, Value); 14] = [
     }),
     (
         "shard_cold_pieces_total",
-        "Times a peer's next block was not in memory and was read from disk.",
+        "Reads from disk because a block that a peer asked for was not in memory.",
         |shard| shard.counters.cold_pieces,
+    ),
+    ("shard_read_waits_total", "Times such a read waited until others were done.", |shard| {
+        shard.counters.read_waits
+    }),
+    (
+        "shard_major_faults_total",
+        "Page faults that waited for a disk, each of which held up the shard's loop.",
+        |shard| shard.counters.major_faults,
     ),
     ("shard_dirty_waits_total", "Times requesting waited for the dirty-byte budget.", |shard| {
         shard.counters.dirty_waits

@@ -59,6 +59,8 @@ fn every_counter_that_explains_a_slow_box_is_there() {
         blocks_sent: 160,
         partial_sends: 3,
         cold_pieces: 4,
+        read_waits: 8,
+        major_faults: 9,
         dirty_waits: 5,
         turns: 6,
     };
@@ -85,6 +87,8 @@ fn every_counter_that_explains_a_slow_box_is_there() {
             "ringseed_shard_sent_blocks_total{shard=\"0\"} 160",
             "ringseed_shard_partial_sends_total{shard=\"0\"} 3",
             "ringseed_shard_cold_pieces_total{shard=\"0\"} 4",
+            "ringseed_shard_read_waits_total{shard=\"0\"} 8",
+            "ringseed_shard_major_faults_total{shard=\"0\"} 9",
             "ringseed_shard_dirty_waits_total{shard=\"0\"} 5",
             "ringseed_ring_no_buffers_total{shard=\"0\"} 7",
             "ringseed_ring_receive_buffers_free{shard=\"0\"} 250",

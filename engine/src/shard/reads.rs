@@ -1,0 +1,145 @@
+//! Reads from disk for peers whose next block is not in memory.
+//!
+//! A peer waits for one part only, that of its next block; what it asks for after that is read meanwhile as long as
+//! nobody else waits for a read. Parts that several peers want are read once. Reads in flight are bounded; over
+//! that, parts are read in the order in which they were first asked for. Peers whose blocks are in memory do not
+//! notice any of this.
+
+use super::Shard;
+use super::local::LocalEvent;
+use super::torrents::TorrentKey;
+use crate::limits::{READ_AHEAD_REQUESTS, READS_IN_FLIGHT_MAX};
+use crate::storage::{Residency, StorageError};
+use ringseed_proto::swarm::PeerKey;
+use ringseed_proto::units::Block;
+use std::collections::VecDeque;
+
+/// Requests in a row from which a peer counts as reading one block after the other. Real clients do, within a
+/// piece; whoever does not would have most of a chunk read in vain.
+const SEQUENCE: usize = 4;
+
+/// Reads of a shard.
+#[derive(Debug, Default)]
+pub(super) struct Reads {
+    in_flight: usize,
+    /// Parts to be read when others are done; at most one for each peer, that of its next block.
+    waiting: VecDeque<(TorrentKey, Block)>,
+    /// Major faults of the thread at the last look.
+    major_faults: u64,
+}
+
+impl Reads {
+    fn has_room(&self) -> bool {
+        self.in_flight < READS_IN_FLIGHT_MAX && self.waiting.is_empty()
+    }
+}
+
+impl Shard {
+    /// The next block of a peer is not in memory: it is read in, and the peer waits for it.
+    pub(super) fn bring_in(&mut self, key: TorrentKey, next: &Block, peer: PeerKey) {
+        let torrent = &mut self.torrents[key];
+        let store = &torrent.entry.store;
+        let under_way = [store.extent(next, true), *next].into_iter().find_map(|part| {
+            let waiting = torrent.cold.get_mut(&part)?;
+            // A peer comes here again with each request that it sends meanwhile.
+            if !waiting.contains(&peer) {
+                waiting.push(peer);
+            }
+            Some(())
+        });
+        // Looking ahead again while the next block is on its way only pays when the disk has little to do.
+        if under_way.is_some() && self.reads.in_flight * 2 > READS_IN_FLIGHT_MAX {
+            return;
+        }
+        let mut parts = Vec::new();
+        let requests: Vec<Block> = torrent.swarm.upcoming(peer).take(READ_AHEAD_REQUESTS).copied().collect();
+        for run in
+            requests.chunk_by(|one, other| one.piece == other.piece && one.end() == u64::from(other.begin))
+        {
+            for block in run {
+                let part = store.extent(block, run.len() >= SEQUENCE);
+                let is_known = parts.contains(&part)
+                    || torrent.cold.contains_key(&part)
+                    || torrent.cold.contains_key(&store.extent(block, true))
+                    || torrent.cold.contains_key(block);
+                if !is_known && store.residency(block) == Residency::Cold {
+                    parts.push(part);
+                }
+            }
+        }
+        let mut waits = under_way.is_some();
+        for part in parts {
+            let is_next = !waits
+                && part.piece == next.piece
+                && (u64::from(part.begin)..part.end()).contains(&u64::from(next.begin));
+            let has_room = self.reads.has_room();
+            if !is_next && !has_room {
+                break;
+            }
+            self.torrents[key].cold.insert(part, if is_next { vec![peer] } else { Vec::new() });
+            waits |= is_next;
+            if has_room {
+                self.start_read(key, part);
+            } else {
+                self.counters.read_waits += 1;
+                self.reads.waiting.push_back((key, part));
+            }
+        }
+        if !waits {
+            // It came in since the peer was told that it is not there.
+            self.torrents[key].swarm.mark_ready(peer);
+            self.touch(key);
+        }
+    }
+
+    fn start_read(&mut self, key: TorrentKey, part: Block) {
+        self.reads.in_flight += 1;
+        self.counters.cold_pieces += 1;
+        let (store, ring) = (self.torrents[key].entry.store.clone(), self.ring.clone());
+        self.local.spawn(async move {
+            let result = store.bring_in(&ring, &part).await;
+            LocalEvent::BroughtIn { torrent: key, part, result }
+        });
+    }
+
+    /// A read has ended: the next begins, and peers that waited for this one go on.
+    pub(super) fn brought_in(&mut self, key: TorrentKey, part: Block, result: Result<(), StorageError>) {
+        self.reads.in_flight -= 1;
+        while self.reads.in_flight < READS_IN_FLIGHT_MAX
+            && let Some((key, part)) = self.reads.waiting.pop_front()
+        {
+            if self.torrents.get(key).is_some_and(|torrent| torrent.cold.contains_key(&part)) {
+                self.start_read(key, part);
+            }
+        }
+        let Some(torrent) = self.torrents.get_mut(key) else { return };
+        let waiting = torrent.cold.remove(&part).unwrap_or_default();
+        if let Err(error) = result {
+            return self.fail_torrent(key, error.to_string());
+        }
+        if !waiting.is_empty() {
+            for peer in waiting {
+                torrent.swarm.mark_ready(peer);
+            }
+            self.touch(key);
+        }
+    }
+
+    /// Looks whether this thread waited for a disk in a page fault: pages that were believed to be in memory are
+    /// not, so belief ends.
+    pub(super) fn watch_faults(&mut self) {
+        // SAFETY: an all-zero rusage is valid, and the call fills it for the calling thread.
+        let faults = unsafe {
+            let mut usage: libc::rusage = std::mem::zeroed();
+            match libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) {
+                0 => usage.ru_majflt as u64,
+                _ => return,
+            }
+        };
+        let new = faults.saturating_sub(std::mem::replace(&mut self.reads.major_faults, faults));
+        self.counters.major_faults += new;
+        if let Some((_, torrent)) = self.torrents.iter().next() {
+            torrent.entry.store.limits().residency().major_faults(new);
+        }
+    }
+}
