@@ -4,17 +4,20 @@
 //! another, and prints ratios of medians from one run: absolute numbers belong to a machine, ratios travel.
 
 pub mod chart;
+pub mod child;
 pub mod daemon;
 pub mod data;
 pub mod fio;
 pub mod floor;
 pub mod gathered_sends;
+pub mod leecher;
 pub mod library;
 pub mod load;
 pub mod loop_delay;
 pub mod machine;
 pub mod memory_group;
 pub mod namespaces;
+pub mod parts;
 pub mod process;
 pub mod results;
 pub mod rivals;

@@ -12,8 +12,7 @@ use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use sha1::{Digest, Sha1};
-
+use crate::hash::{Hasher, update_pair};
 use crate::layout::{FileSpec, Layout, LayoutError};
 use crate::limits::{PATH_BYTES_MAX, PATH_DEPTH_MAX};
 use crate::metainfo::{LEGACY_PADDING, Metainfo, MetainfoError, clean_component, encode_info};
@@ -178,17 +177,25 @@ fn is_shareable(path: &Path) -> bool {
         && path.components().count() <= PATH_DEPTH_MAX
 }
 
-/// Hashes pieces. Each thread has its own; they share nothing but the layout.
+/// Hashes pieces, two at a time. Each thread has its own; they share nothing but the layout.
 #[derive(Debug)]
 pub struct PieceHasher<'a> {
     layout: &'a Layout,
-    buffer: Vec<u8>,
+    buffers: [Vec<u8>; 2],
+}
+
+/// A piece being read from its start.
+struct Reading {
+    piece: PieceIndex,
+    /// Bytes of it read.
+    read: u32,
+    hasher: Hasher,
 }
 
 impl<'a> PieceHasher<'a> {
-    /// A hasher with a buffer of 1 MiB.
+    /// A hasher with two buffers of 1 MiB.
     pub fn new(layout: &'a Layout) -> PieceHasher<'a> {
-        PieceHasher { layout, buffer: vec![0; READ_LEN] }
+        PieceHasher { layout, buffers: [vec![0; READ_LEN], vec![0; READ_LEN]] }
     }
 
     /// The hashes of a range of pieces in order; pieces that there are not are left out.
@@ -207,32 +214,59 @@ impl<'a> PieceHasher<'a> {
     ) -> Result<Vec<[u8; 20]>, E> {
         let end = pieces.end.min(self.layout.piece_count());
         let mut hashes = Vec::with_capacity(end.saturating_sub(pieces.start) as usize);
-        for piece in (pieces.start..end).map(PieceIndex) {
-            let mut hasher = Sha1::new();
-            for span in self.layout.spans(piece, 0, u32::MAX) {
-                let mut done = 0;
-                while done < span.length {
-                    let length = (span.length - done).min(READ_LEN as u64);
-                    let buffer = &mut self.buffer[..length as usize];
-                    if span.padding {
-                        buffer.fill(0);
-                    } else {
-                        read(span.file, span.offset + done, buffer)?;
-                    }
-                    hasher.update(&*buffer);
-                    progress(length);
-                    done += length;
+        let begin = |piece| Reading { piece: PieceIndex(piece), read: 0, hasher: Hasher::new() };
+        for first in (pieces.start..end).step_by(2) {
+            // Without a second piece its part is empty, and its digest is not taken.
+            let (mut one, mut two) = (begin(first), begin(first + 1));
+            loop {
+                let [buffer_one, buffer_two] = &mut self.buffers;
+                let part_one = fill(self.layout, &mut one, buffer_one, &mut read)?;
+                let part_two = match two.piece.0 < end {
+                    true => fill(self.layout, &mut two, buffer_two, &mut read)?,
+                    false => &[],
+                };
+                let length = part_one.len() + part_two.len();
+                if length == 0 {
+                    break;
                 }
+                update_pair((&mut one.hasher, part_one), (&mut two.hasher, part_two));
+                progress(length as u64);
             }
-            hashes.push(hasher.finalize().into());
+            hashes.push(one.hasher.finish());
+            if two.piece.0 < end {
+                hashes.push(two.hasher.finish());
+            }
         }
         Ok(hashes)
     }
 }
 
+/// Reads the next part of a piece: as much as `buffer` holds, nothing at its end.
+fn fill<'b, E>(
+    layout: &Layout,
+    reading: &mut Reading,
+    buffer: &'b mut [u8],
+    read: &mut impl FnMut(usize, u64, &mut [u8]) -> Result<(), E>,
+) -> Result<&'b [u8], E> {
+    let mut filled = 0;
+    for span in layout.spans(reading.piece, reading.read, buffer.len() as u32) {
+        let part = &mut buffer[filled..filled + span.length as usize];
+        if span.padding {
+            part.fill(0);
+        } else {
+            read(span.file, span.offset, part)?;
+        }
+        filled += part.len();
+    }
+    reading.read += filled as u32;
+    Ok(&buffer[..filled])
+}
+
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+
+    use sha1::{Digest, Sha1};
 
     use super::*;
     use crate::units::InfoHash;

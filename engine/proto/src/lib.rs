@@ -6,6 +6,7 @@
 pub mod bencode;
 pub mod bitfield;
 pub mod create;
+pub mod hash;
 pub mod layout;
 pub mod limits;
 pub mod magnet;

@@ -20,6 +20,11 @@ impl Noise {
         ((self.next() >> 16) as usize).checked_rem(end).unwrap_or(0)
     }
 
+    /// Bytes without a pattern.
+    pub fn bytes(&mut self, length: usize) -> Vec<u8> {
+        (0..length).map(|_| (self.next() >> 32) as u8).collect()
+    }
+
     /// A copy with one to four bytes changed, inserted, removed, swapped, doubled or cut off.
     pub fn mutate(&mut self, valid: &[u8]) -> Vec<u8> {
         let mut bytes = valid.to_vec();

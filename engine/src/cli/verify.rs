@@ -23,8 +23,9 @@ pub fn run(args: &Verify, output: &Output) -> Result<(), Failure> {
 
     let bar = WorkBar::new("verifying", layout.total_length, output.quiet);
     let mut have = Bitfield::new(layout.piece_count());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let verified = store
-        .verify_blocking(|piece, good| {
+        .verify_blocking(threads, |piece, good| {
             if good {
                 have.set(piece.0);
             }

@@ -1,6 +1,7 @@
 //! One torrent of the session: what the user wants of it, what the shards do with it, what is known of it.
 
 use super::snapshot::{PeerStatus, TorrentState, TorrentStatus, TrackerStatus};
+use crate::shard::checks::Check;
 use crate::shard::publish::TorrentSample;
 use crate::shard::registry::TorrentEntry;
 use crate::storage::{FileWish, Rename, SpeedLimit, Wishes};
@@ -67,12 +68,14 @@ pub enum Activity {
         /// Whether it runs afterwards.
         run: bool,
     },
-    /// Its home shard hashes its files.
+    /// They hash its files.
     Checking {
         /// Whether it runs afterwards.
         run: bool,
         /// Pieces hashed.
         done: u32,
+        /// What they found so far.
+        found: Findings,
     },
     /// They serve it, and its home shard downloads what is missing.
     Running,
@@ -83,6 +86,41 @@ pub enum Activity {
         /// What comes then.
         next: Next,
     },
+}
+
+/// What the shards have reported of a check.
+#[derive(Debug, Clone)]
+pub struct Findings {
+    /// The check.
+    pub check: Arc<Check>,
+    /// Shards that have not reported.
+    pub waiting: usize,
+    /// The right pieces, or the first file that cannot be read.
+    pub result: Result<Bitfield, String>,
+}
+
+impl PartialEq for Findings {
+    fn eq(&self, other: &Findings) -> bool {
+        Arc::ptr_eq(&self.check, &other.check) && self.waiting == other.waiting
+    }
+}
+
+impl Findings {
+    /// Nothing yet, from `shards` shards.
+    pub fn new(check: Arc<Check>, shards: usize) -> Findings {
+        let result = Ok(Bitfield::new(check.torrent.content.info.layout.piece_count()));
+        Findings { check, waiting: shards, result }
+    }
+
+    /// One shard's report.
+    pub fn add(&mut self, part: Result<Bitfield, String>) {
+        self.waiting = self.waiting.saturating_sub(1);
+        let Ok(have) = &mut self.result else { return };
+        match part {
+            Ok(part) => part.iter_ones().for_each(|piece| _ = have.set(piece)),
+            Err(reason) => self.result = Err(reason),
+        }
+    }
 }
 
 /// A torrent of the session.

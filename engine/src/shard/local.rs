@@ -6,7 +6,7 @@ use crate::storage::StorageError;
 use glommio::io::{PollState, PollableFd};
 use glommio::timer::Timer;
 use ringseed_proto::bitfield::Bitfield;
-use ringseed_proto::units::{Block, InfoHash, PieceIndex};
+use ringseed_proto::units::{Block, PieceIndex};
 use ringseed_ring::Ring;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -16,21 +16,26 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use super::torrents::{TorrentKey, Verification};
+use super::checks::Check;
+use super::hashing::WholePiece;
+use super::torrents::TorrentKey;
 
 /// What a task reports.
 pub enum LocalEvent {
+    /// The digests of whole pieces.
+    Hashed(Vec<(WholePiece, [u8; 20])>),
     /// A verified piece was written, or could not be.
     PieceWritten { torrent: TorrentKey, piece: PieceIndex, result: Result<(), StorageError> },
     /// The files are durable up to `have`.
     Synced { torrent: TorrentKey, have: Bitfield, result: Result<(), StorageError> },
     /// A cold part of a piece is resident now, or could not be read.
     BroughtIn { torrent: TorrentKey, part: Block, result: Result<(), StorageError> },
-    /// A verification ended.
-    Verified { info_hash: InfoHash, verification: Rc<Verification>, result: Result<Bitfield, StorageError> },
+    /// This shard's part of a check ended.
+    Checked { check: Arc<Check>, result: Result<Bitfield, StorageError> },
     /// A dial ended.
     Dialled { torrent: TorrentKey, address: SocketAddr, result: io::Result<OwnedFd> },
 }

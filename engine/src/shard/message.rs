@@ -1,5 +1,6 @@
 //! What the control thread and the shards say to each other.
 
+use super::checks::Check;
 use super::registry::TorrentEntry;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::units::InfoHash;
@@ -24,8 +25,8 @@ pub struct MovedConnection {
 pub enum ToShard {
     /// Be home to this torrent: serve it when `have` is full, download the rest otherwise.
     Start { torrent: Arc<TorrentEntry>, have: Bitfield },
-    /// Hash the files of this torrent, which is stopped, and report what is there.
-    Verify(Arc<TorrentEntry>),
+    /// Take part in this check of a torrent's files, and report what was found.
+    Check(Arc<Check>),
     /// Close its connections and forget it. The home shard makes what it has durable and reports it.
     Stop(InfoHash),
     /// What the user wants of this torrent changed in its entry.
@@ -42,8 +43,8 @@ pub enum ToShard {
 
 /// From a shard to the control thread.
 pub enum FromShard {
-    /// A verification ended.
-    Verified(InfoHash, Result<Bitfield, String>),
+    /// A shard has no more to do for a check: the right pieces that it found.
+    Checked { check: Arc<Check>, result: Result<Bitfield, String> },
     /// These pieces are verified and durable.
     Durable(InfoHash, Bitfield),
     /// All wanted pieces are on disk.

@@ -5,8 +5,10 @@
 //! glommio executor and report to it ([`local`]). Nothing in a turn waits.
 
 pub mod candidates;
+pub mod checks;
 pub mod connections;
 mod dialing;
+pub mod hashing;
 pub mod local;
 pub mod loop_delay;
 pub mod mailbox;
@@ -24,7 +26,9 @@ mod transmit;
 use crate::config::EngineConfig;
 use crate::limits::{READS_IN_FLIGHT_MAX, SHARD_REPORTS, SNAPSHOT_INTERVAL};
 use arc_swap::ArcSwap;
+use checks::Checks;
 use connections::{ConnKey, Connection};
+use hashing::{PAIR_WAIT, Unpaired};
 use local::{LocalQueue, Sleeper, Woken, yield_now};
 use loop_delay::LoopWatch;
 use message::{FromShard, ToShard};
@@ -40,12 +44,11 @@ use slotmap::SlotMap;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 use timers::Timers;
-use torrents::{ShardTorrent, TorrentKey, Verification};
+use torrents::{ShardTorrent, TorrentKey};
 
 /// Receive buffers of a shard, shared by all its connections.
 pub(crate) const RECV_BUFFERS: u16 = 256;
@@ -111,7 +114,9 @@ pub struct Shard {
     timers: Timers,
     /// Torrents that stop once their pieces are durable.
     stopping: HashSet<TorrentKey>,
-    verifying: HashMap<InfoHash, Rc<Verification>>,
+    checks: Checks,
+    /// A whole piece that waits for another to be hashed with.
+    unpaired: Option<Unpaired>,
     /// Connections in the order in which their handshake expires.
     handshaking: VecDeque<ConnKey>,
     /// Connections whose receive found no buffer.
@@ -170,7 +175,8 @@ impl Shard {
             touched: Vec::new(),
             timers: Timers::default(),
             stopping: HashSet::new(),
-            verifying: HashMap::new(),
+            checks: Checks::default(),
+            unpaired: None,
             handshaking: VecDeque::new(),
             starved: Vec::new(),
             throttled: Vec::new(),
@@ -221,6 +227,7 @@ impl Shard {
             self.housekeeping();
             self.serve_touched();
             self.end_round();
+            self.hash_overdue();
             self.feed_starved();
             self.send_reports();
             self.counters.turns += 1;
@@ -262,11 +269,9 @@ impl Shard {
     fn on_message(&mut self, message: ToShard) {
         match message {
             ToShard::Start { torrent, have } => self.start_torrent(torrent, have),
-            ToShard::Verify(torrent) => self.verify(torrent),
+            ToShard::Check(check) => self.join_check(check),
             ToShard::Stop(info_hash) => {
-                if let Some(running) = self.verifying.get(&info_hash) {
-                    running.cancelled.set(true);
-                }
+                self.checks.cancel(|torrent| torrent.info_hash() == info_hash);
                 self.stop_torrent(info_hash);
             }
             ToShard::Changed(info_hash) => self.entry_changed(&info_hash),
@@ -275,9 +280,7 @@ impl Shard {
             ToShard::Connection(moved) => self.moved_here(*moved),
             ToShard::Shutdown => {
                 self.ends_at = Some(self.now + STOP_WAIT);
-                for running in self.verifying.values() {
-                    running.cancelled.set(true);
-                }
+                self.checks.cancel(|_| true);
                 for info_hash in self.by_hash.keys().copied().collect::<Vec<_>>() {
                     self.stop_torrent(info_hash);
                 }
@@ -341,8 +344,10 @@ impl Shard {
     fn sleep_time(&self) -> Duration {
         if !self.throttled.is_empty() {
             REFILL_STEP
+        } else if self.unpaired.is_some() {
+            PAIR_WAIT
         } else if !self.connections.is_empty()
-            || !self.verifying.is_empty()
+            || !self.checks.is_empty()
             || !self.reports.is_empty()
             || self.ends_at.is_some()
         {

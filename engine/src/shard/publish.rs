@@ -79,7 +79,7 @@ pub struct ShardSnapshot {
     pub sequence: u64,
     /// Torrents with peers or with changes since the last publication.
     pub torrents: Vec<TorrentSample>,
-    /// Pieces hashed of torrents being verified.
+    /// Pieces hashed, by all shards, of torrents being checked here.
     pub verifying: Vec<(InfoHash, u32)>,
     /// Connections open on this shard.
     pub connections: usize,
@@ -141,7 +141,7 @@ impl Shard {
         self.context.published.store(Arc::new(ShardSnapshot {
             sequence: self.sequence,
             torrents,
-            verifying: self.verifying.iter().map(|(hash, running)| (*hash, running.done.get())).collect(),
+            verifying: self.checks.progress(),
             connections: self.connections.len(),
             counters: self.counters,
             delays: self.watch.delays(),

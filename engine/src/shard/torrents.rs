@@ -13,9 +13,7 @@ use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::swarm::{Action, BlockSink, PeerKey, Swarm, SwarmConfig};
 use ringseed_proto::units::{BLOCK_LEN, Block, InfoHash, PieceIndex, Time};
 use slotmap::SecondaryMap;
-use std::cell::Cell;
 use std::collections::HashMap;
-use std::rc::Rc;
 use std::sync::Arc;
 
 slotmap::new_key_type! {
@@ -47,9 +45,12 @@ pub enum RequestGrant {
     Unlimited,
     /// A download limit.
     Limited,
-    /// Too many bytes wait to be written.
+    /// Too many bytes wait to be hashed, written or made durable.
     Held,
 }
+
+/// Bytes of whole pieces that one torrent may have between memory and disk before it asks for no more.
+const WHOLE_BYTES_MAX: u64 = 32 << 20;
 
 /// Bytes of requests that one torrent may have granted and not used: one tick at 320 MB/s.
 const GRANT_MAX: u64 = 16 << 20;
@@ -64,7 +65,7 @@ pub struct Home {
     pub syncing: bool,
     /// When the last checkpoint began.
     pub checkpoint_at: Time,
-    /// Pieces on their way to disk.
+    /// Whole pieces on their way to disk: to be hashed, or being written.
     pub writes: usize,
     /// The download was reported as complete.
     pub completed: bool,
@@ -250,7 +251,7 @@ impl Shard {
     }
 
     /// Goes on stopping a torrent: pieces being written, then the fdatasync, then the report.
-    fn settle(&mut self, key: TorrentKey) {
+    pub(super) fn settle(&mut self, key: TorrentKey) {
         let Some(torrent) = self.torrents.get(key) else { return };
         let Some(home) = &torrent.home else { return };
         if home.writes > 0 || home.syncing {
@@ -355,26 +356,6 @@ impl Shard {
         }
     }
 
-    /// All blocks of a piece are in memory: it is compared with its hash and, when right, written.
-    fn piece_ready(&mut self, key: TorrentKey, piece: PieceIndex) {
-        let torrent = &mut self.torrents[key];
-        let Assembly::Open(buffers) = &mut torrent.assembly else { return };
-        let Some((buffer, digest)) = buffers.finish(piece) else { return };
-        let ok = torrent.entry.content.info.piece_hash(piece) == Some(&digest);
-        torrent.swarm.piece_verified(self.now, piece, ok);
-        if !ok {
-            tracing::info!(torrent = %torrent.entry.info_hash(), %piece, "a piece failed its hash");
-            return;
-        }
-        let Some(home) = &mut torrent.home else { return };
-        home.writes += 1;
-        let (store, ring) = (torrent.entry.store.clone(), self.ring.clone());
-        self.local.spawn(async move {
-            let result = store.write_piece(&ring, piece, buffer).await;
-            LocalEvent::PieceWritten { torrent: key, piece, result }
-        });
-    }
-
     fn swarm_finished(&mut self, key: TorrentKey) {
         let torrent = &mut self.torrents[key];
         if torrent.swarm.is_complete() {
@@ -388,38 +369,12 @@ impl Shard {
         }
     }
 
-    /// Hashes the files of a stopped torrent.
-    pub(super) fn verify(&mut self, entry: Arc<TorrentEntry>) {
-        let info_hash = entry.info_hash();
-        if !entry.content.info.has_hashes() {
-            let reason = "the hashes of its pieces are not in memory".to_owned();
-            return self.report(FromShard::Verified(info_hash, Err(reason)));
-        }
-        let verification = Rc::new(Verification::default());
-        self.verifying.insert(info_hash, verification.clone());
-        let ring = self.ring.clone();
-        self.local.spawn(async move {
-            let count = entry.content.info.layout.piece_count();
-            let mut have = Bitfield::new(count);
-            let progress = |piece: PieceIndex, ok: bool| {
-                if ok {
-                    have.set(piece.0);
-                }
-                verification.done.set(verification.done.get() + 1);
-            };
-            let result = entry.store.verify(&ring, 0..count, progress, &verification.cancelled).await;
-            let result = result.and_then(|verified| match verified.unreadable {
-                // What is not there is fetched; what is there and cannot be read is for the user to mend.
-                Some(error) => Err(error),
-                None => Ok(have),
-            });
-            LocalEvent::Verified { info_hash, verification, result }
-        });
-    }
-
     /// What tasks have reported.
     pub(super) fn on_local(&mut self, event: LocalEvent) {
         match event {
+            LocalEvent::Hashed(pieces) => {
+                pieces.into_iter().for_each(|(whole, digest)| self.hashed(whole, &digest));
+            }
             LocalEvent::PieceWritten { torrent, piece, result } => self.piece_written(torrent, piece, result),
             LocalEvent::Synced { torrent: key, have, result } => {
                 let Some(torrent) = self.torrents.get_mut(key) else { return };
@@ -437,15 +392,7 @@ impl Shard {
                 }
             }
             LocalEvent::BroughtIn { torrent, part, result } => self.brought_in(torrent, part, result),
-            LocalEvent::Verified { info_hash, verification, result } => {
-                // One that was cancelled may end after the next of the same torrent has begun.
-                if self.verifying.get(&info_hash).is_some_and(|running| Rc::ptr_eq(running, &verification)) {
-                    self.verifying.remove(&info_hash);
-                }
-                if !verification.cancelled.get() {
-                    self.report(FromShard::Verified(info_hash, result.map_err(|error| error.to_string())));
-                }
-            }
+            LocalEvent::Checked { check, result } => self.checked(&check, result),
             LocalEvent::Dialled { torrent, address, result } => self.on_dialled(torrent, address, result),
         }
     }
@@ -521,10 +468,9 @@ impl Shard {
     /// the limits have granted since the last tick.
     pub(super) fn grant_requests(&mut self, key: TorrentKey, refill: bool) {
         let torrent = &mut self.torrents[key];
-        if matches!(torrent.assembly, Assembly::Complete) {
-            return;
-        }
-        let grant = if torrent.entry.store.limits().dirty().over_budget() {
+        let Assembly::Open(buffers) = &torrent.assembly else { return };
+        let held = buffers.whole_bytes() >= WHOLE_BYTES_MAX;
+        let grant = if held || torrent.entry.store.limits().dirty().over_budget() {
             RequestGrant::Held
         } else if self.context.download_limit.get().is_some() || torrent.entry.download_limit.get().is_some()
         {
@@ -599,13 +545,4 @@ impl Shard {
             },
         }
     }
-}
-
-/// A verification under way.
-#[derive(Default)]
-pub struct Verification {
-    /// Pieces hashed.
-    pub done: Cell<u32>,
-    /// Set to end it early.
-    pub cancelled: Cell<bool>,
 }

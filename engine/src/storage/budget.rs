@@ -1,6 +1,6 @@
 //! Budgets that all shards share: byte counts, and a clock that decides which map or descriptor goes next.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -62,6 +62,33 @@ impl Bytes {
             })
             .ok()
             .map(|_| Permit { budget: Arc::clone(self), bytes })
+    }
+}
+
+/// A budget of the same size for each device.
+#[derive(Debug)]
+pub(super) struct DeviceBudgets {
+    bytes_max: u64,
+    /// Looked at when a check of a torrent begins, never on the path of data.
+    devices: Mutex<HashMap<u64, Arc<Bytes>>>,
+}
+
+impl DeviceBudgets {
+    pub(super) fn new(bytes_max: u64) -> DeviceBudgets {
+        DeviceBudgets { bytes_max, devices: Mutex::default() }
+    }
+
+    /// The budget of a device, by its number.
+    pub(super) fn of(&self, device: u64) -> Arc<Bytes> {
+        let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(devices.entry(device).or_insert_with(|| Bytes::new(self.bytes_max)))
+    }
+
+    /// Bytes in use of all devices.
+    #[cfg(test)]
+    pub(super) fn used(&self) -> u64 {
+        let devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
+        devices.values().map(|bytes| bytes.used()).sum()
     }
 }
 

@@ -46,6 +46,11 @@ const BENEATH: ResolveFlags =
     ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
 
 impl Root {
+    /// Number of the device that the directory is on; 0 when it is not there.
+    pub(super) fn device(&self) -> u64 {
+        self.place.as_ref().ok().and_then(|fd| rustix::fs::fstat(fd).ok()).map_or(0, |stat| stat.st_dev)
+    }
+
     /// Opens an existing directory.
     pub(super) fn open(path: &Path) -> Result<Root, StorageError> {
         let fd = openat(

@@ -1,6 +1,6 @@
 //! The bounds of storage, each with its reason, and the process-wide budgets made from them.
 
-use super::budget::{Bytes, Leases};
+use super::budget::{Bytes, DeviceBudgets, Leases};
 use super::directories::Directories;
 use super::residency::ResidencyClock;
 use super::traffic::DiskTraffic;
@@ -27,8 +27,8 @@ pub const DIRTY_FILES_MAX: usize = DESCRIPTORS_MAX / 2;
 pub const WRITE_BACK_BYTES: u64 = 8 << 20;
 /// Largest single read or write: past 1 MiB the cost per call is spread thin enough.
 pub const CHUNK_BYTES: usize = 1 << 20;
-/// Bytes being read at once by all verifications of the process, so that ten rechecks do not read ten times as
-/// much from one disk as one does.
+/// Bytes being read from one device at once by all verifications of the process, so that ten rechecks do not read
+/// ten times as much from a disk as one does, and a slow disk does not hold up a fast one.
 pub const VERIFY_BYTES_MAX: u64 = 32 << 20;
 /// Reads in flight while a torrent is verified: enough for an SSD; a hard disk sees them in order.
 pub const VERIFY_READS: usize = 6;
@@ -87,7 +87,7 @@ pub struct StoreLimits {
     pub(super) maps: Leases,
     pub(super) descriptors: Leases,
     pub(super) read_ahead: Arc<Bytes>,
-    pub(super) verifying: Arc<Bytes>,
+    pub(super) verifying: DeviceBudgets,
     pub(super) loaded: Leases,
     pub(super) dirty: Arc<Bytes>,
     pub(super) residency: ResidencyClock,
@@ -104,7 +104,7 @@ impl StoreLimits {
             maps: Leases::new(config.maps_max, config.mapped_bytes_max),
             descriptors: Leases::new(config.descriptors_max, u64::MAX),
             read_ahead: Bytes::new(config.read_ahead_bytes_max),
-            verifying: Bytes::new(VERIFY_BYTES_MAX),
+            verifying: DeviceBudgets::new(VERIFY_BYTES_MAX),
             loaded: Leases::new(usize::MAX, config.loaded_bytes_max),
             dirty: Bytes::new(config.dirty_bytes_max),
             residency: ResidencyClock::default(),

@@ -21,9 +21,11 @@ mod disk;
 mod error;
 mod file_map;
 mod files;
+mod hashing;
 pub mod limits;
 mod loaded;
 mod piece_buffers;
+mod piece_ranges;
 mod read_ahead;
 pub mod relocate;
 mod residency;
@@ -39,8 +41,10 @@ mod tests;
 pub use budget::Bytes;
 pub use confined::{FileStamp, SizeCheck};
 pub use error::StorageError;
+pub use hashing::hash_yielding;
 pub use limits::{Allocation, StoreConfig, StoreLimits};
-pub use piece_buffers::{FullPiece, PieceBuf, PieceBuffers};
+pub use piece_buffers::{PieceBuf, PieceBuffers};
+pub use piece_ranges::PieceRanges;
 pub use residency::{Residency, ResidencyClock};
 pub use resume::{
     AltSpeed, DamagedRecord, FileWish, GoalMode, Group, Loaded, PieceUpdate, RESUME_VERSION, Rename,

@@ -1,30 +1,44 @@
-//! Pieces being assembled from blocks, in memory, hashed as they grow.
+//! Pieces being assembled from blocks, in memory, and whole ones on their way to disk.
 //!
-//! A piece is hashed from here before it is written; it is never read back. The hash follows the complete
-//! blocks from the start of the piece while they are still in the CPU cache, so that little is left to do when the
-//! last block arrives.
+//! A piece is hashed from here before it is written; it is never read back.
 
 use ringseed_proto::layout::Layout;
 use ringseed_proto::metainfo::Info;
 use ringseed_proto::swarm::BlockSink;
 use ringseed_proto::units::{BLOCK_LEN, PieceIndex};
 use ringseed_ring::IoBuf;
-use sha1::{Digest, Sha1};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-/// Buffers kept for reuse when no piece needs them, so that an idle torrent holds little memory.
-const SPARE_BUFFERS_MAX: usize = 4;
-/// Bytes hashed between two moments at which other work may run: about half a millisecond.
-const HASH_SLICE: usize = 1 << 20;
+/// Bytes of buffers kept for reuse when no piece needs them: what is on its way to disk at a few hundred MB/s.
+/// Fresh memory costs a page fault for each 4 KiB.
+const SPARE_BYTES_MAX: u64 = 8 << 20;
+
+/// What whole pieces leave behind for the buffers that they came from.
+#[derive(Default)]
+struct Returned {
+    spare: RefCell<Vec<IoBuf>>,
+    /// Bytes of whole pieces that somebody holds.
+    whole_bytes: Cell<u64>,
+}
+
+impl Returned {
+    fn recycle(&self, bytes: IoBuf) {
+        let mut spare = self.spare.borrow_mut();
+        let kept: u64 = spare.iter().map(|kept| kept.capacity() as u64).sum();
+        if kept + bytes.capacity() as u64 <= SPARE_BYTES_MAX {
+            spare.push(bytes);
+        }
+    }
+}
 
 /// The bytes of one whole piece. Its memory goes back to the [`PieceBuffers`] it came from when the last holder
 /// (a write in flight, for example) drops it.
 pub struct PieceBuf {
     bytes: IoBuf,
-    home: Weak<RefCell<Vec<IoBuf>>>,
+    home: Weak<Returned>,
 }
 
 impl PieceBuf {
@@ -58,11 +72,9 @@ impl std::fmt::Debug for PieceBuf {
 
 impl Drop for PieceBuf {
     fn drop(&mut self) {
-        if let Some(home) = self.home.upgrade()
-            && let Ok(mut spare) = home.try_borrow_mut()
-            && spare.len() < SPARE_BUFFERS_MAX
-        {
-            spare.push(std::mem::take(&mut self.bytes));
+        if let Some(home) = self.home.upgrade() {
+            home.whole_bytes.set(home.whole_bytes.get() - self.bytes.len() as u64);
+            home.recycle(std::mem::take(&mut self.bytes));
         }
     }
 }
@@ -73,9 +85,6 @@ struct OpenPiece {
     /// Bytes received of each block, from its start.
     filled: Box<[u32]>,
     complete: u32,
-    hasher: Sha1,
-    /// Complete blocks that `hasher` has taken, from the start of the piece.
-    hashed: u32,
 }
 
 impl OpenPiece {
@@ -98,11 +107,6 @@ impl OpenPiece {
         }
         if filled == self.block_len(block) {
             self.complete -= 1;
-            if block < self.hashed {
-                // A block that was hashed is replaced; begin again.
-                self.hasher = Sha1::new();
-                self.hashed = 0;
-            }
         }
         let begin = (block * BLOCK_LEN + offset) as usize;
         self.bytes[begin..begin + data.len()].copy_from_slice(data);
@@ -110,59 +114,12 @@ impl OpenPiece {
         if self.is_complete(block) {
             self.complete += 1;
         }
-        if block == self.hashed && self.is_complete(block) {
-            self.advance_hash(HASH_SLICE);
-        }
-    }
-
-    /// Hashes complete blocks that follow what is hashed, up to `bytes_max`. True when nothing is left to do.
-    fn advance_hash(&mut self, bytes_max: usize) -> bool {
-        let start = self.hashed;
-        let blocks_max = (bytes_max as u32 / BLOCK_LEN).max(1);
-        let mut end = start;
-        while end - start < blocks_max && (end as usize) < self.filled.len() && self.is_complete(end) {
-            end += 1;
-        }
-        let from = ((start * BLOCK_LEN) as usize).min(self.bytes.len());
-        let to = ((end * BLOCK_LEN) as usize).min(self.bytes.len());
-        self.hasher.update(&self.bytes[from..to]);
-        self.hashed = end;
-        end as usize == self.filled.len() || !self.is_complete(end)
     }
 
     #[cfg(debug_assertions)]
     fn check_invariants(&self) {
         let complete = (0..self.filled.len() as u32).filter(|&block| self.is_complete(block)).count();
         assert_eq!(complete as u32, self.complete);
-        assert!((0..self.hashed).all(|block| self.is_complete(block)));
-    }
-}
-
-/// A piece that has all its blocks but is maybe not hashed to its end.
-pub struct FullPiece {
-    piece: OpenPiece,
-    home: Weak<RefCell<Vec<IoBuf>>>,
-}
-
-impl FullPiece {
-    /// Hashes what is not hashed yet: up to the whole piece at once.
-    pub fn finish(mut self) -> (Rc<PieceBuf>, [u8; 20]) {
-        while !self.piece.advance_hash(HASH_SLICE) {}
-        self.seal()
-    }
-
-    /// As [`FullPiece::finish`], letting other tasks run between slices of 1 MiB: for large pieces whose
-    /// first block came late.
-    pub async fn finish_yielding(mut self) -> (Rc<PieceBuf>, [u8; 20]) {
-        while !self.piece.advance_hash(HASH_SLICE) {
-            super::disk::yield_now().await;
-        }
-        self.seal()
-    }
-
-    fn seal(self) -> (Rc<PieceBuf>, [u8; 20]) {
-        let digest = self.piece.hasher.finalize().into();
-        (Rc::new(PieceBuf { bytes: self.piece.bytes, home: self.home }), digest)
     }
 }
 
@@ -170,7 +127,7 @@ impl FullPiece {
 pub struct PieceBuffers {
     info: Arc<Info>,
     open: HashMap<PieceIndex, OpenPiece>,
-    spare: Rc<RefCell<Vec<IoBuf>>>,
+    returned: Rc<Returned>,
     open_bytes: u64,
     open_bytes_max: u64,
     refused_bytes: u64,
@@ -182,7 +139,7 @@ impl PieceBuffers {
         PieceBuffers {
             info,
             open: HashMap::new(),
-            spare: Rc::default(),
+            returned: Rc::default(),
             open_bytes: 0,
             open_bytes_max,
             refused_bytes: 0,
@@ -193,27 +150,24 @@ impl PieceBuffers {
         &self.info.layout
     }
 
-    /// Takes a complete piece out. `None` when blocks are missing, and it stays.
-    pub fn take(&mut self, piece: PieceIndex) -> Option<FullPiece> {
+    /// Takes a complete piece out, not hashed yet. `None` when blocks are missing, and it stays.
+    pub fn take(&mut self, piece: PieceIndex) -> Option<PieceBuf> {
         let open = self.open.get(&piece)?;
         if open.complete as usize != open.filled.len() {
             return None;
         }
         let open = self.open.remove(&piece)?;
-        self.open_bytes -= open.bytes.len() as u64;
-        Some(FullPiece { piece: open, home: Rc::downgrade(&self.spare) })
-    }
-
-    /// Takes a complete piece out, with its SHA-1. `None` when blocks are missing, and it stays.
-    pub fn finish(&mut self, piece: PieceIndex) -> Option<(Rc<PieceBuf>, [u8; 20])> {
-        self.take(piece).map(FullPiece::finish)
+        let length = open.bytes.len() as u64;
+        self.open_bytes -= length;
+        self.returned.whole_bytes.set(self.returned.whole_bytes.get() + length);
+        Some(PieceBuf { bytes: open.bytes, home: Rc::downgrade(&self.returned) })
     }
 
     /// Forgets a piece.
     pub fn discard(&mut self, piece: PieceIndex) {
         if let Some(open) = self.open.remove(&piece) {
             self.open_bytes -= open.bytes.len() as u64;
-            self.recycle(open.bytes);
+            self.returned.recycle(open.bytes);
         }
     }
 
@@ -221,12 +175,17 @@ impl PieceBuffers {
     pub fn clear(&mut self) {
         self.open.clear();
         self.open_bytes = 0;
-        self.spare.borrow_mut().clear();
+        self.returned.spare.borrow_mut().clear();
     }
 
     /// Bytes that open pieces take.
     pub fn open_bytes(&self) -> u64 {
         self.open_bytes
+    }
+
+    /// Bytes of whole pieces that were taken out and are still held: hashed, or written.
+    pub fn whole_bytes(&self) -> u64 {
+        self.returned.whole_bytes.get()
     }
 
     /// Number of open pieces.
@@ -239,13 +198,6 @@ impl PieceBuffers {
         self.refused_bytes
     }
 
-    fn recycle(&self, bytes: IoBuf) {
-        let mut spare = self.spare.borrow_mut();
-        if spare.len() < SPARE_BUFFERS_MAX {
-            spare.push(bytes);
-        }
-    }
-
     fn open_piece(&mut self, piece: PieceIndex) -> Option<&mut OpenPiece> {
         if !self.open.contains_key(&piece) {
             let length = self.layout().piece_len(piece);
@@ -254,7 +206,7 @@ impl PieceBuffers {
             if length == 0 || (full && !self.open.is_empty()) {
                 return None;
             }
-            let mut bytes = self.spare.borrow_mut().pop().unwrap_or_default();
+            let mut bytes = self.returned.spare.borrow_mut().pop().unwrap_or_default();
             if bytes.capacity() < length as usize {
                 bytes =
                     IoBuf::with_capacity(self.layout().piece_length.min(length.next_power_of_two()) as usize);
@@ -266,7 +218,7 @@ impl PieceBuffers {
             bytes.resize(length as usize);
             self.open_bytes += u64::from(length);
             let filled = vec![0; blocks as usize].into();
-            self.open.insert(piece, OpenPiece { bytes, filled, complete: 0, hasher: Sha1::new(), hashed: 0 });
+            self.open.insert(piece, OpenPiece { bytes, filled, complete: 0 });
         }
         self.open.get_mut(&piece)
     }
@@ -299,6 +251,7 @@ impl BlockSink for PieceBuffers {
 mod tests {
     use super::*;
     use crate::storage::tests::noise;
+    use sha1::{Digest, Sha1};
 
     /// A torrent of three pieces, the last short and with a short last block.
     fn sample(piece_length: u32) -> (Arc<Info>, Vec<u8>) {
@@ -309,6 +262,13 @@ mod tests {
 
     fn piece_data<'a>(info: &Info, data: &'a [u8], piece: PieceIndex) -> &'a [u8] {
         &data[info.layout.piece_offset(piece) as usize..][..info.layout.piece_len(piece) as usize]
+    }
+
+    /// Takes a piece out when it is complete, with the hash of its bytes.
+    fn finish(buffers: &mut PieceBuffers, piece: PieceIndex) -> Option<(PieceBuf, [u8; 20])> {
+        let taken = buffers.take(piece)?;
+        let digest = Sha1::digest(taken.as_ref()).into();
+        Some((taken, digest))
     }
 
     /// An order of `0..count` that differs for every seed.
@@ -337,10 +297,10 @@ mod tests {
                         at += part.len();
                     }
                 }
-                let (bytes, digest) = buffers.finish(piece).unwrap();
-                assert!((*bytes).as_ref() == want);
+                let (bytes, digest) = finish(&mut buffers, piece).unwrap();
+                assert!(bytes.as_ref() == want);
                 assert_eq!(digest, <[u8; 20]>::from(Sha1::digest(want)));
-                assert!(buffers.finish(piece).is_none());
+                assert!(buffers.take(piece).is_none());
             }
         }
         assert_eq!((buffers.open_bytes(), buffers.open_pieces(), buffers.refused_bytes()), (0, 0, 0));
@@ -363,8 +323,8 @@ mod tests {
         buffers.write(piece, 16384, &want[16384..20000]);
         assert!(buffers.take(piece).is_none(), "a block is half replaced");
         buffers.write(piece, 20000, &want[20000..32768]);
-        let (bytes, digest) = buffers.finish(piece).unwrap();
-        assert!((*bytes).as_ref() == want);
+        let (bytes, digest) = finish(&mut buffers, piece).unwrap();
+        assert!(bytes.as_ref() == want);
         assert_eq!(digest, <[u8; 20]>::from(Sha1::digest(want)));
     }
 
@@ -381,7 +341,7 @@ mod tests {
         // More than the last block of the short piece holds.
         let last = PieceIndex(2);
         buffers.write(last, 0, &[9; 3 * 16384]);
-        let (bytes, _) = buffers.finish(last).unwrap();
+        let (bytes, _) = finish(&mut buffers, last).unwrap();
         assert_eq!(bytes.len(), 16384 + 77);
         assert_eq!(buffers.open_pieces(), 1);
         buffers.discard(piece);
@@ -395,30 +355,31 @@ mod tests {
         buffers.write(PieceIndex(0), 0, &data[..16384]);
         buffers.write(PieceIndex(1), 0, &data[..16384]);
         assert_eq!((buffers.open_pieces(), buffers.refused_bytes()), (1, 16384));
-        let spare = |buffers: &PieceBuffers| buffers.spare.borrow().len();
+        let spare = |buffers: &PieceBuffers| buffers.returned.spare.borrow().len();
         buffers.discard(PieceIndex(0));
         assert_eq!(spare(&buffers), 1);
         // A recycled buffer holds old bytes; a piece is made of new ones all the same.
         let want = piece_data(&info, &data, PieceIndex(1));
         buffers.write(PieceIndex(1), 0, want);
-        let (bytes, digest) = buffers.finish(PieceIndex(1)).unwrap();
+        let (bytes, digest) = finish(&mut buffers, PieceIndex(1)).unwrap();
         assert_eq!(digest, <[u8; 20]>::from(Sha1::digest(want)));
-        assert_eq!(spare(&buffers), 0);
+        assert_eq!((spare(&buffers), buffers.whole_bytes()), (0, 65536));
         drop(bytes);
-        assert_eq!(spare(&buffers), 1);
+        assert_eq!((spare(&buffers), buffers.whole_bytes()), (1, 0));
         for _ in 0..20 {
-            let held: Vec<_> = (0..8)
+            let held: Vec<_> = (0..200)
                 .map(|_| {
                     buffers.write(PieceIndex(0), 0, &data[..65536]);
-                    buffers.finish(PieceIndex(0)).unwrap()
+                    finish(&mut buffers, PieceIndex(0)).unwrap()
                 })
                 .collect();
+            assert_eq!(buffers.whole_bytes(), 200 * 65536);
             drop(held);
-            assert!(spare(&buffers) <= SPARE_BUFFERS_MAX);
+            assert!(spare(&buffers) as u64 <= SPARE_BYTES_MAX / 65536);
         }
         // The first piece is let in whatever its size.
         let mut small = PieceBuffers::new(info, 1);
         small.write(PieceIndex(0), 0, &data[..65536]);
-        assert!(small.finish(PieceIndex(0)).is_some());
+        assert!(small.take(PieceIndex(0)).is_some());
     }
 }

@@ -29,7 +29,8 @@ impl Session {
             if let Some(torrent) = self.ids.get(info_hash).and_then(|id| self.torrents.get_mut(id))
                 && let Activity::Checking { done, .. } = &mut torrent.activity
             {
-                *done = *hashed;
+                // Shards publish one after the other what they all have hashed.
+                *done = (*hashed).max(*done);
                 torrent.status = None;
                 self.dirty = true;
             }

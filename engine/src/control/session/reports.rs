@@ -3,10 +3,12 @@
 use super::super::torrent::{Activity, FileWork, Next};
 use super::Session;
 use crate::announce::AnnounceUpdate;
+use crate::shard::checks::Check;
 use crate::shard::message::{FromShard, ToShard};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::units::InfoHash;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
@@ -15,7 +17,7 @@ impl Session {
     pub fn on_shard(&mut self, message: FromShard) {
         self.dirty = true;
         match message {
-            FromShard::Verified(info_hash, result) => self.verified(info_hash, result),
+            FromShard::Checked { check, result } => self.checked(&check, result),
             FromShard::Durable(info_hash, have) => {
                 if let Some(torrent) = self.torrent(&info_hash) {
                     torrent.set_have(have);
@@ -63,9 +65,19 @@ impl Session {
         }
     }
 
-    pub(super) fn verified(&mut self, info_hash: InfoHash, result: Result<Bitfield, String>) {
+    /// A shard's part of a check: when it is the last, the torrent goes on.
+    pub(super) fn checked(&mut self, check: &Arc<Check>, part: Result<Bitfield, String>) {
+        let info_hash = check.torrent.info_hash();
         let Some(torrent) = self.torrent(&info_hash) else { return };
-        let Activity::Checking { run, .. } = torrent.activity else { return };
+        let Activity::Checking { run, found, .. } = &mut torrent.activity else { return };
+        if !Arc::ptr_eq(&found.check, check) {
+            return; // one that was called off
+        }
+        found.add(part);
+        if found.waiting > 0 {
+            return;
+        }
+        let (run, result) = (*run, found.result.clone());
         torrent.status = None;
         match result {
             Ok(have) => {

@@ -1,9 +1,10 @@
 //! How a torrent gets from one activity to another.
 
 use super::super::handle::EngineError;
-use super::super::torrent::{Activity, Next, Torrent};
+use super::super::torrent::{Activity, Findings, Next, Torrent};
 use super::{Session, has_data};
 use crate::announce::{TrackedTorrent, TransferTotals};
+use crate::shard::checks::Check;
 use crate::shard::message::ToShard;
 use crate::shard::registry::Phase;
 use ringseed_proto::bitfield::Bitfield;
@@ -17,14 +18,16 @@ impl Session {
         if !self.make_whole(info_hash) {
             return;
         }
+        let shards = self.parts.shards.len();
         let Some(torrent) = self.torrent(&info_hash) else { return };
-        torrent.activity = Activity::Checking { run, done: 0 };
+        let check = Check::new(torrent.entry.clone());
+        let found = Findings::new(check.clone(), shards);
+        torrent.activity = Activity::Checking { run, done: 0, found };
         // Until it is done: a check that a pause ends early has told nothing about the files.
         torrent.unchecked = true;
         torrent.status = None;
-        let entry = torrent.entry.clone();
-        entry.store.forgive();
-        self.send(entry.home, ToShard::Verify(entry));
+        torrent.entry.store.forgive();
+        self.broadcast(|| ToShard::Check(check.clone()));
     }
 
     /// Starts a torrent that no shard runs: files that nobody vouches for are hashed first.

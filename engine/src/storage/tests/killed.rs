@@ -88,7 +88,7 @@ fn no_piece_is_claimed_that_is_not_on_disk() {
         let store = TorrentStore::open(directory.path(), Arc::clone(&sample.info), &sample.limits).unwrap();
         let mut good = Bitfield::new(PIECES);
         store
-            .verify_blocking(|piece, is_good| {
+            .verify_blocking(1, |piece, is_good| {
                 if is_good {
                     good.set(piece.0);
                 }

@@ -41,6 +41,12 @@ impl AsRawFd for Watch {
     }
 }
 
+/// Claims one range of pieces for a verification.
+pub(super) fn once(range: std::ops::Range<u32>) -> impl FnMut() -> Option<std::ops::Range<u32>> {
+    let mut range = Some(range);
+    move || range.take()
+}
+
 /// Runs a test on a shard-like executor with its data ring.
 pub(super) fn on_shard<T>(test: impl AsyncFnOnce(&Driven) -> T) -> T {
     let executor = glommio::LocalExecutorBuilder::default().make().expect("glommio starts");

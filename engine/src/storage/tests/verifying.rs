@@ -10,12 +10,12 @@ fn verify(sample: &Sample) -> (Vec<bool>, Verified) {
     let store = sample.open();
     let mut seen = Vec::new();
     let verified = on_shard(async |shard| {
-        let note = |piece: PieceIndex, good| {
-            assert_eq!(piece.0 as usize, seen.len(), "in order");
-            seen.push(good);
-        };
-        store.verify(&shard.ring, 0..u32::MAX, note, &Cell::new(false)).await.unwrap()
+        let note = |piece: PieceIndex, good| seen.push((piece.0, good));
+        store.verify(&shard.ring, once(0..u32::MAX), note, || false).await.unwrap()
     });
+    seen.sort_unstable();
+    assert!(seen.iter().zip(0..).all(|((piece, _), want)| *piece == want), "each piece once");
+    let seen: Vec<bool> = seen.into_iter().map(|(_, good)| good).collect();
     assert_eq!(sample.limits.verifying.used(), 0);
     assert_eq!(verified.good as usize, seen.iter().filter(|good| **good).count());
     assert_eq!((verified.good + verified.bad) as usize, seen.len());
@@ -34,6 +34,26 @@ fn intact_data_is_good_whatever_the_piece_length() {
         assert_eq!(seen.len() as u32, sample.info.layout.piece_count());
         assert!(seen.iter().all(|good| *good), "piece length {piece_length}");
         assert_eq!(verified.unreadable, None);
+    }
+}
+
+/// A read of two pieces side by side tells them apart, in parts and with a short last one.
+#[test]
+fn of_two_large_pieces_hashed_together_the_wrong_one_is_found() {
+    for piece_length in [1 << 20, 3 << 20, (2 << 20) + 512] {
+        let sample = Sample::new(piece_length, vec![file("s/x", 4 * u64::from(piece_length) + 70_000)]);
+        sample.put_files();
+        let on_disk = fs::OpenOptions::new().write(true).open(sample.path(0)).unwrap();
+        for wrong in 0..5u64 {
+            let offset = wrong * u64::from(piece_length) + 69_000;
+            let right = sample.file_data(0)[offset as usize];
+            on_disk.write_all_at(&[!right], offset).unwrap();
+            let (seen, _) = verify(&sample);
+            let bad: Vec<_> =
+                (0u64..).zip(&seen).filter(|(_, good)| !**good).map(|(piece, _)| piece).collect();
+            assert_eq!(bad, [wrong]);
+            on_disk.write_all_at(&[right], offset).unwrap();
+        }
     }
 }
 
@@ -120,19 +140,19 @@ fn it_stops_when_told_to_and_others_run_meanwhile() {
         let result = store
             .verify(
                 &shard.ring,
-                0..u32::MAX,
+                once(0..u32::MAX),
                 |_, _| {
                     pieces += 1;
                     cancel.set(pieces >= 200);
                 },
-                &cancel,
+                || cancel.get(),
             )
             .await;
         other.cancel().await;
         assert_eq!(result, Err(StorageError::Cancelled));
-        // To the end of the MiB that was being hashed.
+        // To the end of the half MiB that was being hashed.
         assert!((200..=208).contains(&pieces), "{pieces}");
-        assert!(turns.get() >= 12, "{} turns", turns.get());
+        assert!(turns.get() >= 24, "{} turns", turns.get());
     });
     // What was in flight ends with the ring; the budget is free again.
     assert_eq!(sample.limits.verifying.used(), 0);
@@ -146,7 +166,7 @@ fn a_range_of_pieces() {
     let mut seen = Vec::new();
     let verified = on_shard(async |shard| {
         let note = |piece: PieceIndex, good| seen.push((piece.0, good));
-        store.verify(&shard.ring, 3..5, note, &Cell::new(false)).await.unwrap()
+        store.verify(&shard.ring, once(3..5), note, || false).await.unwrap()
     });
     assert_eq!(seen, [(3, true), (4, true)]);
     assert_eq!((verified.good, verified.bad), (2, 0));
@@ -157,7 +177,11 @@ fn without_an_executor() {
     let sample = Sample::varied(&StoreConfig::default());
     sample.put_files();
     let store = sample.open();
-    let verified = store.verify_blocking(|_, good| good).unwrap().unwrap();
-    assert_eq!(verified.good, sample.info.layout.piece_count());
-    assert_eq!(store.verify_blocking(|_, _| false).unwrap(), None);
+    for threads in [0, 1, 3] {
+        let verified = store.verify_blocking(threads, |_, good| good).unwrap().unwrap();
+        assert_eq!(verified.good, sample.info.layout.piece_count());
+    }
+    let large = Sample::new(65536, vec![file("s/x", 64 << 20)]);
+    large.put_files();
+    assert_eq!(large.open().verify_blocking(2, |_, _| false).unwrap(), None);
 }

@@ -30,8 +30,7 @@ fn pieces_in_any_order_make_the_files() {
         store.sync_dirty(&shard.ring).await.unwrap();
         assert_eq!(sample.limits.dirty().used(), 0);
         assert!(!store.is_dirty());
-        let verified =
-            store.verify(&shard.ring, 0..u32::MAX, |_, _| (), &std::cell::Cell::new(false)).await.unwrap();
+        let verified = store.verify(&shard.ring, once(0..u32::MAX), |_, _| (), || false).await.unwrap();
         assert_eq!((verified.bad, verified.unreadable), (0, None));
         store.create_empty_files().unwrap();
     });
