@@ -1,6 +1,7 @@
 //! Making a torrent: the program `ringseed create` does the work, this follows its progress.
 
 use crate::local_engine;
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -65,23 +66,27 @@ impl Plan {
         self.trackers.lines().map(str::trim).filter(|line| !line.is_empty())
     }
 
-    fn arguments(&self) -> Vec<std::ffi::OsString> {
-        let mut arguments =
-            vec!["create".into(), "--force".into(), "--output".into(), self.output.clone().into()];
+    fn arguments(&self) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = ["create", "--force", "--output"].map(OsString::from).into();
+        arguments.push(self.output.clone().into_os_string());
         for tracker in self.trackers() {
-            arguments.extend(["--tracker".into(), tracker.into()]);
+            arguments.push(OsString::from("--tracker"));
+            arguments.push(OsString::from(tracker));
         }
         if !self.piece_size.is_empty() && self.piece_size != "auto" {
-            arguments.extend(["--piece-size".into(), self.piece_size.as_str().into()]);
+            arguments.push(OsString::from("--piece-size"));
+            arguments.push(OsString::from(&self.piece_size));
         }
         if self.private {
-            arguments.push("--private".into());
+            arguments.push(OsString::from("--private"));
         }
         if !self.comment.trim().is_empty() {
-            arguments.extend(["--comment".into(), self.comment.trim().into()]);
+            arguments.push(OsString::from("--comment"));
+            arguments.push(OsString::from(self.comment.trim()));
         }
         // A name may start with a dash.
-        arguments.extend(["--".into(), self.path.clone().into()]);
+        arguments.push(OsString::from("--"));
+        arguments.push(self.path.clone().into_os_string());
         arguments
     }
 

@@ -1,6 +1,9 @@
 //! The controller with a real engine process over its RPC: add, pause, resume, remove, and an engine that is
 //! killed and comes back.
 
+// The made-up torrents are one large JSON literal.
+#![recursion_limit = "512"]
+
 mod support;
 
 use ringseed_api::AddArgs;

@@ -1,6 +1,9 @@
 //! The window itself on a display that is not there, driven by keys and clicks against a real engine. What comes of
 //! it is seen at the engine, with a controller of the test's own.
 
+// The made-up torrents are one large JSON literal.
+#![recursion_limit = "512"]
+
 mod support;
 
 use ringseed_gui::rpc::{self, Link};

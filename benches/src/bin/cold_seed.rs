@@ -195,7 +195,9 @@ impl Bench<'_> {
         let mut serving = daemon.start()?;
         self.group.add(serving.pid())?;
         let pause = Duration::from_millis(100);
-        serving.wait(Duration::from_secs(30), pause, |serving| serving.status("/readyz").ok())?;
+        serving.wait(Duration::from_secs(30), pause, |serving| {
+            (serving.status("/readyz").ok()? == 200).then_some(())
+        })?;
         for torrent in [&self.cold, &self.warm] {
             let arguments = json!({ "filename": torrent.metainfo, "download-dir": torrent.dir });
             serving.call("torrent-add", &arguments)?;

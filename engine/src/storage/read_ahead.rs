@@ -72,9 +72,7 @@ impl TorrentStore {
                 return Err(self.unreadable(file, &error));
             }
         }
-        if self.chunk(part) == *part {
-            self.seen.saw(part.piece.0, part.begin, self.limits().residency.now());
-        }
+        self.saw(part);
         Ok(())
     }
 

@@ -177,17 +177,20 @@ impl TorrentStore {
             return self.loaded.residency(block.piece);
         }
         let now = self.limits().residency.now();
-        // Blocks that cross from one chunk into the next are rare, and looked at each time.
-        let chunk = self.chunk(block);
-        let within = block.end() <= chunk.end();
-        if within && self.seen.is_believed(block.piece.0, block.begin, now) {
+        let last = Block { begin: block.end().saturating_sub(1) as u32, length: 1, ..*block };
+        let one_chunk = block.begin / CHUNK_BYTES == last.begin / CHUNK_BYTES;
+        if self.seen.is_believed(block.piece.0, block.begin, now)
+            && (one_chunk || self.seen.is_believed(block.piece.0, last.begin, now))
+        {
             return Residency::Resident;
         }
         if !self.is_in_memory(block) {
             return Residency::Cold;
         }
-        // The rest of the chunk is worth a look when it is not a single block that somebody asked for.
-        if within && self.is_in_memory(&neighbour(block, &chunk)) && self.is_in_memory(&chunk) {
+        // The rest of the chunk is worth a look when it is not a single block that somebody asked for. Blocks that
+        // cross from one chunk into the next are rare, and looked at each time.
+        let chunk = self.chunk(block);
+        if one_chunk && self.is_in_memory(&neighbour(block, &chunk)) && self.is_in_memory(&chunk) {
             self.seen.saw(block.piece.0, block.begin, now);
         }
         Residency::Resident
@@ -202,7 +205,7 @@ impl TorrentStore {
     }
 
     /// The chunk of the piece that a block begins in: at most 1 MiB.
-    pub(super) fn chunk(&self, block: &Block) -> Block {
+    fn chunk(&self, block: &Block) -> Block {
         let begin = block.begin - block.begin % CHUNK_BYTES;
         let length = self.layout().piece_len(block.piece).saturating_sub(begin).min(CHUNK_BYTES);
         Block { piece: block.piece, begin, length }
@@ -215,8 +218,34 @@ impl TorrentStore {
             let length = self.layout().piece_len(block.piece);
             return Block { piece: block.piece, begin: 0, length };
         }
-        let chunk = self.chunk(block);
-        if in_sequence && block.end() <= chunk.end() { chunk } else { *block }
+        if !in_sequence && self.can_tell(block) {
+            return *block;
+        }
+        let last = Block { begin: block.end().saturating_sub(1) as u32, length: 1, ..*block };
+        let (begin, end) = (self.chunk(block).begin, self.chunk(&last).end());
+        Block { begin, length: (end - u64::from(begin)) as u32, ..*block }
+    }
+
+    /// Whether the kernel tells what is in memory of the files of this block; else only what was brought in is
+    /// known, by the chunk.
+    fn can_tell(&self, block: &Block) -> bool {
+        let spans = self.layout().spans(block.piece, block.begin, block.length);
+        spans
+            .filter(|span| !span.padding)
+            .all(|span| self.files.map_owned(span.file).map_or(true, |map| map.mincore_is_true))
+    }
+
+    /// Remembers that all of this part of a piece is in memory.
+    pub(super) fn saw(&self, part: &Block) {
+        let now = self.limits().residency.now();
+        let mut begin = part.begin.next_multiple_of(CHUNK_BYTES);
+        while u64::from(begin) < part.end() {
+            let chunk = self.chunk(&Block { begin, ..*part });
+            if chunk.end() <= part.end() {
+                self.seen.saw(part.piece.0, begin, now);
+            }
+            begin += CHUNK_BYTES;
+        }
     }
 
     /// To be called when a send of this block failed with `EFAULT`, or with any other error that is not the

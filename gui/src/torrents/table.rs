@@ -276,7 +276,7 @@ impl Table {
         if before != self.shown {
             self.selection.keep_only(&self.shown.iter().copied().collect());
         }
-        let differs = |(_, (old, new)): &(usize, (&u32, &u32))| old != new || changed.contains(new);
+        let differs = |(_, (old, new)): &(usize, (&u32, &u32))| old != new || changed.contains(*new);
         TableChange {
             changed: before
                 .iter()
