@@ -15,6 +15,7 @@ const TOKEN_BYTES_MAX: u64 = 4096;
 /// # Errors
 /// When it can neither be read nor made.
 pub fn token(state_dir: &Path) -> io::Result<String> {
+    std::fs::create_dir_all(state_dir)?;
     let path = state_dir.join(TOKEN_FILE);
     match std::fs::File::options().write(true).create_new(true).mode(0o600).open(&path) {
         Ok(mut file) => {

@@ -15,6 +15,7 @@ mod shutdown;
 mod transitions;
 mod wishes;
 
+use super::handle::Command;
 use super::snapshot::{EngineLimits, EngineSnapshot};
 use super::torrent::{Activity, Torrent};
 use crate::announce::Announcer;
