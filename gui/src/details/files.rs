@@ -131,11 +131,11 @@ impl FileTree {
             let place = rows.len();
             let open = !self.closed.contains(&path);
             let mut files = Vec::new();
-            if let Some(file) = child.file {
-                if self.query.is_empty() || path.to_lowercase().contains(&self.query) {
-                    files.push(file);
-                    rows.push(self.row(&path, name, depth, None, vec![file]));
-                }
+            if let Some(file) = child.file
+                && (self.query.is_empty() || path.to_lowercase().contains(&self.query))
+            {
+                files.push(file);
+                rows.push(self.row(&path, name, depth, None, vec![file]));
             }
             if !child.children.is_empty() && depth < 64 {
                 let start = rows.len();
