@@ -196,3 +196,108 @@ fn libtorrent_finds_libtorrent_over_http_and_ipv6() {
 fn libtorrent_finds_libtorrent_over_udp_and_ipv6() {
     libtorrent_finds_libtorrent(V6, true);
 }
+
+fn qbittorrent_seeds(scene: &Scene) -> Running {
+    let config = scene.path("config/qBittorrent/config");
+    fs::create_dir_all(&config).unwrap();
+    let settings = format!(
+        "[LegalNotice]\nAccepted=true\n\n[BitTorrent]\nSession\\Port={}\nSession\\DHTEnabled=false\n\
+         Session\\LSDEnabled=false\nSession\\MultiConnectionsPerIp=true\n\n\
+         [Network]\nPortForwardingEnabled=false\n\n[Preferences]\nWebUI\\Address=127.0.0.1\nWebUI\\Port={}\n",
+        free_port(V4),
+        free_port(V4)
+    );
+    fs::write(config.join("qBittorrent.conf"), settings).unwrap();
+    let mut command = installed("qbittorrent-nox", "qbittorrent-nox");
+    command.arg(format!("--profile={}", scene.path("config").display()));
+    command.arg(format!("--save-path={}", scene.path("seed").display()));
+    command.args(["--add-paused=false", "--skip-dialog=true"]).arg(scene.path("the.torrent"));
+    command.env("HOME", scene.path("config")).env("LC_ALL", "C.UTF-8");
+    let out = log(scene.folder.path(), "qbittorrent.log");
+    Running(command.stdout(out).spawn().unwrap())
+}
+
+fn rtorrent_seeds(scene: &Scene) -> Running {
+    let port = free_port(V4);
+    let config = format!(
+        "system.daemon.set = true\nnetwork.bind_address.set = 127.0.0.1\nnetwork.local_address.set = 127.0.0.1\n\
+         network.port_range.set = {port}-{port}\nnetwork.port_random.set = no\nprotocol.pex.set = no\n\
+         dht.mode.set = disable\ntrackers.use_udp.set = yes\ndirectory.default.set = \"{}\"\n\
+         schedule2 = load, 0, 0, \"load.start=\\\"{}\\\"\"\n",
+        scene.path("seed").display(),
+        scene.path("the.torrent").display()
+    );
+    fs::write(scene.path("rtorrent.rc"), config).unwrap();
+    let mut command = installed("rtorrent", "rtorrent");
+    command.args(["-n", "-o"]).arg(format!("import={}", scene.path("rtorrent.rc").display()));
+    let out = log(scene.folder.path(), "rtorrent.log");
+    Running(command.env("HOME", scene.path("config")).stdout(out).spawn().unwrap())
+}
+
+/// A client seeds, libtorrent finds it and has the whole content in the end.
+fn libtorrent_finds(seeds: impl FnOnce(&Scene) -> Running, ip: IpAddr, udp: bool) {
+    let scene = Scene::new(ip, udp);
+    let _seed = seeds(&scene);
+    let mut leech = libtorrent(&scene, "leech", ip);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let status = loop {
+        if let Some(status) = leech.0.try_wait().unwrap() {
+            break status;
+        }
+        let said = || fs::read_to_string(scene.path("leech.log")).unwrap();
+        assert!(std::time::Instant::now() < deadline, "{:?}: {}", scene.tracker.stats(), said());
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    };
+    assert!(status.success(), "{}", fs::read_to_string(scene.path("leech.log")).unwrap());
+    scene.check();
+}
+
+#[test]
+fn libtorrent_finds_qbittorrent_over_http() {
+    libtorrent_finds(qbittorrent_seeds, V4, false);
+}
+
+#[test]
+fn libtorrent_finds_qbittorrent_over_udp() {
+    libtorrent_finds(qbittorrent_seeds, V4, true);
+}
+
+#[test]
+fn libtorrent_finds_qbittorrent_over_http_and_ipv6() {
+    libtorrent_finds(qbittorrent_seeds, V6, false);
+}
+
+#[test]
+fn libtorrent_finds_qbittorrent_over_udp_and_ipv6() {
+    libtorrent_finds(qbittorrent_seeds, V6, true);
+}
+
+#[test]
+fn libtorrent_finds_transmission_over_http_and_ipv6() {
+    libtorrent_finds(transmission_seeds, V6, false);
+}
+
+#[test]
+fn libtorrent_finds_transmission_over_udp_and_ipv6() {
+    libtorrent_finds(transmission_seeds, V6, true);
+}
+
+/// rTorrent 0.9 speaks to trackers over IPv4 only.
+#[test]
+fn libtorrent_finds_rtorrent_over_http() {
+    libtorrent_finds(rtorrent_seeds, V4, false);
+}
+
+#[test]
+fn libtorrent_finds_rtorrent_over_udp() {
+    libtorrent_finds(rtorrent_seeds, V4, true);
+}
+
+/// aria2 speaks to UDP trackers over IPv4 only.
+#[test]
+fn aria2_finds_libtorrent_over_http_and_ipv6() {
+    let scene = Scene::new(V6, false);
+    let _seed = libtorrent(&scene, "seed", V6);
+    aria2_downloads(&scene, false);
+    scene.check();
+}
