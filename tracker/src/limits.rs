@@ -47,6 +47,8 @@ pub const UDP_REQUEST_BYTES_MAX: usize = 2048;
 pub const UDP_REPLY_BYTES_MAX: usize = 1400;
 /// Datagrams that one system call receives or sends at most.
 pub const UDP_BATCH: usize = 64;
+/// From how many datagrams on it pays to have memory fetched before they are answered.
+pub const UDP_LOOK_AHEAD_MIN: usize = 4;
 /// Bytes of datagrams that the kernel keeps for a UDP socket while its thread is busy, as far as it allows.
 pub const UDP_RECEIVE_BUFFER_BYTES: usize = 8 << 20;
 /// How long a UDP thread waits for a datagram before it looks whether the tracker stops.

@@ -10,7 +10,9 @@ use std::time::Duration;
 use ringseed_proto::tracker::{AnnounceRequest, Family, ScrapeEntry};
 use ringseed_proto::units::{InfoHash, Time};
 
-use crate::announce_service::{AnnounceService, Announced, Held, Record, Refusal, Room, ServiceConfig};
+use crate::announce_service::{
+    AnnounceService, Announced, Held, Record, Refusal, Room, ServiceConfig, Stage,
+};
 use crate::limits::SHARDS;
 
 /// One part on cache lines of its own: taking its lock disturbs no other part.
@@ -24,6 +26,7 @@ struct Shard(Mutex<AnnounceService>);
 /// bounds hold for the whole: the sums change only when a peer or torrent comes or goes, not when it comes back.
 pub(crate) struct Shards {
     shards: Box<[Shard]>,
+    hasher: RandomState,
     torrents_max: usize,
     peers_max: usize,
     torrents: AtomicUsize,
@@ -34,9 +37,14 @@ impl Shards {
     pub(crate) fn new(config: &ServiceConfig) -> Shards {
         // Which peers are chosen should not be guessed.
         let seeds = RandomState::new();
-        let shard = |n: usize| Shard(Mutex::new(AnnounceService::new(config.clone(), seeds.hash_one(n))));
+        let hasher = RandomState::new();
+        let shard = |n: usize| {
+            let service = AnnounceService::with_hasher(config.clone(), seeds.hash_one(n), hasher.clone());
+            Shard(Mutex::new(service))
+        };
         Shards {
             shards: (0..SHARDS).map(shard).collect(),
+            hasher,
             torrents_max: config.torrents_max,
             peers_max: config.peers_max,
             torrents: AtomicUsize::new(0),
@@ -59,6 +67,16 @@ impl Shards {
         let announced = shard.announce_within(room, now, from, request, peers_max, visit);
         self.account(before, shard.held());
         announced
+    }
+
+    /// The key of a torrent, for [`fetch`](Self::fetch).
+    pub(crate) fn key(&self, info_hash: &InfoHash) -> u64 {
+        self.hasher.hash_one(info_hash)
+    }
+
+    /// Has memory fetched ahead of an announce; see [`AnnounceService::fetch`].
+    pub(crate) fn fetch(&self, stage: Stage, family: Family, info_hash: &InfoHash, key: u64) {
+        self.shard(info_hash).fetch(stage, family, key);
     }
 
     /// The numbers of a torrent; see [`AnnounceService::scrape`].

@@ -23,25 +23,19 @@ pub(super) fn draw(rng: &mut Rng, n: usize, count: usize, mut visit: impl FnMut(
     }
 }
 
-/// A random number in `1..n` (1 for n = 1) that has no factor in common with `n`. Found after `n / phi(n)` tries on
-/// average, which is below 7 for every n that fits memory.
-fn stride(rng: &mut Rng, n: usize) -> usize {
-    if n <= 2 {
-        return 1;
-    }
-    loop {
-        let stride = rng.usize(1..n);
-        if greatest_common_divisor(stride, n) == 1 {
-            return stride;
-        }
-    }
-}
+/// Primes for strides: large, so that neighbours in memory are seldom given together, and many, so that which are
+/// given together changes.
+const PRIMES: [u32; 16] = [
+    1_000_003, 1_010_003, 1_020_001, 1_030_019, 1_040_021, 1_050_011, 1_060_009, 1_070_009, 1_080_007,
+    1_090_003, 1_100_009, 1_110_007, 1_120_001, 1_130_011, 1_140_091, 1_150_027,
+];
 
-fn greatest_common_divisor(mut a: usize, mut b: usize) -> usize {
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
+/// A number in `1..n` (1 for n = 1) that has no factor in common with `n`: a random prime modulo `n`. A prime that is
+/// a factor of `n` does not do; no `n` below 10^96 has them all.
+fn stride(rng: &mut Rng, n: usize) -> usize {
+    let first = rng.usize(..PRIMES.len());
+    let of = |at: usize| PRIMES[(first + at) % PRIMES.len()] as usize;
+    (0..PRIMES.len()).map(of).find(|&prime| n % prime != 0).map_or(1, |prime| (prime % n).max(1))
 }
 
 #[cfg(test)]

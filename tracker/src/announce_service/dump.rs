@@ -4,7 +4,7 @@
 //! number of peers (u32), then for each peer its compact address, 1 for a seeder or 0, and the seconds since it
 //! announced (u32). All numbers are big-endian.
 
-use std::hash::RandomState;
+use std::hash::{BuildHasher, RandomState};
 
 use ringseed_proto::units::InfoHash;
 
@@ -104,6 +104,7 @@ impl<'a> Record<'a> {
         if self.family != A::FAMILY {
             return;
         }
+        let key = hasher.hash_one(self.info_hash);
         for peer in self.peers.chunks_exact(A::LEN + 5) {
             let (address, rest) = peer.split_at(A::LEN);
             let (&[seeder], age) = rest.split_first_chunk::<1>().unwrap_or((&[0], &[]));
@@ -113,9 +114,9 @@ impl<'a> Record<'a> {
             let Some(seen_s) = now_s.checked_sub(age_s).filter(|_| age_s <= lifetime_s && room > 0) else {
                 continue;
             };
-            let torrent = match swarms.find(hasher, &self.info_hash) {
+            let torrent = match swarms.find(key, &self.info_hash) {
                 Some(torrent) => torrent,
-                None => swarms.add(hasher, self.info_hash),
+                None => swarms.add(key, self.info_hash),
             };
             swarms.change(hasher, torrent, |swarm| {
                 let known = swarm.find(hasher, address);

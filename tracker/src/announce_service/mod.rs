@@ -16,10 +16,11 @@
 mod address;
 mod draw;
 mod dump;
+mod index;
 mod swarm;
 mod swarms;
 
-use std::hash::RandomState;
+use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ pub use self::address::socket_addr;
 use self::address::{Address, Either, V4, V6};
 pub use self::dump::{DumpError, Record};
 use self::swarm::Change;
+pub use self::swarms::Stage;
 use self::swarms::Swarms;
 use crate::limits::{
     INTERVAL_DEFAULT, NUMWANT_DEFAULT, NUMWANT_MAX, PEER_LIFETIME_MIN, PEERS_MAX_DEFAULT,
@@ -145,13 +147,12 @@ pub struct AnnounceService {
 impl AnnounceService {
     /// A service without peers. The seed decides which peers are chosen.
     pub fn new(config: ServiceConfig, seed: u64) -> AnnounceService {
-        AnnounceService {
-            config,
-            hasher: RandomState::new(),
-            rng: Rng::with_seed(seed),
-            v4: Swarms::new(),
-            v6: Swarms::new(),
-        }
+        AnnounceService::with_hasher(config, seed, RandomState::new())
+    }
+
+    /// Like [`new`](Self::new), with the hasher of a torrent's key.
+    pub fn with_hasher(config: ServiceConfig, seed: u64, hasher: RandomState) -> AnnounceService {
+        AnnounceService { config, hasher, rng: Rng::with_seed(seed), v4: Swarms::new(), v6: Swarms::new() }
     }
 
     /// Takes an announce from this address and visits the peers that the asker is told about. `peers_max` bounds
@@ -210,6 +211,15 @@ impl AnnounceService {
             Either::V4(asker) => step.take(&mut self.v4, hasher, rng, asker, |peer| visit(peer.bytes())),
             Either::V6(asker) => step.take(&mut self.v6, hasher, rng, asker, |peer| visit(peer.bytes())),
         })
+    }
+
+    /// Has memory fetched that an announce for the torrent of this key (the hash of its info-hash) will need. Nothing
+    /// waits for it: who does so for many announces first, stage by stage, finds all in the cache later.
+    pub fn fetch(&self, stage: Stage, family: Family, key: u64) {
+        match family {
+            Family::V4 => self.v4.fetch(stage, key),
+            Family::V6 => self.v6.fetch(stage, key),
+        }
     }
 
     /// The numbers of a torrent among peers of one address family; zeros if it is unknown.
@@ -289,15 +299,16 @@ impl Step<'_> {
         visit: impl FnMut(A),
     ) -> Announced {
         let info_hash = self.request.info_hash;
+        let key = hasher.hash_one(info_hash);
         let stopped = self.request.event == AnnounceEvent::Stopped;
         let seeds = self.request.left == 0;
-        let torrent = match swarms.find(hasher, &info_hash) {
+        let torrent = match swarms.find(key, &info_hash) {
             Some(torrent) => torrent,
             None if stopped => return Announced { scrape: ScrapeEntry::default(), remembered: true },
             None if self.room.torrents == 0 || self.room.peers == 0 || self.swarm_peers_max == 0 => {
                 return Announced { scrape: ScrapeEntry::default(), remembered: false };
             }
-            None => swarms.add(hasher, info_hash),
+            None => swarms.add(key, info_hash),
         };
         swarms.change(hasher, torrent, |swarm| {
             let known = swarm.find(hasher, asker);
@@ -312,7 +323,7 @@ impl Step<'_> {
             let remembered = known.is_some() || !full;
             let mut at = None;
             if remembered {
-                let change = swarm.upsert(hasher, known, asker, seeds, self.now_s);
+                let (change, position) = swarm.upsert(hasher, known, asker, seeds, self.now_s);
                 // Only a leecher that was seen downloading can finish, and only once: the count is not for sale.
                 if change == (Change::Refreshed { was_seeder: false })
                     && seeds
@@ -320,7 +331,7 @@ impl Step<'_> {
                 {
                     swarm.count_completed();
                 }
-                at = swarm.find(hasher, asker);
+                at = Some(position);
             }
             swarm.choose(rng, at, seeds, self.wanted, visit);
             Announced { scrape: entry(swarm), remembered }
@@ -329,7 +340,10 @@ impl Step<'_> {
 }
 
 fn scrape<A: Address>(swarms: &Swarms<A>, hasher: &RandomState, info_hash: &InfoHash) -> ScrapeEntry {
-    swarms.find(hasher, info_hash).map(|torrent| entry(swarms.swarm(torrent))).unwrap_or_default()
+    swarms
+        .find(hasher.hash_one(info_hash), info_hash)
+        .map(|torrent| entry(swarms.swarm(torrent)))
+        .unwrap_or_default()
 }
 
 fn entry<A: Address>(swarm: &swarm::Swarm<A>) -> ScrapeEntry {

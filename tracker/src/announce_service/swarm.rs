@@ -7,6 +7,7 @@ use hashbrown::HashTable;
 
 use super::address::Address;
 use super::draw::draw;
+use super::index::prefetch;
 use crate::limits::SWARM_SCANNED_MAX;
 
 /// Never a position: a swarm is bounded far below.
@@ -77,6 +78,11 @@ impl<A: Address> Swarm<A> {
         self.peers.iter().enumerate().map(move |(at, peer)| (&peer.address, at < seeders, peer.seen_s))
     }
 
+    /// Has the memory of the first peers fetched.
+    pub(super) fn fetch(&self) {
+        prefetch(self.peers.as_ptr());
+    }
+
     /// Where the peer is, if it is known.
     pub(super) fn find(&self, hasher: &impl BuildHasher, address: A) -> Option<usize> {
         match &self.index {
@@ -87,7 +93,7 @@ impl<A: Address> Swarm<A> {
         }
     }
 
-    /// Refreshes the peer found at `known`, or adds it.
+    /// Refreshes the peer found at `known`, or adds it. Says where it is now.
     pub(super) fn upsert(
         &mut self,
         hasher: &impl BuildHasher,
@@ -95,24 +101,22 @@ impl<A: Address> Swarm<A> {
         address: A,
         seeder: bool,
         seen_s: u32,
-    ) -> Change {
+    ) -> (Change, usize) {
         let Some(at) = known else {
             let at = self.push(hasher, Peer { address, seen_s });
-            if seeder {
-                self.promote(hasher, at);
-            }
+            let at = if seeder { self.promote(hasher, at) } else { at };
             self.check_invariants(hasher);
-            return Change::Added;
+            return (Change::Added, at);
         };
         self.peers[at].seen_s = seen_s;
         let was_seeder = at < self.seeders as usize;
-        match (was_seeder, seeder) {
+        let at = match (was_seeder, seeder) {
             (false, true) => self.promote(hasher, at),
-            (true, false) => drop(self.demote(hasher, at)),
-            _ => {}
-        }
+            (true, false) => self.demote(hasher, at),
+            _ => at,
+        };
         self.check_invariants(hasher);
-        Change::Refreshed { was_seeder }
+        (Change::Refreshed { was_seeder }, at)
     }
 
     /// Removes the peer at this position; true if it was a seeder. Its place is taken by a peer from behind it.
@@ -180,10 +184,12 @@ impl<A: Address> Swarm<A> {
         }
     }
 
-    /// Makes the leecher at this position a seeder.
-    fn promote(&mut self, hasher: &impl BuildHasher, at: usize) {
-        self.swap(hasher, at, self.seeders as usize);
+    /// Makes the leecher at this position a seeder and says where it is now.
+    fn promote(&mut self, hasher: &impl BuildHasher, at: usize) -> usize {
+        let to = self.seeders as usize;
+        self.swap(hasher, at, to);
         self.seeders += 1;
+        to
     }
 
     /// Makes the seeder at this position a leecher and says where it is now.
@@ -292,7 +298,8 @@ mod tests {
             if rng.f64() < grow {
                 let seeder = rng.bool();
                 let now = u32::try_from(step).unwrap();
-                let change = swarm.upsert(hasher, known, address(n), seeder, now);
+                let (change, at) = swarm.upsert(hasher, known, address(n), seeder, now);
+                assert_eq!(swarm.find(hasher, address(n)), Some(at));
                 match model.insert(n, (seeder, now)) {
                     None => assert_eq!(change, Change::Added),
                     Some((was_seeder, _)) => assert_eq!(change, Change::Refreshed { was_seeder }),

@@ -2,10 +2,10 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use hashbrown::HashTable;
 use ringseed_proto::units::InfoHash;
 
 use super::address::Address;
+use super::index::{Index, prefetch};
 use super::swarm::Swarm;
 
 /// A torrent and its peers in one address family. Never without peers: with the last one it is forgotten.
@@ -16,13 +16,24 @@ pub(super) struct Torrent<A> {
 
 /// All torrents of one address family.
 ///
-/// Torrents lie in a vector, in no order, so that expiry can walk over them in steps; a hash table of positions
-/// finds them.
+/// Torrents lie in a vector, in no order, so that expiry can walk over them in steps; a table of positions finds
+/// them.
 pub(super) struct Swarms<A> {
     torrents: Vec<Torrent<A>>,
-    index: HashTable<u32>,
+    index: Index,
     counts: Counts,
     walk: Walk,
+}
+
+/// What memory is fetched ahead of an announce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Where the search for the torrent begins.
+    Index,
+    /// The torrent.
+    Torrent,
+    /// Its first peers.
+    Peers,
 }
 
 /// What one family holds.
@@ -46,7 +57,7 @@ impl<A: Address> Swarms<A> {
     pub(super) fn new() -> Swarms<A> {
         Swarms {
             torrents: Vec::new(),
-            index: HashTable::new(),
+            index: Index::default(),
             counts: Counts::default(),
             walk: Walk::default(),
         }
@@ -65,10 +76,25 @@ impl<A: Address> Swarms<A> {
         self.torrents.iter()
     }
 
-    pub(super) fn find(&self, hasher: &RandomState, info_hash: &InfoHash) -> Option<usize> {
-        self.index
-            .find(hasher.hash_one(info_hash), |&at| self.torrents[at as usize].info_hash == *info_hash)
-            .map(|&at| at as usize)
+    /// Where the torrent is. `key` is the hash of its info-hash.
+    pub(super) fn find(&self, key: u64, info_hash: &InfoHash) -> Option<usize> {
+        self.index.find(key, |at| self.torrents[at].info_hash == *info_hash)
+    }
+
+    /// Has memory fetched that an announce for this key will need; each stage needs what the one before fetched.
+    pub(super) fn fetch(&self, stage: Stage, key: u64) {
+        if stage == Stage::Index {
+            return self.index.prefetch(key);
+        }
+        let Some(torrent) = self.index.guess(key).and_then(|at| self.torrents.get(at)) else { return };
+        match stage {
+            Stage::Index => {}
+            Stage::Torrent => {
+                prefetch(&torrent.info_hash);
+                prefetch(&torrent.swarm);
+            }
+            Stage::Peers => torrent.swarm.fetch(),
+        }
     }
 
     pub(super) fn swarm(&self, at: usize) -> &Swarm<A> {
@@ -76,14 +102,10 @@ impl<A: Address> Swarms<A> {
     }
 
     /// Adds a torrent; the caller gives it a peer at once.
-    pub(super) fn add(&mut self, hasher: &RandomState, info_hash: InfoHash) -> usize {
+    pub(super) fn add(&mut self, key: u64, info_hash: InfoHash) -> usize {
         let at = self.torrents.len();
         self.torrents.push(Torrent { info_hash, swarm: Swarm::new() });
-        let torrents = &self.torrents;
-        let position = u32::try_from(at).unwrap_or(u32::MAX);
-        self.index.insert_unique(hasher.hash_one(info_hash), position, |&at| {
-            hasher.hash_one(torrents[at as usize].info_hash)
-        });
+        self.index.insert(key, at);
         at
     }
 
@@ -106,22 +128,14 @@ impl<A: Address> Swarms<A> {
     }
 
     fn forget(&mut self, hasher: &RandomState, at: usize) {
-        let hash = hasher.hash_one(self.torrents[at].info_hash);
-        if let Ok(entry) = self.index.find_entry(hash, |&found| found as usize == at) {
-            entry.remove();
-        }
+        self.index.remove(hasher.hash_one(self.torrents[at].info_hash), at);
         let last = self.torrents.len() - 1;
         if at != last {
-            let hash = hasher.hash_one(self.torrents[last].info_hash);
-            if let Some(found) = self.index.find_mut(hash, |&found| found as usize == last) {
-                *found = u32::try_from(at).unwrap_or(u32::MAX);
-            }
+            self.index.replace(hasher.hash_one(self.torrents[last].info_hash), last, at);
         }
         self.torrents.swap_remove(at);
         if self.torrents.capacity() > 64 && self.torrents.len() < self.torrents.capacity() / 4 {
             self.torrents.shrink_to(self.torrents.capacity() / 2);
-            let torrents = &self.torrents;
-            self.index.shrink_to(2 * torrents.len(), |&at| hasher.hash_one(torrents[at as usize].info_hash));
         }
     }
 

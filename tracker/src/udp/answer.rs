@@ -9,6 +9,7 @@ use ringseed_proto::tracker::udp::{
 };
 use ringseed_proto::units::{InfoHash, Time};
 
+use crate::announce_service::Stage;
 use crate::limits::{UDP_REPLY_BYTES_MAX, UDP_REQUEST_BYTES_MAX};
 use crate::metrics::{Outcome, Request, Tally};
 use crate::shared::Shared;
@@ -24,6 +25,14 @@ pub(crate) struct Answerer {
     pub(crate) now: Time,
     pub(crate) tally: Tally,
     head: Vec<u8>,
+    ahead: Vec<Ahead>,
+}
+
+/// An announce that will be answered soon.
+struct Ahead {
+    family: Family,
+    info_hash: InfoHash,
+    key: u64,
 }
 
 impl Answerer {
@@ -33,6 +42,22 @@ impl Answerer {
             shared,
             tally: Tally::default(),
             head: Vec::with_capacity(ANNOUNCE_HEAD),
+            ahead: Vec::new(),
+        }
+    }
+
+    /// Has memory fetched that the answers to these datagrams will need, so that one does not wait after the other.
+    pub(crate) fn look_ahead<'a>(&mut self, datagrams: impl Iterator<Item = (SocketAddr, &'a [u8])>) {
+        let shards = &self.shared.shards;
+        self.ahead.clear();
+        self.ahead.extend(datagrams.filter_map(|(from, datagram)| {
+            let info_hash = InfoHash(*announced(datagram)?);
+            Some(Ahead { family: Family::of(from.ip()), info_hash, key: shards.key(&info_hash) })
+        }));
+        for stage in [Stage::Index, Stage::Torrent, Stage::Peers] {
+            for ahead in &self.ahead {
+                shards.fetch(stage, ahead.family, &ahead.info_hash, ahead.key);
+            }
         }
     }
 
@@ -116,4 +141,11 @@ fn refuse_unproven(datagram: &[u8], transaction_id: u32, reply: &mut Vec<u8>) {
     if reply.len() > datagram.len() {
         reply.clear();
     }
+}
+
+/// The info-hash of a datagram that looks like an announce.
+fn announced(datagram: &[u8]) -> Option<&[u8; 20]> {
+    const ACTION: [u8; 4] = 1u32.to_be_bytes();
+    let (head, rest) = datagram.split_first_chunk::<16>()?;
+    if head[8..12] == ACTION { rest.first_chunk() } else { None }
 }

@@ -1,6 +1,6 @@
 //! Datagrams in batches: one system call receives many, one sends many.
 //!
-//! Why this and not a ring: see the tracker's README, where both are measured.
+//! The other way is a ring with multishot receives; the benchmark `tracker_io` measures both.
 
 use std::io;
 use std::mem::{MaybeUninit, size_of};
@@ -66,6 +66,14 @@ impl Batch {
         }
         self.received = count;
         Ok(count)
+    }
+
+    /// The datagrams received, with their senders.
+    pub(crate) fn datagrams(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
+        (0..self.received).filter_map(|at| {
+            let from = address(&self.names[at], self.name_lengths[at])?;
+            Some((from, &self.requests[at][..self.lengths[at]]))
+        })
     }
 
     /// Lets `answer` see each datagram with its sender; it fills the reply, which is empty before and may stay so.

@@ -12,7 +12,7 @@ use socket2::SockRef;
 
 use self::answer::Answerer;
 use self::batch::Batch;
-use crate::limits::{SHORTAGE_PAUSE, UDP_RECEIVE_BUFFER_BYTES, UDP_WAIT_MAX};
+use crate::limits::{SHORTAGE_PAUSE, UDP_LOOK_AHEAD_MIN, UDP_RECEIVE_BUFFER_BYTES, UDP_WAIT_MAX};
 use crate::shared::Shared;
 
 /// Prepares a socket for [`serve`]: room for bursts, and a bound for how long it waits.
@@ -35,6 +35,7 @@ pub(crate) fn serve(shared: &Arc<Shared>, socket: &UdpSocket) {
             return;
         }
         match received {
+            Ok(count) if count >= UDP_LOOK_AHEAD_MIN => answerer.look_ahead(batch.datagrams()),
             Ok(_) => {}
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                 continue;
