@@ -47,7 +47,10 @@ const BUFFERS: u16 = 256;
 const BUFFER_LEN: usize = 2048 + 64;
 const RECEIVE: u64 = u64::MAX;
 
-const WAYS: [(&str, fn(&UdpSocket, &Stop) -> io::Result<()>); 3] =
+/// Receives and answers until it is told to stop.
+type Way = fn(&UdpSocket, &Stop) -> io::Result<()>;
+
+const WAYS: [(&str, Way); 3] =
     [("recvmmsg, sendmmsg", batches), ("ring, multishot recvmsg", ring), ("recvfrom, sendto", one_by_one)];
 
 /// Tells the server to end, and what it used.

@@ -149,10 +149,13 @@ fn torrents(state: &State, arguments: &Value) -> Value {
     json!({"torrents": chosen, "removed": []})
 }
 
+/// Name, status, share that is there, rates down and up in B/s, size in bytes, labels.
+type Spec = (&'static str, u64, f64, u64, u64, u64, &'static [&'static str]);
+
 /// Torrents for pictures: every state, long names, other scripts.
 pub fn gallery() -> Vec<Value> {
     let gib = 1u64 << 30;
-    let specs: [(&str, u64, f64, u64, u64, u64, &[&str]); 14] = [
+    let specs: [Spec; 14] = [
         ("debian-13.1.0-amd64-netinst.iso", 4, 0.62, 8_400_000, 1_200_000, gib * 7 / 10, &["linux"]),
         ("ubuntu-26.04-desktop-amd64.iso", 4, 0.07, 21_300_000, 310_000, gib * 6, &["linux"]),
         (
@@ -177,7 +180,7 @@ pub fn gallery() -> Vec<Value> {
         ("lost-disk-backup", 0, 0.77, 0, 0, gib * 9, &[]),
         ("magnet link without metadata yet", 4, 0.0, 0, 0, 0, &[]),
     ];
-    let torrent = |(index, spec): (usize, &(&str, u64, f64, u64, u64, u64, &[&str]))| {
+    let torrent = |(index, spec): (usize, &Spec)| {
         let (name, status, share, down, up, size, labels) = *spec;
         let left = (size as f64 * (1.0 - share)) as u64;
         let magnet = size == 0;

@@ -35,7 +35,7 @@ const PRIMES: [u32; 16] = [
 fn stride(rng: &mut Rng, n: usize) -> usize {
     let first = rng.usize(..PRIMES.len());
     let of = |at: usize| PRIMES[(first + at) % PRIMES.len()] as usize;
-    (0..PRIMES.len()).map(of).find(|&prime| n % prime != 0).map_or(1, |prime| (prime % n).max(1))
+    (0..PRIMES.len()).map(of).find(|&prime| !n.is_multiple_of(prime)).map_or(1, |prime| (prime % n).max(1))
 }
 
 #[cfg(test)]
