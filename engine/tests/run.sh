@@ -51,7 +51,6 @@ if command -v cargo-deny >/dev/null; then
     # The advisory database is fetched from outside, which not every machine can reach.
     cargo deny check advisories || echo "advisories were not checked: no database"
 fi
-step cargo build --workspace --bins --locked
 if command -v cargo-nextest >/dev/null; then
     step cargo nextest run --workspace --locked --no-fail-fast
 else
