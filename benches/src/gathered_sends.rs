@@ -229,14 +229,18 @@ mod tests {
             let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
             let to = listener.local_addr().unwrap();
             let receiver = std::thread::spawn(move || {
-                let mut ends: Vec<_> = (0..3).map(|_| listener.accept().unwrap().0).collect();
-                let mut counts = ends.iter_mut().map(|end| {
-                    let mut bytes = Vec::new();
-                    end.read_to_end(&mut bytes).unwrap();
-                    assert!(bytes.iter().all(|byte| *byte == 7));
-                    bytes.len() as u64
+                // Side by side: all connections end only when everything was sent over all of them.
+                let ends = (0..3).map(|_| {
+                    let mut end = listener.accept().unwrap().0;
+                    std::thread::spawn(move || {
+                        let mut bytes = Vec::new();
+                        end.read_to_end(&mut bytes).unwrap();
+                        assert!(bytes.iter().all(|byte| *byte == 7));
+                        bytes.len() as u64
+                    })
                 });
-                counts.by_ref().sum::<u64>()
+                let ends: Vec<_> = ends.collect();
+                ends.into_iter().map(|end| end.join().unwrap()).sum::<u64>()
             });
             let sent = send(&map, to, 3, 4 * BLOCK, 20 * 4 * BLOCK as u64, sending).unwrap();
             assert_eq!((sent.bytes, receiver.join().unwrap()), (20 * 4 * BLOCK as u64, sent.bytes));

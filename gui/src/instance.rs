@@ -77,8 +77,10 @@ impl First {
     /// No thread could be made.
     pub fn listen(self, take: impl Fn(HandOver) + Send + 'static) -> io::Result<()> {
         std::thread::Builder::new().name("other windows".to_owned()).spawn(move || {
+            // All of it moves here, the lock too: whoever holds that is the first.
+            let first = self;
             // One at a time: whoever is slow is waited for only so long.
-            for stream in self.listener.incoming().flatten() {
+            for stream in first.listener.incoming().flatten() {
                 match receive(&stream) {
                     Ok(handed) => {
                         take(handed);

@@ -48,7 +48,8 @@ impl Engine {
 
     /// Starts it anew at the same address, after [`Engine::kill`].
     pub fn start_again(&mut self) {
-        (self.child, self.rpc) = launch(self.directory.path(), &self.rpc.clone());
+        let address = self.rpc.trim_start_matches("http://").split('/').next().unwrap().to_owned();
+        (self.child, self.rpc) = launch(self.directory.path(), &address);
     }
 
     /// Where it answers.
