@@ -3,13 +3,15 @@
 use std::{
     fs::File,
     io::{self, Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
+
+use crate::ports::free_address;
 
 /// How a daemon is started.
 #[derive(Debug, Clone)]
@@ -113,14 +115,6 @@ pub fn program(named: Option<&Path>) -> io::Result<PathBuf> {
         Some(path) => Ok(path.to_owned()),
         None => Ok(std::env::current_exe()?.with_file_name("ringseed")),
     }
-}
-
-/// A loopback address that nobody listens on.
-///
-/// # Errors
-/// No port is free.
-pub fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
 impl Serving {
@@ -251,6 +245,7 @@ fn exchange(addr: SocketAddr, request: &str) -> io::Result<(u16, String, String)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::{Ipv4Addr, TcpListener};
 
     #[test]
     fn an_answer_is_taken_apart() {

@@ -19,6 +19,7 @@ pub mod machine;
 pub mod memory_group;
 pub mod namespaces;
 pub mod parts;
+pub mod ports;
 pub mod process;
 pub mod results;
 pub mod rivals;

@@ -12,7 +12,7 @@ use std::{
 use clap::ValueEnum;
 use ringseed_proto::{metainfo::Metainfo, units::InfoHash};
 
-use crate::{daemon::free_address, library::Library, seeder::offers_everything};
+use crate::{library::Library, ports::free_address, seeder::offers_everything};
 
 /// Torrents that are asked for to see whether all are seeded.
 const SAMPLES: u32 = 25;

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -13,7 +13,7 @@ use ringseed_loadtest::skim::{FAST_BIT, HANDSHAKE_LEN, Item, PROTOCOL, Skimmer};
 use ringseed_proto::units::InfoHash;
 use serde::Serialize;
 
-use crate::data::TestTorrent;
+use crate::{data::TestTorrent, ports::free_address};
 
 /// Who seeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize)]
@@ -208,10 +208,6 @@ fn rtorrent_config(torrent: &TestTorrent, port: u16) -> String {
         torrent.dir.display(),
         torrent.metainfo.display()
     )
-}
-
-fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
 impl Running {

@@ -13,6 +13,8 @@ use std::{
 
 use clap::ValueEnum;
 
+use crate::ports::free_address;
+
 /// A tracker to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Contestant {
@@ -171,20 +173,6 @@ pub fn write_whitelist(path: &Path, hashes: impl Iterator<Item = [u8; 20]>) -> i
         text.push('\n');
     }
     fs::write(path, text)
-}
-
-fn free_address() -> io::Result<SocketAddr> {
-    let (tcp, udp);
-    loop {
-        let one = std::net::TcpListener::bind("127.0.0.1:0")?;
-        if let Ok(other) = UdpSocket::bind(one.local_addr()?) {
-            (tcp, udp) = (one, other);
-            break;
-        }
-    }
-    let address = tcp.local_addr();
-    drop((tcp, udp));
-    address
 }
 
 fn answers(address: SocketAddr, transport: Transport) -> bool {

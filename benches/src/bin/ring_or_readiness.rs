@@ -10,10 +10,10 @@ use std::{
 
 use clap::{Parser, Subcommand, ValueEnum};
 use ringseed_benches::{
-    daemon::free_address,
     data::TestTorrent,
     floor::{self, Floor},
     load::{Load, LoadReport},
+    ports::free_address,
     results::{Measurement, Results},
     seeder::offers_everything,
 };

@@ -9,11 +9,11 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ringseed_benches::{
-    daemon::free_address,
     data::TestTorrent,
     floor,
     gathered_sends::{self, Sending, Sent},
     namespaces::{ADDRESSES, Namespaces},
+    ports::free_address,
     results::{Measurement, Results},
 };
 
