@@ -3,6 +3,9 @@
 //! `ARCHITECTURE.md` beside this crate describes the layers and threads. The binary in `main.rs` is a
 //! thin wrapper around the command line in `cli`.
 
+// One JSON object of qBittorrent's API has more fields than the macro takes by default.
+#![recursion_limit = "256"]
+
 pub mod announce;
 pub mod cli;
 pub mod config;

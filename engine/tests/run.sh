@@ -8,7 +8,7 @@ if [ "${CI:-}" = true ]; then
     export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/ringseed/target}"
 fi
 
-packages=(aria2 gcc iproute2 opentracker prometheus python3-libtorrent python3-venv
+packages=(aria2 gcc iproute2 nodejs npm opentracker prometheus python3-libtorrent python3-venv
     qbittorrent-nox transmission-cli transmission-daemon)
 # The window, on a display that is not there.
 packages+=(fonts-dejavu-core libx11-xcb1 libxcursor1 libxi6 libxkbcommon-x11-0 xdotool xvfb)
@@ -34,6 +34,12 @@ venv="${CARGO_TARGET_DIR:-target}/rpc-venv"
 if [ ! -x "$venv/bin/python" ] || ! "$venv/bin/python" -c 'import qbittorrentapi, transmission_rpc' 2>/dev/null; then
     python3 -m venv "$venv"
     "$venv/bin/pip" install --quiet 'transmission-rpc==7.*' 'qbittorrent-api>=2025'
+fi
+
+npm="${CARGO_TARGET_DIR:-target}/rpc-npm"
+if [ ! -d "$npm/node_modules/@ctrl/transmission" ]; then
+    mkdir -p "$npm"
+    npm install --prefix "$npm" --no-audit --no-fund --silent '@ctrl/transmission@7'
 fi
 
 # Many connections and mapped files at once.

@@ -1,7 +1,7 @@
 //! Unmodified clients of other projects, each through a session as their users have it.
 
 use crate::daemon::Daemon;
-use crate::support::content::assert_same;
+use crate::support::content::{Content, assert_same};
 use crate::support::rpc::remote;
 use crate::support::until;
 use serde_json::json;
@@ -15,7 +15,7 @@ fn python() -> PathBuf {
 }
 
 /// Runs a script of this folder with a Python client.
-fn script(name: &str, arguments: &[&str]) {
+fn script(name: &str, arguments: &[String]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/control").join(name);
     let output = Command::new(python()).arg(path).args(arguments).output();
     let output = output
@@ -108,19 +108,43 @@ fn transmission_remote_goes_through_all_it_can_do() {
 }
 
 #[test]
+fn pythons_qbittorrent_api_goes_through_what_automation_calls() {
+    let daemon = Daemon::start(&[]);
+    let (one, many) = (daemon.single("one"), daemon.multi("many"));
+    script("use_qbittorrent_api.py", &session_arguments(&daemon, &one, &many));
+}
+
+/// One npm client; it needs a directory with its modules, which `run.sh` makes.
+#[test]
+fn npms_ctrl_transmission_goes_through_what_it_can_do() {
+    let daemon = Daemon::start(&[]);
+    let one = daemon.single("one");
+    let target = daemon.dir("target");
+    let modules = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("rpc-npm");
+    let modules = std::env::var_os("RINGSEED_TEST_NODE_MODULES").map_or(modules, PathBuf::from);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/control/use_ctrl_transmission.mjs");
+    let output = Command::new("node")
+        .arg(path)
+        .arg(modules)
+        .arg(daemon.address.port().to_string())
+        .args([one.torrent.as_os_str(), one.dir.as_os_str(), target.as_os_str()])
+        .output()
+        .expect("node is installed: run engine/tests/run.sh");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+}
+
+/// What the scripts are told of a daemon and its torrents.
+fn session_arguments(daemon: &Daemon, one: &Content, many: &Content) -> Vec<String> {
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let target = daemon.dir("target");
+    let paths = [&one.torrent, &one.dir, &many.torrent, &many.dir, &target].map(|path| text(path));
+    std::iter::once(daemon.address.port().to_string()).chain(paths).collect()
+}
+
+#[test]
 fn pythons_transmission_rpc_goes_through_all_it_can_do() {
     let daemon = Daemon::start(&[]);
     let (one, many) = (daemon.single("one"), daemon.multi("many"));
-    let target = daemon.dir("target");
-    script(
-        "use_transmission_rpc.py",
-        &[
-            &daemon.address.port().to_string(),
-            one.torrent.to_str().unwrap(),
-            one.dir.to_str().unwrap(),
-            many.torrent.to_str().unwrap(),
-            many.dir.to_str().unwrap(),
-            target.to_str().unwrap(),
-        ],
-    );
+    script("use_transmission_rpc.py", &session_arguments(&daemon, &one, &many));
 }

@@ -143,6 +143,20 @@ impl Doorkeeper {
         by_pair | right_token(password)
     }
 
+    /// Whether a name and a password are right, for clients that send them in a form.
+    pub(super) fn knows(&mut self, remote: Option<IpAddr>, name: &str, password: &str, now: Instant) -> bool {
+        let key = remote.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), guesser);
+        if self.failed_too_often(key, now) {
+            return false;
+        }
+        let shown = super::base64::encode(format!("{name}:{password}").as_bytes());
+        let right = self.is_right(format!("Basic {shown}").as_bytes());
+        if !right {
+            self.count_failure(key, now);
+        }
+        right
+    }
+
     fn failed_too_often(&self, key: IpAddr, now: Instant) -> bool {
         self.failures
             .get(&key)

@@ -15,6 +15,7 @@ mod methods;
 mod metrics;
 mod places;
 mod process;
+mod qbt;
 mod server;
 mod session_set;
 mod set;

@@ -8,7 +8,7 @@ use super::limits::{
     LARGE_BODIES_MAX,
 };
 use super::metrics::Metrics;
-use super::{RpcInfo, ids::Removals};
+use super::{RpcInfo, ids::Removals, qbt};
 use crate::control::EngineHandle;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -42,15 +42,17 @@ pub(super) struct Server {
     pub(super) removals: RefCell<Removals>,
     pub(super) metrics: Metrics,
     pub(super) door: RefCell<Doorkeeper>,
+    pub(super) sessions: RefCell<qbt::Sessions>,
     large_bodies: Semaphore,
 }
 
-type Answer = Response<Full<Bytes>>;
+pub(super) type Answer = Response<Full<Bytes>>;
 
 impl Server {
     pub(super) fn new(handle: EngineHandle, info: RpcInfo) -> std::io::Result<Self> {
         Ok(Self {
             handle,
+            sessions: RefCell::default(),
             door: RefCell::new(Doorkeeper::new(info.credentials.clone())),
             info,
             session_id: new_session_id()?,
@@ -103,13 +105,14 @@ impl Server {
         if request.method() == Method::OPTIONS {
             return with(plain(StatusCode::OK, ""), ALLOW, "GET, POST, OPTIONS");
         }
-        if verdict == Verdict::Unknown {
+        let qbt = path.strip_prefix(qbt::PATH).map(str::to_owned);
+        if verdict == Verdict::Unknown && qbt.is_none() {
             let ask = plain(StatusCode::UNAUTHORIZED, "credentials are needed\n");
             return with(ask, WWW_AUTHENTICATE, "Basic realm=\"ringseed\", charset=\"UTF-8\"");
         }
         let rpc = path.strip_suffix('/').unwrap_or(path) == RPC_PATH;
         let metrics = path == "/metrics" || path == "/metrics/torrents";
-        if !metrics && !rpc && !path.starts_with(BASE_PATH) {
+        if !metrics && !rpc && qbt.is_none() && !path.starts_with(BASE_PATH) {
             return with(plain(StatusCode::MOVED_PERMANENTLY, ""), LOCATION, RPC_PATH);
         }
         // A browser cannot reach a Unix socket, and its clients have no name to give.
@@ -124,6 +127,17 @@ impl Server {
         }
         if metrics {
             return self.metrics_page(request.method(), path != "/metrics");
+        }
+        if let Some(path) = qbt {
+            // What somebody unknown sends is not even read, but for a login.
+            if verdict != Verdict::Welcome && path != "auth/login" && !self.is_logged_in(request.headers()) {
+                return plain(StatusCode::FORBIDDEN, "Forbidden");
+            }
+            let (head, body) = request.into_parts();
+            return match self.body(body).await {
+                Ok(body) => self.qbt(&head, &path, &body, remote, verdict).await,
+                Err(answer) => answer,
+            };
         }
         if !rpc {
             return plain(StatusCode::NOT_FOUND, "there is nothing here\n");
@@ -171,21 +185,29 @@ impl Server {
         }
     }
 
-    async fn rpc(&self, body: Incoming) -> Answer {
+    /// The whole body of a request, within bounds; otherwise the answer that says which one it broke.
+    async fn body(&self, body: Incoming) -> Result<Bytes, Answer> {
         let too_large = || plain(StatusCode::PAYLOAD_TOO_LARGE, "add large torrents by their path\n");
         let claimed = body.size_hint();
         if claimed.lower() > BODY_BYTES_MAX as u64 {
-            return too_large();
+            return Err(too_large());
         }
         let _permit = match claimed.upper() {
             Some(length) if length <= BODY_SMALL_BYTES => None,
             _ => self.large_bodies.acquire().await.ok(),
         };
-        let body = match timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect()).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => return too_large(),
-            Ok(Err(_)) => return plain(StatusCode::BAD_REQUEST, "the request broke off\n"),
-            Err(_) => return plain(StatusCode::REQUEST_TIMEOUT, "the request took too long\n"),
+        match timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect()).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+            Ok(Err(_)) => Err(plain(StatusCode::BAD_REQUEST, "the request broke off\n")),
+            Err(_) => Err(plain(StatusCode::REQUEST_TIMEOUT, "the request took too long\n")),
+        }
+    }
+
+    async fn rpc(&self, body: Incoming) -> Answer {
+        let body = match self.body(body).await {
+            Ok(body) => body,
+            Err(answer) => return answer,
         };
         let began = Instant::now();
         let (method, response) = self.call(&body).await;
@@ -197,7 +219,7 @@ impl Server {
     }
 }
 
-fn plain(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+pub(super) fn plain(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
@@ -235,7 +257,7 @@ async fn compressed(answer: Answer) -> Answer {
     Response::from_parts(head, Full::new(plain))
 }
 
-fn with(mut answer: Answer, name: HeaderName, value: &str) -> Answer {
+pub(super) fn with(mut answer: Answer, name: HeaderName, value: &str) -> Answer {
     if let Ok(value) = HeaderValue::from_str(value) {
         answer.headers_mut().insert(name, value);
     }

@@ -33,6 +33,12 @@ impl Edit {
         Ok(Edit { add: urls, ..Edit::default() })
     }
 
+    /// Removing announce URLs.
+    pub(super) fn removing(tiers: &[Vec<String>], urls: &[String]) -> Edit {
+        let place = |url: &String| tiers.iter().flatten().position(|other| other == url);
+        Edit { remove: urls.iter().filter_map(place).collect(), ..Edit::default() }
+    }
+
     /// Whether it fits the trackers that a torrent has.
     pub(super) fn check(&self, tiers: &[Vec<String>]) -> Result<(), String> {
         let count = tiers.iter().map(Vec::len).sum::<usize>();

@@ -1,0 +1,116 @@
+//! `torrents/add`.
+
+use super::Reply;
+use super::form::Form;
+use crate::announce::{FetchRequest, fetch};
+use crate::control::rpc::server::Server;
+use crate::control::rpc::set::absolute;
+use crate::control::{AddOutcome, AddTorrent, GoalMode, LimitChange, TorrentChange, Wishes};
+use hyper::StatusCode;
+use ringseed_proto::limits::TORRENT_BYTES_MAX;
+use ringseed_proto::metainfo::Metainfo;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+impl Server {
+    /// Adds the torrents of a form; `Ok.` when at least one is new.
+    pub(super) async fn add_torrents(&self, form: &mut Form) -> Reply {
+        let settings = self.handle.snapshot().settings.clone();
+        let category = form.get("category").to_owned();
+        let data_dir: Option<PathBuf> = match form.given("savepath") {
+            Some(path) => match absolute(path) {
+                Ok(path) => Some(path),
+                Err(why) => return Reply::Refused(StatusCode::BAD_REQUEST, why),
+            },
+            None => match settings.categories.get(&category).filter(|path| !path.is_empty()) {
+                Some(path) => Some(path.into()),
+                None => settings.download_dir.clone().or_else(|| Some(self.info.download_dir.clone())),
+            },
+        };
+        let mut wishes = Wishes { labels: form.list("tags", ','), category, ..Wishes::default() };
+        limit(
+            &mut wishes,
+            form.number("ratioLimit"),
+            form.number("seedingTimeLimit"),
+            form.number("inactiveSeedingTimeLimit"),
+        );
+        let paused = form.flag("stopped").or(form.flag("paused")).unwrap_or(!settings.start_added);
+        let mut files = std::mem::take(&mut form.files);
+        for url in form.get("urls").lines().map(str::trim).filter(|url| !url.is_empty()) {
+            let request = FetchRequest {
+                url,
+                cookies: form.given("cookie"),
+                local: self.info.fetch_local,
+                bind: self.info.bind,
+                bytes_max: TORRENT_BYTES_MAX,
+            };
+            match fetch(&request).await {
+                Ok(file) => files.push(file),
+                Err(why) => tracing::warn!(url, why, "cannot fetch a torrent"),
+            }
+        }
+        let mut added = false;
+        for file in files {
+            let parsed = tokio::task::spawn_blocking(move || Metainfo::parse(&file)).await;
+            let Ok(Ok(metainfo)) = parsed else {
+                return Reply::Refused(
+                    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                    "a torrent file is not valid".into(),
+                );
+            };
+            let metainfo = Arc::new(metainfo);
+            let torrent = AddTorrent {
+                data_dir: data_dir.clone(),
+                paused,
+                sequential: form.flag("sequentialDownload") == Some(true),
+                wishes: wishes.clone(),
+                ..AddTorrent::new(metainfo.clone())
+            };
+            match self.handle.add(torrent).await {
+                Ok(AddOutcome::Added(_)) => added = true,
+                Ok(AddOutcome::Duplicate(_)) => continue,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot add a torrent");
+                    continue;
+                }
+            }
+            let rate = |name: &str| match form.number::<u64>(name) {
+                Some(rate @ 1..) => LimitChange { rate: Some(rate), on: Some(true) },
+                _ => LimitChange::default(),
+            };
+            let change = TorrentChange {
+                upload: rate("upLimit"),
+                download: rate("dlLimit"),
+                ..TorrentChange::default()
+            };
+            if let Err(error) = self.handle.change_torrent(metainfo.info_hash, change).await {
+                tracing::warn!(%error, "cannot limit an added torrent");
+            }
+        }
+        Reply::Text(if added { "Ok." } else { "Fails." }.into())
+    }
+}
+
+/// Sets goals as qBittorrent writes them: -2 the session's, -1 none.
+pub(super) fn limit(wishes: &mut Wishes, ratio: Option<f64>, minutes: Option<i64>, idle: Option<i64>) {
+    match ratio {
+        Some(ratio) if ratio >= 0.0 && ratio.is_finite() => {
+            (wishes.ratio_mode, wishes.ratio) = (GoalMode::Own, ratio)
+        }
+        Some(-1.0) => wishes.ratio_mode = GoalMode::Never,
+        Some(_) => wishes.ratio_mode = GoalMode::Session,
+        None => {}
+    }
+    if let Some(minutes) = minutes {
+        wishes.seed_minutes = u64::try_from(minutes).ok();
+    }
+    match idle {
+        Some(minutes @ 0..) => {
+            (wishes.idle_mode, wishes.idle_minutes) =
+                (GoalMode::Own, u32::try_from(minutes).unwrap_or(u32::MAX));
+        }
+        Some(-1) => wishes.idle_mode = GoalMode::Never,
+        Some(_) => wishes.idle_mode = GoalMode::Session,
+        None => {}
+    }
+}

@@ -1,0 +1,169 @@
+//! What is only read.
+
+use super::form::Form;
+use super::{Reply, tell};
+use crate::control::rpc::server::Server;
+use crate::control::{EngineSnapshot, TorrentStatus};
+use hyper::StatusCode;
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+impl Server {
+    /// Answers a method that changes nothing; `None` when this is not one.
+    pub(super) fn read_method(&self, path: &str, form: &Form) -> Option<Reply> {
+        let snapshot = self.handle.snapshot();
+        let one = |tell: fn(&TorrentStatus) -> Value| {
+            let hash = form.get("hash").parse().ok();
+            let torrent = snapshot.torrents.iter().find(|torrent| Some(torrent.info_hash()) == hash);
+            match torrent {
+                Some(torrent) => Reply::Json(tell(torrent)),
+                None => Reply::Refused(StatusCode::NOT_FOUND, "there is no such torrent".into()),
+            }
+        };
+        Some(match path {
+            "app/version" => Reply::Text("v5.1.4".into()),
+            "app/webapiVersion" => Reply::Text("2.11.4".into()),
+            "app/buildInfo" => {
+                Reply::Json(json!({"qt": "6.8.0", "libtorrent": "2.0.11.0", "boost": "1.86.0",
+                "openssl": "3.4.0", "zlib": "1.3.1", "bitness": 64, "platform": "linux"}))
+            }
+            "app/defaultSavePath" => Reply::Text(self.download_dir().to_string_lossy().into_owned()),
+            "app/preferences" => Reply::Json(self.preferences(&snapshot)),
+            "torrents/info" => Reply::Json(info(&snapshot, form)),
+            "torrents/count" => Reply::Text(snapshot.torrents.len().to_string()),
+            "torrents/properties" => one(tell::properties),
+            "torrents/files" => one(tell::files),
+            "torrents/trackers" => one(tell::trackers),
+            "torrents/webseeds" => {
+                one(|torrent| torrent.metainfo.web_seeds.iter().map(|url| json!({"url": url})).collect())
+            }
+            "torrents/pieceStates" => one(|torrent| {
+                (0..torrent.have.len())
+                    .map(|piece| json!(if torrent.have.get(piece) { 2 } else { 0 }))
+                    .collect()
+            }),
+            "torrents/categories" => Reply::Json(categories(&snapshot)),
+            "torrents/tags" => Reply::Json(json!(tags(&snapshot))),
+            "transfer/info" => Reply::Json(transfer(&snapshot, &self.metrics.moved(&snapshot, &self.info))),
+            "transfer/speedLimitsMode" => Reply::Text(u8::from(snapshot.settings.alt_speed.on).to_string()),
+            "transfer/uploadLimit" => {
+                Reply::Text(snapshot.limits.upload.effective().unwrap_or(0).to_string())
+            }
+            "transfer/downloadLimit" => {
+                Reply::Text(snapshot.limits.download.effective().unwrap_or(0).to_string())
+            }
+            "sync/maindata" => Reply::Json(self.maindata(&snapshot, form)),
+            "sync/torrentPeers" => one(|torrent| {
+                let peers = torrent.peers.iter().map(|peer| (peer.address.to_string(), tell::peer(peer)));
+                json!({"rid": 1, "full_update": true, "show_flags": false, "peers": peers.collect::<Map<_, _>>()})
+            }),
+            _ => return None,
+        })
+    }
+
+    /// Everything at once. Each answer is a full one: what changed since the last is for the client to see.
+    fn maindata(&self, snapshot: &EngineSnapshot, form: &Form) -> Value {
+        let places = places(snapshot);
+        let place = |torrent: &TorrentStatus| places.get(&torrent.id).copied().unwrap_or(0);
+        let torrents = snapshot.torrents.iter().map(|torrent| {
+            let mut fields = tell::torrent(torrent, snapshot, place(torrent));
+            fields.remove("hash");
+            (torrent.info_hash().to_string(), Value::Object(fields))
+        });
+        let mut trackers: HashMap<&str, Vec<String>> = HashMap::new();
+        for torrent in &snapshot.torrents {
+            for url in torrent.tiers().iter().flatten() {
+                trackers.entry(url).or_default().push(torrent.info_hash().to_string());
+            }
+        }
+        let rid = form.number::<u64>("rid").unwrap_or(0) + 1;
+        json!({
+            "rid": rid, "full_update": true,
+            "torrents": torrents.collect::<Map<_, _>>(),
+            "categories": categories(snapshot), "tags": tags(snapshot), "trackers": trackers,
+            "server_state": transfer(snapshot, &self.metrics.moved(snapshot, &self.info)),
+        })
+    }
+}
+
+/// Places in the queue by id.
+fn places(snapshot: &EngineSnapshot) -> HashMap<u32, usize> {
+    snapshot.queue.iter().enumerate().map(|(place, id)| (*id, place)).collect()
+}
+
+fn info(snapshot: &EngineSnapshot, form: &Form) -> Value {
+    let places = places(snapshot);
+    let wanted = form.list("hashes", '|');
+    let wanted = if wanted == ["all"] { Vec::new() } else { wanted };
+    let has = |name: &str| form.given(name).is_some();
+    let chosen = |torrent: &&Arc<TorrentStatus>| {
+        (wanted.is_empty() || wanted.iter().any(|hash| hash.parse() == Ok(torrent.info_hash())))
+            && tell::is_listed(torrent, form.get("filter"))
+            && (!has("category") || torrent.wishes.category == form.get("category"))
+            && (!has("tag") || torrent.wishes.labels.iter().any(|label| label == form.get("tag")))
+    };
+    let mut list: Vec<Map<String, Value>> = snapshot
+        .torrents
+        .iter()
+        .filter(chosen)
+        .map(|torrent| tell::torrent(torrent, snapshot, places.get(&torrent.id).copied().unwrap_or(0)))
+        .collect();
+    if let Some(key) = form.given("sort") {
+        list.sort_by(|one, other| order(one.get(key), other.get(key)));
+        if form.flag("reverse") == Some(true) {
+            list.reverse();
+        }
+    }
+    let skip = form.number::<usize>("offset").unwrap_or(0);
+    let take = form.number::<usize>("limit").filter(|limit| *limit > 0).unwrap_or(usize::MAX);
+    list.into_iter().skip(skip).take(take).map(Value::Object).collect()
+}
+
+fn order(one: Option<&Value>, other: Option<&Value>) -> std::cmp::Ordering {
+    match (one, other) {
+        (Some(Value::String(one)), Some(Value::String(other))) => {
+            one.to_lowercase().cmp(&other.to_lowercase())
+        }
+        (Some(Value::Bool(one)), Some(Value::Bool(other))) => one.cmp(other),
+        (Some(one), Some(other)) => {
+            let number = |value: &Value| value.as_f64().unwrap_or(0.0);
+            number(one).total_cmp(&number(other))
+        }
+        _ => std::cmp::Ordering::Equal,
+    }
+}
+
+fn categories(snapshot: &EngineSnapshot) -> Value {
+    let kept = snapshot.settings.categories.iter();
+    let all: Map<String, Value> =
+        kept.map(|(name, path)| (name.clone(), json!({"name": name, "savePath": path}))).collect();
+    Value::Object(all)
+}
+
+fn tags(snapshot: &EngineSnapshot) -> Vec<String> {
+    let used = snapshot.torrents.iter().flat_map(|torrent| &torrent.wishes.labels);
+    let mut tags: Vec<String> = snapshot.settings.tags.iter().chain(used).cloned().collect();
+    tags.sort_unstable();
+    tags.dedup();
+    tags
+}
+
+fn transfer(snapshot: &EngineSnapshot, (uploaded, downloaded): &(u64, u64)) -> Value {
+    let all =
+        |of: fn(&TorrentStatus) -> u64| snapshot.torrents.iter().map(|torrent| of(torrent)).sum::<u64>();
+    let (sent, received) = (all(|torrent| torrent.uploaded), all(|torrent| torrent.downloaded));
+    json!({
+        "alltime_dl": received, "alltime_ul": sent,
+        "connection_status": "connected", "dht_nodes": 0,
+        "dl_info_data": downloaded, "dl_info_speed": snapshot.download_rate,
+        "dl_rate_limit": snapshot.limits.download.effective().unwrap_or(0),
+        "up_info_data": uploaded, "up_info_speed": snapshot.upload_rate,
+        "up_rate_limit": snapshot.limits.upload.effective().unwrap_or(0),
+        "free_space_on_disk": -1,
+        "global_ratio": format!("{:.2}", if received == 0 { 0.0 } else { sent as f64 / received as f64 }),
+        "queueing": snapshot.settings.download_queue.on || snapshot.settings.seed_queue.on,
+        "total_peer_connections": snapshot.connections,
+        "use_alt_speed_limits": snapshot.settings.alt_speed.on,
+    })
+}
