@@ -62,3 +62,9 @@ pub const TORRENT_FETCH_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Redirects followed for a torrent file: mirrors need one or two, a loop has no end.
 pub const TORRENT_FETCH_REDIRECTS_MAX: usize = 5;
+
+/// How long a change or a removal of a torrent counts as recent for clients of the RPC, as in Transmission.
+pub const REMOVED_LIFE: Duration = Duration::from_secs(60);
+
+/// Most removed torrents remembered for that: a client that asks once a second sees them all.
+pub const REMOVED_MAX: usize = 10_000;

@@ -212,6 +212,7 @@ mod tests {
             forced: false,
             active_at: 0,
             running_since: None,
+            changed_at: Instant::now(),
             upload_limit: Default::default(),
             download_limit: Default::default(),
             sequential: false,

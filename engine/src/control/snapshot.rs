@@ -128,6 +128,8 @@ pub struct TorrentStatus {
     pub forced: bool,
     /// When payload moved last, in seconds since 1970; 0 for never.
     pub active_at: u64,
+    /// When anything of it changed last.
+    pub changed_at: Instant,
     /// Since when the times in its wishes go on.
     pub running_since: Option<Instant>,
     /// Limit of its upload.
@@ -213,6 +215,8 @@ pub struct EngineSnapshot {
     pub limits: EngineLimits,
     /// What the user wants of the session.
     pub settings: Arc<SessionSettings>,
+    /// Torrents removed lately, oldest first, with when that was.
+    pub removed: Arc<Vec<(Instant, u32)>>,
     /// Ids of all torrents in the order of the queue.
     pub queue: Arc<Vec<u32>>,
     /// What each shard did since it started.

@@ -320,6 +320,7 @@ impl Torrent {
             wishes: self.wishes.clone(),
             forced: self.forced,
             active_at: self.active_at,
+            changed_at: Instant::now(),
             running_since: self.running_since.map(|(since, _)| since),
             upload_limit: self.upload_limit,
             download_limit: self.download_limit,

@@ -8,40 +8,79 @@ use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::layout::Layout;
 use ringseed_proto::tracker::http::scrape_url;
 use ringseed_proto::units::PieceIndex;
-use serde_json::{Map, Value, json};
+use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// The torrents with the fields wanted, as objects or as a table whose first row names its columns. Fields
-/// that there are not are left out.
-pub(super) fn encode(
+/// Writes the arguments of `torrent-get`: torrents with the fields wanted, as objects or as a table whose first row
+/// names its columns, and the ids of removed ones. Fields that there are not are left out.
+///
+/// # Errors
+/// None that is known: JSON is written to memory.
+pub(super) fn write(
     snapshot: &EngineSnapshot,
     torrents: &[Arc<TorrentStatus>],
     fields: &[String],
     table: bool,
-) -> Value {
+    removed: Option<&[u32]>,
+) -> serde_json::Result<Vec<u8>> {
     let around = Around::new(snapshot, fields);
-    let row = |torrent: &TorrentStatus| {
-        fields
-            .iter()
-            .filter_map(|name| Some((name.clone(), field(torrent, name, &around)?)))
-            .collect::<Vec<_>>()
-    };
-    if !table {
-        let object =
-            |torrent: &Arc<TorrentStatus>| Value::Object(row(torrent).into_iter().collect::<Map<_, _>>());
-        return Value::Array(torrents.iter().map(object).collect());
+    let rows = Rows { torrents, fields, table, around: &around };
+    let mut text = Vec::with_capacity(torrents.len() * fields.len() * 24 + 64);
+    let mut serializer = serde_json::Serializer::new(&mut text);
+    let mut answer = serializer.serialize_map(None)?;
+    if let Some(removed) = removed {
+        answer.serialize_entry("removed", removed)?;
     }
-    // Whether a field exists does not depend on the torrent.
-    let names: Vec<Value> = match torrents.first() {
-        Some(torrent) => row(torrent).into_iter().map(|(name, _)| Value::String(name)).collect(),
-        None => fields.iter().cloned().map(Value::String).collect(),
-    };
-    let values = |torrent: &Arc<TorrentStatus>| {
-        Value::Array(row(torrent).into_iter().map(|(_, value)| value).collect())
-    };
-    Value::Array(std::iter::once(Value::Array(names)).chain(torrents.iter().map(values)).collect())
+    answer.serialize_entry("torrents", &rows)?;
+    answer.end()?;
+    Ok(text)
+}
+
+/// All torrents of an answer.
+struct Rows<'a> {
+    torrents: &'a [Arc<TorrentStatus>],
+    fields: &'a [String],
+    table: bool,
+    around: &'a Around<'a>,
+}
+
+impl Serialize for Rows<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut rows = serializer.serialize_seq(None)?;
+        if self.table {
+            // Whether a field exists does not depend on the torrent.
+            let known = |name: &&String| {
+                self.torrents.first().is_none_or(|torrent| field(torrent, name, self.around).is_some())
+            };
+            rows.serialize_element(&self.fields.iter().filter(known).collect::<Vec<_>>())?;
+        }
+        for torrent in self.torrents {
+            rows.serialize_element(&Row { torrent, all: self })?;
+        }
+        rows.end()
+    }
+}
+
+/// One torrent of an answer.
+struct Row<'a> {
+    torrent: &'a TorrentStatus,
+    all: &'a Rows<'a>,
+}
+
+impl Serialize for Row<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let fields = self.all.fields.iter();
+        let mut fields = fields.filter_map(|name| Some((name, field(self.torrent, name, self.all.around)?)));
+        if self.all.table {
+            return serializer.collect_seq(fields.map(|(_, value)| value));
+        }
+        let mut row = serializer.serialize_map(None)?;
+        fields.try_for_each(|(name, value)| row.serialize_entry(name, &value))?;
+        row.end()
+    }
 }
 
 /// What fields of a torrent need of the whole engine.

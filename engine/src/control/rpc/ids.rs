@@ -1,12 +1,11 @@
 //! Which torrents a request is for, and which ones are gone.
 
-use super::limits::{REMOVED_LIFE, REMOVED_MAX};
-use crate::control::{EngineSnapshot, TorrentState, TorrentStatus};
+use crate::control::{EngineSnapshot, TorrentStatus};
+use crate::limits::REMOVED_LIFE;
 use ringseed_api::{Id, Ids};
 use ringseed_proto::units::InfoHash;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// The word for torrents that changed lately.
 const RECENTLY_ACTIVE: &str = "recently-active";
@@ -40,50 +39,12 @@ pub(super) fn select(snapshot: &EngineSnapshot, ids: Option<&Ids>) -> Vec<Arc<To
     snapshot.torrents.iter().filter(named).cloned().collect()
 }
 
-/// What may have changed lately. Pieces of news without a trace in the snapshot make no torrent active.
+/// Whether anything of it changed lately.
 fn is_active(torrent: &TorrentStatus) -> bool {
-    let lately = |time: std::time::SystemTime| time.elapsed().is_ok_and(|age| age < REMOVED_LIFE);
-    matches!(torrent.state, TorrentState::Checking(_) | TorrentState::Downloading)
-        || torrent.download_rate + torrent.upload_rate > 0
-        || !torrent.peers.is_empty()
-        || lately(torrent.added_at)
-        || torrent.finished_at.is_some_and(lately)
+    torrent.changed_at.elapsed() < REMOVED_LIFE
 }
 
-/// Remembers torrents that went away between two looks, for a while.
-#[derive(Default)]
-pub(super) struct Removals {
-    known: HashSet<u32>,
-    gone: VecDeque<(Instant, u32)>,
-    states: HashMap<u32, (TorrentState, Instant)>,
-}
-
-impl Removals {
-    /// Looks at a snapshot. Returns the ids that are gone, and those whose state changed lately.
-    pub(super) fn look(&mut self, snapshot: &EngineSnapshot, now: Instant) -> (Vec<u32>, HashSet<u32>) {
-        let current: HashSet<u32> = snapshot.torrents.iter().map(|torrent| torrent.id).collect();
-        let gone: Vec<u32> = self.known.difference(&current).copied().collect();
-        for id in gone {
-            self.states.remove(&id);
-            self.gone.push_back((now, id));
-        }
-        while self.gone.len() > REMOVED_MAX
-            || self.gone.front().is_some_and(|(since, _)| now.duration_since(*since) >= REMOVED_LIFE)
-        {
-            self.gone.pop_front();
-        }
-        self.known = current;
-        let mut changed = HashSet::new();
-        for torrent in &snapshot.torrents {
-            let (state, since) =
-                self.states.entry(torrent.id).or_insert_with(|| (torrent.state.clone(), now));
-            if *state != torrent.state {
-                (*state, *since) = (torrent.state.clone(), now);
-            }
-            if now.duration_since(*since) < REMOVED_LIFE {
-                changed.insert(torrent.id);
-            }
-        }
-        (self.gone.iter().map(|(_, id)| *id).collect(), changed)
-    }
+/// Ids of torrents that were removed lately.
+pub(super) fn removed(snapshot: &EngineSnapshot) -> Vec<u32> {
+    snapshot.removed.iter().filter(|(at, _)| at.elapsed() < REMOVED_LIFE).map(|(_, id)| *id).collect()
 }

@@ -18,10 +18,6 @@ pub(super) const BODY_SMALL_BYTES: u64 = 256 * 1024;
 pub(super) const LARGE_BODIES_MAX: usize = 4;
 /// Pause after `accept` failed, for example for lack of descriptors: trying again at once would spin.
 pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long a removed torrent is told to clients that ask for `recently-active`.
-pub(super) const REMOVED_LIFE: Duration = Duration::from_secs(60);
-/// Most torrents told as removed.
-pub(super) const REMOVED_MAX: usize = 10_000;
 /// Wrong credentials of one client after which it is refused: people mistype a few times, programs guess thousands.
 pub(super) const FAILURES_MAX: u32 = 10;
 /// How long they count.
@@ -34,3 +30,5 @@ pub(super) const GZIP_BYTES_MIN: usize = 4096;
 pub(super) const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 /// Torrents on the page of per-torrent metrics.
 pub(super) const TORRENT_SERIES_MAX: usize = 200;
+/// Torrents that are told about on the control thread itself: more are written by a thread of their own.
+pub(super) const INLINE_TORRENTS_MAX: usize = 64;

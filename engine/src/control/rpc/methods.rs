@@ -1,12 +1,12 @@
 //! The methods of the RPC.
 
 use super::fields;
-use super::ids::{is_recently_active, select};
+use super::ids::{is_recently_active, removed, select};
+use super::limits::INLINE_TORRENTS_MAX;
 use super::server::Server;
 use crate::control::{EngineError, QueueMove, TorrentState, TorrentStatus};
 use ringseed_api::{
-    FreeSpace, FreeSpaceArgs, GetArgs, IdsArgs, RemoveArgs, Request, Response, SUCCESS, SessionStats,
-    TransferStats,
+    FreeSpace, FreeSpaceArgs, GetArgs, IdsArgs, RemoveArgs, Request, Response, SessionStats, TransferStats,
 };
 use ringseed_proto::units::InfoHash;
 use serde::Serialize;
@@ -14,7 +14,6 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// What a method answers: its arguments, or what went wrong.
 pub(super) type Outcome = Result<Value, String>;
@@ -60,20 +59,32 @@ enum Change {
 }
 
 impl Server {
-    /// Answers a request. Returns its method as a metrics label, too.
-    pub(super) async fn call(&self, body: &[u8]) -> (&'static str, Response) {
+    /// Answers a request in JSON. Returns its method as a metrics label, too.
+    pub(super) async fn call(&self, body: &[u8]) -> (&'static str, Vec<u8>) {
         let request: Request = match serde_json::from_slice(body) {
             Ok(request) => request,
-            Err(error) => return ("invalid", Response::failure(format!("cannot read the request: {error}"))),
+            Err(error) => {
+                let why = Response::failure(format!("cannot read the request: {error}"));
+                return ("invalid", serde_json::to_vec(&why).unwrap_or_default());
+            }
         };
         let label = METHODS.iter().find(|name| **name == request.method).copied().unwrap_or("other");
-        let outcome = self.dispatch(&request.method, request.arguments).await;
-        let mut response = match outcome {
-            Ok(arguments) => Response { result: SUCCESS.to_owned(), arguments, tag: None },
-            Err(why) => Response::failure(why),
-        };
-        response.tag = request.tag;
-        (label, response)
+        let tag = request.tag;
+        let outcome = self.answer_to(&request.method, request.arguments).await;
+        (label, envelope(outcome, tag))
+    }
+
+    /// What a method answers, as JSON.
+    pub(super) async fn answer_to(
+        &self,
+        method: &str,
+        arguments: Map<String, Value>,
+    ) -> Result<Vec<u8>, String> {
+        if method == "torrent-get" {
+            return self.torrent_get(read(arguments)?).await;
+        }
+        let arguments = self.dispatch(method, arguments).await?;
+        serde_json::to_vec(&arguments).map_err(|error| error.to_string())
     }
 
     async fn dispatch(&self, method: &str, arguments: Map<String, Value>) -> Outcome {
@@ -82,7 +93,6 @@ impl Server {
                 let paused_given = arguments.contains_key("paused");
                 self.torrent_add(read(arguments)?, paused_given).await
             }
-            "torrent-get" => self.torrent_get(&read(arguments)?),
             "torrent-start" => self.change(arguments, Change::Start).await,
             "torrent-start-now" => self.change(arguments, Change::StartNow).await,
             "torrent-stop" => self.change(arguments, Change::Stop).await,
@@ -118,25 +128,23 @@ impl Server {
         }
     }
 
-    fn torrent_get(&self, args: &GetArgs) -> Outcome {
+    /// The torrents asked for. Many are written beside this thread, which has others to answer meanwhile.
+    async fn torrent_get(&self, args: GetArgs) -> Result<Vec<u8>, String> {
         let table = match args.format.as_deref() {
             None | Some("objects") => false,
             Some("table") => true,
             Some(other) => return Err(format!("the format {other:?} is neither objects nor table")),
         };
         let snapshot = self.handle.snapshot();
-        let mut torrents = select(&snapshot, args.ids.as_ref());
-        let mut answer = Map::new();
-        let (removed, changed) = self.removals.borrow_mut().look(&snapshot, Instant::now());
-        if is_recently_active(args.ids.as_ref()) {
-            answer.insert("removed".to_owned(), json!(removed));
-            let have: std::collections::HashSet<u32> = torrents.iter().map(|torrent| torrent.id).collect();
-            let more =
-                |torrent: &&Arc<TorrentStatus>| changed.contains(&torrent.id) && !have.contains(&torrent.id);
-            torrents.extend(snapshot.torrents.iter().filter(more).cloned());
-        }
-        answer.insert("torrents".to_owned(), fields::encode(&snapshot, &torrents, &args.fields, table));
-        Ok(Value::Object(answer))
+        let torrents = select(&snapshot, args.ids.as_ref());
+        let removed = is_recently_active(args.ids.as_ref()).then(|| removed(&snapshot));
+        let many = torrents.len() > INLINE_TORRENTS_MAX;
+        let write = move || fields::write(&snapshot, &torrents, &args.fields, table, removed.as_deref());
+        let text = match many {
+            true => tokio::task::spawn_blocking(write).await.map_err(|error| error.to_string())?,
+            false => write(),
+        };
+        text.map_err(|error| error.to_string())
     }
 
     async fn change(&self, arguments: Map<String, Value>, change: Change) -> Outcome {
@@ -197,6 +205,26 @@ impl Server {
             cumulative,
             current,
         })
+    }
+}
+
+/// An answer around its arguments in JSON.
+fn envelope(outcome: Result<Vec<u8>, String>, tag: Option<Value>) -> Vec<u8> {
+    match outcome {
+        Ok(arguments) => {
+            let mut text = br#"{"result":"success","arguments":"#.to_vec();
+            text.extend_from_slice(&arguments);
+            if let Some(tag) = tag {
+                text.extend_from_slice(br#","tag":"#);
+                text.extend_from_slice(tag.to_string().as_bytes());
+            }
+            text.push(b'}');
+            text
+        }
+        Err(why) => {
+            let failure = Response { tag, ..Response::failure(why) };
+            serde_json::to_vec(&failure).unwrap_or_default()
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use super::limits::{
     LARGE_BODIES_MAX,
 };
 use super::metrics::Metrics;
-use super::{RpcInfo, ids::Removals, qbt};
+use super::{RpcInfo, qbt};
 use crate::control::EngineHandle;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -39,7 +39,6 @@ pub(super) struct Server {
     pub(super) handle: EngineHandle,
     pub(super) info: RpcInfo,
     pub(super) session_id: String,
-    pub(super) removals: RefCell<Removals>,
     pub(super) metrics: Metrics,
     pub(super) door: RefCell<Doorkeeper>,
     pub(super) sessions: RefCell<qbt::Sessions>,
@@ -56,7 +55,6 @@ impl Server {
             door: RefCell::new(Doorkeeper::new(info.credentials.clone())),
             info,
             session_id: new_session_id()?,
-            removals: RefCell::default(),
             metrics: Metrics::new().map_err(std::io::Error::other)?,
             large_bodies: Semaphore::new(LARGE_BODIES_MAX),
         })
@@ -210,12 +208,9 @@ impl Server {
             Err(answer) => return answer,
         };
         let began = Instant::now();
-        let (method, response) = self.call(&body).await;
+        let (method, text) = self.call(&body).await;
         self.metrics.answered(method, began.elapsed());
-        match serde_json::to_vec(&response) {
-            Ok(text) => with(plain(StatusCode::OK, text), CONTENT_TYPE, "application/json; charset=UTF-8"),
-            Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
-        }
+        with(plain(StatusCode::OK, text), CONTENT_TYPE, "application/json; charset=UTF-8")
     }
 }
 

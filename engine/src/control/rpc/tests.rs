@@ -94,6 +94,7 @@ fn status(id: u32, state: TorrentState) -> TorrentStatus {
         forced: false,
         active_at: 0,
         running_since: None,
+        changed_at: std::time::Instant::now(),
         upload_limit: SpeedLimit { rate: 300_000, on: false },
         download_limit: SpeedLimit::default(),
         sequential: false,
@@ -114,7 +115,11 @@ impl Played {
         let place = place.ok_or(EngineError::UnknownTorrent(torrent))?;
         match state {
             Some(state) => Arc::make_mut(&mut snapshot.torrents[place]).state = state,
-            None => self.removed.borrow_mut().push(snapshot.torrents.remove(place).id),
+            None => {
+                let id = snapshot.torrents.remove(place).id;
+                Arc::make_mut(&mut snapshot.removed).push((std::time::Instant::now(), id));
+                self.removed.borrow_mut().push(id);
+            }
         }
         self.snapshot.store(Arc::new(snapshot));
         Ok(())
@@ -241,6 +246,7 @@ fn bench<F: Future<Output = ()>>(test: impl FnOnce(Bench) -> F) {
             limits: EngineLimits { upload: Some(5_000_000).into(), download: None.into() },
             settings: Arc::default(),
             queue: Arc::new(vec![2, 1, 3]),
+            removed: Arc::default(),
             shards: vec![Default::default(); 2],
             storage: Default::default(),
         };

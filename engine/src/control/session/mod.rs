@@ -81,6 +81,8 @@ pub struct Session {
     next_id: u32,
     limits: EngineLimits,
     settings: Arc<SessionSettings>,
+    /// Torrents removed lately, with when that was.
+    removed: Arc<Vec<(Instant, u32)>>,
     /// Ids in the order of the queue, and whether that order is still so.
     queue: Arc<Vec<u32>>,
     queue_is_old: bool,
@@ -124,6 +126,7 @@ impl Session {
         let (files_done, done) = mpsc::channel(CONTROL_QUEUE);
         let session = Self {
             settings: Arc::default(),
+            removed: Arc::default(),
             queue: Arc::default(),
             queue_is_old: true,
             last_place: 0,

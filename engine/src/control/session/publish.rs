@@ -60,6 +60,7 @@ impl Session {
             limits: self.limits,
             settings: self.settings.clone(),
             queue: self.queue.clone(),
+            removed: self.removed.clone(),
             shards: self
                 .parts
                 .published

@@ -4,11 +4,13 @@ use super::super::handle::EngineError;
 use super::super::torrent::{Activity, Findings, Next, Torrent};
 use super::{Session, has_data};
 use crate::announce::{TrackedTorrent, TransferTotals};
+use crate::limits::{REMOVED_LIFE, REMOVED_MAX};
 use crate::shard::checks::Check;
 use crate::shard::message::ToShard;
 use crate::shard::registry::Phase;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::units::InfoHash;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
@@ -80,6 +82,18 @@ impl Session {
         }
         self.send_peers(info_hash, known_peers);
         self.announce(info_hash);
+    }
+
+    /// Remembers a removal for clients that ask what changed lately.
+    fn note_removal(&mut self, info_hash: InfoHash) {
+        let Some(id) = self.ids.get(&info_hash).copied() else { return };
+        let now = Instant::now();
+        let removed = Arc::make_mut(&mut self.removed);
+        removed.retain(|(at, _)| now.duration_since(*at) < REMOVED_LIFE);
+        if removed.len() >= REMOVED_MAX {
+            removed.remove(0);
+        }
+        removed.push((now, id));
     }
 
     /// Announces a torrent to the trackers that it has now.
@@ -180,6 +194,7 @@ impl Session {
         if let Some(resume) = &self.parts.resume {
             resume.remove(info_hash).map_err(|error| EngineError::Store(error.to_string()))?;
         }
+        self.note_removal(info_hash);
         self.begin_stop(info_hash, Next::Remove { delete });
         Ok(())
     }
