@@ -10,6 +10,7 @@ mod connections;
 mod fields;
 mod gate;
 mod ids;
+mod jsonrpc;
 mod limits;
 mod methods;
 mod metrics;

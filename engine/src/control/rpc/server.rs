@@ -8,7 +8,7 @@ use super::limits::{
     LARGE_BODIES_MAX,
 };
 use super::metrics::Metrics;
-use super::{RpcInfo, qbt};
+use super::{RpcInfo, jsonrpc, qbt};
 use crate::control::EngineHandle;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -208,6 +208,16 @@ impl Server {
             Err(answer) => return answer,
         };
         let began = Instant::now();
+        if jsonrpc::is_request(&body) {
+            let answer = self.call_2(&body).await;
+            self.metrics.answered("json-rpc", began.elapsed());
+            return match answer {
+                Some(text) => {
+                    with(plain(StatusCode::OK, text), CONTENT_TYPE, "application/json; charset=UTF-8")
+                }
+                None => plain(StatusCode::NO_CONTENT, ""),
+            };
+        }
         let (method, text) = self.call(&body).await;
         self.metrics.answered(method, began.elapsed());
         with(plain(StatusCode::OK, text), CONTENT_TYPE, "application/json; charset=UTF-8")

@@ -378,9 +378,7 @@ fn bad_requests_get_answers_and_no_more() {
     bench(|bench| async move {
         let nested =
             format!(r#"{{"method":"x","arguments":{{"a":{}{}}}}}"#, "[".repeat(9999), "]".repeat(9999));
-        for body in
-            ["", "{", "[]", "{}", r#"{"method":5}"#, r#"{"method":"session-get","arguments":7}"#, &nested]
-        {
+        for body in ["", "{", "{}", r#"{"method":5}"#, r#"{"method":"session-get","arguments":7}"#, &nested] {
             assert!(bench.post(body).await.result.starts_with("cannot read the request"), "{body:.40}");
         }
         let answer = bench.call("no-such-method", json!({})).await;
@@ -782,5 +780,54 @@ fn the_session_is_set_and_told() {
         assert!(bench.call("group-set", limited).await.result.contains("not supported"));
         assert!(bench.call("blocklist-update", json!({})).await.result.contains("not supported"));
         assert!(!bench.call("port-test", json!({})).await.is_success());
+    });
+}
+
+#[test]
+fn the_newer_form_is_understood() {
+    bench(|bench| async move {
+        let id = bench.session_id().await;
+        let headers = format!("Host: localhost\r\n{SESSION_ID_HEADER}: {id}\r\n");
+        let post = |body: Value| {
+            let headers = headers.clone();
+            let bench = &bench;
+            async move { bench.request("POST /transmission/rpc", &headers, &body.to_string()).await }
+        };
+        let result =
+            |answer: &str| serde_json::from_str::<Value>(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+        let params =
+            json!({"ids": [2], "fields": ["id", "hash_string", "download_dir", "left_until_done", "wanted"]});
+        let answer =
+            post(json!({"jsonrpc": "2.0", "method": "torrent_get", "params": params, "id": 5})).await;
+        let hash = bench.engine.snapshot.load().torrents[1].info_hash().to_string();
+        assert_eq!(
+            result(&answer),
+            json!({"jsonrpc": "2.0", "id": 5, "result": {"torrents": [{"id": 2, "hash_string": hash,
+                "download_dir": "/srv/data", "left_until_done": 23616, "wanted": [true, true]}]}})
+        );
+        let set =
+            json!({"ids": [2], "seed_ratio_limit": 1.25, "upload_limited": true, "files_unwanted": [1]});
+        let answer = post(json!({"jsonrpc": "2.0", "method": "torrent_set", "params": set})).await;
+        assert_eq!(status_of(&answer), "204", "a notification: {answer}");
+        let torrent = bench.engine.snapshot.load().torrents[1].clone();
+        assert!(torrent.upload_limit.on && torrent.wishes.ratio == 1.25 && !torrent.wishes.file(1).wanted);
+        let session = result(&post(json!({"jsonrpc": "2.0", "method": "session_get", "id": "a"})).await);
+        assert_eq!(session["result"]["rpc_version"], 17);
+        assert_eq!((&session["id"], &session["result"]["encryption"]), (&json!("a"), &json!("allowed")));
+        for (call, code) in [
+            (json!({"jsonrpc": "2.0", "method": "nonsense", "id": 1}), -32601),
+            (json!({"jsonrpc": "1.0", "method": "session_get", "id": 1}), -32600),
+            (json!({"jsonrpc": "2.0", "id": 1}), -32600),
+            (
+                json!({"jsonrpc": "2.0", "method": "torrent_set", "params": {"ids": [1], "upload_limit": "x"}, "id": 1}),
+                -32602,
+            ),
+            (json!({"jsonrpc": "2.0", "method": "free_space", "params": {"path": "x"}, "id": 1}), 1),
+            (json!([]), -32600),
+        ] {
+            assert_eq!(result(&post(call.clone()).await)["error"]["code"], code, "{call}");
+        }
+        let batch = json!([{"jsonrpc": "2.0", "method": "session_stats", "id": 1}, {"jsonrpc": "2.0", "method": "session_stats"}]);
+        assert_eq!(result(&post(batch).await).as_array().unwrap().len(), 1);
     });
 }
