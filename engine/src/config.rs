@@ -63,6 +63,8 @@ pub struct EngineConfig {
     pub rpc_networks: Vec<String>,
     /// Whether torrents may be fetched over the RPC from addresses of this machine and its networks.
     pub rpc_fetch_local: bool,
+    /// Folder whose torrent files are added.
+    pub watch_dir: Option<PathBuf>,
     /// Directory for torrents added without one.
     pub download_dir: PathBuf,
 }
@@ -83,6 +85,7 @@ impl Default for EngineConfig {
             dirty_bytes_max: 256 << 20,
             open_piece_bytes_max: 128 << 20,
             rpc: None,
+            watch_dir: None,
             rpc_socket: None,
             rpc_tls: None,
             rpc_auth: None,

@@ -53,6 +53,9 @@ pub struct Settings {
     /// Directory for torrents that are added without one, for serve.
     #[arg(skip)]
     pub download_dir: Option<PathBuf>,
+    /// Folder whose torrent files are added, for serve.
+    #[arg(skip)]
+    pub watch_dir: Option<PathBuf>,
     /// Unix socket of the RPC, for serve.
     #[arg(skip)]
     pub rpc_socket: Option<PathBuf>,
@@ -179,6 +182,7 @@ impl Settings {
             max_connections: self.max_connections.or(lower.max_connections),
             rpc: self.rpc.or(lower.rpc),
             download_dir: self.download_dir.or(lower.download_dir),
+            watch_dir: self.watch_dir.or(lower.watch_dir),
             rpc_socket: self.rpc_socket.or(lower.rpc_socket),
             rpc_auth: self.rpc_auth.or(lower.rpc_auth),
             rpc_hosts: if self.rpc_hosts.is_empty() { lower.rpc_hosts } else { self.rpc_hosts },
@@ -205,6 +209,7 @@ impl Settings {
             connections_max: self.max_connections.unwrap_or(default.connections_max),
             rpc: self.rpc,
             download_dir: self.download_dir.clone().unwrap_or(default.download_dir),
+            watch_dir: self.watch_dir.clone(),
             rpc_socket: self.rpc_socket.clone(),
             rpc_tls: self.rpc_tls_cert.clone().zip(self.rpc_tls_key.clone()),
             rpc_auth: self.rpc_auth.clone(),

@@ -3,7 +3,7 @@
 use crate::announce::{AnnounceConfig, Announcer};
 use crate::config::EngineConfig;
 use crate::control::session::{Session, SessionParts};
-use crate::control::{EngineHandle, EngineSnapshot, Inbox, loader, rpc, thread};
+use crate::control::{EngineHandle, EngineSnapshot, Inbox, loader, rpc, thread, watch};
 use crate::limits::{CONTROL_QUEUE, SHARD_MAILBOX, SHARD_REPORTS};
 use crate::net::listener::{ListenError, Listeners, PortClaim};
 use crate::preflight::{self, PreflightError};
@@ -386,6 +386,9 @@ impl ControlStart {
                 started: std::time::SystemTime::now(),
             };
             tokio::task::spawn_local(rpc::serve(doors, self.handle.clone(), info));
+        }
+        if let Some(folder) = self.settings.watch_dir.clone() {
+            tokio::task::spawn_local(watch::watch(folder, self.handle.clone()));
         }
         drop(self.handle);
         let _ = ready.send(Ok(()));

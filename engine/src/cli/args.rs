@@ -131,6 +131,9 @@ pub struct Serve {
     /// Directory for torrents that are added without one [default: the current one].
     #[arg(long, value_name = "DIR", env = "RINGSEED_DOWNLOAD_DIR", hide_env = true)]
     pub download_dir: Option<PathBuf>,
+    /// Folder whose torrent files are added.
+    #[arg(long, value_name = "DIR", env = "RINGSEED_WATCH_DIR", hide_env = true)]
+    pub watch_dir: Option<PathBuf>,
     /// Unix socket of the RPC.
     #[arg(long, value_name = "PATH", env = "RINGSEED_RPC_SOCKET", hide_env = true)]
     pub rpc_socket: Option<PathBuf>,

@@ -20,6 +20,7 @@ pub fn run(args: &Serve) -> Result<(), Failure> {
     let own = Settings {
         rpc: args.rpc,
         download_dir: args.download_dir.clone(),
+        watch_dir: args.watch_dir.clone(),
         rpc_socket: args.rpc_socket.clone(),
         rpc_auth: args.rpc_auth.clone(),
         rpc_hosts: args.rpc_host.clone(),

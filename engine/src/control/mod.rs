@@ -8,6 +8,7 @@ pub(crate) mod session;
 pub mod snapshot;
 pub(crate) mod thread;
 pub(crate) mod torrent;
+pub(crate) mod watch;
 
 pub use crate::storage::{
     AltSpeed, FileWish, GoalMode, Group, Rename, SessionSettings, SetLimit, SpeedLimit, Switch, Wishes,

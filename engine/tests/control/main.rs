@@ -9,3 +9,4 @@ mod daemon;
 mod kills;
 mod metrics;
 mod security;
+mod session;

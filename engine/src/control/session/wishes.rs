@@ -1,7 +1,7 @@
 //! What a user changes of torrents and of the whole engine while they run.
 
 use super::super::handle::{EngineChange, EngineError, TorrentChange};
-use super::super::torrent::Activity;
+use super::super::torrent::{Activity, Next};
 use super::Session;
 use crate::shard::message::ToShard;
 use crate::storage::SetLimit;
@@ -25,6 +25,7 @@ impl Session {
         if let Some(wishes) = change.wishes {
             wishes(Arc::make_mut(&mut torrent.wishes));
         }
+        let was_done = torrent.is_done();
         torrent.apply_wishes(sequential);
         torrent.status = None;
         let id = torrent.id;
@@ -33,7 +34,11 @@ impl Session {
         let home = torrent.entry.home;
         let files = torrent.wishes.files != files;
         let announces = torrent.activity == Activity::Running && torrent.tiers() != tiers;
-        if sequential != before || files {
+        // A finished download has let its peers go: it begins anew with what it wants now.
+        let reopened = torrent.activity == Activity::Running && was_done && !torrent.is_done();
+        if reopened {
+            self.begin_stop(info_hash, Next::Run);
+        } else if sequential != before || files {
             self.send(home, ToShard::Changed(info_hash));
         }
         if announces {
