@@ -387,6 +387,9 @@ impl ControlStart {
             };
             tokio::task::spawn_local(rpc::serve(doors, self.handle.clone(), info));
         }
+        if let Some(dir) = self.settings.state_dir.clone() {
+            tokio::task::spawn_local(rpc::load_blocklist(dir, self.handle.clone()));
+        }
         if let Some(folder) = self.settings.watch_dir.clone() {
             tokio::task::spawn_local(watch::watch(folder, self.handle.clone()));
         }

@@ -283,6 +283,9 @@ pub struct SessionSetArgs {
     /// Trackers for every public torrent, a URL a line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_trackers: Option<String>,
+    /// Whether a blocklist holds.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "loose_flag")]
+    pub blocklist_enabled: Option<bool>,
     /// Where the blocklist is fetched from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blocklist_url: Option<String>,

@@ -2,6 +2,7 @@
 
 use super::snapshot::EngineSnapshot;
 use super::torrent::FileWork;
+pub use crate::shard::blocklist::Blocklist;
 use crate::storage::{SessionSettings, SpeedLimit, Wishes};
 use arc_swap::ArcSwap;
 use ringseed_proto::metainfo::Metainfo;
@@ -147,6 +148,7 @@ pub(crate) enum Command {
     AddPeers(InfoHash, Vec<SocketAddr>, Reply<()>),
     ChangeTorrent(InfoHash, TorrentChange, Reply<()>),
     ChangeEngine(EngineChange, Reply<()>),
+    SetBlocklist(Arc<Blocklist>, Reply<()>),
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -229,6 +231,11 @@ impl EngineHandle {
     /// Changes what holds for the whole engine. It is saved when this returns, and holds over restarts.
     pub async fn change_engine(&self, change: EngineChange) -> Result<(), EngineError> {
         self.ask(|reply| Command::ChangeEngine(change, reply)).await
+    }
+
+    /// Replaces the blocklist; it holds when the session's settings say so. Peers that are connected stay.
+    pub async fn set_blocklist(&self, list: Arc<Blocklist>) -> Result<(), EngineError> {
+        self.ask(|reply| Command::SetBlocklist(list, reply)).await
     }
 
     /// Stops the engine: trackers are told, resume data is saved. Returns when that is done or

@@ -213,6 +213,8 @@ pub struct EngineSnapshot {
     pub ready: bool,
     /// The limits as they were set; alternative ones hold over them when they are on.
     pub limits: EngineLimits,
+    /// Rules of the blocklist that is loaded.
+    pub blocklist_rules: usize,
     /// What the user wants of the session.
     pub settings: Arc<SessionSettings>,
     /// Torrents removed lately, oldest first, with when that was.

@@ -94,7 +94,7 @@ impl Shard {
 
     /// Counts a new connection; false when the engine is full or the address is banned.
     fn admit(&mut self, address: &SocketAddr) -> bool {
-        if self.banned.contains(&address.ip()) {
+        if self.banned.contains(&address.ip()) || self.context.registry.blocks(address.ip()) {
             return false;
         }
         if self.context.connections.fetch_add(1, Ordering::Relaxed) >= self.context.settings.connections_max {

@@ -8,7 +8,7 @@ use crate::limits::{CONNECT_TIMEOUT, DIALS_MAX};
 use ringseed_proto::units::InfoHash;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -40,11 +40,16 @@ pub(super) fn dial(shard: &mut Shard, key: TorrentKey) {
             return;
         }
         let Some(address) = home.candidates.next(now) else { return };
+        if shard.context.registry.blocks(address.ip()) {
+            home.candidates.exclude(&address);
+            continue;
+        }
         torrent.dials += 1;
         shard.dials += 1;
+        let settings = shard.context.settings.clone();
         let ring = shard.ring.clone();
         shard.local.spawn(async move {
-            let result = match socket_for(&address) {
+            let result = match socket_for(&address, &settings.listen_addresses) {
                 Ok(socket) => {
                     ring.connect(socket.as_raw_fd(), address, CONNECT_TIMEOUT).await.map(|()| socket)
                 }
@@ -55,8 +60,16 @@ pub(super) fn dial(shard: &mut Shard, key: TorrentKey) {
     }
 }
 
-fn socket_for(address: &SocketAddr) -> io::Result<OwnedFd> {
-    Ok(Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?.into())
+/// A socket to dial from. An engine that listens on certain addresses only is seen from those only: to an address of
+/// another family it does not dial at all.
+fn socket_for(address: &SocketAddr, listen: &[IpAddr]) -> io::Result<OwnedFd> {
+    let socket = Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?;
+    if !listen.is_empty() && !listen.iter().any(IpAddr::is_unspecified) {
+        let own = listen.iter().find(|own| own.is_ipv4() == address.is_ipv4());
+        let own = own.ok_or(io::ErrorKind::AddrNotAvailable)?;
+        socket.bind(&SocketAddr::new(*own, 0).into())?;
+    }
+    Ok(socket.into())
 }
 
 impl Shard {

@@ -4,6 +4,7 @@
 //! the swarms ask for and queues the next operations. Disk and dial tasks run beside the loop on the same
 //! glommio executor and report to it ([`local`]). Nothing in a turn waits.
 
+pub mod blocklist;
 pub mod candidates;
 pub mod checks;
 pub mod connections;

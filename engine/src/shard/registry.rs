@@ -3,6 +3,7 @@
 //! The control thread replaces the map when torrents come and go; shards read it without a lock. What
 //! changes more often than the map (phase, totals, limits) are atomics inside an entry.
 
+use super::blocklist::Blocklist;
 use super::rate::RateLimit;
 use crate::storage::TorrentStore;
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -10,6 +11,7 @@ use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::swarm::{Content, Priority};
 use ringseed_proto::units::InfoHash;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
@@ -101,26 +103,35 @@ impl TorrentEntry {
 
 /// The map of torrents.
 #[derive(Default)]
-pub struct Registry(ArcSwap<HashMap<InfoHash, Arc<TorrentEntry>>>);
+pub struct Registry {
+    torrents: ArcSwap<HashMap<InfoHash, Arc<TorrentEntry>>>,
+    /// Addresses that are refused.
+    pub blocklist: ArcSwapOption<Blocklist>,
+}
 
 impl Registry {
     /// The torrent with this info-hash.
     pub fn get(&self, info_hash: &InfoHash) -> Option<Arc<TorrentEntry>> {
-        self.0.load().get(info_hash).cloned()
+        self.torrents.load().get(info_hash).cloned()
     }
 
     /// Adds torrents. One call for many: the map is copied once.
     pub fn insert(&self, entries: impl IntoIterator<Item = Arc<TorrentEntry>>) {
-        let mut map = HashMap::clone(&self.0.load());
+        let mut map = HashMap::clone(&self.torrents.load());
         map.extend(entries.into_iter().map(|entry| (entry.info_hash(), entry)));
-        self.0.store(Arc::new(map));
+        self.torrents.store(Arc::new(map));
+    }
+
+    /// Whether an address is refused.
+    pub fn blocks(&self, address: IpAddr) -> bool {
+        self.blocklist.load().as_ref().is_some_and(|list| list.contains(address))
     }
 
     /// Removes a torrent.
     pub fn remove(&self, info_hash: &InfoHash) {
-        let mut map = HashMap::clone(&self.0.load());
+        let mut map = HashMap::clone(&self.torrents.load());
         map.remove(info_hash);
-        self.0.store(Arc::new(map));
+        self.torrents.store(Arc::new(map));
     }
 }
 

@@ -110,7 +110,7 @@ impl Server {
             "queue-move-up" => self.queue_move(arguments, QueueMove::Up).await,
             "queue-move-down" => self.queue_move(arguments, QueueMove::Down).await,
             "queue-move-bottom" => self.queue_move(arguments, QueueMove::Bottom).await,
-            "blocklist-update" => Err("blocklists are not supported yet".to_owned()),
+            "blocklist-update" => self.blocklist_update().await,
             "port-test" => Err("port-test asks a web site of others, which is not done".to_owned()),
             "group-get" => self.group_get(&arguments),
             "group-set" => self.group_set(read(arguments)?).await,

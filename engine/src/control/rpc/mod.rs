@@ -6,6 +6,7 @@
 mod access;
 mod add;
 mod base64;
+mod blocklist;
 mod connections;
 mod fields;
 mod gate;
@@ -27,6 +28,7 @@ mod trackers;
 use super::EngineHandle;
 pub use access::{Credentials, Network};
 pub(crate) use base64::encode as encode_base64;
+pub use blocklist::load_blocklist;
 use connections::{Busy, Connections};
 use limits::ACCEPT_PAUSE;
 use server::Server;

@@ -58,6 +58,8 @@ impl Server {
             queue_stalled_enabled: settings.stalled.on,
             queue_stalled_minutes: settings.stalled.value,
             default_trackers: settings.default_trackers.clone(),
+            blocklist_enabled: settings.blocklist_on,
+            blocklist_size: count(snapshot.blocklist_rules),
             blocklist_url: settings.blocklist_url.clone(),
             start_added_torrents: settings.start_added,
             trash_original_torrent_files: settings.delete_torrent_files,
@@ -129,6 +131,7 @@ fn apply(settings: &mut SessionSettings, args: &SessionSetArgs) {
     replace(&mut settings.start_added, args.start_added_torrents);
     replace(&mut settings.delete_torrent_files, args.trash_original_torrent_files);
     replace(&mut settings.default_trackers, args.default_trackers.clone());
+    replace(&mut settings.blocklist_on, args.blocklist_enabled);
     replace(&mut settings.blocklist_url, args.blocklist_url.clone());
 }
 

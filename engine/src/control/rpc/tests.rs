@@ -212,6 +212,10 @@ impl Played {
                 Command::AddPeers(_, _, reply) => {
                     let _ = reply.send(Ok(()));
                 }
+                Command::SetBlocklist(list, reply) => {
+                    done.push(format!("blocklist {}", list.rules()));
+                    let _ = reply.send(Ok(()));
+                }
                 Command::Shutdown(reply) => {
                     done.push("shutdown".to_owned());
                     let _ = reply.send(());
@@ -244,6 +248,7 @@ fn bench<F: Future<Output = ()>>(test: impl FnOnce(Bench) -> F) {
             connections: 3,
             ready: true,
             limits: EngineLimits { upload: Some(5_000_000).into(), download: None.into() },
+            blocklist_rules: 0,
             settings: Arc::default(),
             queue: Arc::new(vec![2, 1, 3]),
             removed: Arc::default(),
@@ -778,7 +783,7 @@ fn the_session_is_set_and_told() {
         );
         let limited = json!({"name": "g", "speed-limit-up-enabled": true});
         assert!(bench.call("group-set", limited).await.result.contains("not supported"));
-        assert!(bench.call("blocklist-update", json!({})).await.result.contains("not supported"));
+        assert!(bench.call("blocklist-update", json!({})).await.result.contains("blocklist-url"));
         assert!(!bench.call("port-test", json!({})).await.is_success());
     });
 }

@@ -68,6 +68,11 @@ impl Session {
                 let result = self.change_engine(change);
                 self.answer(reply, result);
             }
+            Command::SetBlocklist(list, reply) => {
+                self.blocklist = Some(list);
+                self.apply_blocklist();
+                self.answer(reply, Ok(()));
+            }
             Command::Shutdown(reply) => {
                 self.shutdown = Some(reply);
                 self.stopping = true;

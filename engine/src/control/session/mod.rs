@@ -21,6 +21,7 @@ use super::torrent::{Activity, Torrent};
 use crate::announce::Announcer;
 use crate::config::EngineConfig;
 use crate::limits::CONTROL_QUEUE;
+use crate::shard::blocklist::Blocklist;
 use crate::shard::mailbox;
 use crate::shard::message::ToShard;
 use crate::shard::publish::ShardSnapshot;
@@ -83,6 +84,8 @@ pub struct Session {
     settings: Arc<SessionSettings>,
     /// Torrents removed lately, with when that was.
     removed: Arc<Vec<(Instant, u32)>>,
+    /// The blocklist, whether it holds or not.
+    blocklist: Option<Arc<Blocklist>>,
     /// Ids in the order of the queue, and whether that order is still so.
     queue: Arc<Vec<u32>>,
     queue_is_old: bool,
@@ -127,6 +130,7 @@ impl Session {
         let session = Self {
             settings: Arc::default(),
             removed: Arc::default(),
+            blocklist: None,
             queue: Arc::default(),
             queue_is_old: true,
             last_place: 0,
@@ -176,6 +180,7 @@ impl Session {
         };
         self.settings = Arc::new(settings);
         self.apply_limits();
+        self.apply_blocklist();
     }
 
     fn entry(&self, metainfo: Arc<Metainfo>, store: Arc<TorrentStore>) -> Arc<TorrentEntry> {

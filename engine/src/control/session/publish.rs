@@ -58,6 +58,7 @@ impl Session {
             connections: self.parts.connections.load(Ordering::Relaxed),
             ready: !self.loading,
             limits: self.limits,
+            blocklist_rules: self.blocklist.as_ref().map_or(0, |list| list.rules()),
             settings: self.settings.clone(),
             queue: self.queue.clone(),
             removed: self.removed.clone(),

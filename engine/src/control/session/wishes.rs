@@ -76,6 +76,13 @@ impl Session {
         self.queue_due |= queues(&settings) != queues(&self.settings);
         (self.settings, self.limits) = (Arc::new(settings), limits);
         self.apply_limits();
+        self.apply_blocklist();
         Ok(())
+    }
+
+    /// Lets the blocklist hold when it is wanted.
+    pub(super) fn apply_blocklist(&self) {
+        let list = self.blocklist.clone().filter(|_| self.settings.blocklist_on);
+        self.parts.registry.blocklist.store(list);
     }
 }
