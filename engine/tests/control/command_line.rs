@@ -69,6 +69,36 @@ fn commands_drive_a_daemon() {
 }
 
 #[test]
+fn torrents_of_other_clients_are_imported() {
+    let daemon = Daemon::start(&[]);
+    let (one, many) = (daemon.single("one"), daemon.multi("many"));
+    let string = |text: &str| format!("{}:{text}", text.len());
+    // As Transmission has them.
+    let config = daemon.dir("config");
+    std::fs::create_dir_all(config.join("torrents")).unwrap();
+    std::fs::create_dir_all(config.join("resume")).unwrap();
+    std::fs::copy(&one.torrent, config.join("torrents/x.torrent")).unwrap();
+    let resume = format!(
+        "d11:destination{}6:labelsl{}e6:pausedi0ee",
+        string(one.dir.to_str().unwrap()),
+        string("old")
+    );
+    std::fs::write(config.join("resume/x.resume"), resume).unwrap();
+    let said = daemon.says(&["import", config.to_str().unwrap()]);
+    assert!(said.contains("1 imported, 0 failed"), "{said}");
+    daemon.wait(&one.info_hash, "seeding", |torrent| torrent["status"] == 6);
+    assert_eq!(daemon.torrent(&one.info_hash, &["labels"])["labels"], json!(["old"]));
+    // As qBittorrent has them.
+    let backup = daemon.dir("BT_backup");
+    std::fs::copy(&many.torrent, backup.join("y.torrent")).unwrap();
+    let resume = format!("d14:qBt-ratioLimiti1500e12:qBt-savePath{}e", string(many.dir.to_str().unwrap()));
+    std::fs::write(backup.join("y.fastresume"), resume).unwrap();
+    daemon.says(&["import", backup.to_str().unwrap()]);
+    daemon.wait(&many.info_hash, "seeding", |torrent| torrent["status"] == 6);
+    assert_eq!(daemon.torrent(&many.info_hash, &["seedRatioLimit"])["seedRatioLimit"], 1.5);
+}
+
+#[test]
 fn mistakes_are_told() {
     let daemon = Daemon::start(&[]);
     let (code, text) = daemon.complains(&["pause", "7"]);

@@ -63,6 +63,8 @@ pub enum Remote {
     Limit(Limit),
     /// Tell what a running daemon has done.
     Stats(Only),
+    /// Add the torrents of another client to a running daemon.
+    Import(Import),
     /// Watch a running daemon.
     Top(Only),
 }
@@ -180,6 +182,17 @@ pub struct Limit {
     /// Download limit in bytes per second, such as 500K or 10M, or `none`.
     #[arg(long, value_name = "RATE")]
     pub down: Option<Rate>,
+    /// Connection.
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+/// Add the torrents of another client; their data is verified where it lies.
+#[derive(Debug, Args)]
+pub struct Import {
+    /// Transmission's configuration directory, or qBittorrent's BT_backup.
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
     /// Connection.
     #[command(flatten)]
     pub connect: Connect,

@@ -4,6 +4,7 @@ pub mod args;
 
 mod act;
 mod client;
+mod import;
 mod show;
 mod top;
 
@@ -37,6 +38,7 @@ pub fn run(command: &Remote) -> Result<(), Failure> {
         }
         Remote::Limit(args) => limit(args),
         Remote::Stats(args) => show::stats(&args.connect),
+        Remote::Import(args) => import::run(args),
         Remote::Top(args) => top::run(&args.connect),
     }
 }
