@@ -3,7 +3,8 @@
 use crate::announce::{AnnounceConfig, Announcer};
 use crate::config::EngineConfig;
 use crate::control::session::{Session, SessionParts};
-use crate::control::{EngineHandle, EngineSnapshot, Inbox, loader, rpc, thread, watch};
+use crate::control::watch as watch_folder;
+use crate::control::{EngineHandle, EngineSnapshot, Inbox, loader, rpc, thread};
 use crate::limits::{CONTROL_QUEUE, SHARD_MAILBOX, SHARD_REPORTS};
 use crate::net::listener::{ListenError, Listeners, PortClaim};
 use crate::preflight::{self, PreflightError};
@@ -391,7 +392,7 @@ impl ControlStart {
             tokio::task::spawn_local(rpc::load_blocklist(dir, self.handle.clone()));
         }
         if let Some(folder) = self.settings.watch_dir.clone() {
-            tokio::task::spawn_local(watch::watch(folder, self.handle.clone()));
+            tokio::task::spawn_local(watch_folder::watch(folder, self.handle.clone()));
         }
         drop(self.handle);
         let _ = ready.send(Ok(()));

@@ -35,7 +35,7 @@ pub(super) fn write(
         answer.serialize_entry("removed", removed)?;
     }
     answer.serialize_entry("torrents", &rows)?;
-    answer.end()?;
+    SerializeMap::end(answer)?;
     Ok(text)
 }
 

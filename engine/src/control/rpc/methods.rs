@@ -11,7 +11,7 @@ use ringseed_api::{
 use ringseed_proto::units::InfoHash;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::path::Path;
 use std::sync::Arc;
 

@@ -9,6 +9,9 @@ use hyper::StatusCode;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
+/// What one preference changes.
+type Change = Box<dyn Fn(&mut SessionSettings) + Send + Sync>;
+
 impl Server {
     pub(super) fn preferences(&self, snapshot: &EngineSnapshot) -> Value {
         let settings = &snapshot.settings;
@@ -57,7 +60,7 @@ impl Server {
         };
         let now = self.preferences(&self.handle.snapshot());
         let mut change = EngineChange::default();
-        let mut settings: Vec<Box<dyn Fn(&mut SessionSettings) + Send + Sync>> = Vec::new();
+        let mut settings: Vec<Change> = Vec::new();
         for (name, value) in wanted {
             if now.get(&name) == Some(&value) {
                 continue;
