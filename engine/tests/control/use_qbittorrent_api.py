@@ -39,7 +39,8 @@ assert client.torrents_add(torrent_files=Path(many).read_bytes(), save_path=many
 first = until("the first", lambda: client.torrents_info(category="tv"))[0].hash
 second = next(t.hash for t in client.torrents_info() if t.hash != first)
 until("seeding", lambda: torrent(first).state in ("stalledUP", "uploading"))
-assert torrent(second).state.startswith("stopped")
+# It has data, which is looked at first.
+until("the second to be checked", lambda: torrent(second).state.startswith("stopped"))
 
 # What is told.
 info = torrent(first)
