@@ -8,8 +8,10 @@ if [ "${CI:-}" = true ]; then
     export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/ringseed/target}"
 fi
 
-packages=(aria2 gcc iproute2 nodejs npm opentracker prometheus python3-libtorrent python3-venv
+packages=(aria2 gcc iproute2 opentracker prometheus python3-libtorrent python3-venv
     qbittorrent-nox transmission-cli transmission-daemon)
+# Some builds of nodejs bring npm themselves.
+command -v npm >/dev/null || packages+=(nodejs npm)
 # The window, on a display that is not there.
 packages+=(fonts-dejavu-core libx11-xcb1 libxcursor1 libxi6 libxkbcommon-x11-0 xdotool xvfb)
 missing=()
