@@ -175,6 +175,9 @@ fn transfer(client: Client, ringseed_seeds: bool, through: Through, make: impl F
     };
     if ringseed_seeds {
         other.wait_complete();
+        // Some say that they are complete while their last writes are still on the way.
+        let (from, to) = (content.dir.join(&content.name), target.path().join(&content.name));
+        until("the last bytes to be written", || is_written(&from, &to).then_some(()));
         drop(other);
         ours.terminate();
     } else {
@@ -185,6 +188,16 @@ fn transfer(client: Client, ringseed_seeds: bool, through: Through, make: impl F
     } else {
         assert_same(&content, target.path());
     }
+}
+
+/// Whether every file of `expected` that is not empty is the same below `actual`.
+fn is_written(expected: &Path, actual: &Path) -> bool {
+    if expected.is_dir() {
+        let mut names = fs::read_dir(expected).unwrap().map(|entry| entry.unwrap().file_name());
+        return names.all(|name| is_written(&expected.join(&name), &actual.join(&name)));
+    }
+    let bytes = fs::read(expected).unwrap();
+    bytes.is_empty() || fs::read(actual).is_ok_and(|found| found == bytes)
 }
 
 const LARGE: u64 = 256 << 20;
