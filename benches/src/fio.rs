@@ -29,17 +29,24 @@ impl Reads<'_> {
         command.arg(format!("--bs={}", self.bytes)).arg(format!("--iodepth={}", self.depth));
         command.arg(format!("--direct={}", u8::from(self.direct)));
         command.arg(format!("--runtime={}", self.seconds));
-        let output = command.output().map_err(|error| format!("fio: {error}"))?;
-        if !output.status.success() {
-            return Err(format!("fio: {}", String::from_utf8_lossy(&output.stderr).trim()).into());
-        }
-        // Notes may stand before the report.
-        let text = String::from_utf8_lossy(&output.stdout);
-        let report: serde_json::Value =
-            serde_json::from_str(&text[text.find('{').ok_or("fio: no report")?..])?;
-        let rate = report["jobs"][0]["read"]["bw_bytes"].as_f64().ok_or("fio: no rate in its report")?;
-        Ok(rate / 1e6)
+        read_rate(command)
     }
+}
+
+/// Runs a `fio` command with one job and its report as JSON: what it read, in 10^6 bytes per second.
+///
+/// # Errors
+/// It is missing or failed.
+pub fn read_rate(mut command: Command) -> Result<f64, Box<dyn Error>> {
+    let output = command.output().map_err(|error| format!("fio: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("fio: {}", String::from_utf8_lossy(&output.stderr).trim()).into());
+    }
+    // Notes may stand before the report.
+    let text = String::from_utf8_lossy(&output.stdout);
+    let report: serde_json::Value = serde_json::from_str(&text[text.find('{').ok_or("fio: no report")?..])?;
+    let rate = report["jobs"][0]["read"]["bw_bytes"].as_f64().ok_or("fio: no rate in its report")?;
+    Ok(rate / 1e6)
 }
 
 /// The version of `fio`, when it is installed.

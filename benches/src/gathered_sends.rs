@@ -11,6 +11,7 @@ use std::{
 use clap::ValueEnum;
 use io_uring::{IoUring, cqueue, opcode, squeue, types::Fd};
 use memmap2::Mmap;
+use ringseed_loadtest::affinity::own_cpu_seconds;
 use serde::{Deserialize, Serialize};
 
 /// Bytes of one block.
@@ -168,17 +169,6 @@ fn connect(to: SocketAddr) -> io::Result<TcpStream> {
             outcome => return outcome,
         }
     }
-}
-
-fn own_cpu_seconds() -> f64 {
-    // SAFETY: an all-zero rusage is valid, and the call fills it.
-    let usage = unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_SELF, &raw mut usage);
-        usage
-    };
-    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
-    seconds(usage.ru_utime) + seconds(usage.ru_stime)
 }
 
 /// Accepts `streams` connections on `at` and throws away what they bring, without copying it, until they end.

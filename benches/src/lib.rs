@@ -18,6 +18,7 @@ pub mod loop_delay;
 pub mod machine;
 pub mod memory_group;
 pub mod namespaces;
+pub mod page_cache;
 pub mod parts;
 pub mod ports;
 pub mod process;
@@ -26,3 +27,16 @@ pub mod rivals;
 pub mod seeder;
 pub mod table;
 pub mod trackers;
+
+use std::{error::Error, process::ExitCode};
+
+/// How a program ends: silently with 0, or with what went wrong on the standard error and 1.
+pub fn exit_code(outcome: Result<(), Box<dyn Error>>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -140,6 +140,16 @@ impl Results {
         text
     }
 
+    /// Prints them, writes them and says where; the last act of a program.
+    ///
+    /// # Errors
+    /// Those of [`Results::write`].
+    pub fn conclude(&self, directory: &Path) -> io::Result<()> {
+        print!("{}", self.render());
+        println!("written to {}", self.write(directory)?.display());
+        Ok(())
+    }
+
     /// Writes them to `directory/BENCHMARK-DATE.json`.
     ///
     /// # Errors

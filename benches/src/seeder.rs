@@ -13,7 +13,7 @@ use ringseed_loadtest::skim::{FAST_BIT, HANDSHAKE_LEN, Item, PROTOCOL, Skimmer};
 use ringseed_proto::units::InfoHash;
 use serde::Serialize;
 
-use crate::{data::TestTorrent, ports::free_address};
+use crate::{daemon, data::TestTorrent, ports::free_address};
 
 /// Who seeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize)]
@@ -49,10 +49,9 @@ impl Launch {
     /// # Errors
     /// The path of this program is not known.
     pub fn new(cpus: &str, dir: &Path, ringseed: Option<&Path>, arguments: &str) -> io::Result<Launch> {
-        let beside = || Ok::<_, io::Error>(std::env::current_exe()?.with_file_name("ringseed"));
         Ok(Launch {
             cpus: cpus.into(),
-            ringseed: ringseed.map(Path::to_owned).map_or_else(beside, Ok)?,
+            ringseed: daemon::program(ringseed)?,
             ringseed_args: arguments.split_whitespace().map(str::to_owned).collect(),
             scratch: dir.join("state"),
         })

@@ -4,6 +4,7 @@ use std::{error::Error, fs, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use ringseed_benches::chart::Charted;
+use ringseed_benches::exit_code;
 
 /// Draws one quantity of a results file as an SVG of bars.
 #[derive(Debug, Parser)]
@@ -20,13 +21,7 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    match run(&Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(&Cli::parse()))
 }
 
 fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {

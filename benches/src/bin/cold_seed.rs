@@ -2,10 +2,8 @@
 
 use std::{
     error::Error,
-    fs::File,
     io,
-    os::fd::AsRawFd,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{ExitCode, Stdio},
     time::Duration,
 };
@@ -14,10 +12,12 @@ use clap::Parser;
 use ringseed_benches::{
     daemon::{self, Daemon, Serving},
     data::TestTorrent,
+    exit_code,
     fio::{self, Reads},
     load::{Load, LoadReport},
     loop_delay::LoopDelays,
     memory_group::MemoryGroup,
+    page_cache::forget,
     process,
     results::{Measurement, Results, Target, Wanted},
 };
@@ -123,13 +123,7 @@ struct Pattern {
 }
 
 fn main() -> ExitCode {
-    match run(&Plan::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(&Plan::parse()))
 }
 
 /// What is set up for all runs.
@@ -365,17 +359,6 @@ impl Drop for Helper {
         // It may have ended by itself.
         let _ = self.0.kill();
         let _ = self.0.wait();
-    }
-}
-
-/// Drops the page cache of a file.
-fn forget(path: &Path) -> io::Result<()> {
-    let file = File::open(path)?;
-    file.sync_all()?;
-    // SAFETY: advice about a descriptor that is open; no memory is involved.
-    match unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) } {
-        0 => Ok(()),
-        error => Err(io::Error::from_raw_os_error(error)),
     }
 }
 

@@ -12,6 +12,7 @@ use ringseed_benches::{
     child::Usage,
     daemon,
     data::TestTorrent,
+    exit_code,
     leecher::{Launch, Leecher, tracker_of},
     parts::{self, Spent},
     results::{Measurement, Results, Target, Wanted},
@@ -67,13 +68,7 @@ struct Plan {
 }
 
 fn main() -> ExitCode {
-    match run(&Plan::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(&Plan::parse()))
 }
 
 fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
@@ -124,9 +119,7 @@ fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
     let case = format!("{} MiB in pieces of {} KiB", plan.torrent_mib, plan.piece_kib);
     enter(&mut results, &case, torrent.total, &measured, &downloads);
     results.targets = targets(&results, &case);
-    print!("{}", results.render());
-    println!("written to {}", results.write(&plan.results)?.display());
-    Ok(())
+    Ok(results.conclude(&plan.results)?)
 }
 
 /// An empty directory.

@@ -5,6 +5,7 @@ use std::{error::Error, path::PathBuf, process::ExitCode};
 use clap::Parser;
 use ringseed_benches::{
     data::TestTorrent,
+    exit_code,
     load::{Load, LoadReport},
     results::{Measurement, Results, Target, Wanted},
     seeder::{Launch, Seeder},
@@ -66,13 +67,7 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    match run(&Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(&Cli::parse()))
 }
 
 fn run(plan: &Cli) -> Result<(), Box<dyn Error>> {
@@ -107,9 +102,7 @@ fn run(plan: &Cli) -> Result<(), Box<dyn Error>> {
             results.targets.push(Target::new(format!("ringseed, {what}, {case}"), wanted, SHARE, value));
         }
     }
-    print!("{}", results.render());
-    println!("written to {}", results.write(&plan.results)?.display());
-    Ok(())
+    Ok(results.conclude(&plan.results)?)
 }
 
 /// What was measured of one seeder in one case, a value per run.

@@ -11,6 +11,7 @@ use std::{
 use clap::Parser;
 use ringseed_benches::{
     daemon::{self, Daemon},
+    exit_code,
     library::{Library, Shape},
     process,
     results::{Measurement, Results, Target, Wanted},
@@ -66,13 +67,7 @@ struct Measured {
 }
 
 fn main() -> ExitCode {
-    match run(&Plan::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(&Plan::parse()))
 }
 
 /// A child that is killed with the benchmark.
@@ -173,8 +168,7 @@ fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
         let value = results.median("ringseed", case, "% of one core");
         results.targets.push(Target::new(format!("% of one core, {case}"), Wanted::AtMost, 0.5, value));
     }
-    print!("{}", results.render());
-    println!("written to {}", results.write(&plan.results)?.display());
+    results.conclude(&plan.results)?;
     for serving in servings {
         serving.stop()?;
     }

@@ -12,6 +12,7 @@ use std::{
 use clap::{Parser, ValueEnum};
 use ringseed_benches::{
     daemon::{self, Daemon, Serving},
+    exit_code,
     library::{Library, Shape},
     load::{self, LoadReport},
     process,
@@ -87,13 +88,7 @@ const LOAD: &str = "load CPU s/GB";
 const WHO: &str = "ringseed";
 
 fn main() -> ExitCode {
-    match run(&Plan::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(&Plan::parse()))
 }
 
 fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
@@ -105,9 +100,7 @@ fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
             Part::Torrents => torrents(plan, &mut results)?,
         }
     }
-    print!("{}", results.render());
-    println!("written to {}", results.write(&plan.results)?.display());
-    Ok(())
+    Ok(results.conclude(&plan.results)?)
 }
 
 /// Idle connections beside active ones, all at one torrent. Each run has a fresh seeder, for memory that was used

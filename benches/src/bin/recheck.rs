@@ -3,7 +3,6 @@
 use std::{
     error::Error,
     fs, io,
-    os::fd::AsRawFd,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
     time::{Duration, Instant},
@@ -13,6 +12,8 @@ use clap::Parser;
 use ringseed_benches::{
     daemon::{self, Daemon, Serving},
     data::TestTorrent,
+    exit_code, fio,
+    page_cache::forget,
     parts, process,
     results::{Measurement, Results, Target, Wanted},
 };
@@ -55,13 +56,7 @@ struct Plan {
 }
 
 fn main() -> ExitCode {
-    match run(&Plan::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(&Plan::parse()))
 }
 
 fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
@@ -111,7 +106,7 @@ fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
         }
         for (who, direct) in [("fio, direct", true), ("fio, through the page cache", false)] {
             forget(&torrent.file())?;
-            let rate = fio(&torrent.file(), direct)?;
+            let rate = read_in_order(&torrent.file(), direct)?;
             eprintln!("run {run}: {who}: {rate:.0} MB/s");
             found.push((who, COLD, RATE, rate));
         }
@@ -125,7 +120,7 @@ fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
 
     let mut results = Results::new("recheck");
     results.versions.insert("ringseed".into(), env!("CARGO_PKG_VERSION").into());
-    results.versions.insert("fio".into(), fio_version());
+    results.versions.insert("fio".into(), fio::version().unwrap_or_default());
     while let Some(&(who, case, what, _)) = found.first() {
         let same = |entry: &(&str, &str, &str, f64)| (entry.0, entry.1, entry.2) == (who, case, what);
         let runs = found.iter().filter(|entry| same(entry)).map(|entry| entry.3).collect();
@@ -133,9 +128,7 @@ fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
         results.measurements.push(Measurement::new(who, case, what, runs));
     }
     results.targets = targets(&results, plan.shards);
-    print!("{}", results.render());
-    println!("written to {}", results.write(&plan.results)?.display());
-    Ok(())
+    Ok(results.conclude(&plan.results)?)
 }
 
 fn targets(results: &Results, shards: usize) -> Vec<Target> {
@@ -168,35 +161,13 @@ fn is_checked(serving: &mut Serving) -> io::Result<Option<()>> {
     Ok((torrent["status"] == 0 && torrent["leftUntilDone"] == 0 && torrent["error"] == 0).then_some(()))
 }
 
-/// Drops a file from the page cache.
-fn forget(path: &Path) -> io::Result<()> {
-    let file = fs::File::open(path)?;
-    file.sync_all()?;
-    // SAFETY: a plain system call on an open descriptor.
-    match unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) } {
-        0 => Ok(()),
-        error => Err(io::Error::from_raw_os_error(error)),
-    }
-}
-
 /// MB/s of reading a file in order, 1 MiB at a time, as many at once as one shard keeps in flight.
-fn fio(path: &Path, direct: bool) -> io::Result<f64> {
+fn read_in_order(path: &Path, direct: bool) -> Result<f64, Box<dyn Error>> {
     let mut command = Command::new("fio");
     command.args(["--name=read", "--rw=read", "--bs=1M", "--ioengine=io_uring", "--iodepth=6", "--readonly"]);
     command.arg(format!("--direct={}", u8::from(direct))).arg("--output-format=json");
     command.arg("--invalidate=1").arg(format!("--filename={}", path.display()));
-    let output = command.output()?;
-    if !output.status.success() {
-        return Err(io::Error::other(format!("fio: {}", String::from_utf8_lossy(&output.stderr))));
-    }
-    let report: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    let rate = report["jobs"][0]["read"]["bw_bytes"].as_f64();
-    rate.map(|bytes| bytes / 1e6).ok_or_else(|| io::Error::other("fio's report has no rate"))
-}
-
-fn fio_version() -> String {
-    let output = Command::new("fio").arg("--version").output();
-    output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
+    fio::read_rate(command)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use std::{
 use clap::{Parser, Subcommand, ValueEnum};
 use ringseed_benches::{
     data::TestTorrent,
+    exit_code,
     floor::{self, Floor},
     load::{Load, LoadReport},
     ports::free_address,
@@ -100,13 +101,7 @@ fn main() -> ExitCode {
         }
         None => run(&cli.plan),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(outcome)
 }
 
 fn serve(path: Way, file: &Path, piece_length: u32, port: u16, gather: usize) -> Result<(), Box<dyn Error>> {
@@ -150,9 +145,7 @@ fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
             }
         }
     }
-    print!("{}", results.render());
-    println!("written to {}", results.write(&plan.results)?.display());
-    Ok(())
+    Ok(results.conclude(&plan.results)?)
 }
 
 /// A sender; dropped, it is killed.

@@ -16,6 +16,7 @@ use clap::Parser;
 use ringseed_benches::{
     daemon::{self, Daemon, Serving},
     data::TestTorrent,
+    exit_code,
     library::{Library, Shape},
     load::{self, Load},
     results::{Measurement, Results, Target, Wanted},
@@ -72,13 +73,7 @@ const FIELDS: [&str; 15] = [
 ];
 
 fn main() -> ExitCode {
-    match run(&Plan::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(&Plan::parse()))
 }
 
 fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
@@ -160,8 +155,7 @@ fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
     ] {
         results.targets.push(Target::new(what, wanted, bound, results.median("ringseed", &case, what)));
     }
-    print!("{}", results.render());
-    println!("written to {}", results.write(&plan.results)?.display());
+    results.conclude(&plan.results)?;
     serving.call("torrent-remove", &json!({"ids": [torrent.info_hash.to_string()]}))?;
     serving.stop()?;
     Ok(())

@@ -12,6 +12,7 @@ use std::{
 use clap::Parser;
 use ringseed_benches::{
     daemon::{self, Daemon, Serving},
+    exit_code,
     library::{Library, Shape},
     process,
     results::{Measurement, Results, Target, Wanted},
@@ -62,13 +63,7 @@ struct Start {
 }
 
 fn main() -> ExitCode {
-    match run(&Plan::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(&Plan::parse()))
 }
 
 fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
@@ -133,9 +128,7 @@ fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
     ];
     results.targets.extend(targets);
     results.measurements.push(base);
-    print!("{}", results.render());
-    println!("written to {}", results.write(&plan.results)?.display());
-    Ok(())
+    Ok(results.conclude(&plan.results)?)
 }
 
 fn memory_of_empty(daemon: &Daemon) -> Result<f64, Box<dyn Error>> {

@@ -13,7 +13,7 @@ use std::{
 
 use clap::Parser;
 use ringseed_benches::{
-    process,
+    exit_code, process,
     results::{Measurement, Results, Target, Wanted},
     trackers::{Contestant, Trackers, Transport},
 };
@@ -68,13 +68,7 @@ const WINDOW: u32 = 64;
 const LIFETIME: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
-    match run(&Plan::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(&Plan::parse()))
 }
 
 fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
@@ -137,9 +131,7 @@ fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
         results.measurements.push(Measurement::new("ringseed-tracker", &case, what, runs));
     }
     results.targets = goals;
-    print!("{}", results.render());
-    println!("written to {}", results.write(&plan.results)?.display());
-    Ok(())
+    Ok(results.conclude(&plan.results)?)
 }
 
 /// Times of replies.

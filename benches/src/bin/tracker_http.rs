@@ -5,6 +5,7 @@ use std::{error::Error, fs, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use ringseed_benches::{
+    exit_code,
     http_load::{Counts, HttpLoad, TORRENTS, info_hash},
     process,
     results::{Measurement, Results, Target, Wanted},
@@ -55,13 +56,7 @@ const RATE: &str = "responses/s";
 const COST: &str = "CPU us/response";
 
 fn main() -> ExitCode {
-    match run(&Plan::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(&Plan::parse()))
 }
 
 fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
@@ -119,9 +114,7 @@ fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
         let ratio = results.median(ours, &case, RATE) / results.median(name, &case, RATE);
         results.targets.push(Target::new(format!("responses/s / {name}"), Wanted::AtLeast, 1.0, ratio));
     }
-    print!("{}", results.render());
-    println!("written to {}", results.write(&plan.results)?.display());
-    Ok(())
+    Ok(results.conclude(&plan.results)?)
 }
 
 /// What one run gave.

@@ -19,6 +19,7 @@ use io_uring::{
     IoUring, cqueue, opcode,
     types::{BufRingEntry, Fd, RecvMsgOut},
 };
+use ringseed_benches::exit_code;
 use ringseed_benches::results::{Measurement, Results};
 use ringseed_loadtest::affinity::pin_to;
 
@@ -61,13 +62,7 @@ struct Stop {
 }
 
 fn main() -> ExitCode {
-    match run(&Plan::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(&Plan::parse()))
 }
 
 fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
@@ -85,9 +80,7 @@ fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
         results.measurements.push(Measurement::new(who, &case, "CPU us/datagram", costs));
         results.measurements.push(Measurement::new(who, &case, "datagrams/s", rates));
     }
-    print!("{}", results.render());
-    println!("written to {}", results.write(&plan.results)?.display());
-    Ok(())
+    Ok(results.conclude(&plan.results)?)
 }
 
 /// CPU microseconds for each datagram echoed, and datagrams per second.

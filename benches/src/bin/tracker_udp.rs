@@ -12,7 +12,7 @@ use std::{
 
 use clap::Parser;
 use ringseed_benches::{
-    process,
+    exit_code, process,
     results::{Measurement, Results, Target, Wanted},
     trackers::{Contestant, Trackers, Transport, write_whitelist},
 };
@@ -62,13 +62,7 @@ const RATE: &str = "responses/s";
 const COST: &str = "CPU us/response";
 
 fn main() -> ExitCode {
-    match run(&Plan::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(&Plan::parse()))
 }
 
 fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
@@ -127,9 +121,7 @@ fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
         let ratio = results.median(ours, CASE, RATE) / results.median(name, CASE, RATE);
         results.targets.push(Target::new(format!("responses/s / {name}"), Wanted::AtLeast, 1.0, ratio));
     }
-    print!("{}", results.render());
-    println!("written to {}", results.write(&plan.results)?.display());
-    Ok(())
+    Ok(results.conclude(&plan.results)?)
 }
 
 /// What one run gave.

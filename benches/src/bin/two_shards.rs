@@ -13,6 +13,7 @@ use std::{
 use clap::Parser;
 use ringseed_benches::{
     data::TestTorrent,
+    exit_code,
     load::{self, Load},
     results::{Measurement, Results, Target, Wanted},
     seeder::{Launch, Seeder},
@@ -55,13 +56,7 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    match run(&Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(&Cli::parse()))
 }
 
 fn run(plan: &Cli) -> Result<(), Box<dyn Error>> {
@@ -86,9 +81,7 @@ fn run(plan: &Cli) -> Result<(), Box<dyn Error>> {
     }
     let ratio = results.median(name(2), &case, RATE) / results.median(name(1), &case, RATE);
     results.targets.push(Target::new("rate of two shards / one", Wanted::AtLeast, SCALING, ratio));
-    print!("{}", results.render());
-    println!("written to {}", results.write(&plan.results)?.display());
-    Ok(())
+    Ok(results.conclude(&plan.results)?)
 }
 
 fn name(shards: usize) -> &'static str {

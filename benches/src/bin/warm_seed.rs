@@ -10,6 +10,7 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 use ringseed_benches::{
     data::TestTorrent,
+    exit_code,
     floor::{self, Floor},
     load::{Load, LoadReport},
     results::{Measurement, Results, Target, Wanted},
@@ -131,13 +132,7 @@ fn main() -> ExitCode {
         }
         None => run_plan(&cli.plan),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(outcome)
 }
 
 fn run_floor(
@@ -206,9 +201,7 @@ fn run_plan(plan: &Plan) -> Result<(), Box<dyn Error>> {
         }
         results.targets.extend(targets(&results, case));
     }
-    print!("{}", results.render());
-    println!("written to {}", results.write(&plan.results)?.display());
-    Ok(())
+    Ok(results.conclude(&plan.results)?)
 }
 
 /// One run: a fresh seeder, a fresh load.

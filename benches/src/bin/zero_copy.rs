@@ -10,7 +10,7 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ringseed_benches::{
     data::TestTorrent,
-    floor,
+    exit_code, floor,
     gathered_sends::{self, Sending, Sent},
     namespaces::{ADDRESSES, Namespaces},
     ports::free_address,
@@ -95,13 +95,7 @@ fn main() -> ExitCode {
         Some(Part::Discard { at, streams }) => gathered_sends::discard(at, streams).map_err(Into::into),
         None => run(&cli.plan),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(outcome)
 }
 
 fn send(
@@ -155,9 +149,7 @@ fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
         }
     }
     drop(namespaces);
-    print!("{}", results.render());
-    println!("written to {}", results.write(&plan.results)?.display());
-    Ok(())
+    Ok(results.conclude(&plan.results)?)
 }
 
 fn measure(
