@@ -9,7 +9,7 @@ use slotmap::SlotMap;
 use super::PeerKey;
 use super::allowed_fast::allowed_fast;
 use super::choker::Slots;
-use super::config::{Content, Priority, SwarmConfig, UploadSlots};
+use super::config::{Content, SwarmConfig};
 use super::event::{Action, BlockSink, DisconnectReason, PeerError, PeerInfo, Refusal, Violation};
 use super::limits::{OPTIMISTIC, PEERS_MAX, RECHOKE, TICK, USELESS_MAX};
 use super::peer::Peer;
@@ -513,81 +513,6 @@ impl Swarm {
                 peer.up.allowed_fast_left += u64::from(layout.piece_len(piece)) * 2;
                 peer.say(&Message::AllowedFast(piece));
             }
-        }
-    }
-
-    /// Bytes of new requests that may be sent, for rate limits and back-pressure; each request is taken off.
-    /// `None` is no limit, `Some(0)` stops requesting. Any budget above zero allows at least one block.
-    pub fn set_request_budget(&mut self, now: Time, bytes: Option<u64>) {
-        self.request_budget = bytes;
-        if self.budget_short && bytes != Some(0) {
-            self.budget_short = false;
-            self.pump_all(now);
-        }
-    }
-
-    /// What is left of the last budget of requests.
-    #[must_use]
-    pub fn request_budget(&self) -> Option<u64> {
-        self.request_budget
-    }
-
-    /// Changes the number of upload slots.
-    pub fn set_upload_slots(&mut self, now: Time, slots: UploadSlots) {
-        self.slots.set(slots);
-        self.rechoke(now);
-    }
-
-    /// How much each file of the layout is wanted; files beyond the list keep `Normal`. A piece is wanted as
-    /// much as the most wanted file in it; padding wants nothing.
-    pub fn set_file_priorities(&mut self, now: Time, priorities: &[Priority]) {
-        let content = Arc::clone(&self.content);
-        let layout = &content.info.layout;
-        if matches!(self.role, Role::Seeding) {
-            return;
-        }
-        let mut wanted: Vec<Option<Priority>> = vec![None; layout.piece_count() as usize];
-        for (index, file) in layout.files.iter().enumerate().filter(|(_, file)| !file.padding) {
-            let priority = priorities.get(index).copied().unwrap_or_default();
-            for piece in layout.pieces_of_file(index) {
-                if let Some(slot) = wanted.get_mut(piece as usize) {
-                    *slot = (*slot).max(Some(priority));
-                }
-            }
-            debug_assert!(file.offset <= layout.total_length);
-        }
-        for (piece, priority) in (0u32..).zip(wanted) {
-            let priority = priority.unwrap_or_default();
-            let Role::Leeching(picker) = &mut self.role else { return };
-            if priority == Priority::Skip && picker.is_filling(piece) {
-                self.forget_piece(PieceIndex(piece));
-                let Role::Leeching(picker) = &mut self.role else { return };
-                picker.abort(PieceIndex(piece));
-            }
-            let Role::Leeching(picker) = &mut self.role else { return };
-            picker.set_priority(piece, priority);
-        }
-        let Role::Leeching(picker) = &self.role else { return };
-        let left = (0..layout.piece_count()).filter(|&piece| picker.wants(piece));
-        self.wanted_left = left.map(|piece| u64::from(layout.piece_len(PieceIndex(piece)))).sum();
-        for peer in self.peers.values_mut() {
-            peer.down.interesting = peer.have.iter_ones().filter(|&piece| picker.wants(piece)).count() as u32;
-            peer.update_interest(now);
-        }
-        if self.wanted_left > 0 && self.finished_told {
-            self.finished_told = false;
-            self.tell_upload_only(false);
-        }
-        self.check_finished(now);
-        self.pump_all(now);
-        self.queue_all_with_output();
-    }
-
-    /// Switches between in-order and rarest-first downloading.
-    pub fn set_sequential(&mut self, sequential: bool) {
-        self.config.sequential = sequential;
-        if let Role::Leeching(picker) = &mut self.role {
-            picker.sequential = sequential;
         }
     }
 

@@ -10,6 +10,7 @@ mod check;
 mod choker;
 mod clock;
 mod config;
+mod control;
 mod download;
 mod event;
 pub mod limits;
