@@ -5,6 +5,7 @@
 //! drives both, and `http` and `udp` speak to trackers behind the contract in `transport`.
 
 mod address;
+mod driver;
 mod families;
 mod fetch;
 mod host;
@@ -19,9 +20,9 @@ mod transport;
 mod udp;
 mod url;
 
+use driver::Core;
 pub use fetch::{FetchRequest, fetch};
 use ringseed_proto::units::{InfoHash, PeerId};
-use schedule::Core;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};

@@ -1,28 +1,25 @@
 //! The schedule: which tier announces when, through the queues of the tracker hosts.
 //!
 //! A tier waits in `due`, then in its tracker's host queue, then its announce is in flight as one task; each
-//! is in exactly one of these places. All state is behind one `RefCell` that is never borrowed over an await.
+//! is in exactly one of these places. Nothing here waits or talks to a tracker: [`super::driver`] does.
 
-use super::families::announce_all;
 use super::host::{Host, Turn};
 use super::jitter::Jitter;
 use super::limits::{
     HOST_RECOVERY_SPREAD, HOSTS_MAX, NUMWANT_DOWNLOADING, NUMWANT_SEEDING, RUNNING_CLOSING_MAX, RUNNING_MAX,
-    SHUTDOWN_GRACE, STOP_IN_FLIGHT_PAUSE, TRACKERS_PER_TORRENT_MAX,
+    STOP_IN_FLIGHT_PAUSE, TRACKERS_PER_TORRENT_MAX,
 };
 use super::tier::{LastResult, Phase, Tier};
-use super::transport::{Failure, Request, Transport};
+use super::transport::{Failure, Request};
 use super::url::{HostKey, TrackerUrl};
-use super::{AnnounceConfig, AnnounceUpdate, TrackedTorrent, TrackerState, TransferTotals};
+use super::{AnnounceConfig, TrackedTorrent, TrackerState, TransferTotals};
 use ringseed_proto::tracker::{AnnounceEvent, AnnounceRequest, AnnounceResponse, Family};
 use ringseed_proto::units::InfoHash;
-use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime};
-use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, sleep_until, timeout};
+use std::time::SystemTime;
+use tokio::time::Instant;
 
 /// What waits for a host.
 enum Job {
@@ -33,174 +30,33 @@ enum Job {
 }
 
 /// An announce in flight.
-struct Flight {
-    host: HostKey,
+pub(super) struct Flight {
+    pub(super) host: HostKey,
     job: Job,
-    request: Request,
+    pub(super) request: Request,
 }
 
-struct Torrent {
+/// A torrent that is announced.
+pub(super) struct Torrent {
     /// Tells a torrent from an earlier one with the same info-hash.
     generation: u64,
-    tiers: Vec<Tier>,
+    pub(super) tiers: Vec<Tier>,
     totals: Box<dyn Fn() -> TransferTotals>,
 }
 
-struct State {
-    torrents: HashMap<InfoHash, Torrent>,
+/// All that is scheduled.
+pub(super) struct State {
+    pub(super) torrents: HashMap<InfoHash, Torrent>,
     due: BTreeSet<(Instant, InfoHash, usize)>,
     hosts: HashMap<HostKey, Host<Job>>,
     /// Hosts which may have both a job and room for it, each once.
     ready: VecDeque<HostKey>,
-    running: usize,
+    pub(super) running: usize,
     /// `stopped` announces that are queued or in flight.
-    stopping: HashSet<(InfoHash, Rc<str>)>,
+    pub(super) stopping: HashSet<(InfoHash, Rc<str>)>,
     generations: u64,
     closing: bool,
     jitter: Jitter,
-}
-
-/// The announcer's shared state and what drives it.
-pub(super) struct Core {
-    config: AnnounceConfig,
-    transport: Rc<dyn Transport>,
-    events: mpsc::Sender<AnnounceUpdate>,
-    state: RefCell<State>,
-    /// The driver has to look again.
-    wake: Notify,
-    /// A flight has landed.
-    landed: Notify,
-}
-
-impl Core {
-    pub(super) fn new(
-        config: AnnounceConfig,
-        transport: Rc<dyn Transport>,
-        events: mpsc::Sender<AnnounceUpdate>,
-        seed: Option<u64>,
-    ) -> Rc<Self> {
-        let state = State {
-            torrents: HashMap::new(),
-            due: BTreeSet::new(),
-            hosts: HashMap::new(),
-            ready: VecDeque::new(),
-            running: 0,
-            stopping: HashSet::new(),
-            generations: 0,
-            closing: false,
-            jitter: Jitter::new(seed),
-        };
-        let (wake, landed) = (Notify::new(), Notify::new());
-        Rc::new(Self { config, transport, events, state: RefCell::new(state), wake, landed })
-    }
-
-    /// Runs the schedule; never returns.
-    pub(super) async fn drive(self: Rc<Self>) {
-        loop {
-            let next = self.state.borrow_mut().take_due(Instant::now());
-            self.pump();
-            match next {
-                Some(moment) => tokio::select! {
-                    () = self.wake.notified() => {}
-                    () = sleep_until(moment) => {}
-                },
-                None => self.wake.notified().await,
-            }
-        }
-    }
-
-    pub(super) fn start(&self, torrent: TrackedTorrent, totals: Box<dyn Fn() -> TransferTotals>) {
-        self.state.borrow_mut().start(torrent, totals, Instant::now());
-        self.wake.notify_one();
-    }
-
-    pub(super) fn completed(&self, info_hash: InfoHash) {
-        self.state.borrow_mut().reschedule(info_hash, |tier, now| tier.complete(now));
-        self.wake.notify_one();
-    }
-
-    pub(super) fn reannounce(&self, info_hash: InfoHash) {
-        self.state.borrow_mut().reschedule(info_hash, |tier, now| tier.reannounce(now));
-        self.wake.notify_one();
-    }
-
-    pub(super) fn stop(&self, info_hash: InfoHash) {
-        self.state.borrow_mut().stop(info_hash, &self.config, Instant::now());
-        self.wake.notify_one();
-    }
-
-    pub(super) fn status(&self, info_hash: InfoHash) -> Vec<TrackerState> {
-        let state = self.state.borrow();
-        state.torrents.get(&info_hash).map_or_else(Vec::new, |torrent| describe(&torrent.tiers))
-    }
-
-    pub(super) async fn shutdown(self: &Rc<Self>, most: Duration) {
-        self.state.borrow_mut().close(&self.config, Instant::now());
-        self.pump();
-        let grace_ends = Instant::now() + SHUTDOWN_GRACE;
-        let told = async {
-            loop {
-                let landed = self.landed.notified();
-                let (stopping, running) = {
-                    let state = self.state.borrow();
-                    (!state.stopping.is_empty(), state.running > 0)
-                };
-                if stopping {
-                    landed.await;
-                } else if running && Instant::now() < grace_ends {
-                    // An announce in flight may register us yet, and then has a `stopped` to follow.
-                    let _ = tokio::time::timeout_at(grace_ends, landed).await;
-                } else {
-                    return;
-                }
-            }
-        };
-        if timeout(most, told).await.is_err() {
-            let untold = self.state.borrow().stopping.len();
-            tracing::warn!(untold, "not every tracker answered in time that we leave");
-        }
-    }
-
-    /// Starts announces while hosts have work and room.
-    fn pump(self: &Rc<Self>) {
-        loop {
-            let flight = self.state.borrow_mut().launch(&self.config, Instant::now());
-            let Some(flight) = flight else { return };
-            tokio::task::spawn_local(self.clone().fly(flight));
-        }
-    }
-
-    async fn fly(self: Rc<Self>, flight: Flight) {
-        let request = &flight.request;
-        let peers_wanted = request.announce.event != AnnounceEvent::Stopped;
-        let outcome = announce_all(
-            &*self.transport,
-            request,
-            |families| self.state.borrow().usable(&flight.host, families),
-            |peers| if peers_wanted { self.deliver(request.announce.info_hash, peers) } else { Ok(()) },
-        )
-        .await;
-        let info_hash = request.announce.info_hash;
-        let late = self.state.borrow_mut().land(flight, outcome, &self.config, Instant::now());
-        self.landed.notify_waiters();
-        self.wake.notify_one();
-        self.pump();
-        if !late.is_empty() && peers_wanted {
-            let _ = self.events.send(AnnounceUpdate::Peers { info_hash, peers: late }).await;
-        }
-    }
-
-    /// Hands peers over if there is room now; gives them back if not.
-    fn deliver(&self, info_hash: InfoHash, peers: Vec<SocketAddr>) -> Result<(), Vec<SocketAddr>> {
-        if peers.is_empty() {
-            return Ok(());
-        }
-        match self.events.try_send(AnnounceUpdate::Peers { info_hash, peers }) {
-            Err(mpsc::error::TrySendError::Full(AnnounceUpdate::Peers { peers, .. })) => Err(peers),
-            // Closed: nobody wants them any more.
-            _ => Ok(()),
-        }
-    }
 }
 
 /// What came of an announce over all families.
@@ -213,7 +69,26 @@ pub(super) struct Outcome {
 }
 
 impl State {
-    fn start(&mut self, torrent: TrackedTorrent, totals: Box<dyn Fn() -> TransferTotals>, now: Instant) {
+    pub(super) fn new(seed: Option<u64>) -> State {
+        State {
+            torrents: HashMap::new(),
+            due: BTreeSet::new(),
+            hosts: HashMap::new(),
+            ready: VecDeque::new(),
+            running: 0,
+            stopping: HashSet::new(),
+            generations: 0,
+            closing: false,
+            jitter: Jitter::new(seed),
+        }
+    }
+
+    pub(super) fn start(
+        &mut self,
+        torrent: TrackedTorrent,
+        totals: Box<dyn Fn() -> TransferTotals>,
+        now: Instant,
+    ) {
         if self.closing {
             return;
         }
@@ -281,7 +156,7 @@ impl State {
         Some(torrent)
     }
 
-    fn stop(&mut self, info_hash: InfoHash, config: &AnnounceConfig, now: Instant) {
+    pub(super) fn stop(&mut self, info_hash: InfoHash, config: &AnnounceConfig, now: Instant) {
         let Some(torrent) = self.forget(info_hash) else { return };
         let totals = (torrent.totals)();
         for tracker in torrent.tiers.iter().flat_map(|tier| &tier.trackers) {
@@ -306,7 +181,7 @@ impl State {
         }
     }
 
-    fn close(&mut self, config: &AnnounceConfig, now: Instant) {
+    pub(super) fn close(&mut self, config: &AnnounceConfig, now: Instant) {
         self.closing = true;
         for host in self.hosts.values_mut() {
             host.waiting.retain(|job| matches!(job, Job::Stop(_)));
@@ -334,7 +209,11 @@ impl State {
     }
 
     /// Applies what a user or the session wants to each tier of a torrent.
-    fn reschedule(&mut self, info_hash: InfoHash, change: impl Fn(&mut Tier, Instant) -> Option<Instant>) {
+    pub(super) fn reschedule(
+        &mut self,
+        info_hash: InfoHash,
+        change: impl Fn(&mut Tier, Instant) -> Option<Instant>,
+    ) {
         let now = Instant::now();
         let Some(torrent) = self.torrents.get_mut(&info_hash) else { return };
         let moments: Vec<_> = torrent.tiers.iter_mut().map(|tier| change(tier, now)).collect();
@@ -346,7 +225,7 @@ impl State {
     }
 
     /// Moves the tiers that are due into host queues. Returns when the next is due.
-    fn take_due(&mut self, now: Instant) -> Option<Instant> {
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<Instant> {
         while let Some(&(due, info_hash, tier)) = self.due.first() {
             if due > now {
                 return Some(due);
@@ -414,7 +293,7 @@ impl State {
     }
 
     /// The next announce to send, hosts taking turns.
-    fn launch(&mut self, config: &AnnounceConfig, now: Instant) -> Option<Flight> {
+    pub(super) fn launch(&mut self, config: &AnnounceConfig, now: Instant) -> Option<Flight> {
         let running_max = if self.closing { RUNNING_CLOSING_MAX } else { RUNNING_MAX };
         while self.running < running_max {
             let key = self.ready.pop_front()?;
@@ -456,7 +335,7 @@ impl State {
     }
 
     /// Which families to speak to a host over.
-    fn usable(&self, host: &HostKey, families: Vec<Family>) -> Vec<Family> {
+    pub(super) fn usable(&self, host: &HostKey, families: Vec<Family>) -> Vec<Family> {
         match self.hosts.get(host) {
             Some(host) => host.usable(families, Instant::now()),
             None => families,
@@ -464,7 +343,7 @@ impl State {
     }
 
     /// Takes the outcome of an announce. Returns the peers that are still to be handed over.
-    fn land(
+    pub(super) fn land(
         &mut self,
         flight: Flight,
         outcome: Outcome,
@@ -610,7 +489,7 @@ fn request(
     }
 }
 
-fn describe(tiers: &[Tier]) -> Vec<TrackerState> {
+pub(super) fn describe(tiers: &[Tier]) -> Vec<TrackerState> {
     let (now, clock) = (Instant::now(), SystemTime::now());
     let mut states = Vec::new();
     for (index, tier) in tiers.iter().enumerate() {

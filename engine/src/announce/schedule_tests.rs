@@ -1,15 +1,19 @@
 //! The schedule in paused time, with a transport that plays trackers.
 
 use super::*;
+use crate::announce::AnnounceUpdate;
 use crate::announce::Announcer;
+use crate::announce::driver::Core;
 use crate::announce::limits::{
     HOST_FAILURES_MAX, HTTP_PER_HOST_MAX, HTTP_TIMEOUT, INTERVAL_DEFAULT, RETRY_LAST,
 };
-use crate::announce::transport::{LocalFuture, Retry};
+use crate::announce::transport::{LocalFuture, Retry, Transport};
 use AnnounceEvent::{Completed, None as Regular, Started, Stopped};
 use ringseed_proto::tracker::PeerAddr;
 use ringseed_proto::units::PeerId;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+use tokio::sync::mpsc;
 use tokio::time::{advance, sleep};
 
 /// What a played tracker does, by the host of its URL.
