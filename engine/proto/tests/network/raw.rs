@@ -1,0 +1,75 @@
+//! Nodes that are no swarm: they greet, hear and drip as hostile or simple peers do.
+
+use super::*;
+
+impl Network {
+    pub(super) fn say(&mut self, link: usize, from: usize, messages: impl Fn(&mut Vec<u8>)) {
+        let mut bytes = Vec::new();
+        messages(&mut bytes);
+        self.transmit(link, from, bytes);
+    }
+
+    pub(super) fn raw_greets(&mut self, link: usize, end: usize) {
+        let layout = &self.torrent.content.info.layout;
+        let (pieces, piece_length) = (layout.piece_count(), layout.piece_length);
+        let first =
+            move |piece| Block { piece: PieceIndex(piece), begin: 0, length: piece_length.min(16_384) };
+        match self.nodes[self.links[link].ends[end]].kind {
+            Kind::Flooder => self.say(link, end, |out| {
+                Message::HaveNone.encode(out);
+                Message::Interested.encode(out);
+                for n in 0..40_000 {
+                    Message::Request(first(n % (pieces - 1))).encode(out);
+                }
+            }),
+            Kind::Deaf => self.say(link, end, |out| {
+                Message::HaveNone.encode(out);
+                Message::Interested.encode(out);
+                (0..1500).for_each(|n| Message::Request(first(n % (pieces - 1))).encode(out));
+            }),
+            _ => self.say(link, end, |out| {
+                Message::HaveAll.encode(out);
+                Message::Unchoke.encode(out);
+            }),
+        }
+    }
+
+    pub(super) fn raw_hears(&mut self, link: usize, to: usize, bytes: &[u8]) {
+        let node = self.links[link].ends[to];
+        if self.nodes[node].kind != Kind::Dripper {
+            return;
+        }
+        let Some(raw) = self.nodes[node].raw.get_mut(&link) else { return };
+        let mut input = bytes;
+        let mut begin = false;
+        while let Ok(Some(frame)) = raw.decoder.next(&mut input) {
+            if let Frame::Message(Message::Request(block)) = frame
+                && raw.owed.is_none()
+            {
+                raw.owed = Some((block, 0));
+                begin = true;
+            }
+        }
+        if begin {
+            self.at(self.now, Event::Drip { node, link });
+        }
+    }
+
+    pub(super) fn drip(&mut self, node: usize, link: usize) {
+        let end = self.end_of(node, link);
+        let Some((block, sent)) = self.nodes[node].raw.get(&link).and_then(|raw| raw.owed) else { return };
+        if !self.links[link].open[end] || sent == block.length {
+            return;
+        }
+        let mut bytes = Vec::new();
+        if sent == 0 {
+            encode_piece_header(&block, &mut bytes);
+        }
+        bytes.push(0xdd);
+        self.transmit(link, end, bytes);
+        if let Some(raw) = self.nodes[node].raw.get_mut(&link) {
+            raw.owed = Some((block, sent + 1));
+        }
+        self.at(self.now + SECOND, Event::Drip { node, link });
+    }
+}
