@@ -1,9 +1,11 @@
 //! Clients that people use find each other through the tracker, and one downloads from the other.
 
 mod harness;
+#[path = "../../benches/src/ports.rs"]
+mod ports;
 
 use std::fs;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -79,9 +81,9 @@ impl Scene {
     }
 }
 
-/// A port that is free now, for programs that cannot take any.
-fn free_port(ip: IpAddr) -> String {
-    TcpListener::bind(SocketAddr::new(ip, 0)).unwrap().local_addr().unwrap().port().to_string()
+/// A port that is free, for programs that cannot take any.
+fn free_port() -> String {
+    ports::free_address().unwrap().port().to_string()
 }
 
 fn log(folder: &Path, name: &str) -> Stdio {
@@ -95,7 +97,7 @@ fn transmission_seeds(scene: &Scene) -> Running {
     command.args(["--foreground", "--no-auth", "--no-dht", "--no-lpd", "--no-portmap", "--no-utp"]);
     command.arg("--config-dir").arg(scene.path("config")).arg("--watch-dir").arg(scene.path("watch"));
     command.arg("--download-dir").arg(scene.path("seed"));
-    command.args(["--port", &free_port(V4), "--peerport", &free_port(V4)]);
+    command.args(["--port", &free_port(), "--peerport", &free_port()]);
     let errors = log(scene.folder.path(), "transmission.log");
     Running(command.stdout(Stdio::null()).stderr(errors).spawn().unwrap())
 }
@@ -106,9 +108,7 @@ fn aria2_downloads(scene: &Scene, dht: bool) {
     command.args(["--no-conf", "--seed-time=0", "--enable-dht6=false"]).arg(format!("--enable-dht={dht}"));
     command.arg("--dht-file-path").arg(scene.path("dht.dat"));
     command.args(["--bt-enable-lpd=false", "--enable-peer-exchange=false", "--bt-stop-timeout=60"]);
-    command
-        .arg(format!("--listen-port={}", free_port(V4)))
-        .arg(format!("--dht-listen-port={}", free_port(V4)));
+    command.arg(format!("--listen-port={}", free_port())).arg(format!("--dht-listen-port={}", free_port()));
     command
         .arg("--bt-tracker-interval=1")
         .arg("--dir")
@@ -204,8 +204,8 @@ fn qbittorrent_seeds(scene: &Scene) -> Running {
         "[LegalNotice]\nAccepted=true\n\n[BitTorrent]\nSession\\Port={}\nSession\\DHTEnabled=false\n\
          Session\\LSDEnabled=false\nSession\\MultiConnectionsPerIp=true\n\n\
          [Network]\nPortForwardingEnabled=false\n\n[Preferences]\nWebUI\\Address=127.0.0.1\nWebUI\\Port={}\n",
-        free_port(V4),
-        free_port(V4)
+        free_port(),
+        free_port()
     );
     fs::write(config.join("qBittorrent.conf"), settings).unwrap();
     let mut command = installed("qbittorrent-nox", "qbittorrent-nox");
@@ -218,7 +218,7 @@ fn qbittorrent_seeds(scene: &Scene) -> Running {
 }
 
 fn rtorrent_seeds(scene: &Scene) -> Running {
-    let port = free_port(V4);
+    let port = free_port();
     let config = format!(
         "system.daemon.set = true\nnetwork.bind_address.set = 127.0.0.1\nnetwork.local_address.set = 127.0.0.1\n\
          network.port_range.set = {port}-{port}\nnetwork.port_random.set = no\nprotocol.pex.set = no\n\

@@ -16,6 +16,9 @@ use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener};
 /// Connections the kernel may hold for a shard that is busy.
 const BACKLOG: i32 = 1024;
 
+/// Ports that are tried before "any free port" is given up.
+const OFFERS: usize = 32;
+
 /// The engine's listening sockets.
 pub struct Listeners {
     /// The port, the same on every address.
@@ -61,6 +64,7 @@ impl Listeners {
     pub fn open(port: ListenPort, addresses: &[IpAddr], shards: usize) -> Result<Self, ListenError> {
         let addresses = if addresses.is_empty() { default_addresses() } else { addresses.to_vec() };
         match port {
+            ListenPort::Exact(0) => open_any(|| offered(addresses[0]), &addresses, shards),
             ListenPort::Exact(port) => open_port(port, &addresses, shards),
             ListenPort::Usual => {
                 for port in LISTEN_PORTS {
@@ -85,24 +89,47 @@ fn default_addresses() -> Vec<IpAddr> {
     addresses
 }
 
-fn open_port(port: u16, addresses: &[IpAddr], shards: usize) -> Result<Listeners, ListenError> {
-    let failed = |address: SocketAddr, source: io::Error| {
-        if source.kind() == io::ErrorKind::AddrInUse {
-            ListenError::InUse { port: address.port(), address: address.ip() }
-        } else {
-            ListenError::Address { address, source }
+/// Opens a port that is free on every address. The kernel offers a port that is free on the first address
+/// alone: another program may have it on a second one, as the local end of one of its connections for
+/// instance, and then the kernel is asked again.
+fn open_any(
+    mut offer: impl FnMut() -> Result<u16, ListenError>,
+    addresses: &[IpAddr],
+    shards: usize,
+) -> Result<Listeners, ListenError> {
+    for _ in 1..OFFERS {
+        match open_port(offer()?, addresses, shards) {
+            Err(ListenError::InUse { .. }) => {}
+            other => return other,
         }
-    };
-    let mut port = port;
-    let first = SocketAddr::new(addresses[0], port);
-    if port == 0 {
-        let probe = bind(first, false).map_err(|error| failed(first, error))?;
-        port = probe.local_addr().ok().and_then(|address| address.as_socket()).map_or(0, |a| a.port());
     }
-    let claim = claim(port, addresses).map_err(|error| failed(SocketAddr::new(addresses[0], port), error))?;
+    open_port(offer()?, addresses, shards)
+}
+
+/// A port that is free on `address` at this moment.
+fn offered(address: IpAddr) -> Result<u16, ListenError> {
+    let address = SocketAddr::new(address, 0);
+    let port = bind(address, false).and_then(|probe| probe.local_addr()).map(|found| found.as_socket());
+    match port {
+        Ok(found) => Ok(found.map_or(0, |found| found.port())),
+        Err(error) => Err(refused(address, error)),
+    }
+}
+
+fn refused(address: SocketAddr, source: io::Error) -> ListenError {
+    if source.kind() == io::ErrorKind::AddrInUse {
+        ListenError::InUse { port: address.port(), address: address.ip() }
+    } else {
+        ListenError::Address { address, source }
+    }
+}
+
+fn open_port(port: u16, addresses: &[IpAddr], shards: usize) -> Result<Listeners, ListenError> {
+    let claim =
+        claim(port, addresses).map_err(|error| refused(SocketAddr::new(addresses[0], port), error))?;
     for address in addresses {
         let address = SocketAddr::new(*address, port);
-        drop(bind(address, false).map_err(|error| failed(address, error))?);
+        drop(bind(address, false).map_err(|error| refused(address, error))?);
     }
     let mut sockets: Vec<Vec<OwnedFd>> = (0..shards).map(|_| Vec::new()).collect();
     for shard in &mut sockets {
@@ -110,7 +137,7 @@ fn open_port(port: u16, addresses: &[IpAddr], shards: usize) -> Result<Listeners
             let address = SocketAddr::new(*address, port);
             let socket = bind(address, true)
                 .and_then(|socket| socket.listen(BACKLOG).map(|()| socket))
-                .map_err(|error| failed(address, error))?;
+                .map_err(|error| refused(address, error))?;
             shard.push(socket.into());
         }
     }
@@ -164,6 +191,18 @@ mod tests {
         assert_eq!(listeners.shards[0].len(), 2);
         std::net::TcpStream::connect((LOCAL, listeners.port)).unwrap();
         std::net::TcpStream::connect((v6, listeners.port)).unwrap();
+    }
+
+    #[test]
+    fn an_offered_port_that_is_taken_on_a_second_address_gives_way_to_the_next_offer() {
+        let v6 = IpAddr::V6(Ipv6Addr::LOCALHOST);
+        let taken = Listeners::open(ListenPort::Exact(0), &[v6], 1).unwrap();
+        let mut offers = vec![offered(LOCAL).unwrap(), taken.port].into_iter();
+        let mut next = || Ok(offers.next_back().unwrap());
+        let opened = open_any(&mut next, &[LOCAL, v6], 1).unwrap();
+        assert_ne!(opened.port, taken.port);
+        let refused = open_any(|| Ok(taken.port), &[LOCAL, v6], 1);
+        assert!(matches!(refused, Err(ListenError::InUse { port, .. }) if port == taken.port));
     }
 
     #[test]

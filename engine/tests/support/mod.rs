@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test crate uses its part of this")]
 
 pub mod content;
+#[path = "../../../benches/src/ports.rs"]
+pub mod ports;
 pub mod process;
 pub mod rpc;
 
@@ -26,7 +28,7 @@ pub fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// A TCP port that was free a moment ago, for programs that cannot choose one themselves.
+/// A port that is free, for programs that cannot choose one themselves.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    ports::free_address().unwrap().port()
 }
