@@ -225,9 +225,9 @@ fn get_seeds_on_until_the_ratio() {
     seed.terminate();
     let last = home.directory("last");
     let peer = format!("127.0.0.1:{port}");
-    Process::start("last", home.get(&content, &last).args(["--peer", &peer, "--download-limit", "1M"]))
-        .wait_success();
-    assert_same(&content, &last);
+    // The one that reached its ratio may end before the last has everything.
+    let _last =
+        Process::start("last", home.get(&content, &last).args(["--peer", &peer, "--download-limit", "1M"]));
     get.wait_success();
 }
 

@@ -89,11 +89,11 @@ impl Future for ReadAt {
     }
 }
 
-/// The future of [`Ring::write_at`].
-#[must_use = "the result tells how much was written"]
-pub struct WriteAt(Pending);
+/// The future of an operation whose result is a number of bytes.
+#[must_use = "the result tells how many bytes it was"]
+pub struct Count(pub(crate) Pending);
 
-impl Future for WriteAt {
+impl Future for Count {
     type Output = io::Result<usize>;
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.0.poll(cx).map(|ended| outcome(ended.result))
@@ -126,15 +126,15 @@ impl Ring {
         let entry =
             opcode::Read::new(Fd(file.as_raw_fd()), pointer, len.min(TRANSFER_MAX) as u32).offset(offset);
         let resource = Resource::Read { buf, _file: Arc::clone(file) };
-        ReadAt(ReadState::Running(self.disk(resource, entry.build())))
+        ReadAt(ReadState::Running(disk(self, resource, entry.build())))
     }
 
     /// Writes the bytes of `slice` at `offset`; returns how many, which may be fewer.
-    pub fn write_at(&self, file: &Arc<OwnedFd>, slice: impl Into<WriteSlice>, offset: u64) -> WriteAt {
+    pub fn write_at(&self, file: &Arc<OwnedFd>, slice: impl Into<WriteSlice>, offset: u64) -> Count {
         let slice = slice.into();
         let len = slice.len().min(TRANSFER_MAX) as u32;
         let entry = opcode::Write::new(Fd(file.as_raw_fd()), slice.as_ptr(), len).offset(offset);
-        WriteAt(self.disk(Resource::Write { _slice: slice, _file: Arc::clone(file) }, entry.build()))
+        Count(disk(self, Resource::Write { _slice: slice, _file: Arc::clone(file) }, entry.build()))
     }
 
     /// Reserves disk space for `len` bytes at `offset`. `mode` is that of `fallocate(2)`: 0 grows the file,
@@ -182,14 +182,15 @@ impl Ring {
     ) -> Done {
         let entry = opcode::Madvise::new(ptr.cast(), libc::off_t::from(len), advice.for_memory());
         let keep: Arc<dyn Any + Send + Sync> = Arc::clone(keep) as _;
-        Done(self.disk(Resource::Memory(keep), entry.build()))
+        Done(disk(self, Resource::Memory(keep), entry.build()))
     }
 
     fn on_file(&self, file: &Arc<OwnedFd>, entry: squeue::Entry) -> Done {
-        Done(self.disk(Resource::File(Arc::clone(file)), entry))
+        Done(disk(self, Resource::File(Arc::clone(file)), entry))
     }
+}
 
-    fn disk(&self, resource: Resource, entry: squeue::Entry) -> Pending {
-        Pending::start(self, resource, false, |id| [entry.user_data(id.0)])
-    }
+/// Starts an operation that is not one of a socket.
+pub(crate) fn disk(ring: &Ring, resource: Resource, entry: squeue::Entry) -> Pending {
+    Pending::start(ring, resource, false, |id| [entry.user_data(id.0)])
 }

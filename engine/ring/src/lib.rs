@@ -45,6 +45,7 @@
 //!
 //! Without an executor, [`Ring::submit_and_wait`] takes the place of `submit` and of parking.
 
+mod ahead;
 mod bufring;
 mod disk;
 mod error;
@@ -59,7 +60,7 @@ mod slab;
 mod socket;
 
 pub use bufring::RecvBuf;
-pub use disk::{Advice, Done, ReadAt, WriteAt};
+pub use disk::{Advice, Count, Done, ReadAt};
 pub use error::{ProbeError, RingError};
 pub use event::{Completion, Event, OpId, RingStats};
 pub use future::{Connect, Timeout};

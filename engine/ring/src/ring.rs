@@ -1,6 +1,6 @@
 //! The ring itself: submission, completion, waking, and winding down.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
@@ -15,6 +15,7 @@ use io_uring::{EnterFlags, IoUring, opcode, squeue};
 use crate::bufring::{BufferRing, GROUP};
 use crate::error::{ProbeError, RingError};
 use crate::event::{Completion, OpId, RingStats};
+use crate::iobuf::IoBuf;
 use crate::op::{Op, Ops};
 use crate::probe;
 use crate::slab::CONTROL;
@@ -71,6 +72,8 @@ pub struct Ring(pub(crate) Rc<Shared>);
 pub(crate) struct Shared {
     inner: RefCell<Inner>,
     pub(crate) buffers: Rc<BufferRing>,
+    /// Where reads into the page cache put their bytes; made by the first.
+    pub(crate) scratch: OnceCell<Rc<IoBuf>>,
     /// The loop, parked in `poll_queued`.
     loop_waker: Cell<Option<Waker>>,
     /// An eventfd that the kernel raises for completions and for deferred work.
@@ -110,6 +113,7 @@ impl Ring {
         Ok(Ring(Rc::new(Shared {
             inner: RefCell::new(Inner { uring, backlog: VecDeque::new(), ops: Ops::new() }),
             buffers: Rc::new(buffers),
+            scratch: OnceCell::new(),
             loop_waker: Cell::new(None),
             signal,
             parks: Cell::new(false),

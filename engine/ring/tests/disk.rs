@@ -18,6 +18,25 @@ fn open(path: &str) -> Arc<OwnedFd> {
     Arc::new(std::fs::File::options().read(true).write(true).open(path).unwrap().into())
 }
 
+/// On a file system whose pages can be dropped, unlike those of one in memory.
+fn file_on_disk() -> Arc<OwnedFd> {
+    Arc::new(tempfile::tempfile_in("/var/tmp").unwrap().into())
+}
+
+/// Bytes of the pages of a file, as long as `len`, that are in memory.
+fn cached_bytes(file: &Arc<OwnedFd>, len: usize) -> usize {
+    let mut flags = vec![0u8; len.div_ceil(4096)];
+    // SAFETY: a fresh mapping aliases nothing; `flags` has room for a byte per page; nobody else knows the map.
+    unsafe {
+        let (protection, fd) = (libc::PROT_READ, file.as_raw_fd());
+        let map = libc::mmap(std::ptr::null_mut(), len, protection, libc::MAP_SHARED, fd, 0);
+        assert_ne!(map, libc::MAP_FAILED);
+        assert_eq!(libc::mincore(map, len, flags.as_mut_ptr()), 0);
+        libc::munmap(map, len);
+    }
+    flags.iter().filter(|flag| **flag & 1 == 1).count() * 4096
+}
+
 fn write(ring: &Ring, file: &Arc<OwnedFd>, data: &[u8], offset: u64) {
     let n = block_on(ring, ring.write_at(file, IoBuf::from_slice(data), offset)).unwrap();
     assert_eq!(n, data.len());
@@ -63,6 +82,37 @@ fn a_read_beyond_the_buffer_is_refused_and_returns_it() {
     let (read, buf) = block_on(&ring, ring.read_at(&file, IoBuf::from_slice(b"full"), 0, 1));
     assert_eq!((read.unwrap_err().kind(), &buf[..]), (std::io::ErrorKind::InvalidInput, &b"full"[..]));
     assert!(ring.is_idle());
+}
+
+#[test]
+fn reading_ahead_fills_the_page_cache() {
+    let (ring, file) = (ring(1, 8), file_on_disk());
+    write(&ring, &file, &pattern(3 << 20), 0);
+    block_on(&ring, ring.fsync(&file)).unwrap();
+    for (offset, len) in [(0, Ring::READ_AHEAD_MAX), (2 << 20, 16_384), (2 << 20, 100_000)] {
+        block_on(&ring, ring.fadvise(&file, 0, 0, Advice::Random)).unwrap();
+        block_on(&ring, ring.fadvise(&file, 0, 0, Advice::DontNeed)).unwrap();
+        assert_eq!(cached_bytes(&file, 3 << 20), 0);
+        let mut done = 0;
+        while done < len {
+            done += block_on(&ring, ring.read_ahead(&file, offset + done as u64, len - done)).unwrap();
+        }
+        assert_eq!(cached_bytes(&file, 3 << 20), len.next_multiple_of(4096));
+    }
+    let more = block_on(&ring, ring.read_ahead(&file, 0, 3 << 20)).unwrap();
+    assert!((1..=Ring::READ_AHEAD_MAX).contains(&more));
+    assert_eq!(block_on(&ring, ring.read_ahead(&file, 3 << 20, 4096)).unwrap(), 0, "the end of the file");
+}
+
+#[test]
+fn reads_ahead_end_by_themselves_and_keep_the_file_until_then() {
+    let (ring, file) = (ring(1, 8), file_on_disk());
+    write(&ring, &file, &pattern(1 << 20), 0);
+    let read = ring.read_ahead(&file, 0, 1 << 20);
+    ring.submit().unwrap();
+    drop(read);
+    finish(&ring);
+    assert_eq!(Arc::strong_count(&file), 1);
 }
 
 #[test]

@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Debug)]
 pub(super) struct DataFile {
     pub(super) fd: Arc<OwnedFd>,
+    pub(super) id: FileId,
     pub(super) writable: bool,
     /// Length in bytes when it was opened.
     pub(super) size: u64,
@@ -167,8 +168,12 @@ impl Files {
         }
         let lease = self.limits.descriptors.lease(0);
         let Opened { fd, stat, created } = self.root.open_file(&self.entry(file).path, purpose)?;
+        // Reads are as large as what is wanted; the kernel must not read on from there. It is advice: when it is
+        // not taken, more is read than was needed.
+        let _ = rustix::fs::fadvise(&fd, 0, None, rustix::fs::Advice::Random);
         let open = Arc::new(DataFile {
             fd: Arc::new(fd),
+            id: FileId::of(&stat),
             writable: purpose == Purpose::Write,
             size: u64::try_from(stat.st_size).unwrap_or(0),
             created,

@@ -1,8 +1,7 @@
 //! Bringing parts of pieces into memory before they are sent.
 //!
-//! Mapped: `MADV_WILLNEED` starts one read of the whole part, then `MADV_POPULATE_READ` waits for it and fills the
-//! page tables, so that `sendmsg` takes no fault at all. Both run on the kernel's workers, never on
-//! the shard, and copy nothing; a page that cannot be read is an error here instead of a signal.
+//! Mapped: an ordinary read of the part into memory that nobody looks at, which leaves its pages in the cache. It waits
+//! in the kernel without a thread, and a page that cannot be read is an error here instead of a signal.
 //! Ring-read: the whole piece is read into memory of our own.
 
 use super::confined::Purpose;
@@ -11,7 +10,7 @@ use super::error::StorageError;
 use super::loaded::LoadedPieces;
 use super::store::{Access, TorrentStore};
 use ringseed_proto::units::{Block, PieceIndex};
-use ringseed_ring::{Advice, IoBuf, Ring};
+use ringseed_ring::{IoBuf, Ring};
 use std::io;
 
 impl TorrentStore {
@@ -28,48 +27,46 @@ impl TorrentStore {
         let budget = &self.limits().read_ahead;
         let _permit = until(ring, || budget.try_take(part.length.into())).await;
         match self.access {
-            Access::Mapped => self.populate(ring, part).await,
+            Access::Mapped => self.read_into_cache(ring, part).await,
             Access::RingRead => self.load(ring, part.piece, self.layout().piece_len(part.piece)).await,
         }
     }
 
-    async fn populate(&self, ring: &Ring, part: &Block) -> Result<(), StorageError> {
+    async fn read_into_cache(&self, ring: &Ring, part: &Block) -> Result<(), StorageError> {
         let mut reads = Vec::new();
         let mut absent = 0;
         for span in self.layout().spans(part.piece, part.begin, part.length).filter(|span| !span.padding) {
             let map = self.files.map_owned(span.file)?;
-            let pages = map.pages(span.offset, span.length);
-            let Some((address, length)) =
-                pages.and_then(|pages| Some((pages.address, u32::try_from(pages.length).ok()?)))
-            else {
-                // A piece has at most 256 MiB, and its map covers the file.
-                return Err(StorageError::OutOfRange(*part));
-            };
+            let file = self
+                .files
+                .open(span.file, Purpose::Read)
+                .inspect_err(|error| self.files.note(span.file, error))?;
+            if file.id != map.id {
+                let error = StorageError::Replaced { path: self.files.path(span.file) };
+                self.files.fail(span.file, error.clone());
+                return Err(error);
+            }
             absent += map.absent_bytes(span.offset, span.length);
-            // SAFETY: the pages belong to `map`, which is kept.
-            let started = unsafe { ring.madvise(&map, address, length, Advice::WillNeed) };
-            reads.push((span.file, map, address, length, started));
+            let end = span.offset + span.length;
+            let started = ring.read_ahead(&file.fd, span.offset, (end - span.offset) as usize);
+            reads.push((span.file, file, span.offset, end, started));
         }
         self.limits().traffic.read_for_serving(absent);
         // Before they are there: what they take the place of may go from now on.
         self.limits().residency.read(absent);
-        for (file, map, address, length, started) in reads {
-            // Advice: whether it was taken shows below.
-            let _ = started.await;
-            let mut attempts = 0;
+        for (index, file, mut offset, end, started) in reads {
+            let mut result = started.await;
             loop {
-                // SAFETY: as above.
-                let populated = unsafe { ring.madvise(&map, address, length, Advice::PopulateRead) }.await;
-                let Err(error) = populated else { break };
-                attempts += 1;
-                let transient = matches!(
-                    error.raw_os_error(),
-                    Some(libc::EAGAIN | libc::EINTR | libc::ENOMEM | libc::EBUSY)
-                );
-                if transient && attempts < 3 {
-                    continue;
+                match result {
+                    Ok(0) => return Err(self.unreadable(index, &io::ErrorKind::UnexpectedEof.into())),
+                    Ok(bytes) => offset += bytes as u64,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(self.unreadable(index, &error)),
                 }
-                return Err(self.unreadable(file, &error));
+                if offset >= end {
+                    break;
+                }
+                result = ring.read_ahead(&file.fd, offset, (end - offset) as usize).await;
             }
         }
         self.saw(part);
@@ -78,16 +75,7 @@ impl TorrentStore {
 
     /// What is wrong with a file that could not be read; it is marked as failed.
     fn unreadable(&self, file: usize, error: &io::Error) -> StorageError {
-        let found = match self.files.check_mapped(file) {
-            Err(cause) => cause,
-            Ok(()) => match error.raw_os_error() {
-                // The file is whole, so a page of it cannot be read from the disk.
-                Some(libc::EFAULT | libc::EHWPOISON) => {
-                    StorageError::Io { operation: "read", path: self.files.path(file), errno: libc::EIO }
-                }
-                _ => StorageError::from_io(error, "read", self.files.path(file)),
-            },
-        };
+        let found = self.files.check_mapped(file).err().unwrap_or_else(|| self.short_or(file, error));
         self.files.fail(file, found.clone());
         found
     }
