@@ -60,14 +60,16 @@ pub(crate) struct BufferRing {
     /// Mirror of the tail that the kernel reads.
     tail: Cell<u16>,
     free: Cell<u32>,
+    /// Buffers in use, from the first on; the others were never touched and take no memory.
+    used: Cell<u16>,
     /// Whether the kernel still takes buffers from here.
     registered: Cell<bool>,
 }
 
 impl BufferRing {
-    /// `count` must be a power of two up to 32768. All buffers start with the kernel's side of the ring.
-    pub(crate) fn new(count: u16, buffer_len: u32) -> io::Result<BufferRing> {
-        debug_assert!(count.is_power_of_two());
+    /// `count` must be a power of two up to 32768. The first `used` buffers start with the kernel's side of the ring.
+    pub(crate) fn new(count: u16, used: u16, buffer_len: u32) -> io::Result<BufferRing> {
+        debug_assert!(count.is_power_of_two() && used <= count);
         let too_big = || io::Error::from(io::ErrorKind::OutOfMemory);
         let data_len = usize::from(count).checked_mul(buffer_len as usize).ok_or_else(too_big)?;
         let ring = BufferRing {
@@ -77,12 +79,24 @@ impl BufferRing {
             buffer_len,
             tail: Cell::new(0),
             free: Cell::new(0),
+            used: Cell::new(0),
             registered: Cell::new(true),
         };
-        for id in 0..count {
-            ring.give_back(id);
-        }
+        ring.use_up_to(used);
         Ok(ring)
+    }
+
+    /// Twice as many buffers are in use; false when all were.
+    pub(crate) fn grow(&self) -> bool {
+        let used = self.used.get();
+        self.use_up_to(used.saturating_mul(2).min(self.count));
+        self.used.get() > used
+    }
+
+    fn use_up_to(&self, used: u16) {
+        for id in self.used.replace(used)..used {
+            self.give_back(id);
+        }
     }
 
     /// The address to register with the kernel.
@@ -112,7 +126,7 @@ impl BufferRing {
         self.data.ptr.as_ptr().wrapping_add(usize::from(id) * self.buffer_len as usize)
     }
 
-    /// Puts buffer `id` at the tail of the ring. Each buffer is there at most once: `new` puts each in once,
+    /// Puts buffer `id` at the tail of the ring. Each buffer is there at most once: `use_up_to` puts each in once,
     /// and after that only the drop of the one `RecvBuf` of a buffer calls this.
     fn give_back(&self, id: u16) {
         if !self.registered.get() {
@@ -186,7 +200,7 @@ mod tests {
 
     #[test]
     fn buffers_come_back_once_and_are_counted() {
-        let ring = Rc::new(BufferRing::new(4, 16).unwrap());
+        let ring = Rc::new(BufferRing::new(4, 4, 16).unwrap());
         assert_eq!(ring.free(), 4);
         let held: Vec<_> = (0..4).map(|id| ring.lend(id, 99).unwrap()).collect();
         assert_eq!((ring.free(), held[3].len()), (0, 16));
@@ -196,8 +210,20 @@ mod tests {
     }
 
     #[test]
+    fn it_grows_to_its_size_and_no_further() {
+        let ring = Rc::new(BufferRing::new(8, 3, 16).unwrap());
+        let held: Vec<_> = (0..3).map(|id| ring.lend(id, 1).unwrap()).collect();
+        assert_eq!(ring.free(), 0);
+        assert!(ring.grow());
+        assert_eq!(ring.free(), 3);
+        assert!(ring.grow() && !ring.grow());
+        drop(held);
+        assert_eq!(ring.free(), 8);
+    }
+
+    #[test]
     fn a_loan_outlives_the_registration() {
-        let ring = Rc::new(BufferRing::new(2, 8).unwrap());
+        let ring = Rc::new(BufferRing::new(2, 2, 8).unwrap());
         let loan = ring.lend(1, 8).unwrap();
         ring.retire();
         drop(ring);
@@ -206,7 +232,7 @@ mod tests {
 
     #[test]
     fn the_tail_wraps_around() {
-        let ring = Rc::new(BufferRing::new(2, 8).unwrap());
+        let ring = Rc::new(BufferRing::new(2, 2, 8).unwrap());
         for _ in 0..70_000 {
             drop(ring.lend(0, 1));
         }

@@ -33,15 +33,24 @@ pub struct RingConfig {
     /// Completion entries, `sq_entries` to 65536; rounded up to a power of two. More completions than this
     /// are kept by the kernel, at the price of ending multishot operations.
     pub cq_entries: u32,
-    /// Receive buffers: a power of two, 1 to 32768.
+    /// Most receive buffers: a power of two, 1 to 32768.
     pub recv_buffers: u16,
+    /// Receive buffers in use at first, 1 to `recv_buffers`; [`Ring::more_buffers`] doubles them. The kernel fills
+    /// buffers in turn, so many cost memory and the core's cache even where few would do.
+    pub recv_buffers_first: u16,
     /// Length of each, bytes, at least 1. Together: virtual memory, taken when first used.
     pub recv_buffer_len: u32,
 }
 
 impl Default for RingConfig {
     fn default() -> RingConfig {
-        RingConfig { sq_entries: 512, cq_entries: 8192, recv_buffers: 256, recv_buffer_len: 65536 }
+        RingConfig {
+            sq_entries: 512,
+            cq_entries: 8192,
+            recv_buffers: 256,
+            recv_buffers_first: 32,
+            recv_buffer_len: 65536,
+        }
     }
 }
 
@@ -56,6 +65,9 @@ impl RingConfig {
         }
         if !self.recv_buffers.is_power_of_two() || self.recv_buffers > 32768 {
             return wrong("recv_buffers must be a power of two up to 32768");
+        }
+        if !(1..=self.recv_buffers).contains(&self.recv_buffers_first) {
+            return wrong("recv_buffers_first must be 1 to recv_buffers");
         }
         if self.recv_buffer_len == 0 || self.recv_buffer_len > i32::MAX as u32 {
             return wrong("recv_buffer_len must be 1 to 2147483647");
@@ -97,8 +109,8 @@ impl Ring {
     pub fn new(config: &RingConfig) -> Result<Ring, RingError> {
         config.check()?;
         let uring = probe::set_up(config.sq_entries, config.cq_entries).map_err(RingError::Setup)?;
-        let buffers =
-            BufferRing::new(config.recv_buffers, config.recv_buffer_len).map_err(RingError::Buffers)?;
+        let buffers = BufferRing::new(config.recv_buffers, config.recv_buffers_first, config.recv_buffer_len)
+            .map_err(RingError::Buffers)?;
         // SAFETY: the memory is page-aligned, holds `count` entries, and stays mapped until the group is
         // unregistered in `Shared::drop`, or for ever if that cannot be done.
         unsafe {
@@ -225,6 +237,11 @@ impl Ring {
     /// Receive buffers that the kernel can fill.
     pub fn buffers_free(&self) -> u32 {
         self.0.buffers.free()
+    }
+
+    /// Puts twice as many receive buffers to use; false when all are in use. To be called when receives find none.
+    pub fn more_buffers(&self) -> bool {
+        self.0.buffers.grow()
     }
 
     /// Counters since the ring was made.

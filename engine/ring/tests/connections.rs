@@ -16,7 +16,13 @@ const LONG: Duration = Duration::from_secs(600);
 #[test]
 fn one_accept_takes_a_hundred_connections() {
     // Room for all completions: an overflow would end the accept early, as it may.
-    let config = RingConfig { sq_entries: 16, cq_entries: 256, recv_buffers: 1, recv_buffer_len: 8 };
+    let config = RingConfig {
+        sq_entries: 16,
+        cq_entries: 256,
+        recv_buffers: 1,
+        recv_buffers_first: 1,
+        recv_buffer_len: 8,
+    };
     let ring = Ring::new(&config).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -153,8 +159,14 @@ fn a_dropped_connect_is_cancelled_and_its_memory_stays_until_then() {
 
 #[test]
 fn connects_and_their_timeouts_stay_linked_when_the_queue_is_full() {
-    let ring =
-        Ring::new(&RingConfig { sq_entries: 4, cq_entries: 8, recv_buffers: 1, recv_buffer_len: 8 }).unwrap();
+    let ring = Ring::new(&RingConfig {
+        sq_entries: 4,
+        cq_entries: 8,
+        recv_buffers: 1,
+        recv_buffers_first: 1,
+        recv_buffer_len: 8,
+    })
+    .unwrap();
     let (_listener, address, _fill) = full_listener(&ring);
     let (a, _b) = pair();
     // An odd entry first, so that pairs do not fit the queue evenly.
@@ -233,6 +245,8 @@ fn sizes_out_of_range_are_refused() {
         RingConfig { cq_entries: 16, ..good.clone() },
         RingConfig { recv_buffers: 3, ..good.clone() },
         RingConfig { recv_buffers: 0, ..good.clone() },
+        RingConfig { recv_buffers_first: 0, ..good.clone() },
+        RingConfig { recv_buffers_first: good.recv_buffers + 1, ..good.clone() },
         RingConfig { recv_buffer_len: 0, ..good.clone() },
     ] {
         assert!(matches!(Ring::new(&bad), Err(RingError::Config(_))), "{bad:?}");

@@ -60,8 +60,14 @@ fn in_executor<F: Future<Output = ()> + 'static>(test: impl FnOnce() -> F + Send
 }
 
 fn small() -> Ring {
-    Ring::new(&RingConfig { sq_entries: 64, cq_entries: 256, recv_buffers: 16, recv_buffer_len: 4096 })
-        .unwrap()
+    Ring::new(&RingConfig {
+        sq_entries: 64,
+        cq_entries: 256,
+        recv_buffers: 16,
+        recv_buffers_first: 16,
+        recv_buffer_len: 4096,
+    })
+    .unwrap()
 }
 
 /// A loop in the background, with its completions in a channel.

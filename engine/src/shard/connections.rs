@@ -386,9 +386,13 @@ impl Shard {
         }
     }
 
-    /// Arms receives that found no buffer, once enough have come back: earlier would only fail again.
+    /// Arms receives that found no buffer: there are more then, or enough have come back; earlier would only fail
+    /// again.
     pub(super) fn feed_starved(&mut self) {
-        if self.starved.is_empty() || self.ring.buffers_free() < u32::from(super::RECV_BUFFERS) / 4 {
+        if self.starved.is_empty() {
+            return;
+        }
+        if !self.ring.more_buffers() && self.ring.buffers_free() < u32::from(super::RECV_BUFFERS) / 4 {
             return;
         }
         for key in std::mem::take(&mut self.starved) {

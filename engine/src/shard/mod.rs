@@ -51,8 +51,10 @@ use std::time::{Duration, Instant};
 use timers::Timers;
 use torrents::{ShardTorrent, TorrentKey};
 
-/// Receive buffers of a shard, shared by all its connections.
+/// Most receive buffers of a shard, shared by all its connections.
 pub(crate) const RECV_BUFFERS: u16 = 256;
+/// Receive buffers at first: enough for one fast peer, and small enough for the core's cache.
+const RECV_BUFFERS_FIRST: u16 = 32;
 /// Bytes of one receive buffer: two blocks with their headers, or thousands of requests.
 const RECV_BUFFER_LEN: u32 = 64 * 1024;
 /// Gather lists kept for reuse.
@@ -157,6 +159,7 @@ impl Shard {
             sq_entries: 1024,
             cq_entries: 8192,
             recv_buffers: RECV_BUFFERS,
+            recv_buffers_first: RECV_BUFFERS_FIRST,
             recv_buffer_len: RECV_BUFFER_LEN,
         })?;
         if let Err(error) = ring.set_disk_workers(READS_IN_FLIGHT_MAX as u32) {

@@ -77,8 +77,8 @@ impl Round {
         if std::mem::take(&mut self.sent) || self.sends == 0 {
             return Vec::new();
         }
-        let mean = self.blocks.div_ceil(self.sends);
-        self.limit = (mean * OF_MEAN.0).div_ceil(OF_MEAN.1).clamp(BLOCKS_MIN, SEND_BLOCKS_MAX);
+        let limit = self.blocks * OF_MEAN.0 / (self.sends * OF_MEAN.1);
+        self.limit = limit.clamp(BLOCKS_MIN, SEND_BLOCKS_MAX);
         self.number += 1;
         (self.sends, self.blocks) = (0, 0);
         std::mem::take(&mut self.waiting)
@@ -151,7 +151,7 @@ mod tests {
         };
         turn(1);
         turn(1);
-        let blocks: Vec<usize> = (0..10).map(|_| turn(2000)).collect();
+        let blocks: Vec<usize> = (0..20).map(|_| turn(2000)).collect();
         assert_eq!(blocks.iter().max(), Some(&SEND_BLOCKS_MAX), "{blocks:?}");
     }
 

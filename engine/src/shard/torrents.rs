@@ -409,8 +409,13 @@ impl Shard {
         match result {
             Ok(()) => {
                 home.unsaved = true;
+                // Before the budget is used up, or requesting would stop until the next second.
+                let soon = !home.syncing && torrent.entry.store.limits().dirty().half_used();
                 torrent.swarm.piece_stored(self.now, piece);
                 self.touch(key);
+                if soon {
+                    self.checkpoint(key);
+                }
             }
             Err(error) => self.fail_torrent(key, error.to_string()),
         }

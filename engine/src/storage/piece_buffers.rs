@@ -12,9 +12,9 @@ use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-/// Bytes of buffers kept for reuse when no piece needs them: what is on its way to disk at a few hundred MB/s.
-/// Fresh memory costs a page fault for each 4 KiB.
-const SPARE_BYTES_MAX: u64 = 8 << 20;
+/// Bytes of buffers kept for reuse when no piece needs them: as much as may be on its way to disk, so that a fast
+/// download takes no fresh memory, which costs a page fault for each 4 KiB. A torrent that is complete keeps none.
+const SPARE_BYTES_MAX: u64 = 32 << 20;
 
 /// What whole pieces leave behind for the buffers that they came from.
 #[derive(Default)]

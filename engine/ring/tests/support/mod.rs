@@ -17,7 +17,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A ring with few small buffers.
 pub fn ring(recv_buffers: u16, recv_buffer_len: u32) -> Ring {
-    Ring::new(&RingConfig { sq_entries: 16, cq_entries: 64, recv_buffers, recv_buffer_len }).unwrap()
+    let recv_buffers_first = recv_buffers;
+    let config =
+        RingConfig { sq_entries: 16, cq_entries: 64, recv_buffers, recv_buffers_first, recv_buffer_len };
+    Ring::new(&config).unwrap()
 }
 
 /// Turns the ring until `done` says so, handing it every completion.
