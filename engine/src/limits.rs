@@ -44,9 +44,15 @@ pub const CANDIDATES_MAX: usize = 2_000;
 /// Blocks gathered in one `SENDMSG`: at 16 blocks (256 KiB) the call's cost is spread thin enough.
 pub const SEND_BLOCKS_MAX: usize = 32;
 
-/// Reads from disk for peers that one shard has in flight: enough for any SSD, and few enough that none waits
-/// long behind others. So many threads of the kernel may wait for them.
-pub const READS_IN_FLIGHT_MAX: usize = 64;
+/// Reads from disk that a shard has in flight: blocks that peers ask for here and there, enough to keep a fast device
+/// busy.
+pub const READS_IN_FLIGHT_MAX: usize = 256;
+
+/// Bytes of those reads: whole chunks are fewer at a time, for the shard copies what they bring in.
+pub const READ_BYTES_IN_FLIGHT_MAX: u64 = 12 << 20;
+
+/// Workers of the kernel that may wait for a disk at once on behalf of a shard, on file systems where a read needs one.
+pub const DISK_WORKERS_MAX: u32 = 64;
 
 /// Requests of a peer that are looked at to read what they want before it is their turn.
 pub const READ_AHEAD_REQUESTS: usize = 64;

@@ -25,7 +25,7 @@ pub mod torrents;
 mod transmit;
 
 use crate::config::EngineConfig;
-use crate::limits::{READS_IN_FLIGHT_MAX, SHARD_REPORTS, SNAPSHOT_INTERVAL};
+use crate::limits::{DISK_WORKERS_MAX, SHARD_REPORTS, SNAPSHOT_INTERVAL};
 use arc_swap::ArcSwap;
 use checks::Checks;
 use connections::{ConnKey, Connection};
@@ -162,7 +162,7 @@ impl Shard {
             recv_buffers_first: RECV_BUFFERS_FIRST,
             recv_buffer_len: RECV_BUFFER_LEN,
         })?;
-        if let Err(error) = ring.set_disk_workers(READS_IN_FLIGHT_MAX as u32) {
+        if let Err(error) = ring.set_disk_workers(DISK_WORKERS_MAX) {
             tracing::warn!(%error, "few reads from disk can wait at once");
         }
         let seed = u64::from_le_bytes(context.peer_id.0[12..20].try_into().unwrap_or_default())

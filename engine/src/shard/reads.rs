@@ -8,7 +8,7 @@
 use super::Shard;
 use super::local::LocalEvent;
 use super::torrents::TorrentKey;
-use crate::limits::{READ_AHEAD_REQUESTS, READS_IN_FLIGHT_MAX};
+use crate::limits::{READ_AHEAD_REQUESTS, READ_BYTES_IN_FLIGHT_MAX, READS_IN_FLIGHT_MAX};
 use crate::storage::{Residency, StorageError};
 use ringseed_proto::swarm::PeerKey;
 use ringseed_proto::units::Block;
@@ -18,10 +18,14 @@ use std::collections::VecDeque;
 /// piece; whoever does not would have most of a chunk read in vain.
 const SEQUENCE: usize = 4;
 
+/// Parts that are begun for a peer at a time: to ask the kernel about each costs some microseconds.
+const PARTS_AHEAD_MAX: usize = 8;
+
 /// Reads of a shard.
 #[derive(Debug, Default)]
 pub(super) struct Reads {
     in_flight: usize,
+    bytes_in_flight: u64,
     /// Parts to be read when others are done; at most one for each peer, that of its next block.
     waiting: VecDeque<(TorrentKey, Block)>,
     /// Major faults of the thread at the last look.
@@ -29,8 +33,18 @@ pub(super) struct Reads {
 }
 
 impl Reads {
+    /// Whether one more may begin now.
+    fn is_open(&self) -> bool {
+        self.in_flight < READS_IN_FLIGHT_MAX && self.bytes_in_flight < READ_BYTES_IN_FLIGHT_MAX
+    }
+
     fn has_room(&self) -> bool {
-        self.in_flight < READS_IN_FLIGHT_MAX && self.waiting.is_empty()
+        self.is_open() && self.waiting.is_empty()
+    }
+
+    /// Whether the disk has so much to do that looking ahead does not pay.
+    fn is_busy(&self) -> bool {
+        self.in_flight * 2 > READS_IN_FLIGHT_MAX || self.bytes_in_flight * 2 > READ_BYTES_IN_FLIGHT_MAX
     }
 }
 
@@ -48,12 +62,12 @@ impl Shard {
             Some(())
         });
         // Looking ahead again while the next block is on its way only pays when the disk has little to do.
-        if under_way.is_some() && self.reads.in_flight * 2 > READS_IN_FLIGHT_MAX {
+        if under_way.is_some() && self.reads.is_busy() {
             return;
         }
-        let mut parts = Vec::new();
+        let mut parts = Vec::with_capacity(PARTS_AHEAD_MAX);
         let requests: Vec<Block> = torrent.swarm.upcoming(peer).take(READ_AHEAD_REQUESTS).copied().collect();
-        for run in
+        'ahead: for run in
             requests.chunk_by(|one, other| one.piece == other.piece && one.end() == u64::from(other.begin))
         {
             for block in run {
@@ -62,8 +76,12 @@ impl Shard {
                     || torrent.cold.contains_key(&part)
                     || torrent.cold.contains_key(&store.extent(block, true))
                     || torrent.cold.contains_key(block);
-                if !is_known && store.residency(block) == Residency::Cold {
-                    parts.push(part);
+                if is_known || store.residency(block) == Residency::Resident {
+                    continue;
+                }
+                parts.push(part);
+                if parts.len() == PARTS_AHEAD_MAX {
+                    break 'ahead;
                 }
             }
         }
@@ -94,6 +112,7 @@ impl Shard {
 
     fn start_read(&mut self, key: TorrentKey, part: Block) {
         self.reads.in_flight += 1;
+        self.reads.bytes_in_flight += u64::from(part.length);
         self.counters.cold_pieces += 1;
         let (store, ring) = (self.torrents[key].entry.store.clone(), self.ring.clone());
         self.local.spawn(async move {
@@ -105,7 +124,8 @@ impl Shard {
     /// A read has ended: the next begins, and peers that waited for this one go on.
     pub(super) fn brought_in(&mut self, key: TorrentKey, part: Block, result: Result<(), StorageError>) {
         self.reads.in_flight -= 1;
-        while self.reads.in_flight < READS_IN_FLIGHT_MAX
+        self.reads.bytes_in_flight -= u64::from(part.length);
+        while self.reads.is_open()
             && let Some((key, part)) = self.reads.waiting.pop_front()
         {
             if self.torrents.get(key).is_some_and(|torrent| torrent.cold.contains_key(&part)) {
