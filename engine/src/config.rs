@@ -57,6 +57,8 @@ pub struct EngineConfig {
     pub rpc_tls: Option<(PathBuf, PathBuf)>,
     /// `name:password` for the RPC; with it, clients on this machine need it, too.
     pub rpc_auth: Option<String>,
+    /// File whose token lets clients of the RPC in; without it a random one is made in the state directory.
+    pub rpc_token_file: Option<PathBuf>,
     /// Names under which the RPC may be reached, beside `localhost` and addresses.
     pub rpc_hosts: Vec<String>,
     /// Networks that clients of the RPC may come from beside this machine, as text; all when empty.
@@ -89,6 +91,7 @@ impl Default for EngineConfig {
             rpc_socket: None,
             rpc_tls: None,
             rpc_auth: None,
+            rpc_token_file: None,
             rpc_hosts: Vec::new(),
             rpc_networks: Vec::new(),
             rpc_fetch_local: false,

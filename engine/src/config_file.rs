@@ -62,6 +62,9 @@ pub struct Settings {
     /// Name and password of the RPC as `name:password`, for serve.
     #[arg(skip)]
     pub rpc_auth: Option<String>,
+    /// File with the token of the RPC, for serve.
+    #[arg(skip)]
+    pub rpc_token_file: Option<PathBuf>,
     /// Names under which the RPC may be reached, for serve.
     #[arg(skip)]
     #[serde(default)]
@@ -185,6 +188,7 @@ impl Settings {
             watch_dir: self.watch_dir.or(lower.watch_dir),
             rpc_socket: self.rpc_socket.or(lower.rpc_socket),
             rpc_auth: self.rpc_auth.or(lower.rpc_auth),
+            rpc_token_file: self.rpc_token_file.or(lower.rpc_token_file),
             rpc_hosts: if self.rpc_hosts.is_empty() { lower.rpc_hosts } else { self.rpc_hosts },
             rpc_networks: if self.rpc_networks.is_empty() { lower.rpc_networks } else { self.rpc_networks },
             rpc_tls_cert: self.rpc_tls_cert.or(lower.rpc_tls_cert),
@@ -213,6 +217,7 @@ impl Settings {
             rpc_socket: self.rpc_socket.clone(),
             rpc_tls: self.rpc_tls_cert.clone().zip(self.rpc_tls_key.clone()),
             rpc_auth: self.rpc_auth.clone(),
+            rpc_token_file: self.rpc_token_file.clone(),
             rpc_hosts: self.rpc_hosts.clone(),
             rpc_networks: self.rpc_networks.clone(),
             rpc_fetch_local: self.rpc_fetch_local.unwrap_or(false),

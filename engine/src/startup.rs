@@ -468,8 +468,9 @@ fn credentials(config: &EngineConfig) -> Result<rpc::Credentials, StartError> {
     {
         return Err(StartError::RpcAccess("rpc-auth is a name and a password, as name:password".into()));
     }
-    let token = match &config.state_dir {
-        Some(dir) if config.rpc.is_some() || config.rpc_socket.is_some() => {
+    let token = match (&config.rpc_token_file, &config.state_dir) {
+        (Some(path), _) => Some(rpc::shared_token(path).map_err(StartError::RpcAccess)?),
+        (None, Some(dir)) if config.rpc.is_some() || config.rpc_socket.is_some() => {
             Some(rpc::token(dir).map_err(|error| {
                 StartError::RpcAccess(format!("cannot make {}: {error}", dir.join(rpc::TOKEN_FILE).display()))
             })?)

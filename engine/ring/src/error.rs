@@ -3,6 +3,10 @@
 use std::fmt;
 use std::io;
 
+/// How a container is let use io_uring; the file is in the source tree, the image and the package.
+const USE_PROFILE: &str = "start it with --security-opt seccomp=seccomp.json, the profile in Ringseed's \
+                           deploy/container/seccomp.json (in its image: /usr/share/ringseed/seccomp.json)";
+
 /// Why [`Ring::new`](crate::Ring::new) failed.
 #[derive(Debug)]
 pub enum RingError {
@@ -77,9 +81,8 @@ impl fmt::Display for ProbeError {
         match self {
             ProbeError::NotImplemented { kernel } => write!(
                 f,
-                "io_uring is not available (ENOSYS, kernel {kernel}): run on Linux 6.1 or later with \
-                 CONFIG_IO_URING; in a container allow the io_uring_* system calls in the seccomp profile \
-                 (podman: --security-opt seccomp=unconfined or an own profile)"
+                "io_uring is not available (ENOSYS, kernel {kernel}): in a container the seccomp profile hides it, \
+                 {USE_PROFILE}; elsewhere run Linux 6.1 or later with CONFIG_IO_URING"
             ),
             ProbeError::DisabledBySysctl { value: 1 } => write!(
                 f,
@@ -93,9 +96,8 @@ impl fmt::Display for ProbeError {
             ),
             ProbeError::DeniedBySandbox => write!(
                 f,
-                "io_uring is denied (EPERM) by a seccomp profile or security module: allow io_uring_setup, \
-                 io_uring_enter and io_uring_register (docker: --security-opt seccomp=PROFILE.json, with \
-                 these three allowed)"
+                "io_uring is denied (EPERM) by a seccomp profile or security module, which must allow io_uring_setup, \
+                 io_uring_enter and io_uring_register: in a container {USE_PROFILE}"
             ),
             ProbeError::LockedMemory { limit: Some(limit) } => write!(
                 f,

@@ -132,8 +132,8 @@ mod tests {
     #[test]
     fn each_cause_has_its_own_message_and_remedy() {
         let cases = [
-            (libc::ENOSYS, 0, "seccomp"),
-            (libc::EPERM, 0, "io_uring_setup"),
+            (libc::ENOSYS, 0, "deploy/container/seccomp.json"),
+            (libc::EPERM, 0, "deploy/container/seccomp.json"),
             (libc::EPERM, 1, "kernel.io_uring_group"),
             (libc::EPERM, 2, "sysctl -w kernel.io_uring_disabled=0"),
             (libc::ENOMEM, 0, "LimitMEMLOCK"),

@@ -25,7 +25,7 @@ pub struct CommandLine {
 #[command(next_help_heading = "Output")]
 pub struct Output {
     /// Log what happens inside, to standard error.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, env = "RINGSEED_DEBUG", hide_env = true)]
     pub debug: bool,
     /// Format of log lines [default: human on a terminal, also elsewhere].
     #[arg(long, global = true, value_name = "FORMAT", env = "RINGSEED_LOG_FORMAT", hide_env = true)]
@@ -147,6 +147,10 @@ pub struct Serve {
         hide_env_values = true
     )]
     pub rpc_auth: Option<String>,
+    /// File with a token that lets clients of the RPC in, to be shared with them [default: a random one is made as
+    /// rpc-token in the state directory].
+    #[arg(long, value_name = "FILE", env = "RINGSEED_TOKEN_FILE", hide_env = true)]
+    pub rpc_token_file: Option<PathBuf>,
     /// Name under which the RPC may be reached, may be repeated.
     #[arg(long, value_name = "NAME", env = "RINGSEED_RPC_HOSTS", value_delimiter = ',', hide_env = true)]
     pub rpc_host: Vec<String>,
@@ -178,7 +182,7 @@ pub struct Serve {
     )]
     pub rpc_tls_key: Option<PathBuf>,
     /// Fetch torrents over the RPC also from addresses of this machine and its networks.
-    #[arg(long)]
+    #[arg(long, env = "RINGSEED_RPC_FETCH_LOCAL", hide_env = true)]
     pub rpc_fetch_local: bool,
     /// Engine settings.
     #[command(flatten)]

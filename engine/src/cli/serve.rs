@@ -23,6 +23,7 @@ pub fn run(args: &Serve) -> Result<(), Failure> {
         watch_dir: args.watch_dir.clone(),
         rpc_socket: args.rpc_socket.clone(),
         rpc_auth: args.rpc_auth.clone(),
+        rpc_token_file: args.rpc_token_file.clone(),
         rpc_hosts: args.rpc_host.clone(),
         rpc_networks: args.rpc_network.clone(),
         rpc_tls_cert: args.rpc_tls_cert.clone(),
@@ -42,14 +43,14 @@ pub fn run(args: &Serve) -> Result<(), Failure> {
     let rpc = chosen.rpc.unwrap_or(RPC_DEFAULT);
     let config =
         EngineConfig { state_dir: Some(state.path().to_owned()), download_dir, rpc: Some(rpc), ..chosen };
-    let tls = config.rpc_tls.is_some();
+    let (tls, token_file) = (config.rpc_tls.is_some(), config.rpc_token_file.clone());
     // A daemon's progress is in its log and its metrics.
     let mut session = Session::start("serve", config, &stop, true)?;
     let rpc = session.rpc_address().unwrap_or(rpc);
     let scheme = if tls { "https" } else { "http" };
     screen::say(&format!("ringseed serve: RPC on {scheme}://{rpc}/transmission/rpc"));
     if !rpc.ip().is_loopback() {
-        let token = state.path().join(crate::control::rpc::TOKEN_FILE);
+        let token = token_file.unwrap_or_else(|| state.path().join(crate::control::rpc::TOKEN_FILE));
         screen::say(&format!("ringseed serve: clients elsewhere need the token in {}", token.display()));
     }
     let mut told = false;

@@ -112,3 +112,24 @@ fn mistakes_are_told() {
     // The second --connect is refused by the parser; a daemon that is not there by the connection.
     assert!(!nobody.status.success());
 }
+
+#[test]
+fn health_needs_no_credentials_and_fails_without_a_daemon() {
+    let mut daemon = Daemon::start(&["--rpc-auth", "me:secret"]);
+    assert_eq!(daemon.says(&["health"]), "ok\n");
+    assert_eq!(daemon.says(&["health", "--ready"]), "ready\n");
+    assert_eq!(daemon.json(&["health"]), json!({"health": "ok"}));
+    let (code, text) = daemon.complains(&["list"]);
+    assert!(code == Some(1) && text.contains("credentials"), "{text}");
+
+    // As in a container: the daemon's own variables say where it is and where its token is.
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ringseed"));
+    command.arg("list").env("RINGSEED_RPC", daemon.address.to_string());
+    command.env("RINGSEED_STATE_DIR", daemon.home.path().join("state"));
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+
+    daemon.process.terminate();
+    let (code, text) = daemon.complains(&["health"]);
+    assert!(code == Some(1) && text.contains("does `ringseed serve` run?"), "{text}");
+}

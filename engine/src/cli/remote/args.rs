@@ -8,15 +8,10 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Connection")]
 pub struct Connect {
-    /// The daemon's RPC: HOST:PORT, http://HOST:PORT or unix:/PATH.
-    #[arg(
-        long,
-        value_name = "WHERE",
-        env = "RINGSEED_CONNECT",
-        hide_env = true,
-        default_value = "127.0.0.1:9091"
-    )]
-    pub connect: String,
+    /// The daemon's RPC: HOST:PORT, http://HOST:PORT or unix:/PATH [default: where RINGSEED_RPC has a daemon
+    /// listen, or 127.0.0.1:9091].
+    #[arg(long, value_name = "WHERE", env = "RINGSEED_CONNECT", hide_env = true)]
+    pub connect: Option<String>,
     /// Name and password for the RPC, as NAME:PASSWORD.
     #[arg(
         long,
@@ -26,7 +21,8 @@ pub struct Connect {
         hide_env_values = true
     )]
     pub auth: Option<String>,
-    /// File with the daemon's token [default: rpc-token in the state directory, when it can be read].
+    /// File with the daemon's token [default: rpc-token in the state directory (RINGSEED_STATE_DIR), when it can be
+    /// read].
     #[arg(long, value_name = "FILE", env = "RINGSEED_TOKEN_FILE", hide_env = true)]
     pub token_file: Option<PathBuf>,
     /// Print JSON.
@@ -63,6 +59,8 @@ pub enum Remote {
     Limit(Limit),
     /// Tell what a running daemon has done.
     Stats(Only),
+    /// Ask whether a daemon is well: exit code 0 when it answers. Needs no credentials.
+    Health(Health),
     /// Add the torrents of another client to a running daemon.
     Import(Import),
     /// Watch a running daemon.
@@ -193,6 +191,17 @@ pub struct Import {
     /// Transmission's configuration directory, or qBittorrent's BT_backup.
     #[arg(value_name = "DIR")]
     pub dir: PathBuf,
+    /// Connection.
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+/// Ask whether a daemon is well.
+#[derive(Debug, Args)]
+pub struct Health {
+    /// Only well when all torrents are loaded, too.
+    #[arg(long)]
+    pub ready: bool,
     /// Connection.
     #[command(flatten)]
     pub connect: Connect,

@@ -6,7 +6,7 @@ use ringseed_api::{Response, SESSION_ID_HEADER};
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -32,10 +32,12 @@ pub struct Daemon {
 impl Daemon {
     /// The daemon that the arguments name. Nothing is sent yet.
     pub fn new(connect: &Connect) -> Result<Self, Failure> {
-        let place = match connect.connect.strip_prefix("unix:") {
+        let named = connect.connect.clone();
+        let named = named.unwrap_or_else(|| here(std::env::var("RINGSEED_RPC").ok().as_deref()));
+        let place = match named.strip_prefix("unix:") {
             Some(path) => Place::Unix(path.into()),
             None => {
-                let address = connect.connect.strip_prefix("http://").unwrap_or(&connect.connect);
+                let address = named.strip_prefix("http://").unwrap_or(&named);
                 if address.contains("://") {
                     return Err(Failure::usage("--connect takes HOST:PORT, http://HOST:PORT or unix:/PATH"));
                 }
@@ -53,7 +55,9 @@ impl Daemon {
             }
             // Most daemons on this machine need none.
             (None, None) => {
-                crate::cli::state_dir::root().ok().and_then(|dir| bearer(&dir.join("rpc-token")).ok())
+                let named = std::env::var_os("RINGSEED_STATE_DIR").map(PathBuf::from);
+                let dir = named.or_else(|| crate::cli::state_dir::root().ok());
+                dir.and_then(|dir| bearer(&dir.join(crate::control::rpc::TOKEN_FILE)).ok())
             }
         };
         Ok(Self { place, credentials, session_id: RefCell::default() })
@@ -63,7 +67,7 @@ impl Daemon {
     pub fn call(&self, method: &str, arguments: Value) -> Result<Value, Failure> {
         let body = json!({"method": method, "arguments": arguments}).to_string();
         for _ in 0..2 {
-            let (status, head, text) = self.exchange(&body)?;
+            let (status, head, text) = self.exchange("POST /transmission/rpc", &body)?;
             match status {
                 200 => {
                     let answer: Response = serde_json::from_slice(&text).map_err(|error| {
@@ -92,7 +96,17 @@ impl Daemon {
         Err(Failure::failed("the daemon does not accept the session id that it gave"))
     }
 
-    fn exchange(&self, body: &str) -> Result<(u16, String, Vec<u8>), Failure> {
+    /// The text of a page that is answered with 200.
+    pub fn page(&self, path: &str) -> Result<String, Failure> {
+        let (status, _, text) = self.exchange(&format!("GET {path}"), "")?;
+        let text = String::from_utf8_lossy(&text).trim().to_owned();
+        match status {
+            200 => Ok(text),
+            other => Err(Failure::failed(format!("the daemon is not well ({other}): {text}"))),
+        }
+    }
+
+    fn exchange(&self, what: &str, body: &str) -> Result<(u16, String, Vec<u8>), Failure> {
         let failed = |error: io::Error| match &self.place {
             Place::Tcp(address) => {
                 Failure::failed(format!("no answer from {address}: {error}; does `ringseed serve` run?"))
@@ -107,7 +121,7 @@ impl Daemon {
             Place::Unix(_) => "localhost",
         };
         let mut request = format!(
-            "POST /transmission/rpc HTTP/1.1\r\nHost: {host}\r\n{SESSION_ID_HEADER}: {}\r\nConnection: close\r\n\
+            "{what} HTTP/1.1\r\nHost: {host}\r\n{SESSION_ID_HEADER}: {}\r\nConnection: close\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n",
             self.session_id.borrow(),
             body.len()
@@ -130,6 +144,19 @@ impl Daemon {
         parse(&bytes.map_err(failed)?)
             .ok_or_else(|| Failure::failed("what answers there does not speak HTTP"))
     }
+}
+
+/// Where a daemon on this machine is, from what it was told to listen on.
+fn here(rpc: Option<&str>) -> String {
+    let Some(mut address) = rpc.and_then(|text| text.parse::<SocketAddr>().ok()) else {
+        return "127.0.0.1:9091".to_owned();
+    };
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address.to_string()
 }
 
 fn tcp(address: &str) -> io::Result<TcpStream> {
@@ -176,6 +203,19 @@ fn bearer(path: &Path) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_daemon_here_is_where_it_was_told_to_listen() {
+        for (rpc, expected) in [
+            (None, "127.0.0.1:9091"),
+            (Some("0.0.0.0:80"), "127.0.0.1:80"),
+            (Some("[::]:80"), "[::1]:80"),
+            (Some("192.0.2.1:80"), "192.0.2.1:80"),
+            (Some("nonsense"), "127.0.0.1:9091"),
+        ] {
+            assert_eq!(here(rpc), expected);
+        }
+    }
 
     #[test]
     fn answers_are_taken_apart() {

@@ -10,7 +10,7 @@ mod top;
 
 use super::failure::Failure;
 use super::screen;
-use args::{Limit, Rate, Remote};
+use args::{Health, Limit, Rate, Remote};
 use client::Daemon;
 use serde_json::{Value, json};
 
@@ -38,9 +38,18 @@ pub fn run(command: &Remote) -> Result<(), Failure> {
         }
         Remote::Limit(args) => limit(args),
         Remote::Stats(args) => show::stats(&args.connect),
+        Remote::Health(args) => health(args),
         Remote::Import(args) => import::run(args),
         Remote::Top(args) => top::run(&args.connect),
     }
+}
+
+/// Asks the page that orchestrators ask, which is answered without credentials.
+fn health(args: &Health) -> Result<(), Failure> {
+    let page = if args.ready { "/readyz" } else { "/healthz" };
+    let said = Daemon::new(&args.connect)?.page(page)?;
+    screen::say(&if args.connect.json { json!({"health": said}).to_string() } else { said });
+    Ok(())
 }
 
 fn limit(args: &Limit) -> Result<(), Failure> {

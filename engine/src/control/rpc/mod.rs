@@ -37,7 +37,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::SystemTime;
 pub use tls::Tls;
-pub use token::{TOKEN_FILE, token};
+pub use token::{TOKEN_FILE, shared_token, token};
 use tokio::net::{TcpListener, UnixListener};
 
 /// What the RPC tells about this engine beyond its snapshots.

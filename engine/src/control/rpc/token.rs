@@ -9,6 +9,27 @@ use std::path::Path;
 pub const TOKEN_FILE: &str = "rpc-token";
 /// Most bytes of it that are read.
 const TOKEN_BYTES_MAX: u64 = 4096;
+/// Fewest characters of one that somebody else chose: a shorter one could be guessed.
+const SHARED_CHARS_MIN: usize = 16;
+
+/// The token in a file that somebody else wrote and gives to clients, too.
+///
+/// # Errors
+/// When it cannot be read or is too short; the text names the file.
+pub fn shared_token(path: &Path) -> Result<String, String> {
+    let mut text = String::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(TOKEN_BYTES_MAX).read_to_string(&mut text))
+        .map_err(|error| format!("cannot read the token in {}: {error}", path.display()))?;
+    let token = text.trim();
+    match token.chars().count() {
+        SHARED_CHARS_MIN.. => Ok(token.to_owned()),
+        _ => Err(format!(
+            "the token in {} is shorter than {SHARED_CHARS_MIN} characters; make one with `openssl rand -hex 32`",
+            path.display()
+        )),
+    }
+}
 
 /// The token of a state directory, made when there is none.
 ///
@@ -43,6 +64,17 @@ pub fn token(state_dir: &Path) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shared_token_is_read_and_not_too_short() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        assert!(shared_token(&path).unwrap_err().contains(&path.display().to_string()));
+        std::fs::write(&path, "short\n").unwrap();
+        assert!(shared_token(&path).unwrap_err().contains("openssl rand"));
+        std::fs::write(&path, "0123456789abcdef\n").unwrap();
+        assert_eq!(shared_token(&path).unwrap(), "0123456789abcdef");
+    }
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
