@@ -37,6 +37,8 @@ fn promtool_finds_nothing_to_complain_about() {
     let text = page(&daemon, "/metrics");
     lint(&text);
     assert!(!text.contains(&one.info_hash), "a series per torrent on the page that is always scraped");
+    let of_disks = |line: &&str| line.starts_with("ringseed_disk_free_bytes{directory=");
+    assert!(text.lines().filter(of_disks).count() >= 1, "no file system is told of:\n{text}");
     let types: Vec<&str> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
     let names: std::collections::HashSet<&str> =
         types.iter().map(|line| line.split(' ').nth(2).unwrap()).collect();

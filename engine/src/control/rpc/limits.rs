@@ -32,3 +32,7 @@ pub(super) const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const TORRENT_SERIES_MAX: usize = 200;
 /// Torrents that are told about on the control thread itself: more are written by a thread of their own.
 pub(super) const INLINE_TORRENTS_MAX: usize = 64;
+/// How long a scrape waits for the file systems to tell their free space: less than what Prometheus waits for it.
+pub(super) const DISK_PATIENCE: Duration = Duration::from_secs(1);
+/// Directories whose file systems are looked at: machines have fewer disks, but torrents may be in thousands.
+pub(super) const DISKS_MAX: usize = 256;

@@ -3,6 +3,7 @@
 //! Values that live in snapshots are put into a registry of their own at each scrape; nothing is counted
 //! twice, and a scrape disturbs no shard.
 
+mod disks;
 mod page;
 mod shards;
 mod storage;
@@ -11,10 +12,12 @@ mod torrents;
 use super::RpcInfo;
 use super::process::Process;
 use crate::control::{EngineSnapshot, TorrentState};
+use disks::Disks;
 use page::Page;
 use prometheus::{Encoder, HistogramOpts, HistogramVec, Registry, TextEncoder};
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 /// What outlives a scrape.
@@ -22,6 +25,7 @@ pub(super) struct Metrics {
     lasting: Registry,
     latency: HistogramVec,
     ledger: RefCell<Ledger>,
+    disks: Disks,
 }
 
 /// Payload bytes over all torrents, also those that were removed: a sum that never falls.
@@ -60,7 +64,7 @@ impl Metrics {
         .buckets(vec![0.0005, 0.002, 0.01, 0.05, 0.2, 1.0, 5.0]);
         let latency = HistogramVec::new(options, &["method"])?;
         lasting.register(Box::new(latency.clone()))?;
-        Ok(Self { lasting, latency, ledger: RefCell::default() })
+        Ok(Self { lasting, latency, ledger: RefCell::default(), disks: Disks::default() })
     }
 
     /// Counts an answer.
@@ -73,6 +77,11 @@ impl Metrics {
         let mut ledger = self.ledger.borrow_mut();
         ledger.look(snapshot, info.started);
         (ledger.uploaded, ledger.downloaded)
+    }
+
+    /// Looks at what the next page needs from elsewhere than the snapshot.
+    pub(super) async fn look(&self, download_dir: &Path, snapshot: &EngineSnapshot) {
+        self.disks.look(download_dir, snapshot).await;
     }
 
     /// The page.
@@ -95,6 +104,7 @@ impl Metrics {
         page.value("connections", "Open peer connections.", snapshot.connections as f64)?;
         shards::tell(&page, &snapshot.shards)?;
         storage::tell(&page, &snapshot.storage)?;
+        self.disks.tell(&page)?;
         process(&page, Process::read())?;
         let mut text = Vec::new();
         let encoder = TextEncoder::new();

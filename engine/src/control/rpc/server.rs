@@ -124,7 +124,7 @@ impl Server {
             return plain(StatusCode::FORBIDDEN, "pages of other sites are not served\n");
         }
         if metrics {
-            return self.metrics_page(request.method(), path != "/metrics");
+            return self.metrics_page(request.method(), path != "/metrics").await;
         }
         if let Some(path) = qbt {
             // What somebody unknown sends is not even read, but for a login.
@@ -164,7 +164,7 @@ impl Server {
         )
     }
 
-    fn metrics_page(&self, method: &Method, torrents: bool) -> Answer {
+    async fn metrics_page(&self, method: &Method, torrents: bool) -> Answer {
         if method != Method::GET && method != Method::HEAD {
             return with(
                 plain(StatusCode::METHOD_NOT_ALLOWED, "GET this page\n"),
@@ -175,7 +175,10 @@ impl Server {
         let snapshot = self.handle.snapshot();
         let page = match torrents {
             true => self.metrics.torrents_page(&snapshot),
-            false => self.metrics.page(&snapshot, &self.info),
+            false => {
+                self.metrics.look(&self.download_dir(), &snapshot).await;
+                self.metrics.page(&snapshot, &self.info)
+            }
         };
         match page {
             Ok(text) => with(plain(StatusCode::OK, text), CONTENT_TYPE, prometheus::TEXT_FORMAT),
