@@ -1,10 +1,11 @@
 //! The command line of `ringseed-tracker`, with its environment variables. What is not given there comes from the
 //! settings file, and what is not there has a default.
 
+use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::{CommandFactory, Parser, ValueEnum};
 use ringseed_tracker::Network;
 
 use crate::settings::Settings;
@@ -20,6 +21,18 @@ pub(crate) struct Arguments {
     /// Print the settings that would be used, as a settings file, and end
     #[arg(long)]
     pub(crate) print_config: bool,
+
+    /// Ask the tracker that runs with these settings whether it is well, and end; exit code 0 when it is
+    #[arg(long)]
+    pub(crate) health: bool,
+
+    /// Print the manual page and end
+    #[arg(long)]
+    pub(crate) man: bool,
+
+    /// Print a completion script and end
+    #[arg(long, value_name = "SHELL")]
+    pub(crate) completions: Option<clap_complete::Shell>,
 
     /// Port for HTTP (TCP) and UDP; 0 takes free ones [default: 6969]
     #[arg(long, env = "RINGSEED_TRACKER_PORT")]
@@ -92,6 +105,18 @@ pub(crate) enum LogFormat {
 }
 
 impl Arguments {
+    /// What `--man` or `--completions` ask for.
+    pub(crate) fn reference(&self) -> io::Result<Option<Vec<u8>>> {
+        let mut text = Vec::new();
+        let mut command = Arguments::command();
+        match self.completions {
+            Some(shell) => clap_complete::generate(shell, &mut command, "ringseed-tracker", &mut text),
+            None if self.man => clap_mangen::Man::new(command).render(&mut text)?,
+            None => return Ok(None),
+        }
+        Ok(Some(text))
+    }
+
     /// Puts what was given in the place of what the settings say.
     pub(crate) fn override_settings(&self, settings: &mut Settings) {
         fn put<T: Clone>(place: &mut T, given: &Option<T>) {
@@ -132,7 +157,6 @@ impl Arguments {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
     use ringseed_tracker::{Endpoint, TrackerConfig};
     use std::time::Duration;
 

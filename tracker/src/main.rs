@@ -1,6 +1,7 @@
 //! The `ringseed-tracker` program: arguments, log, signals, exit codes 0 (stopped), 1 (failed), 2 (usage).
 
 mod arguments;
+mod health;
 mod settings;
 
 use std::io::{self, IsTerminal, Write};
@@ -12,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::arguments::{Arguments, LogFormat};
+use crate::health::HealthError;
 use crate::settings::{Settings, SettingsError};
 
 fn main() -> ExitCode {
@@ -44,6 +46,8 @@ enum Failure {
     #[error(transparent)]
     Tracker(#[from] TrackerError),
     #[error(transparent)]
+    Health(#[from] HealthError),
+    #[error(transparent)]
     Print(#[from] toml::ser::Error),
     #[error(transparent)]
     System(#[from] io::Error),
@@ -60,6 +64,10 @@ fn start_log(arguments: &Arguments) {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if let Some(text) = arguments.reference()? {
+        io::stdout().write_all(&text)?;
+        return Ok(());
+    }
     let mut settings = match &arguments.config {
         Some(path) => Settings::read(path)?,
         None => Settings::default(),
@@ -69,6 +77,9 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.print_config {
         io::stdout().write_all(settings.to_toml()?.as_bytes())?;
         return Ok(());
+    }
+    if arguments.health {
+        return Ok(health::ask(&settings)?);
     }
     raise_descriptor_limit();
     let signals = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -78,6 +78,35 @@ fn a_taken_port_is_one_clear_message_and_exit_code_1() {
 }
 
 #[test]
+fn health_is_asked_with_the_settings_of_the_tracker() {
+    for transport in ["--no-udp", "--no-http"] {
+        let (child, line) = ready(&mut program(&["--host", "127.0.0.1", "--port", "0", transport]));
+        let (before, after) =
+            if transport == "--no-udp" { ("http://", "/announce") } else { ("udp://", "\n") };
+        let port = address(&line, before, after).port().to_string();
+        let arguments = ["--health", "--host", "127.0.0.1", "--port", &port, transport];
+        let output = program(&arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        stop(child, rustix::process::Signal::TERM);
+        let output = program(&arguments).output().unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && message.contains(&port), "{message}");
+    }
+}
+
+#[test]
+fn manual_and_completions_name_every_flag() {
+    for arguments in [&["--man"][..], &["--completions", "bash"], &["--completions", "fish"]] {
+        let output = program(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        let text = String::from_utf8(output.stdout).unwrap().replace('\\', "");
+        for flag in ["allow-list", "announces-per-minute", "health"] {
+            assert!(text.contains(flag), "{arguments:?} lacks {flag}");
+        }
+    }
+}
+
+#[test]
 fn wrong_usage_is_exit_code_2() {
     for arguments in
         [&["--port", "70000"][..], &["--no-udp", "--no-http"], &["--interval", "0"], &["--nonsense"]]
