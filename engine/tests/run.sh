@@ -9,7 +9,7 @@ if [ "${CI:-}" = true ]; then
 fi
 
 packages=(aria2 gcc iproute2 opentracker prometheus python3-libtorrent python3-venv
-    qbittorrent-nox rtorrent transmission-cli transmission-daemon)
+    qbittorrent-nox rtorrent strace systemd transmission-cli transmission-daemon)
 # Some builds of nodejs bring npm themselves.
 command -v npm >/dev/null || packages+=(nodejs npm)
 # The window, on a display that is not there.

@@ -7,6 +7,7 @@ mod http;
 mod live;
 mod names;
 mod prometheus;
+mod systemd;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
