@@ -7,6 +7,7 @@ mod http;
 mod live;
 mod names;
 mod prometheus;
+mod seccomp;
 mod systemd;
 
 use std::path::{Path, PathBuf};
