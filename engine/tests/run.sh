@@ -10,6 +10,7 @@ fi
 
 packages=(aria2 gcc iproute2 opentracker prometheus python3-libtorrent python3-venv
     qbittorrent-nox rtorrent strace systemd transmission-cli transmission-daemon)
+command -v kubectl >/dev/null || packages+=(kubernetes-client)
 # Some builds of nodejs bring npm themselves.
 command -v npm >/dev/null || packages+=(nodejs npm)
 # The window, on a display that is not there.
@@ -31,11 +32,11 @@ if [ ${#missing[@]} -gt 0 ]; then
     apt-get install -q -y --no-install-recommends "${missing[@]}"
 fi
 
-# Clients from Python's registry, for the tests of the RPC.
+# Clients from Python's registry, for the tests of the RPC, and the schemas of Kubernetes.
 venv="${CARGO_TARGET_DIR:-target}/rpc-venv"
-if [ ! -x "$venv/bin/python" ] || ! "$venv/bin/python" -c 'import qbittorrentapi, transmission_rpc' 2>/dev/null; then
+if [ ! -x "$venv/bin/python" ] || ! "$venv/bin/python" -c 'import kubernetes_validate, qbittorrentapi, transmission_rpc' 2>/dev/null; then
     python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet 'transmission-rpc==7.*' 'qbittorrent-api>=2025'
+    "$venv/bin/pip" install --quiet 'kubernetes-validate>=1.31' 'transmission-rpc==7.*' 'qbittorrent-api>=2025'
 fi
 
 npm="${CARGO_TARGET_DIR:-target}/rpc-npm"

@@ -3,7 +3,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod compose;
 mod http;
+mod kubernetes;
 mod live;
 mod names;
 mod prometheus;
@@ -33,4 +35,9 @@ fn run(command: &mut Command) -> String {
     let said = String::from_utf8_lossy(&said).into_owned();
     assert!(output.status.success(), "{command:?} ended with {}:\n{said}", output.status);
     said
+}
+
+/// Python with the packages that engine/tests/run.sh installs.
+fn python() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("rpc-venv/bin/python")
 }
