@@ -6,7 +6,6 @@
 pub mod chart;
 pub mod child;
 pub mod daemon;
-pub mod data;
 pub mod fio;
 pub mod floor;
 pub mod gathered_sends;
@@ -15,20 +14,19 @@ pub mod leecher;
 pub mod library;
 pub mod load;
 pub mod loop_delay;
-pub mod machine;
 pub mod memory_group;
 pub mod namespaces;
 pub mod page_cache;
 pub mod parts;
-pub mod ports;
 pub mod process;
 pub mod results;
 pub mod rivals;
 pub mod seeder;
-pub mod table;
 pub mod trackers;
 
 use std::{error::Error, process::ExitCode};
+
+pub use ringseed_loadtest::{data, machine, ports, table};
 
 /// How a program ends: silently with 0, or with what went wrong on the standard error and 1.
 pub fn exit_code(outcome: Result<(), Box<dyn Error>>) -> ExitCode {

@@ -1,4 +1,4 @@
-//! Pinning to one core and the CPU time of this process.
+//! What this process is given: its core, its CPU time, its bound of open files.
 
 use std::io;
 
@@ -27,4 +27,16 @@ pub fn own_cpu_seconds() -> f64 {
     unsafe { libc::getrusage(libc::RUSAGE_SELF, &mut usage) };
     let seconds = |t: libc::timeval| t.tv_sec as f64 + t.tv_usec as f64 / 1e6;
     seconds(usage.ru_utime) + seconds(usage.ru_stime)
+}
+
+/// Raises this process's bound of open files as far as it may: each peer of a load is one. What it is then shows when
+/// connections fail.
+pub fn raise_descriptor_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the structure is writable and of the size the call expects.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } == 0 {
+        limit.rlim_cur = limit.rlim_max;
+        // SAFETY: the structure was filled by the call above.
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
+    }
 }

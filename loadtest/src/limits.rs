@@ -33,4 +33,7 @@ pub const READ_BUFFER_MAX: usize = 16 * 1024 * 1024;
 /// Entries of the submission queue of the load thread's ring.
 pub const RING_ENTRIES: u32 = 4096;
 
+/// Most engines of a swarm: their addresses are of one network.
+pub const SWARM_ENGINES_MAX: u32 = 250;
+
 const _: () = assert!(PAYLOAD_LEN_MAX >= BLOCK_LEN);

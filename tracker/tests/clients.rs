@@ -1,7 +1,7 @@
 //! Clients that people use find each other through the tracker, and one downloads from the other.
 
 mod harness;
-#[path = "../../benches/src/ports.rs"]
+#[path = "../../loadtest/src/ports.rs"]
 mod ports;
 
 use std::fs;

@@ -76,7 +76,7 @@ fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
     torrent.warm()?;
     let ringseed = daemon::program(plan.ringseed.as_deref())?;
     let launch = seeder::Launch {
-        cpus: plan.seeder_cpu.to_string(),
+        cpus: Some(plan.seeder_cpu.to_string()),
         ringseed: ringseed.clone(),
         ringseed_args: Vec::new(),
         scratch: plan.dir.join("scratch"),

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test crate uses its part of this")]
 
 pub mod content;
-#[path = "../../../benches/src/ports.rs"]
+#[path = "../../../loadtest/src/ports.rs"]
 pub mod ports;
 pub mod process;
 pub mod rpc;

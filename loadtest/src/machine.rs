@@ -1,14 +1,14 @@
-//! Where and when a benchmark ran: results without this are claims.
+//! Where and when something was measured: results without this are claims.
 
 use std::{
     fs,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The machine and the moment.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
     /// UTC, `YYYY-MM-DDThh:mm:ssZ`.
     pub date: String,

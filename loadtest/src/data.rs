@@ -1,4 +1,4 @@
-//! The torrent that benchmarks seed: deterministic data on disk and its metainfo file, made once.
+//! The torrent of a run: deterministic data on disk and its metainfo file, made once.
 
 use std::{
     fs::{self, File},
@@ -6,13 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ringseed_loadtest::blast::SplitMix;
 use ringseed_proto::{
     create::{CreateOptions, CreatePlan},
     metainfo::Metainfo,
     units::InfoHash,
 };
 use sha1::{Digest, Sha1};
+
+use crate::blast::SplitMix;
 
 /// A generated single-file torrent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +43,20 @@ impl TestTorrent {
     /// # Errors
     /// The directory cannot be written, or is full.
     pub fn prepare(dir: &Path, total: u64, piece_length: u32) -> io::Result<TestTorrent> {
+        // rTorrent refuses torrents without a tracker when its DHT is off; nobody listens there.
+        TestTorrent::with_tiers(dir, total, piece_length, &[vec!["http://127.0.0.1:9/announce".to_owned()]])
+    }
+
+    /// The same with the trackers of `tiers`. One that is there already keeps those it was made with.
+    ///
+    /// # Errors
+    /// The directory cannot be written, or is full.
+    pub fn with_tiers(
+        dir: &Path,
+        total: u64,
+        piece_length: u32,
+        tiers: &[Vec<String>],
+    ) -> io::Result<TestTorrent> {
         fs::create_dir_all(dir)?;
         let name = format!("ringseed-bench-{total}-{piece_length}.bin");
         let metainfo = dir.join(format!("{name}.torrent"));
@@ -51,14 +66,18 @@ impl TestTorrent {
             let plan =
                 CreatePlan::file(name.as_ref(), total, Some(piece_length)).map_err(io::Error::other)?;
             let hashes = generate(&file, total, piece_length)?;
-            // rTorrent refuses torrents without a tracker when its DHT is off; nobody listens there.
-            let tiers = vec![vec!["http://127.0.0.1:9/announce".to_owned()]];
-            let options = CreateOptions { tiers, private: true, ..CreateOptions::default() };
+            let options = CreateOptions { tiers: tiers.to_vec(), private: true, ..CreateOptions::default() };
             let made = plan.finish(&hashes, options).map_err(io::Error::other)?;
             fs::write(&metainfo, made.to_bytes())?;
         }
         let info_hash = Metainfo::parse(&fs::read(&metainfo)?).map_err(io::Error::other)?.info_hash;
         Ok(TestTorrent { metainfo, dir: dir.to_path_buf(), name, info_hash, piece_length, total })
+    }
+
+    /// Number of pieces.
+    pub fn pieces(&self) -> u32 {
+        // `CreatePlan` makes no torrent with more pieces than fit.
+        self.total.div_ceil(u64::from(self.piece_length)) as u32
     }
 
     /// Reads the data once, so that it lies in the page cache.

@@ -1,5 +1,8 @@
 //! Flags of each scenario; also used by benchmark programs that run a scenario in a process of their own.
 
+mod scenario;
+mod tools;
+
 use std::{
     net::{SocketAddr, ToSocketAddrs},
     path::{Path, PathBuf},
@@ -7,24 +10,33 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
+pub use scenario::{ChaosArgs, RunArgs, SoakArgs, SwarmArgs, TrackerArgs, overlay};
+pub use tools::ToolArgs;
 
 use ringseed_proto::metainfo::Metainfo;
 
 use crate::{
     blast::{BlastConfig, Greedy, Order, Target, Window},
     idle::IdleConfig,
+    quantity::Bytes,
+    seeder::Maker,
 };
 
-/// Which torrents of which seeder.
+/// Which torrents of which seeder, when one runs already.
 #[derive(Debug, Clone, Args)]
 pub struct SeederArgs {
     /// Torrent file, or directory of torrent files; may be repeated, peers are spread evenly
-    #[arg(long, value_name = "PATH", required = true)]
+    #[arg(long, value_name = "PATH", requires = "addr")]
     pub torrent: Vec<PathBuf>,
-    /// The seeder
-    #[arg(long, value_name = "HOST:PORT")]
-    pub addr: String,
+    /// A seeder that runs already; without one, the scenario starts its own
+    #[arg(long, value_name = "HOST:PORT", requires = "torrent")]
+    pub addr: Option<String>,
 }
+
+/// Peers when nobody says how many.
+const CONNECTIONS: u32 = 50;
+/// Requests in flight when nobody says how many.
+const DEPTH: u32 = 40;
 
 /// What peers ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -38,68 +50,86 @@ pub enum OrderArg {
 /// Flags of `blast`.
 #[derive(Debug, Clone, Args)]
 pub struct BlastArgs {
+    /// Scenario of a comparison: a file, or the name of a shipped one [default: blast]
+    #[arg(conflicts_with = "addr")]
+    pub scenario: Option<PathBuf>,
+    /// Who seeds; repeat it or separate names by commas to compare several with the first
+    #[arg(long = "seeder", value_name = "MAKE", value_delimiter = ',', conflicts_with = "addr")]
+    pub makers: Vec<Maker>,
+    /// Runs of each seeder
+    #[arg(long, conflicts_with = "addr")]
+    pub runs: Option<u32>,
+    /// Size of the torrent that is seeded
+    #[arg(long, conflicts_with = "addr")]
+    pub size: Option<Bytes>,
+    /// Core of the seeder
+    #[arg(long, value_name = "CORE", conflicts_with = "addr")]
+    pub seeder_cpu: Option<usize>,
+    /// Any key of the scenario
+    #[arg(long, value_name = "KEY=VALUE", conflicts_with = "addr")]
+    pub set: Vec<String>,
     /// The seeder and its torrents
     #[command(flatten)]
     pub seeder: SeederArgs,
-    /// Number of peers
-    #[arg(long, short = 'c', default_value_t = 50)]
-    pub connections: u32,
-    /// Requests in flight per peer
-    #[arg(long, short = 'd', default_value_t = 40)]
-    pub depth: u32,
+    /// Number of peers [default: 50]
+    #[arg(long, short = 'c')]
+    pub connections: Option<u32>,
+    /// Requests in flight per peer [default: 40]
+    #[arg(long, short = 'd')]
+    pub depth: Option<u32>,
     /// Further peers that ask for more, reported apart
-    #[arg(long, value_name = "PEERS", default_value_t = 0)]
+    #[arg(long, value_name = "PEERS", default_value_t = 0, requires = "addr")]
     pub greedy: u32,
     /// Requests in flight per greedy peer
-    #[arg(long, value_name = "REQUESTS", default_value_t = 2000)]
+    #[arg(long, value_name = "REQUESTS", default_value_t = 2000, requires = "addr")]
     pub greedy_depth: u32,
     /// Measure until this much payload has arrived
     #[arg(long, conflicts_with = "seconds")]
-    pub bytes: Option<u64>,
+    pub bytes: Option<Bytes>,
     /// Measure for this long (10 s when neither is given)
-    #[arg(long)]
+    #[arg(long, requires = "addr")]
     pub seconds: Option<f64>,
-    /// Payload to let pass before measuring
-    #[arg(long, value_name = "BYTES", default_value_t = 0)]
-    pub warmup: u64,
+    /// Payload to let pass before measuring [default: 0]
+    #[arg(long, value_name = "BYTES")]
+    pub warmup: Option<Bytes>,
     /// Longest wait until all peers are served
-    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, requires = "addr")]
     pub ramp: f64,
     /// Give up after this long without a byte
-    #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 30.0, requires = "addr")]
     pub stall: f64,
     /// What peers ask for
-    #[arg(long, value_enum, default_value_t = OrderArg::Pieces)]
+    #[arg(long, value_enum, default_value_t = OrderArg::Pieces, requires = "addr")]
     pub order: OrderArg,
     /// Bytes per second that each peer asks for (default: as many as it gets)
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", requires = "addr")]
     pub rate: Option<u64>,
     /// Seed of the order of pieces
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, requires = "addr")]
     pub seed: u64,
     /// Number of the first peer, so that peers of other loads have other names and addresses
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, requires = "addr")]
     pub first: u32,
     /// Do not announce the Fast extension
-    #[arg(long)]
+    #[arg(long, requires = "addr")]
     pub no_fast: bool,
     /// Check the SHA-1 of every piece
     #[arg(long)]
     pub verify: bool,
     /// Give every peer a loopback address of its own
-    #[arg(long)]
+    #[arg(long, requires = "addr")]
     pub spread_sources: bool,
     /// Receive buffer per peer
-    #[arg(long, value_name = "BYTES", default_value_t = 256 * 1024)]
+    #[arg(long, value_name = "BYTES", default_value_t = 256 * 1024, requires = "addr")]
     pub read_buffer: usize,
     /// Run on this core
     #[arg(long, value_name = "CORE")]
     pub cpu: Option<usize>,
     /// Measure the CPU time and memory of this process
-    #[arg(long, value_name = "PID")]
+    #[arg(long, value_name = "PID", requires = "addr")]
     pub seeder_pid: Option<u32>,
-    /// Print the report as JSON
-    #[arg(long)]
+    /// Print what was measured at `--addr` as JSON
+    #[arg(long, requires = "addr")]
     pub json: bool,
 }
 
@@ -110,18 +140,18 @@ impl BlastArgs {
     /// A message for the user: what is wrong with which flag.
     pub fn config(&self) -> Result<BlastConfig, String> {
         let window = match (self.bytes, self.seconds) {
-            (Some(bytes), _) => Window::Bytes(bytes),
+            (Some(bytes), _) => Window::Bytes(bytes.0),
             (None, seconds) => Window::Time(duration("--seconds", seconds.unwrap_or(10.0))?),
         };
         Ok(BlastConfig {
-            addr: resolve(&self.seeder.addr)?,
+            addr: self.seeder.resolve()?,
             targets: read_targets(&self.seeder.torrent)?,
-            connections: self.connections,
-            depth: self.depth,
+            connections: self.connections.unwrap_or(CONNECTIONS),
+            depth: self.depth.unwrap_or(DEPTH),
             greedy: (self.greedy > 0)
                 .then_some(Greedy { connections: self.greedy, depth: self.greedy_depth }),
             window,
-            warmup_bytes: self.warmup,
+            warmup_bytes: self.warmup.unwrap_or_default().0,
             ramp: duration("--ramp", self.ramp)?,
             stall: duration("--stall", self.stall)?,
             order: match self.order {
@@ -143,20 +173,32 @@ impl BlastArgs {
 /// Flags of `idle`.
 #[derive(Debug, Clone, Args)]
 pub struct IdleArgs {
-    /// The seeder and its torrents
+    /// Scenario with a seeder of its own: a file, or the name of a shipped one [default: idle]
+    #[arg(conflicts_with = "addr")]
+    pub scenario: Option<PathBuf>,
+    /// Who seeds
+    #[arg(long = "seeder", value_name = "MAKE", conflicts_with = "addr")]
+    pub maker: Option<Maker>,
+    /// How long the peers stay
+    #[arg(long, value_name = "SECONDS", conflicts_with = "addr")]
+    pub hold: Option<f64>,
+    /// Any key of the scenario
+    #[arg(long, value_name = "KEY=VALUE", conflicts_with = "addr")]
+    pub set: Vec<String>,
+    /// The seeder and its torrents; the peers stay until standard input ends
     #[command(flatten)]
     pub seeder: SeederArgs,
-    /// Number of peers
-    #[arg(long, short = 'c', default_value_t = 1000)]
-    pub connections: u32,
+    /// Number of peers [default: 1000]
+    #[arg(long, short = 'c')]
+    pub connections: Option<u32>,
     /// Number of the first peer, so that peers of other scenarios have other addresses
-    #[arg(long, default_value_t = 100_000)]
+    #[arg(long, default_value_t = 100_000, requires = "addr")]
     pub first: u32,
     /// Longest wait until all peers are greeted
-    #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60.0, requires = "addr")]
     pub ramp: f64,
     /// Give every peer a loopback address of its own
-    #[arg(long)]
+    #[arg(long, requires = "addr")]
     pub spread_sources: bool,
     /// Run on this core
     #[arg(long, value_name = "CORE")]
@@ -170,9 +212,9 @@ impl IdleArgs {
     /// A message for the user: what is wrong with which flag.
     pub fn config(&self) -> Result<IdleConfig, String> {
         Ok(IdleConfig {
-            addr: resolve(&self.seeder.addr)?,
+            addr: self.seeder.resolve()?,
             targets: read_targets(&self.seeder.torrent)?,
-            connections: self.connections,
+            connections: self.connections.unwrap_or(1000),
             first: self.first,
             spread_sources: self.spread_sources,
             ramp: duration("--ramp", self.ramp)?,
@@ -184,9 +226,12 @@ fn duration(flag: &str, seconds: f64) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|e| format!("{flag}: {e}"))
 }
 
-fn resolve(addr: &str) -> Result<SocketAddr, String> {
-    let mut found = addr.to_socket_addrs().map_err(|e| format!("--addr {addr}: {e}"))?;
-    found.next().ok_or_else(|| format!("--addr {addr}: no address"))
+impl SeederArgs {
+    fn resolve(&self) -> Result<SocketAddr, String> {
+        let addr = self.addr.as_deref().ok_or("--addr is needed")?;
+        let mut found = addr.to_socket_addrs().map_err(|e| format!("--addr {addr}: {e}"))?;
+        found.next().ok_or_else(|| format!("--addr {addr}: no address"))
+    }
 }
 
 /// The torrents of files and directories; those of a directory in the order of their names.
