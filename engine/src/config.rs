@@ -13,6 +13,16 @@ pub enum ListenPort {
     Exact(u16),
 }
 
+impl ListenPort {
+    /// The port that was asked for.
+    pub fn exact(self) -> Option<u16> {
+        match self {
+            Self::Usual => None,
+            Self::Exact(port) => Some(port),
+        }
+    }
+}
+
 /// How many peers of a torrent are unchoked at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UploadSlots {

@@ -23,7 +23,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::sync::mpsc as std_mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -69,7 +69,6 @@ pub struct Engine {
     shards: Vec<JoinHandle<()>>,
     loader: Option<JoinHandle<()>>,
     rpc_address: Option<SocketAddr>,
-    _claim: PortClaim,
 }
 
 impl Engine {
@@ -158,7 +157,9 @@ impl Engine {
         let snapshot = Arc::new(ArcSwap::from_pointee(EngineSnapshot::default()));
         let (changed_sender, changed) = watch::channel(0);
         let (commands, command_queue) = mpsc::channel(CONTROL_QUEUE);
-        let handle = EngineHandle { commands, snapshot: snapshot.clone(), changed, listen_port: port };
+        let listen_port = Arc::new(AtomicU16::new(port));
+        let handle =
+            EngineHandle { commands, snapshot: snapshot.clone(), changed, listen_port: listen_port.clone() };
         let starting = ControlStart {
             settings: settings.clone(),
             registry,
@@ -172,7 +173,8 @@ impl Engine {
             upload_limit,
             download_limit,
             peer_id,
-            port,
+            listen_port,
+            claim,
             report_inbox,
             command_queue,
             handle: handle.clone(),
@@ -191,14 +193,7 @@ impl Engine {
             .unwrap_or_else(|_| Err("the control thread ended".into()))
             .map_err(|reason| StartError::Thread { what: "the control thread".into(), reason })?;
         let (opened, loader) = loading.map(|loading| (loading.opened, loading.thread)).unzip();
-        let engine = Self {
-            handle,
-            control: Some(control),
-            shards: engine_shards,
-            loader,
-            rpc_address,
-            _claim: claim,
-        };
+        let engine = Self { handle, control: Some(control), shards: engine_shards, loader, rpc_address };
         // The RPC answers already; whether there is a state to serve is known when its file is open.
         if let Some(opened) = opened {
             opened.recv().unwrap_or_else(|_| Err("the loader ended".into())).map_err(StartError::State)?;
@@ -301,7 +296,8 @@ struct ControlStart {
     upload_limit: Arc<RateLimit>,
     download_limit: Arc<RateLimit>,
     peer_id: PeerId,
-    port: u16,
+    listen_port: Arc<AtomicU16>,
+    claim: PortClaim,
     report_inbox: mailbox::Receiver<FromShard>,
     command_queue: mpsc::Receiver<crate::control::handle::Command>,
     handle: EngineHandle,
@@ -343,7 +339,7 @@ impl ControlStart {
                 self.peer_id.0[18],
                 self.peer_id.0[19],
             ]),
-            listen_port: self.port,
+            listen_port: self.listen_port.load(Ordering::Relaxed),
             user_agent: concat!("Ringseed/", env!("CARGO_PKG_VERSION")).into(),
             bind,
         };
@@ -356,6 +352,8 @@ impl ControlStart {
             resume: None,
             loads: self.torrents.is_some(),
             announcer: Rc::new(Announcer::new(announce_config, updates)),
+            listen_port: self.listen_port,
+            claim: self.claim,
             snapshot: self.snapshot,
             changed: self.changed,
             connections: self.connections,

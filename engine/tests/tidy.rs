@@ -52,6 +52,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "limits",
             "config",
             "control",
+            "net",
             "shard",
             "storage",
             "announce",

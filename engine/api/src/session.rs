@@ -265,6 +265,9 @@ pub struct SessionSetArgs {
     /// After this many minutes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue_stalled_minutes: Option<u32>,
+    /// TCP port where peers reach us, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer_port: Option<u16>,
     /// Directory for torrents added without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub download_dir: Option<String>,

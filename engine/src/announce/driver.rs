@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 /// The announcer's shared state and what drives it.
 pub(super) struct Core {
-    config: AnnounceConfig,
+    config: RefCell<AnnounceConfig>,
     transport: Rc<dyn Transport>,
     events: mpsc::Sender<AnnounceUpdate>,
     pub(super) state: RefCell<State>,
@@ -37,6 +37,7 @@ impl Core {
     ) -> Rc<Self> {
         let state = State::new(seed);
         let (wake, landed) = (Notify::new(), Notify::new());
+        let config = RefCell::new(config);
         Rc::new(Self { config, transport, events, state: RefCell::new(state), wake, landed })
     }
 
@@ -70,8 +71,14 @@ impl Core {
         self.wake.notify_one();
     }
 
+    pub(super) fn port_changed(&self, port: u16) {
+        self.config.borrow_mut().listen_port = port;
+        self.state.borrow_mut().reschedule_all(|tier, now| tier.moved(now));
+        self.wake.notify_one();
+    }
+
     pub(super) fn stop(&self, info_hash: InfoHash) {
-        self.state.borrow_mut().stop(info_hash, &self.config, Instant::now());
+        self.state.borrow_mut().stop(info_hash, &self.config.borrow(), Instant::now());
         self.wake.notify_one();
     }
 
@@ -81,7 +88,7 @@ impl Core {
     }
 
     pub(super) async fn shutdown(self: &Rc<Self>, most: Duration) {
-        self.state.borrow_mut().close(&self.config, Instant::now());
+        self.state.borrow_mut().close(&self.config.borrow(), Instant::now());
         self.pump();
         let grace_ends = Instant::now() + SHUTDOWN_GRACE;
         let told = async {
@@ -110,7 +117,7 @@ impl Core {
     /// Starts announces while hosts have work and room.
     fn pump(self: &Rc<Self>) {
         loop {
-            let flight = self.state.borrow_mut().launch(&self.config, Instant::now());
+            let flight = self.state.borrow_mut().launch(&self.config.borrow(), Instant::now());
             let Some(flight) = flight else { return };
             tokio::task::spawn_local(self.clone().fly(flight));
         }
@@ -127,7 +134,7 @@ impl Core {
         )
         .await;
         let info_hash = request.announce.info_hash;
-        let late = self.state.borrow_mut().land(flight, outcome, &self.config, Instant::now());
+        let late = self.state.borrow_mut().land(flight, outcome, &self.config.borrow(), Instant::now());
         self.landed.notify_waiters();
         self.wake.notify_one();
         self.pump();

@@ -143,6 +143,11 @@ impl Announcer {
         self.core.reannounce(torrent);
     }
 
+    /// Peers reach us on another port from now on: all trackers that answer are told at once.
+    pub fn port_changed(&self, port: u16) {
+        self.core.port_changed(port);
+    }
+
     /// The trackers of a torrent by tier, in the order in which they are tried; empty for an unknown one.
     pub fn status(&self, torrent: InfoHash) -> Vec<TrackerState> {
         self.core.status(torrent)

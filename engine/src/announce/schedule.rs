@@ -224,6 +224,14 @@ impl State {
         }
     }
 
+    /// As [`State::reschedule`], for all torrents.
+    pub(super) fn reschedule_all(&mut self, change: impl Fn(&mut Tier, Instant) -> Option<Instant>) {
+        let torrents: Vec<InfoHash> = self.torrents.keys().copied().collect();
+        for info_hash in torrents {
+            self.reschedule(info_hash, &change);
+        }
+    }
+
     /// Moves the tiers that are due into host queues. Returns when the next is due.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<Instant> {
         while let Some(&(due, info_hash, tier)) = self.due.first() {

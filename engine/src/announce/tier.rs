@@ -68,6 +68,8 @@ pub(super) struct Tier {
     completed_pending: bool,
     /// The user asked for an announce.
     manual: bool,
+    /// Our address changed while an announce was in flight.
+    moved: bool,
     /// Rounds in which every tracker failed, since the last success.
     rounds_failed: u32,
     /// No announce before, by the tracker's `min interval`.
@@ -98,6 +100,7 @@ impl Tier {
             phase: Phase::Waiting(None),
             completed_pending: false,
             manual: false,
+            moved: false,
             rounds_failed: 0,
             not_before: None,
         }
@@ -128,6 +131,19 @@ impl Tier {
         self.manual = true;
         let earliest = self.not_before.map_or(now, |moment| moment.max(now));
         Some(due.map_or(earliest, |due| due.min(earliest)))
+    }
+
+    /// Our address changed. Returns when to announce it: peers cannot find us before, so no interval holds.
+    pub(super) fn moved(&mut self, now: Instant) -> Option<Instant> {
+        match self.phase {
+            // Trackers that did not answer are told when they are tried again.
+            Phase::Waiting(Some(due)) => Some(if self.rounds_failed == 0 { now } else { due }),
+            Phase::Waiting(None) | Phase::Queued => None,
+            Phase::Running(_) => {
+                self.moved = true;
+                None
+            }
+        }
     }
 
     /// The index of the tracker to announce to now: the current one, or the next that accepts announces.
@@ -189,6 +205,9 @@ impl Tier {
         } else if self.completed_pending {
             return now;
         }
+        if std::mem::take(&mut self.moved) {
+            return now;
+        }
         let interval = match response.interval {
             0 => INTERVAL_DEFAULT,
             interval => seconds(interval),
@@ -210,6 +229,7 @@ impl Tier {
                 _ => Refuses::No,
             };
         }
+        self.moved = false; // the next announce tells it
         self.current += 1;
         if self.current < self.trackers.len() {
             return Some(now);

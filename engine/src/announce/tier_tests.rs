@@ -34,6 +34,25 @@ fn the_tracker_that_answers_moves_to_the_front() {
 }
 
 #[test]
+fn another_address_is_told_at_once_and_not_to_those_that_do_not_answer() {
+    let (mut tier, mut jitter) = tier(&URLS[..1]);
+    let now = Instant::now();
+    assert_eq!(tier.moved(now), None, "nobody knows the old one");
+    let due = tier.succeeded(now, AnnounceEvent::Started, &AnnounceResponse::default(), &mut jitter);
+    tier.phase = Phase::Waiting(Some(due));
+    assert_eq!(tier.moved(now), Some(now), "whatever the minimum interval");
+    tier.phase = Phase::Running(AnnounceEvent::None);
+    assert_eq!(tier.moved(now), None);
+    let due = tier.succeeded(now, AnnounceEvent::None, &AnnounceResponse::default(), &mut jitter);
+    assert_eq!(due, now, "what was in flight told the old one");
+    let due = tier.succeeded(now, AnnounceEvent::None, &AnnounceResponse::default(), &mut jitter);
+    assert!(due > now + INTERVAL_MIN);
+    let due = tier.failed(now, &Failure::Unreachable("x".into()), &mut jitter);
+    tier.phase = Phase::Waiting(due);
+    assert_eq!(tier.moved(now), due, "a tracker that is down is told when it is back");
+}
+
+#[test]
 fn a_round_of_failures_backs_off_and_doubles() {
     let (mut tier, mut jitter) = tier(&URLS[..1]);
     let now = Instant::now();

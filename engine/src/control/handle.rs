@@ -10,6 +10,7 @@ use ringseed_proto::units::InfoHash;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// A torrent to be added.
@@ -85,6 +86,8 @@ pub struct EngineChange {
     pub upload: LimitChange,
     /// Limit of all downloads together.
     pub download: LimitChange,
+    /// The port to listen on; 0 is none.
+    pub listen_port: Option<u16>,
     /// What else changes.
     pub settings: Option<SettingsChange>,
 }
@@ -128,6 +131,9 @@ pub enum EngineError {
     /// The torrent's directory or files cannot be used.
     #[error("{0}")]
     Storage(String),
+    /// The port cannot be listened on.
+    #[error("{0}")]
+    Port(String),
 }
 
 /// The sender of a command's answer.
@@ -158,7 +164,7 @@ pub struct EngineHandle {
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) snapshot: Arc<ArcSwap<EngineSnapshot>>,
     pub(crate) changed: watch::Receiver<u64>,
-    pub(crate) listen_port: u16,
+    pub(crate) listen_port: Arc<AtomicU16>,
 }
 
 impl EngineHandle {
@@ -259,6 +265,6 @@ impl EngineHandle {
 
     /// The TCP port the engine listens on.
     pub fn listen_port(&self) -> u16 {
-        self.listen_port
+        self.listen_port.load(Ordering::Relaxed)
     }
 }

@@ -70,20 +70,8 @@ impl Connection {
 }
 
 impl Shard {
-    /// A listener's completion: a new connection, or the end of its multishot accept.
-    pub(super) fn on_accept(&mut self, listener: usize, completion: Completion) {
-        if let Event::Accepted(socket) = completion.event {
-            self.accepted(socket);
-        } else if let Event::AcceptError(error) = &completion.event {
-            // EMFILE and the like: the accept is armed again at the next housekeeping.
-            tracing::warn!(%error, "cannot accept a connection");
-        }
-        if !completion.more {
-            self.idle_listeners.push(listener);
-        }
-    }
-
-    fn accepted(&mut self, socket: OwnedFd) {
+    /// A new connection from outside.
+    pub(super) fn accepted(&mut self, socket: OwnedFd) {
         let Some(address) = peer_address(&socket) else { return };
         if !self.admit(&address) {
             return;

@@ -37,6 +37,8 @@ pub enum ToShard {
     Peers(InfoHash, Vec<SocketAddr>),
     /// A connection from another shard.
     Connection(Box<MovedConnection>),
+    /// Listen on these sockets, which have this port, and no longer on the ones before.
+    Listen { port: u16, sockets: Vec<OwnedFd> },
     /// Stop all torrents, report, end.
     Shutdown,
 }

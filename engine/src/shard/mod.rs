@@ -10,6 +10,7 @@ pub mod checks;
 pub mod connections;
 mod dialing;
 pub mod hashing;
+mod listeners;
 pub mod local;
 pub mod loop_delay;
 pub mod mailbox;
@@ -30,6 +31,7 @@ use arc_swap::ArcSwap;
 use checks::Checks;
 use connections::{ConnKey, Connection};
 use hashing::{PAIR_WAIT, Unpaired};
+use listeners::Listeners;
 use local::{LocalQueue, Sleeper, Woken, yield_now};
 use loop_delay::LoopWatch;
 use message::{FromShard, ToShard};
@@ -80,7 +82,7 @@ pub struct ShardContext {
     pub peer_id: PeerId,
     /// The TCP port of the listeners.
     pub listen_port: u16,
-    /// Its listening sockets.
+    /// The sockets that it listens on first.
     pub listeners: Vec<OwnedFd>,
     /// Messages for it.
     pub inbox: mailbox::Receiver<ToShard>,
@@ -129,8 +131,7 @@ pub struct Shard {
     round: Round,
     /// Reads from disk for peers.
     reads: Reads,
-    /// Listeners whose accept has to be armed again.
-    idle_listeners: Vec<usize>,
+    listeners: Listeners,
     banned: HashSet<IpAddr>,
     dials: usize,
     /// Reports that the control thread's full mailbox did not take yet.
@@ -154,7 +155,7 @@ impl Shard {
     ///
     /// # Errors
     /// When the ring cannot be set up.
-    pub fn new(context: ShardContext) -> Result<Self, RingError> {
+    pub fn new(mut context: ShardContext) -> Result<Self, RingError> {
         let ring = Ring::new(&RingConfig {
             sq_entries: 1024,
             cq_entries: 8192,
@@ -168,7 +169,7 @@ impl Shard {
         let seed = u64::from_le_bytes(context.peer_id.0[12..20].try_into().unwrap_or_default())
             ^ (context.index as u64) << 32;
         Ok(Self {
-            idle_listeners: (0..context.listeners.len()).collect(),
+            listeners: Listeners::new(std::mem::take(&mut context.listeners)),
             context,
             ring,
             local: LocalQueue::default(),
@@ -282,6 +283,7 @@ impl Shard {
             ToShard::Metadata(info_hash, bytes) => self.provide_metadata(&info_hash, bytes),
             ToShard::Peers(info_hash, addresses) => self.learn_peers(&info_hash, addresses),
             ToShard::Connection(moved) => self.moved_here(*moved),
+            ToShard::Listen { port, sockets } => self.listen_on(port, sockets),
             ToShard::Shutdown => {
                 self.ends_at = Some(self.now + STOP_WAIT);
                 self.checks.cancel(|_| true);
@@ -292,14 +294,6 @@ impl Shard {
                     self.close(key);
                 }
             }
-        }
-    }
-
-    /// Arms the accepts of listeners that have none.
-    fn arm_listeners(&mut self) {
-        for listener in std::mem::take(&mut self.idle_listeners) {
-            let fd = self.context.listeners[listener].as_raw_fd();
-            self.ring.accept_multishot(fd, tokens::listener(listener));
         }
     }
 

@@ -48,7 +48,8 @@ pub use piece_ranges::PieceRanges;
 pub use residency::{Residency, ResidencyClock};
 pub use resume::{
     AltSpeed, DamagedRecord, FileWish, GoalMode, Group, Loaded, PieceUpdate, RESUME_VERSION, Rename,
-    ResumeError, ResumeStore, RunState, SessionSettings, SetLimit, SpeedLimit, Switch, TorrentRecord, Wishes,
+    ResumeError, ResumeStore, RunState, SessionSettings, SetLimit, SetPort, SpeedLimit, Switch,
+    TorrentRecord, Wishes,
 };
 pub use store::{Access, TorrentStore};
 pub use traffic::StorageStatus;

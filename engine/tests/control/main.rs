@@ -8,5 +8,6 @@ mod command_line;
 mod daemon;
 mod kills;
 mod metrics;
+mod port;
 mod security;
 mod session;

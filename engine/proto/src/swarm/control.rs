@@ -1,4 +1,4 @@
-//! What the caller changes of a running swarm: budget of requests, upload slots, wanted files, order of pieces.
+//! What the caller changes of a running swarm: budget of requests, upload slots, port, wanted files, order of pieces.
 
 use std::sync::Arc;
 
@@ -21,6 +21,11 @@ impl Swarm {
     #[must_use]
     pub fn request_budget(&self) -> Option<u64> {
         self.request_budget
+    }
+
+    /// Where peers reach us: what those are told that join from now on.
+    pub fn set_listen_port(&mut self, port: u16) {
+        self.config.listen_port = Some(port);
     }
 
     /// Changes the number of upload slots.

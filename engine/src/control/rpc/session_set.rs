@@ -78,6 +78,9 @@ impl Server {
                 return Err(format!("setting {name} is not supported; nothing was changed"));
             }
         }
+        if args.peer_port == Some(0) {
+            return Err("peer-port is a number from 1 to 65535".to_owned());
+        }
         if args.seed_ratio_limit.is_some_and(|ratio| !ratio.is_finite() || ratio < 0.0) {
             return Err("seedRatioLimit is not a ratio".to_owned());
         }
@@ -87,6 +90,7 @@ impl Server {
         if !minute(args.alt_speed_time_begin) || !minute(args.alt_speed_time_end) {
             return Err("a day has 1440 minutes".to_owned());
         }
+        let listen_port = args.peer_port;
         let (upload, download) = (
             limit(args.speed_limit_up, args.speed_limit_up_enabled),
             limit(args.speed_limit_down, args.speed_limit_down_enabled),
@@ -100,7 +104,7 @@ impl Server {
                 settings.incomplete_dir.clone_from(&incomplete_dir);
             }
         };
-        let change = EngineChange { upload, download, settings: Some(Arc::new(change)) };
+        let change = EngineChange { upload, download, listen_port, settings: Some(Arc::new(change)) };
         self.handle.change_engine(change).await.map_err(|error| error.to_string())?;
         empty()
     }

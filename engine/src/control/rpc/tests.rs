@@ -457,7 +457,7 @@ fn the_session_is_set_and_told() {
         );
         for (wrong, why) in [
             (json!({"script-torrent-done-enabled": true}), "script-torrent-done-enabled is not supported"),
-            (json!({"peer-port": 1}), "peer-port is not supported"),
+            (json!({"peer-port": 0}), "1 to 65535"),
             (json!({"download-dir": "x"}), "not absolute"),
             (json!({"alt-speed-time-end": 1440}), "1440"),
         ] {

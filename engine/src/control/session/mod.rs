@@ -1,12 +1,13 @@
 //! The session: all torrents, and the one place where their activity changes. What handles ask is in `commands`, how
 //! activities follow each other in `transitions`, what shards report in `reports`; `queue`, `goals` and `alt_speed`
-//! start and stop torrents, `files` moves their data, `resume` keeps them between runs, `wishes` is what the user may
+//! start and stop torrents, `files` moves their data, `port` is where peers connect to, `resume` keeps them between runs, `wishes` is what the user may
 //! change, `publish` what others are told.
 
 mod alt_speed;
 mod commands;
 mod files;
 mod goals;
+mod port;
 mod publish;
 mod queue;
 mod reports;
@@ -21,6 +22,7 @@ use super::torrent::{Activity, Torrent};
 use crate::announce::Announcer;
 use crate::config::EngineConfig;
 use crate::limits::CONTROL_QUEUE;
+use crate::net::listener::PortClaim;
 use crate::shard::blocklist::Blocklist;
 use crate::shard::mailbox;
 use crate::shard::message::ToShard;
@@ -40,7 +42,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU16, AtomicUsize};
 use std::time::{Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -62,6 +64,10 @@ pub struct SessionParts {
     pub loads: bool,
     /// Tracker clients.
     pub announcer: Rc<Announcer>,
+    /// The port that is listened on, as handles see it.
+    pub listen_port: Arc<AtomicU16>,
+    /// Keeps other engines off it.
+    pub claim: PortClaim,
     /// Where snapshots go.
     pub snapshot: Arc<ArcSwap<EngineSnapshot>>,
     /// Told of each new snapshot.
@@ -181,6 +187,7 @@ impl Session {
         self.settings = Arc::new(settings);
         self.apply_limits();
         self.apply_blocklist();
+        self.take_port();
     }
 
     fn entry(&self, metainfo: Arc<Metainfo>, store: Arc<TorrentStore>) -> Arc<TorrentEntry> {

@@ -4,7 +4,7 @@ use super::super::handle::{EngineChange, EngineError, TorrentChange};
 use super::super::torrent::{Activity, Next};
 use super::Session;
 use crate::shard::message::ToShard;
-use crate::storage::SetLimit;
+use crate::storage::{SetLimit, SetPort};
 use ringseed_proto::units::InfoHash;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -65,6 +65,13 @@ impl Session {
             settings.download =
                 Some(SetLimit { configured: configured.download_rate_max, limit: limits.download });
         }
+        let listeners = match change.listen_port {
+            Some(port) => {
+                settings.port = Some(SetPort { configured: configured.listen_port.exact(), port });
+                self.open_port(port)?
+            }
+            None => None,
+        };
         if let Some(resume) = &self.parts.resume {
             resume.put_session(&settings).map_err(|error| EngineError::Store(error.to_string()))?;
         }
@@ -77,6 +84,9 @@ impl Session {
         (self.settings, self.limits) = (Arc::new(settings), limits);
         self.apply_limits();
         self.apply_blocklist();
+        if let Some(listeners) = listeners {
+            self.listen_on(listeners);
+        }
         Ok(())
     }
 

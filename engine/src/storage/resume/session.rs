@@ -34,6 +34,15 @@ pub struct SetLimit {
     pub limit: SpeedLimit,
 }
 
+/// A port that was set while the engine ran, with what the configuration said then: a changed configuration wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetPort {
+    /// The port of the configuration.
+    pub configured: Option<u16>,
+    /// What was set.
+    pub port: u16,
+}
+
 /// Alternative limits, by hand or by the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -100,6 +109,8 @@ pub struct SessionSettings {
     pub upload: Option<SetLimit>,
     /// Download limit when it was set.
     pub download: Option<SetLimit>,
+    /// Port for peers when it was set.
+    pub port: Option<SetPort>,
     /// Trackers for every public torrent, a URL a line.
     pub default_trackers: String,
     /// Whether the blocklist holds.
@@ -141,6 +152,7 @@ impl Default for SessionSettings {
             alt_speed: AltSpeed::default(),
             upload: None,
             download: None,
+            port: None,
             default_trackers: String::new(),
             blocklist_on: false,
             blocklist_url: String::new(),

@@ -108,6 +108,7 @@ impl Server {
                 ("max_active_uploads", _, Some(count)) => settings.push(Box::new(move |settings| {
                     settings.seed_queue.value = queue(count).unwrap_or(u32::MAX);
                 })),
+                ("listen_port", _, Some(port @ 1..=65535)) => change.listen_port = Some(port as u16),
                 ("save_path", _, _) if path().is_some() => {
                     let path = path();
                     settings.push(Box::new(move |settings| settings.download_dir.clone_from(&path)));

@@ -238,7 +238,12 @@ pub(super) fn bench<F: Future<Output = ()>>(test: impl FnOnce(Bench) -> F) {
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
         let (commands, receiver) = mpsc::channel(8);
         let (_changes, changed) = watch::channel(0);
-        let handle = EngineHandle { commands, snapshot: snapshot.clone(), changed, listen_port: 6881 };
+        let handle = EngineHandle {
+            commands,
+            snapshot: snapshot.clone(),
+            changed,
+            listen_port: Arc::new(6881.into()),
+        };
         let engine = Rc::new(Played { snapshot, done: RefCell::default(), removed: RefCell::default() });
         let played = tokio::task::spawn_local(engine.clone().play(receiver));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,0 +1,86 @@
+//! Listeners of a shard: the sockets that it accepts from, and how they give way to others.
+
+use super::{Shard, tokens};
+use ringseed_ring::{Completion, Event, OpId};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+/// A listening socket. It stays until the kernel is done with its accept.
+struct Listener {
+    /// Its number in tokens, never used again.
+    number: usize,
+    socket: OwnedFd,
+    accepting: Option<OpId>,
+    /// Others have taken its place.
+    leaving: bool,
+}
+
+/// The listening sockets of a shard.
+#[derive(Default)]
+pub(super) struct Listeners {
+    open: Vec<Listener>,
+    made: usize,
+}
+
+impl Listeners {
+    /// Listeners on `sockets`, not armed yet.
+    pub(super) fn new(sockets: Vec<OwnedFd>) -> Self {
+        let mut listeners = Self::default();
+        listeners.extend(sockets);
+        listeners
+    }
+
+    fn extend(&mut self, sockets: Vec<OwnedFd>) {
+        for socket in sockets {
+            self.open.push(Listener { number: self.made, socket, accepting: None, leaving: false });
+            self.made += 1;
+        }
+    }
+}
+
+impl Shard {
+    /// Listens on these sockets and no longer on the ones before. Connections stay.
+    pub(super) fn listen_on(&mut self, port: u16, sockets: Vec<OwnedFd>) {
+        self.context.listen_port = port;
+        for torrent in self.torrents.values_mut() {
+            torrent.swarm.set_listen_port(port);
+        }
+        for listener in &mut self.listeners.open {
+            listener.leaving = true;
+            if let Some(accept) = listener.accepting {
+                self.ring.cancel(accept);
+            }
+        }
+        self.listeners.open.retain(|listener| listener.accepting.is_some());
+        self.listeners.extend(sockets);
+        self.arm_listeners();
+    }
+
+    /// Arms the accepts of listeners that have none.
+    pub(super) fn arm_listeners(&mut self) {
+        for listener in &mut self.listeners.open {
+            if listener.accepting.is_none() && !listener.leaving {
+                let token = tokens::listener(listener.number);
+                listener.accepting = Some(self.ring.accept_multishot(listener.socket.as_raw_fd(), token));
+            }
+        }
+    }
+
+    /// A listener's completion: a new connection, or the end of its multishot accept.
+    pub(super) fn on_accept(&mut self, number: usize, completion: Completion) {
+        let place = self.listeners.open.iter().position(|listener| listener.number == number);
+        if let Event::Accepted(socket) = completion.event {
+            self.accepted(socket);
+        } else if let Event::AcceptError(error) = &completion.event
+            && place.is_some_and(|place| !self.listeners.open[place].leaving)
+        {
+            // EMFILE and the like: the accept is armed again at the next housekeeping.
+            tracing::warn!(%error, "cannot accept a connection");
+        }
+        if let Some(place) = place.filter(|_| !completion.more) {
+            self.listeners.open[place].accepting = None;
+            if self.listeners.open[place].leaving {
+                self.listeners.open.swap_remove(place);
+            }
+        }
+    }
+}
