@@ -32,6 +32,11 @@ impl Namespaces {
         Ok(made)
     }
 
+    /// The names of both.
+    pub fn names(&self) -> [&str; 2] {
+        [&self.names[0], &self.names[1]]
+    }
+
     /// A command that runs `program` in namespace `end`, 0 or 1, on core `cpu`.
     pub fn command(&self, end: usize, cpu: usize, program: &std::path::Path) -> Command {
         let mut command = Command::new("ip");

@@ -1,6 +1,7 @@
 //! Settings of an engine: defaults, then what the TOML file, the environment and the flags say.
 
 use crate::limits;
+use ringseed_proto::socks5::ProxyUrl;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -39,6 +40,10 @@ pub struct EngineConfig {
     pub listen_port: ListenPort,
     /// Addresses to listen on. Empty: all IPv4 and, where the host has it, all IPv6.
     pub listen_addresses: Vec<IpAddr>,
+    /// Interface that peers and trackers are spoken to over, and no other.
+    pub bind_interface: Option<String>,
+    /// Proxy that connects to peers and trackers for us.
+    pub proxy: Option<ProxyUrl>,
     /// Shards (cores) that serve peers; `None` is one per core this process may use.
     pub shards: Option<usize>,
     /// Whether shards are pinned to their cores.
@@ -86,6 +91,8 @@ impl Default for EngineConfig {
         Self {
             listen_port: ListenPort::Usual,
             listen_addresses: Vec::new(),
+            bind_interface: None,
+            proxy: None,
             shards: None,
             pin: true,
             state_dir: None,

@@ -5,6 +5,7 @@
 
 use crate::cli::quantity::Bytes;
 use crate::config::{EngineConfig, ListenPort, UploadSlots};
+use ringseed_proto::socks5::ProxyUrl;
 use serde::Deserialize;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -22,6 +23,13 @@ pub struct Settings {
     #[arg(long, value_name = "ADDR", env = "RINGSEED_LISTEN", value_delimiter = ',', hide_env = true)]
     #[serde(default)]
     pub listen: Vec<IpAddr>,
+    /// Interface that peers and trackers are spoken to over, such as that of a VPN. When it is not there nothing is sent.
+    #[arg(long, value_name = "NAME", env = "RINGSEED_BIND_INTERFACE", hide_env = true)]
+    pub bind_interface: Option<String>,
+    /// Proxy for peers and HTTP trackers: socks5://[name:password@]host:port. UDP trackers are left out with it.
+    #[arg(long, value_name = "URL", env = "RINGSEED_PROXY", hide_env = true, hide_env_values = true)]
+    #[serde(default, deserialize_with = "text_or_number")]
+    pub proxy: Option<ProxyUrl>,
     /// Cores that serve peers [default: all].
     #[arg(long, value_name = "N", env = "RINGSEED_SHARDS", hide_env = true, value_parser = shard_count)]
     pub shards: Option<usize>,
@@ -176,6 +184,8 @@ impl Settings {
         Self {
             port: self.port.or(lower.port),
             listen: if self.listen.is_empty() { lower.listen } else { self.listen },
+            bind_interface: self.bind_interface.or(lower.bind_interface),
+            proxy: self.proxy.or(lower.proxy),
             shards: self.shards.or(lower.shards),
             no_pin: self.no_pin.or(lower.no_pin),
             state_dir: self.state_dir.or(lower.state_dir),
@@ -204,6 +214,8 @@ impl Settings {
         EngineConfig {
             listen_port: self.port.map_or(default.listen_port, ListenPort::Exact),
             listen_addresses: self.listen.clone(),
+            bind_interface: self.bind_interface.clone(),
+            proxy: self.proxy.clone(),
             shards: self.shards,
             pin: !self.no_pin.unwrap_or(false),
             state_dir: self.state_dir.clone(),

@@ -14,6 +14,7 @@ pub mod control;
 pub mod limits;
 mod net;
 mod preflight;
+pub mod route;
 mod shard;
 mod startup;
 pub mod storage;

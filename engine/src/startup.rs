@@ -8,6 +8,7 @@ use crate::control::{EngineHandle, EngineSnapshot, Inbox, loader, rpc, thread};
 use crate::limits::{CONTROL_QUEUE, SHARD_MAILBOX, SHARD_REPORTS};
 use crate::net::listener::{ListenError, Listeners, PortClaim};
 use crate::preflight::{self, PreflightError};
+use crate::route::{self, Route};
 use crate::shard::mailbox::{self, mailbox};
 use crate::shard::message::FromShard;
 use crate::shard::publish::ShardSnapshot;
@@ -38,6 +39,9 @@ pub enum StartError {
     /// No port to listen on.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The proxy has no address.
+    #[error("{0}")]
+    Proxy(String),
     /// The resume store cannot be used.
     #[error("{0}")]
     State(String),
@@ -82,7 +86,19 @@ impl Engine {
         let shard_count = config.shards.unwrap_or(cpus.len()).max(1);
         let store_config = StoreConfig { dirty_bytes_max: config.dirty_bytes_max, ..StoreConfig::default() };
         let store_limits = StoreLimits::new(&store_config);
-        let listeners = Listeners::open(config.listen_port, &config.listen_addresses, shard_count)?;
+        let interface = config.bind_interface.as_deref();
+        let listeners =
+            Listeners::open(config.listen_port, &config.listen_addresses, interface, shard_count)?;
+        let proxy = config.proxy.as_ref().map(route::resolve).transpose().map_err(StartError::Proxy)?;
+        let route = Route {
+            // With one address to listen on, trackers must see that one.
+            bind: match config.listen_addresses[..] {
+                [address] if !address.is_unspecified() => Some(address),
+                _ => None,
+            },
+            interface: interface.map(Arc::from),
+            proxy: proxy.map(Arc::new),
+        };
         let rpc_listener = config.rpc.map(bind_rpc).transpose()?;
         let rpc_socket = config.rpc_socket.as_deref().map(bind_socket).transpose()?;
         let rpc_tls =
@@ -124,6 +140,7 @@ impl Engine {
             let context = ShardContext {
                 index,
                 settings: settings.clone(),
+                route: route.clone(),
                 peer_id,
                 listen_port: port,
                 listeners,
@@ -173,6 +190,7 @@ impl Engine {
             upload_limit,
             download_limit,
             peer_id,
+            route,
             listen_port,
             claim,
             report_inbox,
@@ -296,6 +314,7 @@ struct ControlStart {
     upload_limit: Arc<RateLimit>,
     download_limit: Arc<RateLimit>,
     peer_id: PeerId,
+    route: Route,
     listen_port: Arc<AtomicU16>,
     claim: PortClaim,
     report_inbox: mailbox::Receiver<FromShard>,
@@ -326,11 +345,6 @@ impl ControlStart {
 
     async fn serve(self, ready: &std_mpsc::Sender<Result<(), String>>) -> Result<(), String> {
         let (updates, announces) = mpsc::channel(CONTROL_QUEUE);
-        // With one address to listen on, trackers must see that one.
-        let bind = match self.settings.listen_addresses[..] {
-            [address] if !address.is_unspecified() => Some(address),
-            _ => None,
-        };
         let announce_config = AnnounceConfig {
             peer_id: self.peer_id,
             key: u32::from_be_bytes([
@@ -341,7 +355,7 @@ impl ControlStart {
             ]),
             listen_port: self.listen_port.load(Ordering::Relaxed),
             user_agent: concat!("Ringseed/", env!("CARGO_PKG_VERSION")).into(),
-            bind,
+            route: self.route.clone(),
         };
         let session = Session::new(SessionParts {
             settings: self.settings.clone(),
@@ -353,7 +367,7 @@ impl ControlStart {
             loads: self.torrents.is_some(),
             announcer: Rc::new(Announcer::new(announce_config, updates)),
             listen_port: self.listen_port,
-            claim: self.claim,
+            claim: Some(self.claim),
             snapshot: self.snapshot,
             changed: self.changed,
             connections: self.connections,
@@ -381,7 +395,7 @@ impl ControlStart {
                 allowed_hosts: self.settings.rpc_hosts.clone(),
                 credentials: self.credentials,
                 fetch_local: self.settings.rpc_fetch_local,
-                bind,
+                route: self.route,
                 started: std::time::SystemTime::now(),
             };
             tokio::task::spawn_local(rpc::serve(doors, self.handle.clone(), info));

@@ -1,6 +1,7 @@
 //! Announcers of two clients find each other through Ringseed's own tracker, over HTTP and UDP, IPv4 and IPv6.
 
 use ringseed::announce::{AnnounceConfig, AnnounceUpdate, Announcer, TrackedTorrent, TransferTotals};
+use ringseed::route::Route;
 use ringseed_proto::units::{InfoHash, PeerId};
 use ringseed_tracker::{Endpoint, Tracker, TrackerConfig};
 use std::future::Future;
@@ -23,7 +24,7 @@ fn client(number: u8) -> (Announcer, mpsc::Receiver<AnnounceUpdate>) {
         key: number.into(),
         listen_port: 7000 + u16::from(number),
         user_agent: "Ringseed".into(),
-        bind: None,
+        route: Route::default(),
     };
     (Announcer::new(config, events), updates)
 }

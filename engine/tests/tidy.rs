@@ -36,12 +36,22 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("engine/proto/", &[]),
     ("engine/ring/", &[]),
     ("engine/api/", &[]),
-    ("engine/src/net/", &["ringseed_proto", "ringseed_ring", "limits", "net", "config"]),
+    ("engine/src/net/", &["ringseed_proto", "ringseed_ring", "limits", "net", "config", "route"]),
     ("engine/src/storage/", &["ringseed_proto", "ringseed_ring", "limits", "storage"]),
-    ("engine/src/announce/", &["ringseed_proto", "ringseed_ring", "limits", "announce"]),
+    ("engine/src/announce/", &["ringseed_proto", "ringseed_ring", "limits", "announce", "route"]),
     (
         "engine/src/shard/",
-        &["ringseed_proto", "ringseed_ring", "limits", "config", "net", "storage", "announce", "shard"],
+        &[
+            "ringseed_proto",
+            "ringseed_ring",
+            "limits",
+            "config",
+            "route",
+            "net",
+            "storage",
+            "announce",
+            "shard",
+        ],
     ),
     (
         "engine/src/control/",
@@ -51,6 +61,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "ringseed_ring",
             "limits",
             "config",
+            "route",
             "control",
             "net",
             "shard",
@@ -73,8 +84,19 @@ const CRATES: &[&str] = &[
     "ringseed",
 ];
 
-const ENGINE_MODULES: &[&str] =
-    &["announce", "cli", "config", "control", "limits", "net", "preflight", "shard", "startup", "storage"];
+const ENGINE_MODULES: &[&str] = &[
+    "announce",
+    "cli",
+    "config",
+    "control",
+    "limits",
+    "net",
+    "preflight",
+    "route",
+    "shard",
+    "startup",
+    "storage",
+];
 
 /// The workspace crates and engine modules that a line of code names by path.
 fn named(file: &str, line: &str) -> Vec<String> {

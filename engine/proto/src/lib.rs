@@ -14,6 +14,7 @@ pub mod metainfo;
 #[cfg(test)]
 mod noise;
 mod percent;
+pub mod socks5;
 pub mod swarm;
 pub mod tracker;
 pub mod units;

@@ -5,17 +5,18 @@ use super::http::HttpTrackers;
 use super::limits::OTHER_FAMILY_WAIT;
 use super::names::Names;
 use super::schedule::Outcome;
-use super::transport::{Failure, LocalFuture, Request, Transport};
+use super::transport::{Failure, LocalFuture, Request, Retry, Transport};
 use super::udp::UdpTrackers;
 use super::url::{Protocol, TrackerUrl};
+use crate::route::Route;
 use ringseed_proto::tracker::{AnnounceResponse, Family};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::time::timeout;
 
 /// Trackers over the network.
 pub(super) struct Trackers {
-    bind: Option<IpAddr>,
+    route: Route,
     names: Arc<Names>,
     http: HttpTrackers,
     udp: UdpTrackers,
@@ -25,9 +26,9 @@ impl Trackers {
     pub(super) fn new(config: &AnnounceConfig) -> Self {
         let names = Arc::new(Names::new());
         Self {
-            bind: config.bind,
+            route: config.route.clone(),
             http: HttpTrackers::new(config, names.clone()),
-            udp: UdpTrackers::new(config.bind, names.clone()),
+            udp: UdpTrackers::new(config.route.clone(), names.clone()),
             names,
         }
     }
@@ -36,6 +37,15 @@ impl Trackers {
 impl Transport for Trackers {
     fn families<'a>(&'a self, url: &'a TrackerUrl) -> LocalFuture<'a, Result<Vec<Family>, Failure>> {
         Box::pin(async move {
+            if self.route.proxy.is_some() {
+                if url.protocol == Protocol::Udp {
+                    let text =
+                        "UDP trackers are not announced to through a proxy, and never around it".to_owned();
+                    return Err(Failure::Refused { text, retry: Retry::Never });
+                }
+                // The proxy resolves the name, and takes the family that it has.
+                return Ok(vec![Family::V4]);
+            }
             let addresses = self
                 .names
                 .resolve(&url.host)
@@ -43,7 +53,7 @@ impl Transport for Trackers {
                 .map_err(|error| Failure::Unreachable(format!("cannot resolve {}: {error}", url.host)))?;
             let mut families = Vec::with_capacity(2);
             for family in addresses.iter().map(|ip| Family::of(*ip)) {
-                let bound_to_other = self.bind.is_some_and(|bind| Family::of(bind) != family);
+                let bound_to_other = self.route.bind.is_some_and(|bind| Family::of(bind) != family);
                 if !families.contains(&family) && !bound_to_other {
                     families.push(family);
                 }

@@ -4,6 +4,7 @@ use super::http::{Dialer, HttpClient, client, root};
 use super::limits::{FETCH_TIMEOUT, REDIRECTS_MAX};
 use super::names::Names;
 use super::{address::is_local, redirect};
+use crate::route::Route;
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::Uri;
 use hyper::header::{ACCEPT, COOKIE, LOCATION, USER_AGENT};
@@ -21,8 +22,8 @@ pub struct FetchRequest<'a> {
     pub cookies: Option<&'a str>,
     /// Whether addresses of this machine and its networks may be asked.
     pub local: bool,
-    /// Address to connect from.
-    pub bind: Option<IpAddr>,
+    /// How to connect.
+    pub route: &'a Route,
     /// Most bytes of the answer.
     pub bytes_max: usize,
 }
@@ -40,6 +41,16 @@ pub async fn fetch(request: &FetchRequest<'_>) -> Result<Vec<u8>, String> {
     let work = async {
         let names = Arc::new(Names::new());
         let host = uri.host().unwrap_or_default();
+        if request.route.proxy.is_some() {
+            // The proxy resolves names, to addresses that it reaches and we do not.
+            let bare = host.trim_matches(['[', ']']);
+            if !request.local && (bare.parse().is_ok_and(is_local) || bare.eq_ignore_ascii_case("localhost"))
+            {
+                return Err(LOCAL.to_owned());
+            }
+            let dialer = dialer(Family::V4, request, names);
+            return follow(&client(dialer), uri.clone(), request).await;
+        }
         let addresses =
             names.resolve(host).await.map_err(|error| format!("cannot resolve {host}: {error}"))?;
         if !request.local && addresses.iter().all(|ip| is_local(*ip)) {
@@ -51,9 +62,7 @@ pub async fn fetch(request: &FetchRequest<'_>) -> Result<Vec<u8>, String> {
             if !addresses.iter().any(usable) {
                 continue;
             }
-            let dialer =
-                Dialer { family, public_only: !request.local, bind: request.bind, names: names.clone() };
-            match follow(&client(dialer), uri.clone(), request).await {
+            match follow(&client(dialer(family, request, names.clone())), uri.clone(), request).await {
                 Ok(bytes) => return Ok(bytes),
                 Err(error) => last = error,
             }
@@ -61,6 +70,10 @@ pub async fn fetch(request: &FetchRequest<'_>) -> Result<Vec<u8>, String> {
         Err(last)
     };
     timeout(FETCH_TIMEOUT, work).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
+}
+
+fn dialer(family: Family, request: &FetchRequest<'_>, names: Arc<Names>) -> Dialer {
+    Dialer { family, public_only: !request.local, route: request.route.clone(), names }
 }
 
 /// Said when a URL leads to this machine or its networks.
@@ -110,7 +123,8 @@ mod tests {
     }
 
     fn request(url: &str, local: bool) -> FetchRequest<'_> {
-        FetchRequest { url, cookies: Some("a=b"), local, bind: None, bytes_max: 100 }
+        const DIRECT: &Route = &Route { bind: None, interface: None, proxy: None };
+        FetchRequest { url, cookies: Some("a=b"), local, route: DIRECT, bytes_max: 100 }
     }
 
     #[test]

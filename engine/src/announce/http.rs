@@ -1,6 +1,5 @@
 //! HTTP and HTTPS announces: pooled connections, verified TLS, bounded answers, redirects with a conscience.
 
-use super::AnnounceConfig;
 use super::address::is_local;
 use super::limits::{
     HTTP_BODY_MAX, HTTP_CONNECT_TIMEOUT, HTTP_HEAD_MAX, HTTP_IDLE, HTTP_PER_HOST_MAX, HTTP_TIMEOUT,
@@ -9,6 +8,8 @@ use super::limits::{
 use super::names::Names;
 use super::redirect;
 use super::transport::{Failure, Request, Retry};
+use super::{AnnounceConfig, dial};
+use crate::route::Route;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::header::{ACCEPT, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
@@ -21,12 +22,12 @@ use ringseed_proto::tracker::{AnnounceResponse, Family};
 use std::error::Error;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower_service::Service;
 
@@ -35,6 +36,7 @@ pub(super) type HttpClient = Client<HttpsConnector<Dialer>, Empty<Bytes>>;
 /// Speaks to HTTP and HTTPS trackers.
 pub(super) struct HttpTrackers {
     user_agent: HeaderValue,
+    proxied: bool,
     /// One client, and so one pool, per family and per right to reach local addresses.
     clients: [[HttpClient; 2]; 2],
 }
@@ -42,10 +44,11 @@ pub(super) struct HttpTrackers {
 impl HttpTrackers {
     pub(super) fn new(config: &AnnounceConfig, names: Arc<Names>) -> Self {
         let client = |family, public_only| {
-            client(Dialer { family, public_only, bind: config.bind, names: names.clone() })
+            client(Dialer { family, public_only, route: config.route.clone(), names: names.clone() })
         };
         let user_agent = HeaderValue::from_str(&config.user_agent);
         Self {
+            proxied: config.route.proxy.is_some(),
             user_agent: user_agent.unwrap_or(HeaderValue::from_static("ringseed")),
             clients: [Family::V4, Family::V6].map(|family| [client(family, false), client(family, true)]),
         }
@@ -81,7 +84,8 @@ impl HttpTrackers {
                 return read(response).await;
             }
             let remote = response.extensions().get::<HttpInfo>().map(|info| info.remote_addr().ip());
-            public_only |= !remote.is_some_and(is_local);
+            // Through a proxy, that is the address of the proxy.
+            public_only |= self.proxied || !remote.is_some_and(is_local);
             let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
             let location = location
                 .ok_or_else(|| Failure::refused(format!("HTTP {} without a location", response.status())))?;
@@ -177,7 +181,7 @@ pub(super) enum DialError {
 pub(super) struct Dialer {
     pub(super) family: Family,
     pub(super) public_only: bool,
-    pub(super) bind: Option<IpAddr>,
+    pub(super) route: Route,
     pub(super) names: Arc<Names>,
 }
 
@@ -199,7 +203,13 @@ impl Service<Uri> for Dialer {
 impl Dialer {
     async fn dial(&self, uri: &Uri) -> Result<TcpStream, DialError> {
         let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
-        let addresses = self.names.resolve(uri.host().unwrap_or_default()).await?;
+        let host = uri.host().unwrap_or_default();
+        if let Some(proxy) = &self.route.proxy {
+            let dial = dial::through(&self.route, proxy, host, port, self.public_only);
+            let late = || io::Error::new(io::ErrorKind::TimedOut, "connecting through the proxy timed out");
+            return timeout(HTTP_CONNECT_TIMEOUT, dial).await.unwrap_or_else(|_| Err(late().into()));
+        }
+        let addresses = self.names.resolve(host).await?;
         let name = match self.family {
             Family::V4 => "IPv4",
             Family::V6 => "IPv6",
@@ -211,7 +221,7 @@ impl Dialer {
                 last = DialError::Local;
                 continue;
             }
-            match timeout(HTTP_CONNECT_TIMEOUT, connect(SocketAddr::new(ip, port), self.bind)).await {
+            match timeout(HTTP_CONNECT_TIMEOUT, dial::connect(SocketAddr::new(ip, port), &self.route)).await {
                 Ok(Ok(stream)) => return Ok(stream),
                 Ok(Err(error)) => last = error.into(),
                 Err(_) => last = io::Error::new(io::ErrorKind::TimedOut, "connecting timed out").into(),
@@ -219,16 +229,6 @@ impl Dialer {
         }
         Err(last)
     }
-}
-
-async fn connect(to: SocketAddr, bind: Option<IpAddr>) -> io::Result<TcpStream> {
-    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if let Some(ip) = bind {
-        socket.bind(SocketAddr::new(ip, 0))?;
-    }
-    let stream = socket.connect(to).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ fn trackers() -> HttpTrackers {
         key: 7,
         listen_port: 6881,
         user_agent: "Ringseed/0.1".into(),
-        bind: None,
+        route: Route::default(),
     };
     HttpTrackers::new(&config, Arc::new(Names::new()))
 }

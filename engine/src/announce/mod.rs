@@ -5,6 +5,7 @@
 //! drives both, and `http` and `udp` speak to trackers behind the contract in `transport`.
 
 mod address;
+mod dial;
 mod driver;
 mod families;
 mod fetch;
@@ -20,10 +21,11 @@ mod transport;
 mod udp;
 mod url;
 
+use crate::route::Route;
 use driver::Core;
 pub use fetch::{FetchRequest, fetch};
 use ringseed_proto::units::{InfoHash, PeerId};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
@@ -40,8 +42,8 @@ pub struct AnnounceConfig {
     pub listen_port: u16,
     /// `User-Agent` of HTTP announces.
     pub user_agent: String,
-    /// Address to announce from; only trackers of its family are then reached.
-    pub bind: Option<IpAddr>,
+    /// How trackers are reached.
+    pub route: Route,
 }
 
 /// A torrent to announce.

@@ -8,6 +8,7 @@ use crate::announce::limits::{
     HOST_FAILURES_MAX, HTTP_PER_HOST_MAX, HTTP_TIMEOUT, INTERVAL_DEFAULT, RETRY_LAST,
 };
 use crate::announce::transport::{LocalFuture, Retry, Transport};
+use crate::route::Route;
 use AnnounceEvent::{Completed, None as Regular, Started, Stopped};
 use ringseed_proto::tracker::PeerAddr;
 use ringseed_proto::units::PeerId;
@@ -135,7 +136,7 @@ fn play_with<F: Future<Output = ()>>(room: usize, test: impl FnOnce(Play) -> F) 
             key: 7,
             listen_port: 6881,
             user_agent: "Ringseed".into(),
-            bind: None,
+            route: Route::default(),
         };
         let core = Core::new(config, stage.clone(), events, Some(11));
         test(Play { stage, announcer: Announcer::with(core), updates }).await;

@@ -2,16 +2,18 @@
 //!
 //! A connected socket takes datagrams from its tracker only, and learns at once that nobody listens there.
 
+use super::dial;
 use super::jitter::Jitter;
 use super::limits::{UDP_ATTEMPTS, UDP_CONNECTION_LIFE, UDP_DATAGRAM_MAX, UDP_FIRST_WAIT, UDP_SOCKET_IDLE};
 use super::names::Names;
 use super::transport::{Failure, Request};
+use crate::route::Route;
 use ringseed_proto::tracker::udp::{Request as Packet, Response};
 use ringseed_proto::tracker::{AnnounceResponse, Family};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +38,7 @@ type Talks = Rc<RefCell<HashMap<SocketAddr, Rc<Talk>>>>;
 
 /// Speaks to UDP trackers.
 pub(super) struct UdpTrackers {
-    bind: Option<IpAddr>,
+    route: Route,
     names: Arc<Names>,
     patience: Patience,
     talks: Talks,
@@ -54,9 +56,9 @@ struct Talk {
 }
 
 impl UdpTrackers {
-    pub(super) fn new(bind: Option<IpAddr>, names: Arc<Names>) -> Self {
+    pub(super) fn new(route: Route, names: Arc<Names>) -> Self {
         Self {
-            bind,
+            route,
             names,
             patience: Patience::default(),
             talks: Talks::default(),
@@ -80,10 +82,19 @@ impl UdpTrackers {
         let ip = addresses.iter().find(|ip| Family::of(**ip) == family).ok_or_else(|| {
             Failure::Unreachable(format!("{} has no address of this family", request.url.host))
         })?;
-        let talk =
-            self.talk(SocketAddr::new(*ip, request.url.port)).await.map_err(|error| unreachable(&error))?;
+        let to = SocketAddr::new(*ip, request.url.port);
+        let talk = self.talk(to).await.map_err(|error| unreachable(&error))?;
+        let result = self.announce_over(&talk, request).await;
+        if matches!(result, Err(Failure::Unreachable(_))) {
+            // A socket stays tied to the interface that it was made for, also when that one was made anew since.
+            self.talks.borrow_mut().remove(&to);
+        }
+        result
+    }
+
+    async fn announce_over(&self, talk: &Talk, request: &Request) -> Result<AnnounceResponse, Failure> {
         for retried in [false, true] {
-            let (connection_id, fresh) = self.connect(&talk).await?;
+            let (connection_id, fresh) = self.connect(talk).await?;
             let transaction_id = self.number();
             let url_data = match request.url.path_and_query() {
                 "/" | "/announce" => Vec::new(),
@@ -131,10 +142,7 @@ impl UdpTrackers {
             talk.used.set(Instant::now());
             return Ok(talk.clone());
         }
-        let any: IpAddr =
-            if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let socket = UdpSocket::bind((self.bind.unwrap_or(any), 0)).await?;
-        socket.connect(to).await?;
+        let socket = dial::datagrams(to, &self.route).await?;
         let talk = Rc::new(Talk {
             socket,
             family: Family::of(to.ip()),
@@ -215,7 +223,10 @@ async fn listen(talk: Rc<Talk>, talks: Talks, to: SocketAddr) {
             }
             Err(_) => {
                 if talk.waiting.borrow().is_empty() && talk.used.get().elapsed() >= UDP_SOCKET_IDLE {
-                    talks.borrow_mut().remove(&to);
+                    let mut talks = talks.borrow_mut();
+                    if talks.get(&to).is_some_and(|known| Rc::ptr_eq(known, &talk)) {
+                        talks.remove(&to);
+                    }
                     return;
                 }
             }

@@ -16,7 +16,7 @@ fn run<F: Future<Output = ()>>(test: F) {
 
 fn trackers() -> UdpTrackers {
     let patience = Patience { first: Duration::from_millis(60), attempts: 3 };
-    UdpTrackers::new(None, Arc::new(Names::new())).with_patience(patience)
+    UdpTrackers::new(Route::default(), Arc::new(Names::new())).with_patience(patience)
 }
 
 fn request(address: SocketAddr, path: &str) -> Request {

@@ -13,7 +13,7 @@ use ringseed_proto::metainfo::Metainfo;
 use std::io::Read;
 
 /// Whether `source` is a URL rather than a path.
-fn is_url(source: &str) -> bool {
+pub fn is_url(source: &str) -> bool {
     let lower = source.get(..8).unwrap_or(source).to_ascii_lowercase();
     lower.starts_with("http://") || lower.starts_with("https://")
 }

@@ -24,7 +24,7 @@ fn wishes(ratio: Option<f64>) -> Wishes {
 pub fn run(args: &Get, output: &Output) -> Result<(), Failure> {
     let stop = Stop::install()?;
     let settings = settings(&args.engine, None)?;
-    let torrents = load_torrents(&args.torrents, &stop)?;
+    let torrents = load_torrents(&args.torrents, &settings, &stop)?;
     std::fs::create_dir_all(&args.output).map_err(|error| {
         Failure::failed(format!("cannot make the directory {}: {}", args.output.display(), io_reason(&error)))
     })?;

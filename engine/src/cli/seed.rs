@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub fn run(args: &Seed, output: &Output) -> Result<(), Failure> {
     let stop = Stop::install()?;
     let settings = settings(&args.engine, None)?;
-    let torrents = load_torrents(&args.torrents, &stop)?;
+    let torrents = load_torrents(&args.torrents, &settings, &stop)?;
     let data_dir = directory(&args.data)?;
     for metainfo in &torrents {
         check_sizes(metainfo, &data_dir)?;

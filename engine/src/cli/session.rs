@@ -49,7 +49,18 @@ pub fn settings(args: &EngineArgs, fallback: Option<&Path>) -> Result<Settings, 
 }
 
 /// Reads all torrents, each once even if named twice. Errors name the first that cannot be read.
-pub fn load_torrents(sources: &[String], stop: &Stop) -> Result<Vec<Arc<Metainfo>>, Failure> {
+pub fn load_torrents(
+    sources: &[String],
+    settings: &Settings,
+    stop: &Stop,
+) -> Result<Vec<Arc<Metainfo>>, Failure> {
+    if (settings.proxy.is_some() || settings.bind_interface.is_some())
+        && let Some(url) = sources.iter().find(|source| fetch::is_url(source))
+    {
+        let text =
+            format!("{url} would be fetched around the proxy or interface; give a torrent file instead");
+        return Err(Failure::usage(text));
+    }
     let mut stop = stop.clone();
     control_runtime()?.block_on(async {
         let mut torrents: Vec<Arc<Metainfo>> = Vec::with_capacity(sources.len());

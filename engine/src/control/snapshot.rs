@@ -211,6 +211,8 @@ pub struct EngineSnapshot {
     pub connections: usize,
     /// Whether every torrent of the resume store is loaded.
     pub ready: bool,
+    /// Why nothing can be sent or received, when that is so.
+    pub trouble: Option<Arc<str>>,
     /// The limits as they were set; alternative ones hold over them when they are on.
     pub limits: EngineLimits,
     /// Rules of the blocklist that is loaded.

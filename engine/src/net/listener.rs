@@ -6,6 +6,7 @@
 
 use crate::config::ListenPort;
 use crate::limits::LISTEN_PORTS;
+use crate::route;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -46,6 +47,9 @@ pub enum ListenError {
     /// All usual ports are in use.
     #[error("ports 6881 to 6889 are all in use: give another port with --port, or --port 0 for any free one")]
     AllInUse,
+    /// The interface is not there.
+    #[error("{0}; give the name of an interface of this host with --bind-interface")]
+    Interface(String),
     /// A given address is not one of this host.
     #[error("cannot listen on {address}: {source}; give one of this host's addresses with --listen")]
     Address {
@@ -61,14 +65,23 @@ impl Listeners {
     ///
     /// # Errors
     /// See [`ListenError`].
-    pub fn open(port: ListenPort, addresses: &[IpAddr], shards: usize) -> Result<Self, ListenError> {
+    pub fn open(
+        port: ListenPort,
+        addresses: &[IpAddr],
+        interface: Option<&str>,
+        shards: usize,
+    ) -> Result<Self, ListenError> {
+        if let Some(name) = interface.filter(|name| route::number(name).is_none()) {
+            return Err(ListenError::Interface(route::missing(name)));
+        }
         let addresses = if addresses.is_empty() { default_addresses() } else { addresses.to_vec() };
+        let place = Place { addresses: &addresses, interface };
         match port {
-            ListenPort::Exact(0) => open_any(|| offered(addresses[0]), &addresses, shards),
-            ListenPort::Exact(port) => open_port(port, &addresses, shards),
+            ListenPort::Exact(0) => open_any(|| place.offered(), &place, shards),
+            ListenPort::Exact(port) => open_port(port, &place, shards),
             ListenPort::Usual => {
                 for port in LISTEN_PORTS {
-                    match open_port(port, &addresses, shards) {
+                    match open_port(port, &place, shards) {
                         Err(ListenError::InUse { .. }) => {}
                         other => return other,
                     }
@@ -79,11 +92,17 @@ impl Listeners {
     }
 }
 
+/// Where to listen: at least one address, and the interface that alone is heard.
+struct Place<'a> {
+    addresses: &'a [IpAddr],
+    interface: Option<&'a str>,
+}
+
 fn default_addresses() -> Vec<IpAddr> {
     let mut addresses = vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)];
     let v6 = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0);
     // A kernel booted without IPv6 has no such socket: listening on IPv4 alone is right there.
-    if bind(v6, false).is_ok() {
+    if bind(v6, None, false).is_ok() {
         addresses.push(v6.ip());
     }
     addresses
@@ -94,25 +113,27 @@ fn default_addresses() -> Vec<IpAddr> {
 /// instance, and then the kernel is asked again.
 fn open_any(
     mut offer: impl FnMut() -> Result<u16, ListenError>,
-    addresses: &[IpAddr],
+    place: &Place<'_>,
     shards: usize,
 ) -> Result<Listeners, ListenError> {
     for _ in 1..OFFERS {
-        match open_port(offer()?, addresses, shards) {
+        match open_port(offer()?, place, shards) {
             Err(ListenError::InUse { .. }) => {}
             other => return other,
         }
     }
-    open_port(offer()?, addresses, shards)
+    open_port(offer()?, place, shards)
 }
 
-/// A port that is free on `address` at this moment.
-fn offered(address: IpAddr) -> Result<u16, ListenError> {
-    let address = SocketAddr::new(address, 0);
-    let port = bind(address, false).and_then(|probe| probe.local_addr()).map(|found| found.as_socket());
-    match port {
-        Ok(found) => Ok(found.map_or(0, |found| found.port())),
-        Err(error) => Err(refused(address, error)),
+impl Place<'_> {
+    /// A port that is free on the first address at this moment.
+    fn offered(&self) -> Result<u16, ListenError> {
+        let address = SocketAddr::new(self.addresses[0], 0);
+        let probe = bind(address, self.interface, false);
+        match probe.and_then(|probe| probe.local_addr()).map(|found| found.as_socket()) {
+            Ok(found) => Ok(found.map_or(0, |found| found.port())),
+            Err(error) => Err(refused(address, error)),
+        }
     }
 }
 
@@ -124,18 +145,19 @@ fn refused(address: SocketAddr, source: io::Error) -> ListenError {
     }
 }
 
-fn open_port(port: u16, addresses: &[IpAddr], shards: usize) -> Result<Listeners, ListenError> {
+fn open_port(port: u16, place: &Place<'_>, shards: usize) -> Result<Listeners, ListenError> {
+    let Place { addresses, interface } = *place;
     let claim =
         claim(port, addresses).map_err(|error| refused(SocketAddr::new(addresses[0], port), error))?;
     for address in addresses {
         let address = SocketAddr::new(*address, port);
-        drop(bind(address, false).map_err(|error| refused(address, error))?);
+        drop(bind(address, interface, false).map_err(|error| refused(address, error))?);
     }
     let mut sockets: Vec<Vec<OwnedFd>> = (0..shards).map(|_| Vec::new()).collect();
     for shard in &mut sockets {
         for address in addresses {
             let address = SocketAddr::new(*address, port);
-            let socket = bind(address, true)
+            let socket = bind(address, interface, true)
                 .and_then(|socket| socket.listen(BACKLOG).map(|()| socket))
                 .map_err(|error| refused(address, error))?;
             shard.push(socket.into());
@@ -155,8 +177,11 @@ fn claim(port: u16, addresses: &[IpAddr]) -> io::Result<PortClaim> {
     UnixListener::bind_addr(&UnixAddr::from_abstract_name(name)?).map(|listener| PortClaim(Some(listener)))
 }
 
-fn bind(address: SocketAddr, share: bool) -> io::Result<Socket> {
+fn bind(address: SocketAddr, interface: Option<&str>, share: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if let Some(name) = interface {
+        route::tie(&socket, name)?;
+    }
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
@@ -176,9 +201,9 @@ mod tests {
 
     #[test]
     fn a_second_engine_does_not_join_the_first_ones_port() {
-        let first = Listeners::open(ListenPort::Exact(0), &[LOCAL], 2).unwrap();
+        let first = Listeners::open(ListenPort::Exact(0), &[LOCAL], None, 2).unwrap();
         assert_eq!(first.shards.len(), 2);
-        match Listeners::open(ListenPort::Exact(first.port), &[LOCAL], 2) {
+        match Listeners::open(ListenPort::Exact(first.port), &[LOCAL], None, 2) {
             Err(ListenError::InUse { port, .. }) => assert_eq!(port, first.port),
             other => panic!("expected InUse, got {:?}", other.map(|l| l.port)),
         }
@@ -187,7 +212,7 @@ mod tests {
     #[test]
     fn all_addresses_share_one_port() {
         let v6 = IpAddr::V6(Ipv6Addr::LOCALHOST);
-        let listeners = Listeners::open(ListenPort::Exact(0), &[LOCAL, v6], 1).unwrap();
+        let listeners = Listeners::open(ListenPort::Exact(0), &[LOCAL, v6], None, 1).unwrap();
         assert_eq!(listeners.shards[0].len(), 2);
         std::net::TcpStream::connect((LOCAL, listeners.port)).unwrap();
         std::net::TcpStream::connect((v6, listeners.port)).unwrap();
@@ -196,19 +221,28 @@ mod tests {
     #[test]
     fn an_offered_port_that_is_taken_on_a_second_address_gives_way_to_the_next_offer() {
         let v6 = IpAddr::V6(Ipv6Addr::LOCALHOST);
-        let taken = Listeners::open(ListenPort::Exact(0), &[v6], 1).unwrap();
-        let mut offers = vec![offered(LOCAL).unwrap(), taken.port].into_iter();
+        let taken = Listeners::open(ListenPort::Exact(0), &[v6], None, 1).unwrap();
+        let place = Place { addresses: &[LOCAL, v6], interface: None };
+        let mut offers = vec![place.offered().unwrap(), taken.port].into_iter();
         let mut next = || Ok(offers.next_back().unwrap());
-        let opened = open_any(&mut next, &[LOCAL, v6], 1).unwrap();
+        let opened = open_any(&mut next, &place, 1).unwrap();
         assert_ne!(opened.port, taken.port);
-        let refused = open_any(|| Ok(taken.port), &[LOCAL, v6], 1);
+        let refused = open_any(|| Ok(taken.port), &place, 1);
         assert!(matches!(refused, Err(ListenError::InUse { port, .. }) if port == taken.port));
     }
 
     #[test]
     fn a_foreign_address_is_named() {
         let foreign = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-        let error = Listeners::open(ListenPort::Exact(0), &[foreign], 1).err().unwrap();
+        let error = Listeners::open(ListenPort::Exact(0), &[foreign], None, 1).err().unwrap();
         assert!(error.to_string().contains("192.0.2.1"), "{error}");
+    }
+
+    #[test]
+    fn an_interface_is_listened_on_alone_or_not_at_all() {
+        let listeners = Listeners::open(ListenPort::Exact(0), &[], Some("lo"), 1).unwrap();
+        std::net::TcpStream::connect((LOCAL, listeners.port)).unwrap();
+        let error = Listeners::open(ListenPort::Exact(0), &[], Some("rs-none0"), 1).err().unwrap();
+        assert!(error.to_string().contains("interface rs-none0 is not there"), "{error}");
     }
 }

@@ -15,6 +15,7 @@ pub mod local;
 pub mod loop_delay;
 pub mod mailbox;
 pub mod message;
+mod proxied;
 pub mod publish;
 pub mod rate;
 mod reads;
@@ -27,6 +28,7 @@ mod transmit;
 
 use crate::config::EngineConfig;
 use crate::limits::{DISK_WORKERS_MAX, SHARD_REPORTS, SNAPSHOT_INTERVAL};
+use crate::route::Route;
 use arc_swap::ArcSwap;
 use checks::Checks;
 use connections::{ConnKey, Connection};
@@ -78,6 +80,8 @@ pub struct ShardContext {
     pub index: usize,
     /// Settings of the engine.
     pub settings: Arc<EngineConfig>,
+    /// How peers are dialled.
+    pub route: Route,
     /// Our peer id, the same on all shards.
     pub peer_id: PeerId,
     /// The TCP port of the listeners.

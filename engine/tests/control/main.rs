@@ -9,5 +9,6 @@ mod daemon;
 mod kills;
 mod metrics;
 mod port;
+mod route;
 mod security;
 mod session;

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test crate uses its part of this")]
 
 pub mod content;
+#[path = "../../../benches/src/namespaces.rs"]
+pub mod namespaces;
 #[path = "../../../loadtest/src/ports.rs"]
 pub mod ports;
 pub mod process;

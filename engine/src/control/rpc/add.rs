@@ -31,7 +31,7 @@ impl Server {
                     url,
                     cookies: args.cookies.as_deref(),
                     local: self.info.fetch_local,
-                    bind: self.info.bind,
+                    route: &self.info.route,
                     bytes_max: TORRENT_BYTES_MAX,
                 };
                 Some(fetch(&request).await.map_err(|why| format!("cannot fetch {url}: {why}"))?)

@@ -27,7 +27,7 @@ impl Server {
             url: &url,
             cookies: None,
             local: self.info.fetch_local,
-            bind: self.info.bind,
+            route: &self.info.route,
             bytes_max: FETCH_BYTES_MAX,
         };
         let bytes = fetch(&request).await.map_err(|why| format!("cannot fetch {url}: {why}"))?;

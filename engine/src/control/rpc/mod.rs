@@ -26,6 +26,7 @@ mod token;
 mod trackers;
 
 use super::EngineHandle;
+use crate::route::Route;
 pub use access::{Credentials, Network};
 pub(crate) use base64::encode as encode_base64;
 pub use blocklist::load_blocklist;
@@ -59,8 +60,8 @@ pub struct RpcInfo {
     pub credentials: Credentials,
     /// Whether torrents may be fetched from addresses of this machine and its networks.
     pub fetch_local: bool,
-    /// Address to fetch from.
-    pub bind: Option<std::net::IpAddr>,
+    /// How files are fetched.
+    pub route: Route,
     /// When the engine started.
     pub started: SystemTime,
 }

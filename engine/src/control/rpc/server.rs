@@ -90,8 +90,16 @@ impl Server {
         // Probes of an orchestrator may come from anywhere and learn nothing that is not public.
         match path {
             "/healthz" => return plain(StatusCode::OK, "ok\n"),
-            "/readyz" if self.handle.snapshot().ready => return plain(StatusCode::OK, "ready\n"),
-            "/readyz" => return plain(StatusCode::SERVICE_UNAVAILABLE, "torrents are being loaded\n"),
+            "/readyz" => {
+                let snapshot = self.handle.snapshot();
+                return match &snapshot.trouble {
+                    _ if !snapshot.ready => {
+                        plain(StatusCode::SERVICE_UNAVAILABLE, "torrents are being loaded\n")
+                    }
+                    Some(trouble) => plain(StatusCode::SERVICE_UNAVAILABLE, format!("{trouble}\n")),
+                    None => plain(StatusCode::OK, "ready\n"),
+                };
+            }
             _ => {}
         }
         let remote = remote.map(|remote| remote.ip());

@@ -67,7 +67,7 @@ pub struct SessionParts {
     /// The port that is listened on, as handles see it.
     pub listen_port: Arc<AtomicU16>,
     /// Keeps other engines off it.
-    pub claim: PortClaim,
+    pub claim: Option<PortClaim>,
     /// Where snapshots go.
     pub snapshot: Arc<ArcSwap<EngineSnapshot>>,
     /// Told of each new snapshot.
@@ -103,6 +103,11 @@ pub struct Session {
     times_looked_at: Instant,
     /// Whether the schedule had the alternative limits on when it was last looked at.
     alt_due: Option<bool>,
+    /// The number of the interface that is listened on, and when that was last looked at.
+    interface: Option<u32>,
+    interface_looked_at: Instant,
+    /// Why there is no network, when the interface is not there.
+    trouble: Option<Arc<str>>,
     files_done: mpsc::Sender<FilesDone>,
     sequences: Vec<u64>,
     /// Torrents that each shard published something of last.
@@ -144,6 +149,9 @@ impl Session {
             clock_looked_at: Instant::now(),
             times_looked_at: Instant::now(),
             alt_due: None,
+            interface: parts.settings.bind_interface.as_deref().and_then(crate::route::number),
+            interface_looked_at: Instant::now(),
+            trouble: None,
             files_done,
             parts,
             limits,
@@ -268,6 +276,7 @@ impl Session {
                 self.take_samples(shard, &published);
             }
         }
+        self.watch_interface();
         self.look_at_goals();
         self.fill_queues();
         if !self.unsaved.is_empty() {

@@ -1,11 +1,18 @@
-//! The port that peers connect to: another one while the engine runs, and again what was set in an earlier run.
+//! Where peers connect to: another port while the engine runs, again the one that was set in an earlier run, and the
+//! interface that comes and goes.
 
 use super::super::handle::EngineError;
 use super::Session;
 use crate::config::ListenPort;
 use crate::net::listener::Listeners;
+use crate::route;
 use crate::shard::message::ToShard;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// How often the interface is looked at.
+const INTERFACE_CHECK: Duration = Duration::from_secs(1);
 
 impl Session {
     /// Opens another port beside the one that is listened on; nothing when it is that one.
@@ -16,9 +23,15 @@ impl Session {
         if port == self.parts.listen_port.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let addresses = &self.parts.settings.listen_addresses;
-        let opened = Listeners::open(ListenPort::Exact(port), addresses, self.parts.shards.len());
-        opened.map(Some).map_err(|error| EngineError::Port(error.to_string()))
+        self.open_listeners(port).map(Some)
+    }
+
+    fn open_listeners(&self, port: u16) -> Result<Listeners, EngineError> {
+        let settings = &self.parts.settings;
+        let interface = settings.bind_interface.as_deref();
+        let shards = self.parts.shards.len();
+        Listeners::open(ListenPort::Exact(port), &settings.listen_addresses, interface, shards)
+            .map_err(|error| EngineError::Port(error.to_string()))
     }
 
     /// Has all shards listen there, and tells trackers and peers. The old port is closed; connections stay.
@@ -28,10 +41,52 @@ impl Session {
             self.send(shard, ToShard::Listen { port, sockets });
         }
         // The old port is free for others once the shards have closed it.
-        self.parts.claim = claim;
+        self.parts.claim = Some(claim);
         self.parts.listen_port.store(port, Ordering::Relaxed);
         self.parts.announcer.port_changed(port);
-        tracing::info!(port, "listening on another port");
+        tracing::info!(port, "listening on it from now on");
+    }
+
+    /// Looks whether the interface is still the one that is listened on. While it is not there nothing can be sent or
+    /// received; one that was made anew is another one to the kernel, under the same name.
+    pub(super) fn watch_interface(&mut self) {
+        let Some(name) = self.parts.settings.bind_interface.clone() else { return };
+        if self.interface_looked_at.elapsed() < INTERFACE_CHECK {
+            return;
+        }
+        self.interface_looked_at = Instant::now();
+        let number = route::number(&name);
+        if number == self.interface {
+            return;
+        }
+        let trouble = if number.is_none() {
+            self.interface = None;
+            route::missing(&name)
+        } else {
+            // Our own claim would keep us off the port.
+            drop(self.parts.claim.take());
+            match self.open_listeners(self.parts.listen_port.load(Ordering::Relaxed)) {
+                Ok(listeners) => {
+                    self.listen_on(listeners);
+                    self.interface = number;
+                    tracing::info!(interface = name, "the interface is back");
+                    self.set_trouble(None);
+                    return;
+                }
+                Err(error) => error.to_string(),
+            }
+        };
+        self.set_trouble(Some(trouble));
+    }
+
+    fn set_trouble(&mut self, trouble: Option<String>) {
+        if self.trouble.as_deref() != trouble.as_deref() {
+            if let Some(trouble) = &trouble {
+                tracing::error!(trouble, "no network");
+            }
+            self.trouble = trouble.map(Arc::from);
+            self.dirty = true;
+        }
     }
 
     /// Listens on the port that was set in an earlier run, unless the configuration says something new.

@@ -57,6 +57,7 @@ impl Session {
             upload_rate: torrents.iter().map(|torrent| torrent.upload_rate).sum(),
             connections: self.parts.connections.load(Ordering::Relaxed),
             ready: !self.loading,
+            trouble: self.trouble.clone(),
             limits: self.limits,
             blocklist_rules: self.blocklist.as_ref().map_or(0, |list| list.rules()),
             settings: self.settings.clone(),

@@ -14,7 +14,7 @@ fn page(snapshot: &EngineSnapshot) -> String {
         allowed_hosts: Vec::new(),
         credentials: Default::default(),
         fetch_local: false,
-        bind: None,
+        route: crate::route::Route::default(),
         started: SystemTime::UNIX_EPOCH,
     };
     String::from_utf8(Metrics::new().unwrap().page(snapshot, &info).unwrap()).unwrap()

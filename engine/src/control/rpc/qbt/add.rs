@@ -41,7 +41,7 @@ impl Server {
                 url,
                 cookies: form.given("cookie"),
                 local: self.info.fetch_local,
-                bind: self.info.bind,
+                route: &self.info.route,
                 bytes_max: TORRENT_BYTES_MAX,
             };
             match fetch(&request).await {

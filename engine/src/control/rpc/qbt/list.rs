@@ -155,7 +155,7 @@ fn transfer(snapshot: &EngineSnapshot, (uploaded, downloaded): &(u64, u64)) -> V
     let (sent, received) = (all(|torrent| torrent.uploaded), all(|torrent| torrent.downloaded));
     json!({
         "alltime_dl": received, "alltime_ul": sent,
-        "connection_status": "connected", "dht_nodes": 0,
+        "connection_status": if snapshot.trouble.is_some() { "disconnected" } else { "connected" }, "dht_nodes": 0,
         "dl_info_data": downloaded, "dl_info_speed": snapshot.download_rate,
         "dl_rate_limit": snapshot.limits.download.effective().unwrap_or(0),
         "up_info_data": uploaded, "up_info_speed": snapshot.upload_rate,

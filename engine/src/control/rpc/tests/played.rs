@@ -227,6 +227,7 @@ pub(super) fn bench<F: Future<Output = ()>>(test: impl FnOnce(Bench) -> F) {
             upload_rate: 0,
             connections: 3,
             ready: true,
+            trouble: None,
             limits: EngineLimits { upload: Some(5_000_000).into(), download: None.into() },
             blocklist_rules: 0,
             settings: Arc::default(),
@@ -257,7 +258,7 @@ pub(super) fn bench<F: Future<Output = ()>>(test: impl FnOnce(Bench) -> F) {
             allowed_hosts: vec!["seedbox.lan".to_owned()],
             credentials: Credentials { token: Some("t0ken".to_owned()), ..Credentials::default() },
             fetch_local: false,
-            bind: None,
+            route: crate::route::Route::default(),
             started: SystemTime::now() - Duration::from_secs(5),
         };
         let server =
