@@ -8,7 +8,7 @@ if [ "${CI:-}" = true ]; then
     export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/ringseed/target}"
 fi
 
-packages=(aria2 gcc iproute2 microsocks opentracker prometheus python3-libtorrent python3-venv
+packages=(aria2 gcc iproute2 microsocks openssl opentracker prometheus python3-libtorrent python3-venv
     qbittorrent-nox rtorrent strace systemd transmission-cli transmission-daemon)
 command -v kubectl >/dev/null || packages+=(kubernetes-client)
 # Some builds of nodejs bring npm themselves.

@@ -6,7 +6,13 @@ use serde_json::json;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio_rustls::rustls::crypto::ring::default_provider;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 fn status(answer: &str) -> &str {
     answer.get(9..12).unwrap_or(answer)
@@ -198,4 +204,125 @@ fn torrents_are_not_fetched_from_local_addresses_unless_that_is_allowed() {
     let add = json!({"filename": format!("http://127.0.0.1:{port}/x"), "download-dir": content.dir});
     assert_eq!(allowing.call("torrent-add", add)["torrent-added"]["hashString"], content.info_hash.as_str());
     server.join().unwrap();
+}
+
+/// A certificate for this machine and its key, made by openssl.
+fn certificate(dir: &Path) -> (PathBuf, PathBuf) {
+    let (certificate, key, config) = (dir.join("cert.pem"), dir.join("key.pem"), dir.join("openssl.cnf"));
+    let text = "[req]\ndistinguished_name=name\nprompt=no\nx509_extensions=own\n[name]\nCN=localhost\n[own]\n\
+                basicConstraints=critical,CA:FALSE\nsubjectAltName=DNS:localhost,IP:127.0.0.1\n";
+    std::fs::write(&config, text).unwrap();
+    let made = std::process::Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-noenc",
+            "-days",
+            "2",
+        ])
+        .arg("-config")
+        .arg(&config)
+        .arg("-keyout")
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output()
+        .expect("openssl is installed: run engine/tests/run.sh");
+    assert!(made.status.success(), "{made:?}");
+    (certificate, key)
+}
+
+/// What a client that trusts `certificate` is answered; the error is TLS's.
+fn over_tls(daemon: &Daemon, certificate: &Path, name: &str, request: &str) -> std::io::Result<String> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(certificate).unwrap()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let client = ClientConnection::new(Arc::new(config), name.to_owned().try_into().unwrap()).unwrap();
+    let mut stream = StreamOwned::new(client, TcpStream::connect(daemon.address).unwrap());
+    stream.write_all(request.as_bytes())?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+#[test]
+fn the_rpc_is_encrypted_with_the_certificate_that_it_was_given() {
+    let dir = tempfile::tempdir().unwrap();
+    let (certificate_file, key) = certificate(dir.path());
+    let arguments =
+        ["--rpc-tls-cert", certificate_file.to_str().unwrap(), "--rpc-tls-key", key.to_str().unwrap()];
+    let daemon = Daemon::start(&arguments);
+    // One that never begins its handshake keeps nobody out.
+    let _silent = TcpStream::connect(daemon.address).unwrap();
+    let body = r#"{"method":"session-get","arguments":{"fields":["version"]}}"#;
+    let ask = |id: &str| {
+        format!(
+            "POST /transmission/rpc HTTP/1.1\r\nHost: localhost\r\nX-Transmission-Session-Id: {id}\r\n\
+             Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let refused = over_tls(&daemon, &certificate_file, "localhost", &ask("")).unwrap();
+    assert_eq!(status(&refused), "409");
+    let answer = over_tls(&daemon, &certificate_file, "127.0.0.1", &ask(&session_id(&refused))).unwrap();
+    assert!(status(&answer) == "200" && answer.contains("ringseed"), "{answer}");
+    // Nothing is said in the clear, and the certificate is the one of this name.
+    assert!(!daemon.raw(ask("").as_bytes()).contains("HTTP"));
+    assert!(over_tls(&daemon, &certificate_file, "other.example", &ask("")).is_err());
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (foreign, foreign_key) = certificate(elsewhere.path());
+    assert!(over_tls(&daemon, &foreign, "localhost", &ask("")).is_err());
+
+    // A key that does not belong to the certificate, and one that is not there, are named at the start.
+    for wrong in [foreign_key, dir.path().join("none.pem")] {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_ringseed"))
+            .args(["serve", "--rpc", "127.0.0.1:0", "--port", "0", "--listen", "127.0.0.1", "--rpc-tls-cert"])
+            .arg(&certificate_file)
+            .arg("--rpc-tls-key")
+            .arg(&wrong)
+            .arg("--state-dir")
+            .arg(dir.path().join("state"))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && said.contains(".pem"), "{said}");
+    }
+}
+
+/// A client that asks for much and reads nothing holds one connection, and no request of others.
+#[test]
+fn clients_that_do_not_read_keep_nobody_out() {
+    let daemon = Daemon::start(&[]);
+    let id = session_id(&request(&daemon, "Host: localhost\r\n", ""));
+    let body = r#"{"method":"session-get"}"#;
+    let ask = format!(
+        "POST /transmission/rpc HTTP/1.1\r\nHost: localhost\r\nX-Transmission-Session-Id: {id}\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut deaf = Vec::new();
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(daemon.address).unwrap();
+        stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+        // Requests until nothing more is taken: the answers fill what is between us.
+        for _ in 0..20_000 {
+            if stream.write_all(ask.as_bytes()).is_err() {
+                break;
+            }
+        }
+        deaf.push(stream);
+    }
+    let before = std::time::Instant::now();
+    for _ in 0..20 {
+        daemon.call("session-get", json!({}));
+    }
+    assert!(before.elapsed() < Duration::from_secs(10), "{:?}", before.elapsed());
 }

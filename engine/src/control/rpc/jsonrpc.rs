@@ -234,7 +234,7 @@ fn legacy(method: &str, name: &str) -> String {
 }
 
 /// The arguments under their legacy names, with the values of `fields` too.
-fn legacy_arguments(method: &str, params: Map<String, Value>) -> Map<String, Value> {
+pub(super) fn legacy_arguments(method: &str, params: Map<String, Value>) -> Map<String, Value> {
     let mut arguments = Map::new();
     for (name, mut value) in params {
         match (name.as_str(), &mut value) {
@@ -255,7 +255,7 @@ fn legacy_arguments(method: &str, params: Map<String, Value>) -> Map<String, Val
 }
 
 /// An answer in snake case, with the values that differ between the forms.
-fn modern(value: Value, method: &str) -> Value {
+pub(super) fn modern(value: Value, method: &str) -> Value {
     match value {
         Value::Array(items) => {
             // The first row of a table names its columns.
@@ -289,7 +289,7 @@ fn modern(value: Value, method: &str) -> Value {
 }
 
 /// A name in snake case.
-fn snake(name: &str) -> String {
+pub(super) fn snake(name: &str) -> String {
     let mut out = String::with_capacity(name.len() + 4);
     let mut before_is_capital = true;
     for letter in name.chars() {

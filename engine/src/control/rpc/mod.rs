@@ -17,6 +17,8 @@ mod methods;
 mod metrics;
 mod places;
 mod process;
+#[doc(hidden)]
+pub mod promises;
 mod qbt;
 mod server;
 mod session_set;

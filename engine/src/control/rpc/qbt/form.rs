@@ -5,14 +5,14 @@ use std::collections::HashMap;
 /// Parts that one multipart form may have.
 const PARTS_MAX: usize = 1000;
 /// Parameters that one form may have.
-const FIELDS_MAX: usize = 1000;
+pub(in crate::control::rpc) const FIELDS_MAX: usize = 1000;
 
 /// What a request carries.
 #[derive(Debug, Default)]
-pub(super) struct Form {
+pub(in crate::control::rpc) struct Form {
     fields: HashMap<String, String>,
     /// Contents of files, in order.
-    pub(super) files: Vec<Vec<u8>>,
+    pub(in crate::control::rpc) files: Vec<Vec<u8>>,
 }
 
 impl Form {
@@ -20,7 +20,11 @@ impl Form {
     ///
     /// # Errors
     /// When a multipart body is not one.
-    pub(super) fn read(query: Option<&str>, content_type: &str, body: &[u8]) -> Result<Form, &'static str> {
+    pub(in crate::control::rpc) fn read(
+        query: Option<&str>,
+        content_type: &str,
+        body: &[u8],
+    ) -> Result<Form, &'static str> {
         let mut form = Form::default();
         form.urlencoded(query.unwrap_or_default().as_bytes());
         match boundary(content_type) {
@@ -28,6 +32,11 @@ impl Form {
             None => form.urlencoded(body),
         }
         Ok(form)
+    }
+
+    /// How many parameters it has.
+    pub(in crate::control::rpc) fn len(&self) -> usize {
+        self.fields.len()
     }
 
     /// A parameter; empty when it is missing.

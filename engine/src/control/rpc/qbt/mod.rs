@@ -4,7 +4,7 @@
 mod add;
 mod app;
 mod change;
-mod form;
+pub(super) mod form;
 mod list;
 mod sessions;
 mod tell;
