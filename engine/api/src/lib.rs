@@ -1,13 +1,23 @@
 //! Serde types of the RPC: Transmission's protocol in its legacy form (rpc-version 17), spoken by the engine
 //! on `POST /transmission/rpc`, and used by the GUI and the command line.
 //!
-//! Field names are those of the wire. What the engine adds to the protocol is said to be an extension.
+//! Field names are those of the wire. What the engine adds to the protocol is said to be an extension:
+//!
+//! - The method `shard-stats` has no arguments and answers [`ShardStats`].
+//! - `GET /ringseed/events` is a stream of server-sent events, behind the same checks of names, pages and credentials as
+//!   the RPC, without a session id. The data of an event `torrents` is what `torrent-get` answers: `torrents` with the
+//!   fields of `?fields=id,name,...` (a list of the usual ones by default) and `removed` with ids. The first event has all
+//!   torrents, each later one those of which anything changed. There are at most two a second. A client that reads
+//!   slowly gets fewer, and misses nothing. `:` alone shows every 20 seconds that the connection lives. When all
+//!   connections of the RPC are open, a stream may be closed to make room: connect again.
 
 mod envelope;
+mod extension;
 mod session;
 mod torrent;
 
 pub use envelope::{Request, Response, SESSION_ID_HEADER, SUCCESS};
+pub use extension::{Shard, ShardStats};
 pub use session::{FreeSpace, FreeSpaceArgs, Session, SessionSetArgs, SessionStats, TransferStats};
 pub use torrent::{
     AddArgs, Added, AddedTorrent, File, FileStats, GetArgs, Group, Id, Ids, IdsArgs, LocationArgs, Peer,

@@ -6,6 +6,7 @@ mod support;
 mod clients;
 mod command_line;
 mod daemon;
+mod extensions;
 mod kills;
 mod metrics;
 mod port;

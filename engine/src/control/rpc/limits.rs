@@ -28,6 +28,10 @@ pub(super) const FAILURES_REMEMBERED_MAX: usize = 10_000;
 pub(super) const GZIP_BYTES_MIN: usize = 4096;
 /// Time a client has for its part of a TLS handshake.
 pub(super) const TLS_TIMEOUT: Duration = Duration::from_secs(10);
+/// Least pause between two events of one client: faster than anybody reads, and what changes meanwhile is one event.
+pub(super) const EVENT_PAUSE: Duration = Duration::from_millis(500);
+/// Silence after which an empty event shows that the connection lives: proxies give up after a minute.
+pub(super) const EVENT_SILENCE_MAX: Duration = Duration::from_secs(20);
 /// Torrents on the page of per-torrent metrics.
 pub(super) const TORRENT_SERIES_MAX: usize = 200;
 /// Torrents that are told about on the control thread itself: more are written by a thread of their own.

@@ -19,7 +19,7 @@ use std::sync::Arc;
 pub(super) type Outcome = Result<Value, String>;
 
 /// Methods by name; anything else is counted as `other`.
-const METHODS: [&str; 24] = [
+const METHODS: [&str; 25] = [
     "torrent-add",
     "torrent-get",
     "torrent-start",
@@ -44,6 +44,7 @@ const METHODS: [&str; 24] = [
     "free-space",
     "group-get",
     "group-set",
+    "shard-stats",
 ];
 
 /// How an ids-only method changes a torrent.
@@ -117,6 +118,7 @@ impl Server {
             "session-set" => self.session_set(read(arguments)?).await,
             "session-get" => self.session_get(&arguments),
             "session-stats" => self.session_stats(),
+            "shard-stats" => self.shard_stats(),
             "session-close" => {
                 let handle = self.handle.clone();
                 // The answer goes out while the engine stops.
@@ -205,6 +207,30 @@ impl Server {
             cumulative,
             current,
         })
+    }
+}
+
+impl Server {
+    /// What each shard did, an extension.
+    fn shard_stats(&self) -> Outcome {
+        let snapshot = self.handle.snapshot();
+        let shards = snapshot.shards.iter().map(|shard| ringseed_api::Shard {
+            connections: shard.connections as u64,
+            turns: shard.counters.turns,
+            sends: shard.counters.sends,
+            blocks_sent: shard.counters.blocks_sent,
+            partial_sends: shard.counters.partial_sends,
+            cold_reads: shard.counters.cold_pieces,
+            read_waits: shard.counters.read_waits,
+            dirty_waits: shard.counters.dirty_waits,
+            major_faults: shard.counters.major_faults,
+            received_bytes: shard.ring.received_bytes,
+            sent_bytes: shard.ring.sent_bytes,
+            operations: shard.ring.ops.into(),
+            busy_microseconds: shard.delays.sum_us,
+            longest_turn_microseconds: shard.delays.longest_us,
+        });
+        write(&ringseed_api::ShardStats { shards: shards.collect() })
     }
 }
 

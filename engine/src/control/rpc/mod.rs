@@ -8,6 +8,7 @@ mod add;
 mod base64;
 mod blocklist;
 mod connections;
+mod events;
 mod fields;
 mod gate;
 mod ids;

@@ -2,6 +2,7 @@
 
 use super::access::{Doorkeeper, Verdict};
 use super::connections::Busy;
+use super::events::{self, Events};
 use super::gate::{host_allowed, new_session_id, origin_allowed, same_secret};
 use super::limits::{
     BODY_BYTES_MAX, BODY_SMALL_BYTES, BODY_TIMEOUT, GZIP_BYTES_MIN, HEAD_BYTES_MAX, HEAD_TIMEOUT,
@@ -11,7 +12,7 @@ use super::metrics::Metrics;
 use super::{RpcInfo, jsonrpc, qbt};
 use crate::control::EngineHandle;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::header::{
     ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName,
@@ -71,7 +72,12 @@ impl Server {
             let (server, busy) = (self.clone(), busy.clone());
             async move {
                 let _mark = busy.mark();
-                Ok::<_, Infallible>(server.answer(request, remote).await)
+                let mut answer = server.answer(request, remote).await;
+                // A stream of events leaves its connection idle: it is one that makes room when all are open.
+                Ok::<_, Infallible>(match answer.extensions_mut().remove::<events::Wanted>() {
+                    Some(wanted) => answer.map(|_| Either::Right(Events::new(server.handle.clone(), wanted))),
+                    None => answer.map(Either::Left),
+                })
             }
         });
         let served = hyper::server::conn::http1::Builder::new()
@@ -118,7 +124,8 @@ impl Server {
         }
         let rpc = path.strip_suffix('/').unwrap_or(path) == RPC_PATH;
         let metrics = path == "/metrics" || path == "/metrics/torrents";
-        if !metrics && !rpc && qbt.is_none() && !path.starts_with(BASE_PATH) {
+        let events = path == events::PATH;
+        if !metrics && !events && !rpc && qbt.is_none() && !path.starts_with(BASE_PATH) {
             return with(plain(StatusCode::MOVED_PERMANENTLY, ""), LOCATION, RPC_PATH);
         }
         // A browser cannot reach a Unix socket, and its clients have no name to give.
@@ -130,6 +137,19 @@ impl Server {
         }
         if !origin_allowed(request.headers(), &self.info.allowed_hosts) {
             return plain(StatusCode::FORBIDDEN, "pages of other sites are not served\n");
+        }
+        if events {
+            if request.method() != Method::GET {
+                return with(
+                    plain(StatusCode::METHOD_NOT_ALLOWED, "GET the events\n"),
+                    ALLOW,
+                    "GET, OPTIONS",
+                );
+            }
+            let wanted = events::Wanted::of(request.uri().query());
+            let mut answer = with(plain(StatusCode::OK, ""), CONTENT_TYPE, "text/event-stream");
+            answer.extensions_mut().insert(wanted);
+            return answer;
         }
         if metrics {
             return self.metrics_page(request.method(), path != "/metrics").await;
