@@ -122,10 +122,10 @@ fn shards_tell_what_they_did() {
         "--peer",
     ]);
     get.arg(format!("127.0.0.1:{port}")).arg(&one.torrent).arg("-o").arg(daemon.dir("download"));
+    get.arg("--state-dir").arg(daemon.dir("state of get"));
     Process::start("ringseed get", &mut get).wait_success();
-    let sent = until("what was sent", || {
-        shards().into_iter().next().filter(|shard| shard.sent_bytes >= one.length && shard.connections == 0)
-    });
+    let sent =
+        until("what was sent", || shards().into_iter().next().filter(|shard| shard.sent_bytes >= one.length));
     assert!(
         sent.blocks_sent >= one.length / 16_384 && sent.turns > 0 && sent.busy_microseconds > 0,
         "{sent:?}"

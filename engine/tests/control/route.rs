@@ -27,6 +27,7 @@ fn tracked(dir: &Path) -> (Tracker, Content) {
 fn get(content: &Content, download: &Path, more: &[&str]) -> Process {
     let mut command = Command::new(BIN);
     command.args(["get", "--quiet", "--port", "0", "--listen", "127.0.0.1", "--shards", "1", "--no-pin"]);
+    command.arg("--state-dir").arg(download.with_extension("state"));
     Process::start("ringseed get", command.args(more).arg(&content.torrent).arg("-o").arg(download))
 }
 

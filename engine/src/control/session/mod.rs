@@ -103,9 +103,11 @@ pub struct Session {
     times_looked_at: Instant,
     /// Whether the schedule had the alternative limits on when it was last looked at.
     alt_due: Option<bool>,
-    /// The number of the interface that is listened on, and when that was last looked at.
+    /// The number of the interface that is listened on.
     interface: Option<u32>,
-    interface_looked_at: Instant,
+    /// Whether the port that was set could not be had yet.
+    port_missing: bool,
+    network_looked_at: Instant,
     /// Why there is no network, when the interface is not there.
     trouble: Option<Arc<str>>,
     files_done: mpsc::Sender<FilesDone>,
@@ -150,7 +152,8 @@ impl Session {
             times_looked_at: Instant::now(),
             alt_due: None,
             interface: parts.settings.bind_interface.as_deref().and_then(crate::route::number),
-            interface_looked_at: Instant::now(),
+            port_missing: false,
+            network_looked_at: Instant::now(),
             trouble: None,
             files_done,
             parts,
@@ -276,7 +279,7 @@ impl Session {
                 self.take_samples(shard, &published);
             }
         }
-        self.watch_interface();
+        self.watch_network();
         self.look_at_goals();
         self.fill_queues();
         if !self.unsaved.is_empty() {

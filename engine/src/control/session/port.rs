@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// How often the interface is looked at.
-const INTERFACE_CHECK: Duration = Duration::from_secs(1);
+/// How often the interface, and a port that could not be had, are looked at.
+const NETWORK_CHECK: Duration = Duration::from_secs(1);
 
 impl Session {
     /// Opens another port beside the one that is listened on; nothing when it is that one.
@@ -42,19 +42,28 @@ impl Session {
         }
         // The old port is free for others once the shards have closed it.
         self.parts.claim = Some(claim);
+        self.port_missing = false;
         self.parts.listen_port.store(port, Ordering::Relaxed);
         self.parts.announcer.port_changed(port);
         tracing::info!(port, "listening on it from now on");
     }
 
-    /// Looks whether the interface is still the one that is listened on. While it is not there nothing can be sent or
-    /// received; one that was made anew is another one to the kernel, under the same name.
-    pub(super) fn watch_interface(&mut self) {
-        let Some(name) = self.parts.settings.bind_interface.clone() else { return };
-        if self.interface_looked_at.elapsed() < INTERFACE_CHECK {
+    /// Looks once a second whether the port that was set can be had by now, and whether the interface is still there.
+    pub(super) fn watch_network(&mut self) {
+        if self.network_looked_at.elapsed() < NETWORK_CHECK {
             return;
         }
-        self.interface_looked_at = Instant::now();
+        self.network_looked_at = Instant::now();
+        if self.port_missing {
+            self.take_port();
+        }
+        self.watch_interface();
+    }
+
+    /// Looks whether the interface is still the one that is listened on. While it is not there nothing can be sent or
+    /// received; one that was made anew is another one to the kernel, under the same name.
+    fn watch_interface(&mut self) {
+        let Some(name) = self.parts.settings.bind_interface.clone() else { return };
         let number = route::number(&name);
         if number == self.interface {
             return;
@@ -89,8 +98,10 @@ impl Session {
         }
     }
 
-    /// Listens on the port that was set in an earlier run, unless the configuration says something new.
+    /// Listens on the port that was set in an earlier run, unless the configuration says something new. One that is in
+    /// use is tried again: a process that was killed may hold it for a moment more.
     pub(super) fn take_port(&mut self) {
+        let before = std::mem::take(&mut self.port_missing);
         let Some(set) = self.settings.port else { return };
         if set.configured != self.parts.settings.listen_port.exact() {
             return;
@@ -99,8 +110,11 @@ impl Session {
             Ok(Some(listeners)) => self.listen_on(listeners),
             Ok(None) => {}
             Err(error) => {
-                let port = self.parts.listen_port.load(Ordering::Relaxed);
-                tracing::error!(%error, "the port that was set cannot be listened on: port {port} stays");
+                self.port_missing = true;
+                if !before {
+                    let port = self.parts.listen_port.load(Ordering::Relaxed);
+                    tracing::error!(%error, "the port that was set is tried again; until then it is port {port}");
+                }
             }
         }
     }
