@@ -9,7 +9,7 @@ if [ "${CI:-}" = true ]; then
 fi
 
 packages=(aria2 gcc iproute2 microsocks openssl opentracker prometheus python3-libtorrent python3-venv
-    qbittorrent-nox rtorrent strace systemd transmission-cli transmission-daemon)
+    qbittorrent-nox rtorrent strace systemd transmission-cli transmission-daemon wget)
 command -v kubectl >/dev/null || packages+=(kubernetes-client)
 # Some builds of nodejs bring npm themselves.
 command -v npm >/dev/null || packages+=(nodejs npm)

@@ -102,3 +102,16 @@ fn the_port_is_set_over_qbittorrents_api() {
         daemon.raw(b"GET /api/v2/app/preferences HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     assert!(preferences.contains(&format!("\"listen_port\":{port}")), "{preferences}");
 }
+
+#[test]
+fn the_hook_of_a_vpn_container_changes_it() {
+    let daemon = Daemon::start(&[]);
+    let port = free_port();
+    let hook = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/compose/gluetun-port.sh");
+    // As gluetun calls it: all ports that the provider forwards, the first of which is taken.
+    let rpc = format!("http://{}", daemon.address);
+    let said = Command::new("sh").args([hook, &format!("{port},1"), &rpc]).output().unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    assert_eq!(daemon.call("session-get", json!({}))["peer-port"], port);
+    until("the forwarded port to be listened on", || listens(port).then_some(()));
+}
