@@ -2,13 +2,14 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Write},
+    io,
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
+use ringseed_loadtest::fleet::{self, Answer};
 use serde_json::{Value, json};
 
 use crate::ports::free_address;
@@ -62,14 +63,11 @@ impl Client {
                 self.session_id,
                 body.len()
             );
-            let (status, headers, content) = exchange(self.rpc, &format!("{head}{body}"))?;
-            if status != 409 {
-                return Ok(content);
+            let answer = exchange(self.rpc, &format!("{head}{body}"))?;
+            if answer.status != 409 {
+                return Ok(answer.body);
             }
-            let id = headers.lines().find_map(|line| {
-                let (name, value) = line.split_once(':')?;
-                name.eq_ignore_ascii_case("x-transmission-session-id").then(|| value.trim().to_owned())
-            });
+            let id = answer.header("x-transmission-session-id");
             self.session_id = id.ok_or_else(|| io::Error::other("no session id"))?;
         }
     }
@@ -174,7 +172,7 @@ impl Serving {
 
     fn page(&self, path: &str) -> io::Result<(u16, String)> {
         let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.rpc);
-        exchange(self.rpc, &request).map(|(status, _, content)| (status, content))
+        exchange(self.rpc, &request).map(|answer| (answer.status, answer.body))
     }
 
     /// Waits, asking every `pause`, until `done` has something to say.
@@ -228,23 +226,17 @@ impl Drop for Serving {
     }
 }
 
-/// One request on a connection of its own: status, headers, body.
-fn exchange(addr: SocketAddr, request: &str) -> io::Result<(u16, String, String)> {
-    let mut stream = TcpStream::connect(addr)?;
+/// One request on a connection of its own.
+fn exchange(addr: SocketAddr, request: &str) -> io::Result<Answer> {
+    let stream = TcpStream::connect(addr)?;
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-    stream.write_all(request.as_bytes())?;
-    let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes)?;
-    let text = String::from_utf8_lossy(&bytes);
-    let (head, body) = text.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
-    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
-    let status = status.ok_or_else(|| io::Error::other("not an HTTP answer"))?;
-    Ok((status, head.to_owned(), body.to_owned()))
+    fleet::exchange(stream, request)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read, Write};
     use std::net::{Ipv4Addr, TcpListener};
 
     #[test]
@@ -257,7 +249,7 @@ mod tests {
             stream.read_exact(&mut request).unwrap();
             stream.write_all(b"HTTP/1.1 409 Conflict\r\nX-A: b\r\n\r\nbody").unwrap();
         });
-        let (status, headers, body) = exchange(addr, "GET / HTT").unwrap();
+        let Answer { status, head: headers, body } = exchange(addr, "GET / HTT").unwrap();
         assert_eq!((status, body.as_str()), (409, "body"));
         assert!(headers.ends_with("X-A: b"));
         server.join().unwrap();

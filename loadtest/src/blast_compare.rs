@@ -13,14 +13,11 @@ use crate::{
     progress::Progress,
     quantity::Bytes,
     report::{Chart, Report},
-    scenario::Kind,
-    seeder::{Launch, Maker},
+    scenario::{Kind, check_number, check_piece},
+    seeder::{self, Launch, Maker},
     spread::median,
     swarm::{RunError, Tools},
 };
-
-/// How Ringseed seeds.
-const RINGSEED_ARGS: &str = "seed {torrent} --data {data} --port {port} --state-dir {state}/engine --quiet";
 
 /// A comparison of seeders.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -97,15 +94,11 @@ impl CompareConfig {
         if !(1..=CONNECTIONS_MAX).contains(&self.connections) {
             return Err(format!("connections must be 1 to {CONNECTIONS_MAX}"));
         }
-        if !(0.0..=1e6).contains(&self.ramp_s) {
-            return Err(format!("ramp_s is {}: a number from 0 to a million is needed", self.ramp_s));
-        }
+        check_number("ramp_s", self.ramp_s)?;
         if !(1..=DEPTH_MAX).contains(&self.depth) {
             return Err(format!("depth must be 1 to {DEPTH_MAX}"));
         }
-        if !self.piece.0.is_power_of_two() || !(16 << 10..=16 << 20).contains(&self.piece.0) {
-            return Err(format!("piece is {}: a power of two from 16K to 16M is needed", self.piece));
-        }
+        check_piece(self.piece)?;
         Ok(())
     }
 }
@@ -122,7 +115,7 @@ pub fn run(config: &CompareConfig, tools: &Tools, progress: &Progress) -> Result
     let torrent = TestTorrent::prepare(&tools.dir.join("torrents"), config.size.0, config.piece.0 as u32);
     let torrent = torrent.map_err(RunError::doing("make the torrent"))?;
     torrent.warm().map_err(RunError::doing("read the torrent's data"))?;
-    let mut arguments: Vec<String> = RINGSEED_ARGS.split_whitespace().map(str::to_owned).collect();
+    let mut arguments: Vec<String> = seeder::RINGSEED_ARGS.split_whitespace().map(str::to_owned).collect();
     // One core is one shard.
     arguments
         .extend(config.seeder_cpu.map(|_| ["--shards".to_owned(), "1".to_owned()]).into_iter().flatten());

@@ -14,14 +14,12 @@ use crate::{
     progress::Progress,
     quantity::Bytes,
     report::{Chart, Report, Series},
-    scenario::Kind,
-    seeder::{Launch, Maker},
+    scenario::{Kind, check_number},
+    seeder::{self, Launch, Maker},
     seeder_process,
     swarm::{RunError, Tools},
 };
 
-/// How Ringseed seeds. It has a bound of its own on connections, which must not be the one that is measured.
-const RINGSEED_ARGS: &str = "seed {torrent} --data {data} --port {port} --state-dir {state}/engine --quiet";
 /// Number of the first peer.
 const FIRST: u32 = 100_000;
 
@@ -83,9 +81,7 @@ impl IdleRunConfig {
             return Err("size must be at least one byte".into());
         }
         for (key, value) in [("hold_s", self.hold_s), ("ramp_s", self.ramp_s)] {
-            if !(0.0..=1e6).contains(&value) {
-                return Err(format!("{key} is {value}: a number from 0 to a million is needed"));
-            }
+            check_number(key, value)?;
         }
         Ok(())
     }
@@ -101,7 +97,8 @@ pub fn run(config: &IdleRunConfig, tools: &Tools, progress: &Progress) -> Result
     progress.say("making the torrent and starting the seeder");
     let torrent = TestTorrent::prepare(&tools.dir.join("torrents"), config.size.0, 256 << 10);
     let torrent = torrent.map_err(RunError::doing("make the torrent"))?;
-    let mut arguments: Vec<String> = RINGSEED_ARGS.split_whitespace().map(str::to_owned).collect();
+    let mut arguments: Vec<String> = seeder::RINGSEED_ARGS.split_whitespace().map(str::to_owned).collect();
+    // It has a bound of its own on connections, which must not be the one that is measured.
     let bound = (config.connections + 100).to_string();
     arguments.extend(["--max-connections".into(), bound]);
     arguments.extend(config.engine_args.iter().cloned());

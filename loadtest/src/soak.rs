@@ -14,7 +14,7 @@ use crate::{
     progress::Progress,
     quantity::Bytes,
     report::{Chart, Report, Series},
-    scenario::Kind,
+    scenario::{Kind, check_number, check_piece},
     seeder_process,
     spread::median,
     swarm::{RunError, Tools, same_bytes},
@@ -82,17 +82,13 @@ impl SoakConfig {
         if self.size.0 == 0 {
             return Err("size must be at least one byte".into());
         }
-        if !self.piece.0.is_power_of_two() || !(16 << 10..=16 << 20).contains(&self.piece.0) {
-            return Err(format!("piece is {}: a power of two from 16K to 16M is needed", self.piece));
-        }
+        check_piece(self.piece)?;
         for (key, value) in [
             ("seconds", self.seconds),
             ("round_limit_s", self.round_limit_s),
             ("growth_percent_max", self.growth_percent_max),
         ] {
-            if !(0.0..=1e6).contains(&value) {
-                return Err(format!("{key} is {value}: a number from 0 to a million is needed"));
-            }
+            check_number(key, value)?;
         }
         Ok(())
     }

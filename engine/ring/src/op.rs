@@ -14,7 +14,6 @@ use std::task::Waker;
 use io_uring::cqueue;
 use io_uring::types::Timespec;
 
-use crate::ahead::Parts;
 use crate::bufring::BufferRing;
 use crate::event::{Completion, Event, OpId, RingStats};
 use crate::iobuf::{IoBuf, WriteSlice};
@@ -82,7 +81,7 @@ pub(crate) enum Resource {
     Connect(#[expect(dead_code, reason = "the kernel reads it")] Pinned<ConnectArguments>),
     Timeout(#[expect(dead_code, reason = "the kernel reads it")] Pinned<Timespec>),
     Read { buf: IoBuf, _file: Arc<OwnedFd> },
-    ReadAhead { _parts: Pinned<Parts>, _scratch: Rc<IoBuf>, _file: Arc<OwnedFd> },
+    ReadAhead { _scratch: Rc<IoBuf>, _file: Arc<OwnedFd> },
     Write { _slice: WriteSlice, _file: Arc<OwnedFd> },
     File(#[expect(dead_code, reason = "held open")] Arc<OwnedFd>),
     Memory(#[expect(dead_code, reason = "held mapped")] Arc<dyn Any + Send + Sync>),

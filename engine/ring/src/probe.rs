@@ -20,7 +20,6 @@ const OPERATIONS: &[(&str, u8)] = &[
     ("MADVISE", opcode::Madvise::CODE),
     ("POLL_ADD", opcode::PollAdd::CODE),
     ("READ", opcode::Read::CODE),
-    ("READV", opcode::Readv::CODE),
     ("RECV", opcode::RecvMulti::CODE),
     ("SENDMSG", opcode::SendMsg::CODE),
     ("SYNC_FILE_RANGE", opcode::SyncFileRange::CODE),

@@ -13,15 +13,6 @@ use ringseed_proto::units::{Block, PieceIndex};
 use ringseed_ring::{IoBuf, Ring};
 use std::io;
 
-/// Bytes of one read: the thread copies as much when it ends and finds pages for as much when it begins, which must
-/// not take long, for others wait.
-const STEP: u64 = 128 << 10;
-
-/// Bytes of the next read of what is left up to `end`.
-fn step(offset: u64, end: u64) -> usize {
-    (end - offset).min(STEP) as usize
-}
-
 impl TorrentStore {
     /// Brings a part of a piece into memory, as [`TorrentStore::extent`] gave it, so that
     /// [`TorrentStore::residency`] says so and [`TorrentStore::push_block`] does not wait. What all shards bring
@@ -57,7 +48,7 @@ impl TorrentStore {
             }
             absent += map.absent_bytes(span.offset, span.length);
             let end = span.offset + span.length;
-            let started = ring.read_ahead(&file.fd, span.offset, step(span.offset, end));
+            let started = ring.read_ahead(&file.fd, span.offset, span.length as usize);
             reads.push((span.file, file, span.offset, end, started));
         }
         self.limits().traffic.read_for_serving(absent);
@@ -75,7 +66,7 @@ impl TorrentStore {
                 if offset >= end {
                     break;
                 }
-                result = ring.read_ahead(&file.fd, offset, step(offset, end)).await;
+                result = ring.read_ahead(&file.fd, offset, (end - offset) as usize).await;
             }
         }
         self.saw(part);

@@ -92,6 +92,14 @@ impl Daemon {
     }
 }
 
+/// `ringseed get` of a torrent into `download`.
+pub fn get(content: &Content, download: &Path, more: &[&str]) -> Process {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringseed"));
+    command.args(["get", "--quiet", "--port", "0", "--listen", "127.0.0.1", "--shards", "1", "--no-pin"]);
+    command.arg("--state-dir").arg(download.with_extension("state"));
+    Process::start("ringseed get", command.args(more).arg(&content.torrent).arg("-o").arg(download))
+}
+
 fn run(home: &Path, arguments: &[String]) -> (Process, SocketAddr) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringseed"));
     command

@@ -1,12 +1,10 @@
 //! What the RPC has beside the protocols of others: changes as events, statistics of shards.
 
-use crate::daemon::Daemon;
-use crate::support::process::Process;
+use crate::daemon::{Daemon, get};
 use crate::support::{PATIENCE, until};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::process::Command;
 
 /// A stream of events that is being read.
 struct Events(BufReader<TcpStream>);
@@ -108,22 +106,8 @@ fn shards_tell_what_they_did() {
     let one = daemon.single("one");
     daemon.seed(&one);
     let port = daemon.call("session-get", json!({}))["peer-port"].clone();
-    let mut get = Command::new(env!("CARGO_BIN_EXE_ringseed"));
-    get.args([
-        "get",
-        "--quiet",
-        "--port",
-        "0",
-        "--listen",
-        "127.0.0.1",
-        "--shards",
-        "1",
-        "--no-pin",
-        "--peer",
-    ]);
-    get.arg(format!("127.0.0.1:{port}")).arg(&one.torrent).arg("-o").arg(daemon.dir("download"));
-    get.arg("--state-dir").arg(daemon.dir("state of get"));
-    Process::start("ringseed get", &mut get).wait_success();
+    let peer = format!("127.0.0.1:{port}");
+    get(&one, &daemon.dir("download"), &["--peer", &peer]).wait_success();
     let sent =
         until("what was sent", || shards().into_iter().next().filter(|shard| shard.sent_bytes >= one.length));
     assert!(

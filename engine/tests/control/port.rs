@@ -1,8 +1,7 @@
 //! The port for peers while a daemon runs: the way of port-forwarding hooks of VPN containers.
 
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, get};
 use crate::support::content::{assert_same, single};
-use crate::support::process::Process;
 use crate::support::{free_port, rpc, until};
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_tracker::{Tracker, TrackerConfig};
@@ -60,10 +59,7 @@ fn another_port_is_listened_on_announced_and_kept() {
     assert_eq!(still.kind(), std::io::ErrorKind::WouldBlock);
     until("the new port at the tracker", || names(address, &content.torrent, second).then_some(()));
     let download = daemon.dir("download");
-    let mut get = Command::new(env!("CARGO_BIN_EXE_ringseed"));
-    get.args(["get", "--quiet", "--port", "0", "--listen", "127.0.0.1", "--no-pin"]);
-    get.arg("--state-dir").arg(daemon.dir("state of get"));
-    Process::start("ringseed get", get.arg(&content.torrent).arg("-o").arg(&download)).wait_success();
+    get(&content, &download, &[]).wait_success();
     assert_same(&content, &download);
 
     // One that is taken changes nothing.

@@ -1,6 +1,6 @@
 //! Ways out of the host: an interface that is the only one, and a proxy. What leaves another way is a leak.
 
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, get};
 use crate::support::content::{Content, assert_same, single};
 use crate::support::namespaces::{ADDRESSES, Namespaces};
 use crate::support::process::Process;
@@ -21,14 +21,6 @@ fn tracked(dir: &Path) -> (Tracker, Content) {
     let tracker = Tracker::start(config).unwrap();
     let url = format!("http://{}/announce", tracker.http_addr().unwrap());
     (tracker, single(dir, 3_000_000, "64K", &url))
-}
-
-/// `ringseed get` of a torrent into `download`.
-fn get(content: &Content, download: &Path, more: &[&str]) -> Process {
-    let mut command = Command::new(BIN);
-    command.args(["get", "--quiet", "--port", "0", "--listen", "127.0.0.1", "--shards", "1", "--no-pin"]);
-    command.arg("--state-dir").arg(download.with_extension("state"));
-    Process::start("ringseed get", command.args(more).arg(&content.torrent).arg("-o").arg(download))
 }
 
 #[test]

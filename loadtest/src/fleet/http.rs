@@ -93,14 +93,20 @@ fn page_of(answer: &Answer, path: &str) -> io::Result<String> {
     }
 }
 
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
+/// An HTTP answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// Status line and headers.
+    pub head: String,
+    /// The content.
+    pub body: String,
 }
 
 impl Answer {
-    fn header(&self, wanted: &str) -> Option<String> {
+    /// The value of a header.
+    pub fn header(&self, wanted: &str) -> Option<String> {
         self.head.lines().find_map(|line| {
             let (name, value) = line.split_once(':')?;
             name.eq_ignore_ascii_case(wanted).then(|| value.trim().to_owned())
@@ -109,7 +115,10 @@ impl Answer {
 }
 
 /// One request on a connection that the server closes after it.
-fn exchange(mut stream: impl Read + Write, request: &str) -> io::Result<Answer> {
+///
+/// # Errors
+/// Of the connection, or what came is no HTTP answer.
+pub fn exchange(mut stream: impl Read + Write, request: &str) -> io::Result<Answer> {
     stream.write_all(request.as_bytes())?;
     let mut bytes = Vec::new();
     stream.take(ANSWER_BYTES_MAX).read_to_end(&mut bytes)?;

@@ -8,7 +8,7 @@ mod program;
 mod tracker;
 
 pub use engine::{Engine, EngineSpec, Sample, Traffic, base64_decoded};
-pub use http::Rpc;
+pub use http::{Answer, Rpc, exchange};
 pub use metrics::Metrics;
 pub use network::{LinkShape, MemoryDisk, Network, isolate};
 pub use program::{Program, Signal};

@@ -24,6 +24,10 @@ use crate::{
 /// Longest wait for a seeder that hashes its data first.
 const START_MAX: Duration = Duration::from_secs(120);
 
+/// How Ringseed seeds, with the places that [`Launch::ringseed_args`] fills in.
+pub(crate) const RINGSEED_ARGS: &str =
+    "seed {torrent} --data {data} --port {port} --state-dir {state}/engine --quiet";
+
 /// Who seeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

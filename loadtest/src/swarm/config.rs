@@ -2,7 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{fleet::LinkShape, limits::SWARM_ENGINES_MAX, quantity::Bytes, scenario::Kind};
+use crate::{
+    fleet::LinkShape,
+    limits::SWARM_ENGINES_MAX,
+    quantity::Bytes,
+    scenario::{Kind, check_number, check_piece},
+};
 
 /// A swarm of real engines, with what is to happen to them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -180,9 +185,7 @@ impl SwarmConfig {
             ("link.loss_percent", self.link.loss_percent),
             ("link.rate_mbit", self.link.rate_mbit),
         ];
-        if let Some((key, value)) = times.iter().find(|(_, value)| !(0.0..=1e6).contains(value)) {
-            return Err(format!("{key} is {value}: a number from 0 to a million is needed"));
-        }
+        times.into_iter().try_for_each(|(key, value)| check_number(key, value))?;
         if self.peers == 0 || self.seeds == 0 {
             return Err("peers and seeds must be at least 1".into());
         }
@@ -192,9 +195,7 @@ impl SwarmConfig {
         if self.size.0 == 0 {
             return Err("size must be at least one byte".into());
         }
-        if !self.piece.0.is_power_of_two() || !(16 << 10..=16 << 20).contains(&self.piece.0) {
-            return Err(format!("piece is {}: a power of two from 16K to 16M is needed", self.piece));
-        }
+        check_piece(self.piece)?;
         if self.shards == 0 || self.interval_s == 0 || self.sample_ms == 0 {
             return Err("shards, interval_s and sample_ms must be at least 1".into());
         }
@@ -217,9 +218,7 @@ impl SwarmConfig {
             (Some(_), Some(_)) => return Err("at_s and at_percent exclude each other".into()),
             _ => return Err("at_s and at_percent must not be negative, and a percentage at most 100".into()),
         }
-        if !(0.0..=1e6).contains(&event.for_s) {
-            return Err(format!("for_s is {}: a number from 0 to a million is needed", event.for_s));
-        }
+        check_number("for_s", event.for_s)?;
         for (what, numbers, count) in [("peer", &event.peers, self.peers), ("seed", &event.seeds, self.seeds)]
         {
             if let Some(number) = numbers.iter().find(|number| !(1..=count).contains(*number)) {

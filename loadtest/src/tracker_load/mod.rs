@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     limits::{CONNECTIONS_MAX, PEER_NUMBER_MAX},
-    scenario::Kind,
+    scenario::{Kind, check_number},
     swarm::Announce,
 };
 
@@ -112,9 +112,7 @@ impl TrackerConfig {
             return Err("the percentages of stopped, completed and scrape are more than 100 together".into());
         }
         for (key, value) in [("seconds", self.seconds), ("growth_limit_s", self.growth_limit_s)] {
-            if !(0.0..=1e6).contains(&value) {
-                return Err(format!("{key} is {value}: a number from 0 to a million is needed"));
-            }
+            check_number(key, value)?;
         }
         Ok(())
     }
