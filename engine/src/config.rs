@@ -80,6 +80,8 @@ pub struct EngineConfig {
     pub rpc_networks: Vec<String>,
     /// Whether torrents may be fetched over the RPC from addresses of this machine and its networks.
     pub rpc_fetch_local: bool,
+    /// Directories below which torrents may be made over the RPC, beside the download directory.
+    pub rpc_create_dirs: Vec<PathBuf>,
     /// Folder whose torrent files are added.
     pub watch_dir: Option<PathBuf>,
     /// Directory for torrents added without one.
@@ -112,6 +114,7 @@ impl Default for EngineConfig {
             rpc_hosts: Vec::new(),
             rpc_networks: Vec::new(),
             rpc_fetch_local: false,
+            rpc_create_dirs: Vec::new(),
             download_dir: PathBuf::from("."),
         }
     }

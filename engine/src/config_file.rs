@@ -90,6 +90,10 @@ pub struct Settings {
     /// Whether the RPC may fetch torrents from local addresses, for serve.
     #[arg(skip)]
     pub rpc_fetch_local: Option<bool>,
+    /// Directories below which torrents may be made over the RPC, for serve.
+    #[arg(skip)]
+    #[serde(default)]
+    pub rpc_create_dirs: Vec<PathBuf>,
 }
 
 /// [`UploadSlots`] as text: `auto` or a number from 1.
@@ -204,6 +208,10 @@ impl Settings {
             rpc_tls_cert: self.rpc_tls_cert.or(lower.rpc_tls_cert),
             rpc_tls_key: self.rpc_tls_key.or(lower.rpc_tls_key),
             rpc_fetch_local: self.rpc_fetch_local.or(lower.rpc_fetch_local),
+            rpc_create_dirs: match self.rpc_create_dirs.is_empty() {
+                true => lower.rpc_create_dirs,
+                false => self.rpc_create_dirs,
+            },
         }
     }
 
@@ -233,6 +241,7 @@ impl Settings {
             rpc_hosts: self.rpc_hosts.clone(),
             rpc_networks: self.rpc_networks.clone(),
             rpc_fetch_local: self.rpc_fetch_local.unwrap_or(false),
+            rpc_create_dirs: self.rpc_create_dirs.clone(),
             ..default
         }
     }

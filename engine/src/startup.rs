@@ -395,6 +395,11 @@ impl ControlStart {
                 allowed_hosts: self.settings.rpc_hosts.clone(),
                 credentials: self.credentials,
                 fetch_local: self.settings.rpc_fetch_local,
+                create_dirs: [&self.settings.download_dir]
+                    .into_iter()
+                    .chain(&self.settings.rpc_create_dirs)
+                    .cloned()
+                    .collect(),
                 route: self.route,
                 started: std::time::SystemTime::now(),
             };

@@ -4,6 +4,13 @@
 //! Field names are those of the wire. What the engine adds to the protocol is said to be an extension:
 //!
 //! - The method `shard-stats` has no arguments and answers [`ShardStats`].
+//! - Torrents are made of files on the engine's machine, one at a time, on a thread of its own. `torrent-create` has
+//!   [`CreateArgs`] and answers `{"id": N}` at once. `torrent-create-get` has [`CreationsArgs`] and answers [`Creations`]
+//!   with progress, and in the end the torrent (`"metainfo": true`) or the reason why there is none.
+//!   `torrent-create-cancel` has `ids`: what is not done ends, and all of them are forgotten. At most 16 wait or are
+//!   made, more are refused; of those that are done the last 16 are known, and of their torrents 64 MiB. The content, and
+//!   `output` when it is given, are below the download directory of the engine's configuration or a directory of
+//!   `rpc-create-dirs`; symbolic links below it are not followed.
 //! - `GET /ringseed/events` is a stream of server-sent events, behind the same checks of names, pages and credentials as
 //!   the RPC, without a session id. The data of an event `torrents` is what `torrent-get` answers: `torrents` with the
 //!   fields of `?fields=id,name,...` (a list of the usual ones by default) and `removed` with ids. The first event has all
@@ -17,7 +24,7 @@ mod session;
 mod torrent;
 
 pub use envelope::{Request, Response, SESSION_ID_HEADER, SUCCESS};
-pub use extension::{Shard, ShardStats};
+pub use extension::{CreateArgs, Creation, CreationState, Creations, CreationsArgs, Shard, ShardStats};
 pub use session::{FreeSpace, FreeSpaceArgs, Session, SessionSetArgs, SessionStats, TransferStats};
 pub use torrent::{
     AddArgs, Added, AddedTorrent, File, FileStats, GetArgs, Group, Id, Ids, IdsArgs, LocationArgs, Peer,

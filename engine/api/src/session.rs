@@ -118,7 +118,7 @@ pub struct Session {
     pub start_added_torrents: bool,
     /// Whether torrent files are deleted after they were added.
     pub trash_original_torrent_files: bool,
-    /// Whether incomplete files carry `.part`.
+    /// Whether files that are made carry `.part` until they are complete.
     pub rename_partial_files: bool,
     /// Whether a blocklist holds.
     pub blocklist_enabled: bool,
@@ -277,6 +277,10 @@ pub struct SessionSetArgs {
     /// Whether it is used.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "loose_flag")]
     pub incomplete_dir_enabled: Option<bool>,
+    /// Whether files that are made from now on carry `.part` until they are complete. Those that are there keep the name
+    /// that they have.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "loose_flag")]
+    pub rename_partial_files: Option<bool>,
     /// Whether added torrents start.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "loose_flag")]
     pub start_added_torrents: Option<bool>,

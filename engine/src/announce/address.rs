@@ -10,6 +10,23 @@ pub(super) fn is_local(address: IpAddr) -> bool {
     }
 }
 
+/// Whether a host that is to be resolved by somebody else, whose answer is not seen here, may be a local one: it is a
+/// local address in whatever notation, or a name that is not one of the public domain name system.
+pub(super) fn may_be_local(host: &str) -> bool {
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    if let Ok(ip) = bare.parse() {
+        return is_local(ip);
+    }
+    let name = bare.strip_suffix('.').unwrap_or(bare).to_ascii_lowercase();
+    // A name without a dot is looked for in the domain of whoever resolves it, `localhost` in none.
+    let Some((_, last)) = name.rsplit_once('.') else { return true };
+    // `127.1`, `0x7f.0.0.1`: resolvers take more forms of addresses than are parsed above, and no public name ends so.
+    let number = last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x");
+    // RFC 6761, 6762, 8375; and the domain that was set aside for private use.
+    let reserved = ["localhost", "localdomain", "local", "internal", "lan", "home", "test", "invalid"];
+    number || reserved.contains(&last) || name.ends_with(".home.arpa")
+}
+
 fn is_local_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
     address.is_loopback()
@@ -44,6 +61,36 @@ fn is_local_v6(address: Ipv6Addr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_that_others_resolve_are_public_ones_or_refused() {
+        for host in [
+            "localhost",
+            "LOCALHOST",
+            "localhost.",
+            "a.localhost",
+            "localhost.localdomain",
+            "router",
+            "nas.local",
+            "nas.home.arpa",
+            "vault.internal",
+            "127.1",
+            "127.0.0.1.",
+            "2130706433",
+            "0x7f.0.0.1",
+            "0177.0.0.1",
+            "1.2.3.0x4",
+            "[::1]",
+            "::1",
+            "10.0.0.1",
+            "",
+        ] {
+            assert!(may_be_local(host), "{host}");
+        }
+        for host in ["example.org", "Tracker.Example.ORG.", "8.8.8.8", "[2606:4700::1111]", "a.b.1x"] {
+            assert!(!may_be_local(host), "{host}");
+        }
+    }
 
     #[test]
     fn local_and_public_addresses_are_told_apart() {

@@ -1,6 +1,6 @@
 //! Connections to trackers: from the right address, over the right interface, through the proxy.
 
-use super::address::is_local;
+use super::address::may_be_local;
 use super::http::DialError;
 use crate::route::Route;
 use ringseed_proto::socks5::{Connect, Next, Proxy, Target};
@@ -38,9 +38,12 @@ pub(super) async fn through(
     port: u16,
     public_only: bool,
 ) -> Result<TcpStream, DialError> {
+    // What the proxy finds for a name is not seen here, so names are judged as well as addresses.
+    if public_only && may_be_local(host) {
+        return Err(DialError::Local);
+    }
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let target = match bare.parse::<IpAddr>() {
-        Ok(ip) if public_only && is_local(ip) => return Err(DialError::Local),
         Ok(ip) => Target::Address(SocketAddr::new(ip, port)),
         Err(_) => Target::Name(bare.to_owned(), port),
     };

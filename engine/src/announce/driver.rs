@@ -117,7 +117,7 @@ impl Core {
     /// Starts announces while hosts have work and room.
     fn pump(self: &Rc<Self>) {
         loop {
-            let flight = self.state.borrow_mut().launch(&self.config.borrow(), Instant::now());
+            let flight = self.state.borrow_mut().launch(&self.config.borrow());
             let Some(flight) = flight else { return };
             tokio::task::spawn_local(self.clone().fly(flight));
         }

@@ -1,6 +1,6 @@
 //! Fetching files that a user names by URL: torrent files and blocklists, over the trackers' HTTP client.
 
-use super::http::{Dialer, HttpClient, client, root};
+use super::http::{Dialer, HttpClient, client, led_to_local, root};
 use super::limits::{FETCH_TIMEOUT, REDIRECTS_MAX};
 use super::names::Names;
 use super::{address::is_local, redirect};
@@ -42,12 +42,7 @@ pub async fn fetch(request: &FetchRequest<'_>) -> Result<Vec<u8>, String> {
         let names = Arc::new(Names::new());
         let host = uri.host().unwrap_or_default();
         if request.route.proxy.is_some() {
-            // The proxy resolves names, to addresses that it reaches and we do not.
-            let bare = host.trim_matches(['[', ']']);
-            if !request.local && (bare.parse().is_ok_and(is_local) || bare.eq_ignore_ascii_case("localhost"))
-            {
-                return Err(LOCAL.to_owned());
-            }
+            // The proxy resolves names. Which of them it is asked for is decided where it is asked.
             let dialer = dialer(Family::V4, request, names);
             return follow(&client(dialer), uri.clone(), request).await;
         }
@@ -91,7 +86,10 @@ async fn follow(client: &HttpClient, mut uri: Uri, request: &FetchRequest<'_>) -
             ask = ask.header(COOKIE, cookies);
         }
         let ask = ask.body(Empty::new()).map_err(|error| error.to_string())?;
-        let response = client.request(ask).await.map_err(|error| root(&error))?;
+        let response = client.request(ask).await.map_err(|error| match led_to_local(&error) {
+            true => LOCAL.to_owned(),
+            false => root(&error),
+        })?;
         let status = response.status();
         if status.is_redirection() {
             let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
@@ -115,6 +113,9 @@ async fn follow(client: &HttpClient, mut uri: Uri, request: &FetchRequest<'_>) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ringseed_proto::socks5::Proxy;
+    use std::cell::RefCell;
+    use std::rc::Rc;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
@@ -148,6 +149,74 @@ mod tests {
             let (asked, answer) = tokio::join!(server, fetch(&wanted));
             assert_eq!(answer, Ok(b"hi".to_vec()));
             assert!(asked.contains("cookie: a=b"), "{asked}");
+        });
+    }
+
+    /// A SOCKS proxy of one test: it lets everybody in, and answers itself what is asked of whatever host. Gives the
+    /// hosts that it was to connect to.
+    async fn answering_proxy(listener: TcpListener, answer: String, asked: Rc<RefCell<Vec<String>>>) {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut bytes = [0; 300];
+            let mut head = async |count: usize| {
+                stream.read_exact(&mut bytes[..count]).await.unwrap();
+                bytes[..count].to_vec()
+            };
+            let methods = usize::from(head(2).await[1]);
+            head(methods).await;
+            stream.write_all(&[5, 0]).await.unwrap();
+            let mut head = async |count: usize| {
+                stream.read_exact(&mut bytes[..count]).await.unwrap();
+                bytes[..count].to_vec()
+            };
+            let host = match head(4).await[3] {
+                1 => format!("{:?}", head(4).await),
+                3 => {
+                    let length = usize::from(head(1).await[0]);
+                    String::from_utf8(head(length).await).unwrap()
+                }
+                _ => format!("{:?}", head(16).await),
+            };
+            head(2).await;
+            asked.borrow_mut().push(host);
+            stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await.unwrap();
+            let _ = stream.read(&mut bytes).await.unwrap();
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    }
+
+    /// Whatever the proxy could reach: what it is asked for is the fetcher's decision, at each step of the way.
+    #[test]
+    fn a_proxy_is_asked_for_no_local_host() {
+        run(async {
+            for (url, location) in [
+                ("http://public.example/x", "http://127.0.0.1:9/x"),
+                ("http://public.example/x", "http://localhost:9/x"),
+                ("http://public.example/x", "http://a.localhost./x"),
+                ("http://public.example/x", "http://[::1]:9/x"),
+                ("http://public.example/x", "//169.254.169.254/latest"),
+                ("http://public.example/x", "http://127.1/x"),
+                ("http://localhost/x", ""),
+                ("http://10.0.0.1/x", ""),
+                ("http://2130706433/x", ""),
+            ] {
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let address = listener.local_addr().unwrap();
+                let route =
+                    Route { proxy: Some(Arc::new(Proxy { address, login: None })), ..Route::default() };
+                let answer = format!(
+                    "HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                );
+                let asked = Rc::new(RefCell::new(Vec::new()));
+                let wanted = FetchRequest { route: &route, ..request(url, false) };
+                let got = tokio::select! {
+                    () = answering_proxy(listener, answer, asked.clone()) => unreachable!("it ends with the test"),
+                    got = fetch(&wanted) => got,
+                };
+                assert_eq!(got, Err(LOCAL.to_owned()), "{url} {location}");
+                let expected: &[&str] = if location.is_empty() { &[] } else { &["public.example"] };
+                assert_eq!(*asked.borrow(), expected, "{url} {location}");
+            }
         });
     }
 

@@ -143,17 +143,25 @@ async fn read(response: Response<hyper::body::Incoming>) -> Result<AnnounceRespo
 
 /// Why no answer came.
 fn refused(error: &(dyn Error + 'static)) -> Failure {
+    match led_to_local(error) {
+        true => Failure::refused(DialError::Local.to_string()),
+        false => Failure::Unreachable(root(error)),
+    }
+}
+
+/// Whether no connection was made because it would have been to a local address.
+pub(super) fn led_to_local(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
         let dial = error
             .downcast_ref::<DialError>()
             .or_else(|| error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<DialError>());
         if let Some(DialError::Local) = dial {
-            return Failure::refused(DialError::Local.to_string());
+            return true;
         }
         cause = error.source();
     }
-    Failure::Unreachable(root(error))
+    false
 }
 
 /// The innermost cause: the outer ones only say that connecting failed.

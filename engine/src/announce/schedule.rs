@@ -301,7 +301,7 @@ impl State {
     }
 
     /// The next announce to send, hosts taking turns.
-    pub(super) fn launch(&mut self, config: &AnnounceConfig, now: Instant) -> Option<Flight> {
+    pub(super) fn launch(&mut self, config: &AnnounceConfig) -> Option<Flight> {
         let running_max = if self.closing { RUNNING_CLOSING_MAX } else { RUNNING_MAX };
         while self.running < running_max {
             let key = self.ready.pop_front()?;
@@ -315,7 +315,7 @@ impl State {
             if more {
                 self.list(&key);
             }
-            if let Some(request) = self.prepare(&job, config, now) {
+            if let Some(request) = self.prepare(&job, config) {
                 self.host(&key).running += 1;
                 self.running += 1;
                 return Some(Flight { host: key, job, request });
@@ -325,7 +325,7 @@ impl State {
     }
 
     /// The request of a job whose turn has come; `None` when it is no longer wanted.
-    fn prepare(&mut self, job: &Job, config: &AnnounceConfig, _now: Instant) -> Option<Request> {
+    fn prepare(&mut self, job: &Job, config: &AnnounceConfig) -> Option<Request> {
         let (info_hash, generation, index) = match job {
             Job::Stop(request) => return Some((**request).clone()),
             Job::Tier { info_hash, generation, tier } => (*info_hash, *generation, *tier),

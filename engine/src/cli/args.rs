@@ -184,6 +184,15 @@ pub struct Serve {
     /// Fetch torrents over the RPC also from addresses of this machine and its networks.
     #[arg(long, env = "RINGSEED_RPC_FETCH_LOCAL", hide_env = true)]
     pub rpc_fetch_local: bool,
+    /// Directory below which torrents may be made over the RPC, beside the download directory, may be repeated.
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "RINGSEED_RPC_CREATE_DIRS",
+        value_delimiter = ',',
+        hide_env = true
+    )]
+    pub rpc_create_dir: Vec<PathBuf>,
     /// Engine settings.
     #[command(flatten)]
     pub engine: EngineArgs,
@@ -218,6 +227,22 @@ pub struct Create {
     /// Replace the torrent file if it exists.
     #[arg(long, short)]
     pub force: bool,
+    /// Have a running daemon make it of what is at PATH on its machine: HOST:PORT, http://HOST:PORT or unix:/PATH. The
+    /// torrent file is written here.
+    #[arg(long, value_name = "WHERE")]
+    pub connect: Option<String>,
+    /// Name and password for that daemon's RPC, as NAME:PASSWORD.
+    #[arg(
+        long,
+        value_name = "NAME:PASSWORD",
+        env = "RINGSEED_AUTH",
+        hide_env = true,
+        hide_env_values = true
+    )]
+    pub auth: Option<String>,
+    /// File with that daemon's token.
+    #[arg(long, value_name = "FILE", env = "RINGSEED_TOKEN_FILE", hide_env = true)]
+    pub token_file: Option<PathBuf>,
 }
 
 /// Piece length of a new torrent.
@@ -227,6 +252,16 @@ pub enum PieceSize {
     Auto,
     /// This many bytes.
     Fixed(u32),
+}
+
+impl PieceSize {
+    /// The bytes, when they were given.
+    pub fn fixed(self) -> Option<u32> {
+        match self {
+            Self::Auto => None,
+            Self::Fixed(bytes) => Some(bytes),
+        }
+    }
 }
 
 impl std::str::FromStr for PieceSize {

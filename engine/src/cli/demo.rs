@@ -2,7 +2,6 @@
 //! data from one directory to another; the copy is compared byte by byte.
 
 use super::args::{Demo, Output, PieceSize};
-use super::content;
 use super::create::torrent_of;
 use super::failure::{Failure, io_reason};
 use super::quantity::{printable, rate, size};
@@ -13,6 +12,7 @@ use super::signals::Stop;
 use super::work_bar::WorkBar;
 use crate::config::{EngineConfig, ListenPort};
 use crate::control::{AddTorrent, EngineSnapshot, TorrentState, TorrentStatus};
+use crate::create::Content;
 use ringseed_proto::create::CreateOptions;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_tracker::{Tracker, TrackerConfig};
@@ -61,7 +61,7 @@ pub fn run(args: &Demo, output: &Output) -> Result<(), Failure> {
     screen::say(&format!("ringseed demo: tracker on {}", tiers.concat().join(" and ")));
     let options = CreateOptions { tiers, ..CreateOptions::default() };
     let metainfo =
-        Arc::new(torrent_of(&content::find(&data)?, PieceSize::Auto, options, &stop, output.quiet)?);
+        Arc::new(torrent_of(&Content::find(&data)?, PieceSize::Auto, options, &stop, output.quiet)?);
 
     let engine = EngineConfig {
         listen_port: ListenPort::Exact(0),

@@ -4,7 +4,6 @@ pub mod args;
 pub mod failure;
 pub mod quantity;
 
-mod content;
 mod create;
 mod demo;
 mod fetch;

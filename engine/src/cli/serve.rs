@@ -29,6 +29,7 @@ pub fn run(args: &Serve) -> Result<(), Failure> {
         rpc_tls_cert: args.rpc_tls_cert.clone(),
         rpc_tls_key: args.rpc_tls_key.clone(),
         rpc_fetch_local: args.rpc_fetch_local.then_some(true),
+        rpc_create_dirs: args.rpc_create_dir.clone(),
         ..Settings::default()
     };
     let settings = own.over(settings(&args.engine, default_config_file().as_deref())?);
@@ -40,9 +41,19 @@ pub fn run(args: &Serve) -> Result<(), Failure> {
     let download_dir = std::path::absolute(&chosen.download_dir).map_err(|error| {
         Failure::failed(format!("cannot use {}: {}", chosen.download_dir.display(), io_reason(&error)))
     })?;
+    let create_dirs = chosen.rpc_create_dirs.iter().map(|dir| {
+        std::path::absolute(dir)
+            .map_err(|error| Failure::failed(format!("cannot use {}: {}", dir.display(), io_reason(&error))))
+    });
+    let rpc_create_dirs = create_dirs.collect::<Result<_, _>>()?;
     let rpc = chosen.rpc.unwrap_or(RPC_DEFAULT);
-    let config =
-        EngineConfig { state_dir: Some(state.path().to_owned()), download_dir, rpc: Some(rpc), ..chosen };
+    let config = EngineConfig {
+        state_dir: Some(state.path().to_owned()),
+        download_dir,
+        rpc_create_dirs,
+        rpc: Some(rpc),
+        ..chosen
+    };
     let (tls, token_file) = (config.rpc_tls.is_some(), config.rpc_token_file.clone());
     // A daemon's progress is in its log and its metrics.
     let mut session = Session::start("serve", config, &stop, true)?;

@@ -2,7 +2,7 @@
 //! torrents over in batches.
 
 use super::EngineError;
-use super::session::renamed;
+use super::session::{finish_names, renamed};
 use super::torrent::Activity;
 use crate::shard::registry::{TorrentEntry, home_shard};
 use crate::storage::{ResumeStore, RunState, StoreLimits, TorrentRecord, TorrentStore};
@@ -128,6 +128,9 @@ impl Loader {
         let fits = stored.len() == pieces;
         let opened = open(&metainfo.info);
         let trusted = fits && opened.as_ref().is_ok_and(|store| record.stamps == store.stamps());
+        if trusted && let Ok(store) = &opened {
+            finish_names(store, &stored);
+        }
         let (metainfo, opened) = if trusted && stored.is_full() {
             // What is complete is only served: its hashes stay in the file until they are asked for.
             drop(opened);

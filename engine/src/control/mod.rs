@@ -20,6 +20,6 @@ pub use handle::{
 pub(crate) use inbox::Inbox;
 pub use snapshot::{
     BOUNDS_US, EngineLimits, EngineSnapshot, LoopDelays, PeerStatus, ShardCounters, ShardStatus,
-    StorageStatus, TorrentState, TorrentStatus, TrackerStatus,
+    StorageStatus, TorrentState, TorrentStatus, Totals, TrackerStatus,
 };
 pub use torrent::FileWork;

@@ -4,8 +4,8 @@
 pub use crate::shard::loop_delay::{BOUNDS_US, LoopDelays};
 use crate::shard::publish::ShardSnapshot;
 pub use crate::shard::publish::{PeerStatus, ShardCounters};
-pub use crate::storage::StorageStatus;
 use crate::storage::{GoalMode, SessionSettings, SpeedLimit, Wishes};
+pub use crate::storage::{StorageStatus, Totals};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
@@ -215,6 +215,10 @@ pub struct EngineSnapshot {
     pub trouble: Option<Arc<str>>,
     /// The limits as they were set; alternative ones hold over them when they are on.
     pub limits: EngineLimits,
+    /// What was done in this run, also for torrents that are gone.
+    pub run: Totals,
+    /// What was done over all runs.
+    pub all_runs: Totals,
     /// Rules of the blocklist that is loaded.
     pub blocklist_rules: usize,
     /// What the user wants of the session.

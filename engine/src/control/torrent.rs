@@ -139,6 +139,10 @@ pub struct Torrent {
     pub uploaded_before: u64,
     /// Payload bytes received in earlier runs.
     pub downloaded_before: u64,
+    /// Payload bytes sent and received when this run began.
+    pub run_began_at: (u64, u64),
+    /// Payload bytes sent and received that were entered last.
+    pub entered: (u64, u64),
     /// When it was added.
     pub added_at: SystemTime,
     /// When it was finished.
@@ -176,9 +180,21 @@ impl Torrent {
         self.downloaded_before + self.entry.downloaded.load(Ordering::Relaxed)
     }
 
-    /// Whether anything was sent or received in this run.
+    /// Payload bytes sent and received in this run.
+    pub fn moved(&self) -> (u64, u64) {
+        let (uploaded, downloaded) = self.run_began_at;
+        (self.uploaded().saturating_sub(uploaded), self.downloaded().saturating_sub(downloaded))
+    }
+
+    /// Whether anything was sent or received since that was entered last.
     pub fn has_moved(&self) -> bool {
-        self.uploaded() > self.uploaded_before || self.downloaded() > self.downloaded_before
+        (self.uploaded(), self.downloaded()) != self.entered
+    }
+
+    /// Notes that what was sent and received until now, which this gives, is entered.
+    pub fn note_entered(&mut self) -> (u64, u64) {
+        self.entered = (self.uploaded(), self.downloaded());
+        self.entered
     }
 
     /// Whether the user wants it to run.

@@ -105,17 +105,35 @@ impl Root {
 
     /// Opens a file of the torrent. What is not a regular file is refused.
     pub(super) fn open_file(&self, relative: &Path, purpose: Purpose) -> Result<Opened, StorageError> {
-        let mut created = false;
         let root = self.fd()?;
-        let fd = match try_open(root, relative, purpose, false) {
+        match try_open(root, relative, purpose, false) {
             Err(Errno::NOENT) if purpose == Purpose::Write => {
                 self.make_parents(relative)?;
-                created = true;
-                try_open(root, relative, purpose, true)
+                self.opened(try_open(root, relative, purpose, true), relative, true)
             }
-            other => other,
+            other => self.opened(other, relative, false),
         }
-        .map_err(|errno| self.explain(errno, "open", relative))?;
+    }
+
+    /// As [`Root::open_file`] for a file that is there; `None` when it is not.
+    pub(super) fn open_existing(
+        &self,
+        relative: &Path,
+        purpose: Purpose,
+    ) -> Result<Option<Opened>, StorageError> {
+        match try_open(self.fd()?, relative, purpose, false) {
+            Err(Errno::NOENT) => Ok(None),
+            other => self.opened(other, relative, false).map(Some),
+        }
+    }
+
+    fn opened(
+        &self,
+        opened: Result<OwnedFd, Errno>,
+        relative: &Path,
+        created: bool,
+    ) -> Result<Opened, StorageError> {
+        let fd = opened.map_err(|errno| self.explain(errno, "open", relative))?;
         let stat = fstat(&fd).map_err(|errno| self.explain(errno, "stat", relative))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(StorageError::NotAFile { path: self.full(relative) });

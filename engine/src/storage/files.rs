@@ -8,11 +8,14 @@ use super::confined::{FileStamp, Opened, Purpose, Root, SizeCheck};
 use super::error::StorageError;
 use super::file_map::{FileId, FileMap};
 use super::limits::StoreLimits;
+use super::names::{Found, Names};
+use super::relocate;
 use arc_swap::{ArcSwapOption, Guard};
 use ringseed_proto::layout::{FileEntry, Layout};
 use ringseed_proto::metainfo::Info;
+use rustix::fs::Stat;
 use rustix::io::Errno;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -49,6 +52,9 @@ struct Slot {
 pub(super) struct Files {
     pub(super) root: Arc<Root>,
     pub(super) info: Arc<Info>,
+    names: Names,
+    /// Files that were seen under the name of an incomplete one, by index.
+    partial: Mutex<BTreeSet<usize>>,
     limits: Arc<StoreLimits>,
     slots: Box<[Slot]>,
     /// Why the files whose `failed` is set have failed.
@@ -60,7 +66,16 @@ pub(super) struct Files {
 impl Files {
     pub(super) fn new(root: Arc<Root>, info: Arc<Info>, limits: Arc<StoreLimits>) -> Arc<Files> {
         let slots = info.layout.files.iter().map(|_| Slot::default()).collect();
-        Arc::new(Files { root, info, limits, slots, failures: Mutex::default(), opening: Mutex::default() })
+        Arc::new(Files {
+            root,
+            names: Names::of(&info.layout),
+            partial: Mutex::default(),
+            info,
+            limits,
+            slots,
+            failures: Mutex::default(),
+            opening: Mutex::default(),
+        })
     }
 
     pub(super) fn layout(&self) -> &Layout {
@@ -76,7 +91,48 @@ impl Files {
     }
 
     pub(super) fn path(&self, file: usize) -> std::path::PathBuf {
-        self.root.full(&self.entry(file).path)
+        let path = &self.entry(file).path;
+        let partial = lock(&self.partial).contains(&file).then(|| self.names.partial(path)).flatten();
+        self.root.full(partial.as_deref().unwrap_or(path))
+    }
+
+    fn note_name(&self, file: usize, partial: bool) {
+        if partial {
+            lock(&self.partial).insert(file);
+        }
+    }
+
+    /// The state of a file now, under whichever name it has.
+    pub(super) fn stat(&self, file: usize) -> Result<Option<Stat>, StorageError> {
+        let found = self.names.find(&self.root, &self.entry(file).path)?;
+        self.note_name(file, found.as_ref().is_some_and(Found::is_partial));
+        Ok(found.map(|found| found.stat))
+    }
+
+    fn open_named(&self, file: usize, purpose: Purpose) -> Result<Opened, StorageError> {
+        let (path, new_is_partial) = (&self.entry(file).path, self.limits.partial_names());
+        let (opened, partial) = self.names.open(&self.root, path, purpose, new_is_partial)?;
+        self.note_name(file, partial);
+        Ok(opened)
+    }
+
+    /// Gives files that were seen under the name of an incomplete one their own, when `complete` says so of them.
+    ///
+    /// # Errors
+    /// The first that cannot be renamed; the others are.
+    pub(super) fn finish_names(&self, complete: impl Fn(usize) -> bool) -> Result<(), StorageError> {
+        let known: Vec<usize> = lock(&self.partial).iter().copied().collect();
+        let mut result = Ok(());
+        for file in known.into_iter().filter(|file| complete(*file)) {
+            let path = &self.entry(file).path;
+            let Some(partial) = self.names.partial(path) else { continue };
+            match relocate::shift(&self.root, &partial, &self.root, path) {
+                // It has lost the suffix, or was deleted, which shows when it is read.
+                Ok(()) | Err(StorageError::NotFound { .. }) => _ = lock(&self.partial).remove(&file),
+                Err(error) => result = result.and(Err(error)),
+            }
+        }
+        result
     }
 
     /// The map of a file, made now if there is none.
@@ -121,7 +177,7 @@ impl Files {
         let length =
             usize::try_from(entry.length).map_err(|_| StorageError::TooManyMaps { path: self.path(file) })?;
         let lease = self.limits.maps.lease(entry.length);
-        let Opened { fd, stat, .. } = self.root.open_file(&entry.path, Purpose::Read)?;
+        let Opened { fd, stat, .. } = self.open_named(file, Purpose::Read)?;
         let stamp = FileStamp::of(&stat);
         if stamp.size < entry.length {
             return Err(StorageError::Truncated {
@@ -167,7 +223,7 @@ impl Files {
             return Ok(open);
         }
         let lease = self.limits.descriptors.lease(0);
-        let Opened { fd, stat, created } = self.root.open_file(&self.entry(file).path, purpose)?;
+        let Opened { fd, stat, created } = self.open_named(file, purpose)?;
         // Reads are as large as what is wanted; the kernel must not read on from there. It is advice: when it is
         // not taken, more is read than was needed.
         let _ = rustix::fs::fadvise(&fd, 0, None, rustix::fs::Advice::Random);
@@ -271,7 +327,7 @@ impl Files {
     fn compare(&self, file: usize, id: FileId, stamp: Option<FileStamp>) -> Result<(), StorageError> {
         let entry = self.entry(file);
         let path = || self.path(file);
-        let Some(stat) = self.root.stat(&entry.path)? else {
+        let Some(stat) = self.stat(file)? else {
             return Err(StorageError::NotFound { path: path() });
         };
         if FileId::of(&stat) != id {
@@ -298,7 +354,7 @@ impl Files {
         if entry.padding {
             return Ok(SizeCheck::Ok);
         }
-        let Some(stat) = self.root.stat(&entry.path)? else { return Ok(SizeCheck::Missing) };
+        let Some(stat) = self.stat(file)? else { return Ok(SizeCheck::Missing) };
         let size = FileStamp::of(&stat).size;
         Ok(match size.cmp(&entry.length) {
             std::cmp::Ordering::Less => SizeCheck::Short(size),

@@ -5,6 +5,7 @@ use super::directories::Directories;
 use super::residency::ResidencyClock;
 use super::traffic::DiskTraffic;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Maps of the process. `vm.max_map_count` is 65,530 by default, and the allocator, stacks and libraries
 /// need some.
@@ -93,6 +94,7 @@ pub struct StoreLimits {
     pub(super) residency: ResidencyClock,
     pub(super) traffic: DiskTraffic,
     pub(super) directories: Directories,
+    partial_names: AtomicBool,
 }
 
 impl StoreLimits {
@@ -110,7 +112,17 @@ impl StoreLimits {
             residency: ResidencyClock::default(),
             traffic: DiskTraffic::default(),
             directories: Directories::default(),
+            partial_names: AtomicBool::new(false),
         })
+    }
+
+    /// Whether files that are made from now on carry [`super::PARTIAL_SUFFIX`] until they are complete.
+    pub fn set_partial_names(&self, on: bool) {
+        self.partial_names.store(on, Ordering::Relaxed);
+    }
+
+    pub(super) fn partial_names(&self) -> bool {
+        self.partial_names.load(Ordering::Relaxed)
     }
 
     /// Bytes written and not yet synced, over all stores.

@@ -24,6 +24,7 @@ mod files;
 mod hashing;
 pub mod limits;
 mod loaded;
+mod names;
 mod piece_buffers;
 mod piece_ranges;
 mod read_ahead;
@@ -43,13 +44,14 @@ pub use confined::{FileStamp, SizeCheck};
 pub use error::StorageError;
 pub use hashing::hash_yielding;
 pub use limits::{Allocation, StoreConfig, StoreLimits};
+pub use names::{PARTIAL_SUFFIX, is_partial_name};
 pub use piece_buffers::{PieceBuf, PieceBuffers};
 pub use piece_ranges::PieceRanges;
 pub use residency::{Residency, ResidencyClock};
 pub use resume::{
     AltSpeed, DamagedRecord, FileWish, GoalMode, Group, Loaded, PieceUpdate, RESUME_VERSION, Rename,
     ResumeError, ResumeStore, RunState, SessionSettings, SetLimit, SetPort, SpeedLimit, Switch,
-    TorrentRecord, Wishes,
+    TorrentRecord, Totals, Wishes,
 };
 pub use store::{Access, TorrentStore};
 pub use traffic::StorageStatus;

@@ -4,9 +4,11 @@
 
 use super::confined::Root;
 use super::error::StorageError;
+use super::names::Names;
 use ringseed_proto::layout::Layout;
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, openat, renameat_with, unlinkat};
 use rustix::io::Errno;
+use std::borrow::Cow;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,22 +20,30 @@ use std::path::{Path, PathBuf};
 /// The first file that cannot be moved; one is never put over another.
 pub fn move_files(layout: &Layout, from: &Path, to: &Path) -> Result<(), StorageError> {
     std::fs::create_dir_all(to).map_err(|error| StorageError::from_io(&error, "create the directory", to))?;
-    let (source, target) = (Root::open(from)?, Root::open(to)?);
-    let mut moved: Vec<&Path> = Vec::new();
+    let (source, target, names) = (Root::open(from)?, Root::open(to)?, Names::of(layout));
+    let mut moved: Vec<Cow<'_, Path>> = Vec::new();
     for path in stored(layout) {
-        if source.stat(path)?.is_none() {
-            continue;
-        }
-        if let Err(error) = shift(&source, path, &target, path) {
-            for path in moved.into_iter().rev() {
-                if let Err(error) = shift(&target, path, &source, path) {
-                    tracing::error!(%error, "a file could not be moved back");
-                }
+        let one = || -> Result<Option<Cow<'_, Path>>, StorageError> {
+            let Some(found) = names.find(&source, path)? else { return Ok(None) };
+            // Under the other name it would stand beside the file and be taken for it.
+            if let Some(there) = names.find(&target, path)? {
+                return Err(StorageError::from_errno(Errno::EXIST, "move to", target.full(&there.path)));
             }
-            clear_folders(&target, layout);
-            return Err(error);
+            shift(&source, &found.path, &target, &found.path)?;
+            Ok(Some(found.path))
+        };
+        match one() {
+            Ok(shifted) => moved.extend(shifted),
+            Err(error) => {
+                for path in moved.into_iter().rev() {
+                    if let Err(error) = shift(&target, &path, &source, &path) {
+                        tracing::error!(%error, "a file could not be moved back");
+                    }
+                }
+                clear_folders(&target, layout);
+                return Err(error);
+            }
         }
-        moved.push(path);
     }
     clear_folders(&source, layout);
     Ok(())
@@ -44,34 +54,36 @@ pub fn move_files(layout: &Layout, from: &Path, to: &Path) -> Result<(), Storage
 /// # Errors
 /// The first file that cannot be deleted; the others are deleted nevertheless.
 pub fn delete_files(layout: &Layout, directory: &Path) -> Result<(), StorageError> {
-    let root = Root::open(directory)?;
+    let (root, names) = (Root::open(directory)?, Names::of(layout));
     let mut result = Ok(());
     for path in stored(layout) {
-        let deleted = match root.open_folder(path, false) {
-            Ok((folder, name)) => match unlinkat(&folder, name, AtFlags::empty()) {
+        let delete = || -> Result<(), StorageError> {
+            let Some(found) = names.find(&root, path)? else { return Ok(()) };
+            let (folder, name) = root.open_folder(&found.path, false)?;
+            match unlinkat(&folder, name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => Ok(()),
-                Err(errno) => Err(StorageError::from_errno(errno, "delete", root.full(path))),
-            },
-            Err(StorageError::NotFound { .. }) => Ok(()),
-            Err(error) => Err(error),
+                Err(errno) => Err(StorageError::from_errno(errno, "delete", root.full(&found.path))),
+            }
         };
-        result = result.and(deleted);
+        result = result.and(delete());
     }
     clear_folders(&root, layout);
     result
 }
 
-/// Gives a file or folder below `directory` another path below it. When it is not there nothing happens: it will have
-/// the new path when it is made.
+/// Gives a file or folder of a torrent below `directory` another path below it. When it is not there nothing happens:
+/// it will have the new path when it is made.
 ///
 /// # Errors
 /// When something has the new path already, or the system refuses.
-pub fn rename(directory: &Path, from: &Path, to: &Path) -> Result<(), StorageError> {
-    let root = Root::open(directory)?;
-    if root.stat(from)?.is_none() {
-        return Ok(());
+pub fn rename(layout: &Layout, directory: &Path, from: &Path, to: &Path) -> Result<(), StorageError> {
+    let (root, names) = (Root::open(directory)?, Names::of(layout));
+    let Some(found) = names.find(&root, from)? else { return Ok(()) };
+    if let Some(there) = names.find(&root, to)? {
+        return Err(StorageError::from_errno(Errno::EXIST, "move to", root.full(&there.path)));
     }
-    shift(&root, from, &root, to)
+    let partial = found.is_partial().then(|| names.partial(to)).flatten();
+    shift(&root, &found.path, &root, partial.as_deref().unwrap_or(to))
 }
 
 fn stored(layout: &Layout) -> impl Iterator<Item = &Path> {
@@ -79,7 +91,7 @@ fn stored(layout: &Layout) -> impl Iterator<Item = &Path> {
 }
 
 /// Moves one file or folder; between file systems by a copy that is on disk before the original goes.
-fn shift(source: &Root, from: &Path, target: &Root, to: &Path) -> Result<(), StorageError> {
+pub(super) fn shift(source: &Root, from: &Path, target: &Root, to: &Path) -> Result<(), StorageError> {
     let (old_folder, old_name) = source.open_folder(from, false)?;
     let (new_folder, new_name) = target.open_folder(to, true)?;
     match renameat_with(&old_folder, old_name, &new_folder, new_name, RenameFlags::NOREPLACE) {
@@ -184,10 +196,37 @@ mod tests {
     #[test]
     fn files_and_folders_are_renamed() {
         let dir = filled();
-        rename(dir.path(), Path::new("t/a"), Path::new("t/z")).unwrap();
-        rename(dir.path(), Path::new("t"), Path::new("u")).unwrap();
-        rename(dir.path(), Path::new("u/none"), Path::new("u/some")).unwrap();
-        assert!(rename(dir.path(), Path::new("u/z"), Path::new("u/sub")).is_err());
+        let rename = |from: &str, to: &str| rename(&layout(), dir.path(), Path::new(from), Path::new(to));
+        rename("t/a", "t/z").unwrap();
+        rename("t", "u").unwrap();
+        rename("u/none", "u/some").unwrap();
+        assert!(rename("u/z", "u/sub").is_err());
         assert_eq!(fs::read(dir.path().join("u/z")).unwrap(), b"aaa");
+    }
+
+    #[test]
+    fn incomplete_files_go_the_same_ways_under_their_name() {
+        let (dir, to) = (filled(), tempfile::tempdir().unwrap());
+        let at = |name: &str| dir.path().join(name);
+        fs::rename(at("t/a"), at("t/a.part")).unwrap();
+        rename(&layout(), dir.path(), Path::new("t/a"), Path::new("t/c")).unwrap();
+        assert!(at("t/c.part").exists() && !at("t/c").exists());
+        fs::rename(at("t/c.part"), at("t/a.part")).unwrap();
+        assert!(
+            rename(&layout(), dir.path(), Path::new("t/sub/b"), Path::new("t/a")).is_err(),
+            "it is taken"
+        );
+
+        // A finished file in the place of an incomplete one is not shadowed, nor does it shadow.
+        fs::create_dir(to.path().join("t")).unwrap();
+        fs::write(to.path().join("t/a"), "mine").unwrap();
+        assert!(move_files(&layout(), dir.path(), to.path()).is_err());
+        assert!(at("t/a.part").exists() && !to.path().join("t/a.part").exists());
+        fs::remove_file(to.path().join("t/a")).unwrap();
+        move_files(&layout(), dir.path(), to.path()).unwrap();
+        assert_eq!(fs::read(to.path().join("t/a.part")).unwrap(), b"aaa");
+        assert!(!at("t").exists());
+        delete_files(&layout(), to.path()).unwrap();
+        assert_eq!(fs::read_dir(to.path()).unwrap().count(), 0);
     }
 }

@@ -7,6 +7,7 @@ use super::limits::StoreLimits;
 use super::loaded::LoadedPieces;
 use super::residency::{CHUNK_BYTES, Residency, SeenChunks};
 use super::write::DirtyFiles;
+use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::layout::Layout;
 use ringseed_proto::metainfo::Info;
 use ringseed_proto::units::{Block, PieceIndex};
@@ -323,14 +324,25 @@ impl TorrentStore {
         self.layout()
             .files
             .iter()
-            .map(|entry| match entry.padding {
+            .enumerate()
+            .map(|(file, entry)| match entry.padding {
                 true => FileStamp::default(),
-                false => match self.files.root.stat(&entry.path) {
+                false => match self.files.stat(file) {
                     Ok(Some(stat)) => FileStamp::of(&stat),
                     _ => FileStamp::default(),
                 },
             })
             .collect()
+    }
+
+    /// Gives files that carry [`super::PARTIAL_SUFFIX`] their own name when all their pieces are in `have`, which are
+    /// durable. One rename for each, once; nothing for files that were not seen with it.
+    ///
+    /// # Errors
+    /// The first that cannot be renamed.
+    pub fn finish_names(&self, have: &Bitfield) -> Result<(), StorageError> {
+        let layout = self.layout();
+        self.files.finish_names(|file| layout.pieces_of_file(file).all(|piece| have.get(piece)))
     }
 
     /// Creates the files of length zero, which no piece ever writes.

@@ -5,10 +5,12 @@ mod support;
 
 mod clients;
 mod command_line;
+mod creations;
 mod daemon;
 mod extensions;
 mod kills;
 mod metrics;
+mod partial;
 mod port;
 mod route;
 mod security;

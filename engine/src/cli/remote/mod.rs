@@ -4,6 +4,7 @@ pub mod args;
 
 mod act;
 mod client;
+mod create;
 mod import;
 mod show;
 mod top;
@@ -12,6 +13,7 @@ use super::failure::Failure;
 use super::screen;
 use args::{Health, Limit, Rate, Remote};
 use client::Daemon;
+pub use create::create;
 use serde_json::{Value, json};
 
 /// Runs a command.

@@ -129,6 +129,8 @@ const LEGACY_NAMES: &[&str] = &[
     "peer-port-random-on-start",
     "blocklist-size",
     "cache-size-mb",
+    "webSeeds",
+    "creationDate",
 ];
 
 /// Arguments whose legacy name depends on the method: torrents and the session write these differently.

@@ -4,7 +4,7 @@ use super::fields;
 use super::ids::{is_recently_active, removed, select};
 use super::limits::INLINE_TORRENTS_MAX;
 use super::server::Server;
-use crate::control::{EngineError, QueueMove, TorrentState, TorrentStatus};
+use crate::control::{EngineError, QueueMove, TorrentState, TorrentStatus, Totals};
 use ringseed_api::{
     FreeSpace, FreeSpaceArgs, GetArgs, IdsArgs, RemoveArgs, Request, Response, SessionStats, TransferStats,
 };
@@ -19,7 +19,7 @@ use std::sync::Arc;
 pub(super) type Outcome = Result<Value, String>;
 
 /// Methods by name; anything else is counted as `other`.
-const METHODS: [&str; 25] = [
+const METHODS: [&str; 28] = [
     "torrent-add",
     "torrent-get",
     "torrent-start",
@@ -45,6 +45,9 @@ const METHODS: [&str; 25] = [
     "group-get",
     "group-set",
     "shard-stats",
+    "torrent-create",
+    "torrent-create-get",
+    "torrent-create-cancel",
 ];
 
 /// How an ids-only method changes a torrent.
@@ -119,6 +122,9 @@ impl Server {
             "session-get" => self.session_get(&arguments),
             "session-stats" => self.session_stats(),
             "shard-stats" => self.shard_stats(),
+            "torrent-create" => self.torrent_create(read(arguments)?),
+            "torrent-create-get" => self.torrent_create_get(&read(arguments)?),
+            "torrent-create-cancel" => self.torrent_create_cancel(&read(arguments)?),
             "session-close" => {
                 let handle = self.handle.clone();
                 // The answer goes out while the engine stops.
@@ -185,27 +191,21 @@ impl Server {
         };
         let paused = snapshot.torrents.iter().filter(stopped).count() as u64;
         let all = snapshot.torrents.len() as u64;
-        let cumulative = TransferStats {
-            uploaded_bytes: snapshot.torrents.iter().map(|torrent| torrent.uploaded).sum(),
-            downloaded_bytes: snapshot.torrents.iter().map(|torrent| torrent.downloaded).sum(),
-            files_added: snapshot
-                .torrents
-                .iter()
-                .map(|torrent| torrent.metainfo.info.layout.files.len() as u64)
-                .sum(),
-            session_count: 1,
-            seconds_active: self.info.started.elapsed().map_or(0, |age| age.as_secs()),
+        let told = |totals: Totals| TransferStats {
+            uploaded_bytes: totals.uploaded,
+            downloaded_bytes: totals.downloaded,
+            files_added: totals.files_added,
+            session_count: totals.runs,
+            seconds_active: totals.seconds,
         };
-        let (uploaded_bytes, downloaded_bytes) = self.metrics.moved(&snapshot, &self.info);
-        let current = TransferStats { uploaded_bytes, downloaded_bytes, ..cumulative.clone() };
         write(&SessionStats {
             active_torrent_count: all - paused,
             paused_torrent_count: paused,
             torrent_count: all,
             download_speed: snapshot.download_rate,
             upload_speed: snapshot.upload_rate,
-            cumulative,
-            current,
+            cumulative: told(snapshot.all_runs),
+            current: told(snapshot.run),
         })
     }
 }

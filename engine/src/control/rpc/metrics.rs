@@ -15,8 +15,6 @@ use crate::control::{EngineSnapshot, TorrentState};
 use disks::Disks;
 use page::Page;
 use prometheus::{Encoder, HistogramOpts, HistogramVec, Registry, TextEncoder};
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -24,32 +22,7 @@ use std::time::{Duration, SystemTime};
 pub(super) struct Metrics {
     lasting: Registry,
     latency: HistogramVec,
-    ledger: RefCell<Ledger>,
     disks: Disks,
-}
-
-/// Payload bytes over all torrents, also those that were removed: a sum that never falls.
-#[derive(Default)]
-struct Ledger {
-    seen: HashMap<u32, (u64, u64)>,
-    uploaded: u64,
-    downloaded: u64,
-}
-
-impl Ledger {
-    /// Adds what was moved since the last look. A torrent of an earlier run starts from what it had.
-    fn look(&mut self, snapshot: &EngineSnapshot, started: SystemTime) {
-        let mut seen = HashMap::with_capacity(snapshot.torrents.len());
-        for torrent in &snapshot.torrents {
-            let now = (torrent.uploaded, torrent.downloaded);
-            let new = if torrent.added_at >= started { (0, 0) } else { now };
-            let before = self.seen.get(&torrent.id).copied().unwrap_or(new);
-            self.uploaded += now.0.saturating_sub(before.0);
-            self.downloaded += now.1.saturating_sub(before.1);
-            seen.insert(torrent.id, now);
-        }
-        self.seen = seen;
-    }
 }
 
 type Result<T> = prometheus::Result<T>;
@@ -64,19 +37,12 @@ impl Metrics {
         .buckets(vec![0.0005, 0.002, 0.01, 0.05, 0.2, 1.0, 5.0]);
         let latency = HistogramVec::new(options, &["method"])?;
         lasting.register(Box::new(latency.clone()))?;
-        Ok(Self { lasting, latency, ledger: RefCell::default(), disks: Disks::default() })
+        Ok(Self { lasting, latency, disks: Disks::default() })
     }
 
     /// Counts an answer.
     pub(super) fn answered(&self, method: &'static str, took: Duration) {
         self.latency.with_label_values(&[method]).observe(took.as_secs_f64());
-    }
-
-    /// Payload bytes sent and received in this run.
-    pub(super) fn moved(&self, snapshot: &EngineSnapshot, info: &RpcInfo) -> (u64, u64) {
-        let mut ledger = self.ledger.borrow_mut();
-        ledger.look(snapshot, info.started);
-        (ledger.uploaded, ledger.downloaded)
     }
 
     /// Looks at what the next page needs from elsewhere than the snapshot.
@@ -92,12 +58,11 @@ impl Metrics {
         page.value("start_time_seconds", "When the engine started, since 1970.", started.as_secs_f64())?;
         let ready = f64::from(u8::from(snapshot.ready));
         page.value("ready", "Whether every torrent of the resume store is loaded.", ready)?;
-        let (uploaded, downloaded) = self.moved(snapshot, info);
         page.counter(
             "payload_bytes_total",
             "Payload bytes of pieces by direction.",
             &["direction"],
-            [(vec!["sent"], uploaded), (vec!["received"], downloaded)],
+            [(vec!["sent"], snapshot.run.uploaded), (vec!["received"], snapshot.run.downloaded)],
         )?;
         torrents_by_state(&page, snapshot)?;
         trackers(&page, snapshot)?;

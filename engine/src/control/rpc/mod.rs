@@ -8,6 +8,7 @@ mod add;
 mod base64;
 mod blocklist;
 mod connections;
+mod creations;
 mod events;
 mod fields;
 mod gate;
@@ -31,7 +32,7 @@ mod trackers;
 use super::EngineHandle;
 use crate::route::Route;
 pub use access::{Credentials, Network};
-pub(crate) use base64::encode as encode_base64;
+pub(crate) use base64::{decode as decode_base64, encode as encode_base64};
 pub use blocklist::load_blocklist;
 use connections::{Busy, Connections};
 use limits::ACCEPT_PAUSE;
@@ -63,6 +64,8 @@ pub struct RpcInfo {
     pub credentials: Credentials,
     /// Whether torrents may be fetched from addresses of this machine and its networks.
     pub fetch_local: bool,
+    /// Directories below which torrents may be made.
+    pub create_dirs: Vec<PathBuf>,
     /// How files are fetched.
     pub route: Route,
     /// When the engine started.

@@ -2,6 +2,7 @@
 
 use super::access::{Doorkeeper, Verdict};
 use super::connections::Busy;
+use super::creations::AllCreations;
 use super::events::{self, Events};
 use super::gate::{host_allowed, new_session_id, origin_allowed, same_secret};
 use super::limits::{
@@ -43,6 +44,7 @@ pub(super) struct Server {
     pub(super) metrics: Metrics,
     pub(super) door: RefCell<Doorkeeper>,
     pub(super) sessions: RefCell<qbt::Sessions>,
+    pub(super) creations: RefCell<AllCreations>,
     large_bodies: Semaphore,
 }
 
@@ -53,6 +55,7 @@ impl Server {
         Ok(Self {
             handle,
             sessions: RefCell::default(),
+            creations: RefCell::default(),
             door: RefCell::new(Doorkeeper::new(info.credentials.clone())),
             info,
             session_id: new_session_id()?,

@@ -33,6 +33,7 @@ impl Server {
             incomplete_dir: text(settings.incomplete_dir.as_deref().unwrap_or(&download_dir)),
             download_dir: text(&download_dir),
             incomplete_dir_enabled: settings.incomplete_dir_on,
+            rename_partial_files: settings.partial_names,
             peer_port: self.handle.listen_port(),
             peer_limit_global: count(info.connections_max),
             peer_limit_per_torrent: count(info.torrent_connections_max),
@@ -132,6 +133,7 @@ fn apply(settings: &mut SessionSettings, args: &SessionSetArgs) {
     switch(&mut settings.seed_queue, args.seed_queue_enabled, args.seed_queue_size);
     switch(&mut settings.stalled, args.queue_stalled_enabled, args.queue_stalled_minutes);
     replace(&mut settings.incomplete_dir_on, args.incomplete_dir_enabled);
+    replace(&mut settings.partial_names, args.rename_partial_files);
     replace(&mut settings.start_added, args.start_added_torrents);
     replace(&mut settings.delete_torrent_files, args.trash_original_torrent_files);
     replace(&mut settings.default_trackers, args.default_trackers.clone());

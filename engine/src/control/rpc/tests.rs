@@ -185,7 +185,9 @@ fn the_session_speaks_for_the_engine() {
         assert_eq!(some.as_object().unwrap().len(), 1);
         let stats = bench.call("session-stats", json!({})).await.arguments;
         assert_eq!((&stats["torrentCount"], &stats["pausedTorrentCount"]), (&json!(3), &json!(1)));
-        assert_eq!(stats["current-stats"]["uploadedBytes"], 3 * 32_768);
+        assert_eq!(stats["current-stats"]["uploadedBytes"], 98_304);
+        let all = &stats["cumulative-stats"];
+        assert_eq!((&all["uploadedBytes"], &all["sessionCount"]), (&json!(200_000), &json!(4)));
         let space = bench.call("free-space", json!({"path": "/tmp"})).await.arguments;
         assert!(space["size-bytes"].as_i64().unwrap() > 0, "{space}");
         assert!(bench.call("free-space", json!({"path": "tmp"})).await.result.contains("not absolute"));

@@ -106,7 +106,7 @@ fn pairs(values: &[Value]) -> Result<Vec<(usize, String)>, String> {
     pairs.ok_or_else(|| "trackerReplace is a list of ids and URLs in turn".to_owned())
 }
 
-fn check_url(url: &str) -> Result<(), String> {
+pub(super) fn check_url(url: &str) -> Result<(), String> {
     let known = ["http://", "https://", "udp://"];
     let scheme =
         |scheme: &&str| url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));

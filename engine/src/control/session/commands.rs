@@ -138,6 +138,7 @@ impl Session {
             self.parts.registry.remove(&info_hash);
             return Err(error);
         }
+        self.counted.added(entry.content.info.layout.files.len());
         self.keep_peers(info_hash, add.peers);
         Ok(AddOutcome::Added(id))
     }

@@ -3,7 +3,8 @@
 use super::super::handle::EngineError;
 use super::super::torrent::{Activity, FileWork, Next};
 use super::Session;
-use crate::storage::{Rename, TorrentStore, relocate};
+use crate::storage::{PARTIAL_SUFFIX, Rename, TorrentStore, is_partial_name, relocate};
+use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,13 @@ pub struct FilesDone {
 impl Session {
     /// Stops a torrent, has its files handled, and lets it go on as it was.
     pub(super) fn handle_files(&mut self, info_hash: InfoHash, work: FileWork) -> Result<(), EngineError> {
+        if let FileWork::Rename(Rename { from, to }) = &work
+            && Path::new(to)
+                .iter()
+                .any(|name| is_partial_name(name) && !Path::new(from).iter().any(|old| old == name))
+        {
+            return Err(EngineError::Storage(format!("{PARTIAL_SUFFIX} is for incomplete files: {to}")));
+        }
         let Some(torrent) = self.torrent(&info_hash) else { return Ok(()) };
         let run = torrent.wanted_running();
         match &torrent.activity {
@@ -51,7 +59,7 @@ impl Session {
                 FileWork::Move(to) => relocate::move_files(&info.layout, &from, to),
                 FileWork::Found(_) => Ok(()),
                 FileWork::Rename(Rename { from: old, to }) => {
-                    relocate::rename(&from, Path::new(old), Path::new(to))
+                    relocate::rename(&info.layout, &from, Path::new(old), Path::new(to))
                 }
             });
             let result = match task.await {
@@ -130,6 +138,14 @@ impl Session {
                 tracing::error!(%error, torrent = %info_hash, "cannot delete all files of a removed torrent");
             }
         });
+    }
+}
+
+/// Gives files that are complete the names of complete ones. One that cannot have its name keeps the other, under which
+/// it is found as well.
+pub(in crate::control) fn finish_names(store: &TorrentStore, have: &Bitfield) {
+    if let Err(error) = store.finish_names(have) {
+        tracing::error!(%error, "a complete file cannot be given its name");
     }
 }
 

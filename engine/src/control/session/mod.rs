@@ -1,7 +1,7 @@
 //! The session: all torrents, and the one place where their activity changes. What handles ask is in `commands`, how
 //! activities follow each other in `transitions`, what shards report in `reports`; `queue`, `goals` and `alt_speed`
 //! start and stop torrents, `files` moves their data, `port` is where peers connect to, `resume` keeps them between runs, `wishes` is what the user may
-//! change, `publish` what others are told.
+//! change, `totals` what was moved, `publish` what others are told.
 
 mod alt_speed;
 mod commands;
@@ -13,6 +13,7 @@ mod queue;
 mod reports;
 mod resume;
 mod shutdown;
+mod totals;
 mod transitions;
 mod wishes;
 
@@ -34,7 +35,7 @@ use crate::storage::{
 };
 use arc_swap::ArcSwap;
 pub use files::FilesDone;
-pub(in crate::control) use files::renamed;
+pub(in crate::control) use files::{finish_names, renamed};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
@@ -45,6 +46,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicUsize};
 use std::time::{Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
+use totals::Counted;
 
 /// What a session is made of.
 pub struct SessionParts {
@@ -99,6 +101,8 @@ pub struct Session {
     last_place: i64,
     /// Whether a queue may have a place to give.
     queue_due: bool,
+    /// What was sent and received.
+    counted: Counted,
     clock_looked_at: Instant,
     times_looked_at: Instant,
     /// Whether the schedule had the alternative limits on when it was last looked at.
@@ -148,6 +152,7 @@ impl Session {
             queue_is_old: true,
             last_place: 0,
             queue_due: false,
+            counted: Counted::new(),
             clock_looked_at: Instant::now(),
             times_looked_at: Instant::now(),
             alt_due: None,
@@ -195,6 +200,7 @@ impl Session {
             upload: limit(configured.upload_rate_max, settings.upload),
             download: limit(configured.download_rate_max, settings.download),
         };
+        self.parts.store_limits.set_partial_names(settings.partial_names);
         self.settings = Arc::new(settings);
         self.apply_limits();
         self.apply_blocklist();
@@ -234,10 +240,14 @@ impl Session {
             download_limit: SpeedLimit::default(),
             unchecked: false,
             known_peers: Vec::new(),
+            run_began_at: (0, 0),
+            entered: (0, 0),
             samples: vec![None; self.parts.shards.len()],
             status: None,
         };
         set(&mut torrent);
+        torrent.run_began_at = (torrent.uploaded(), torrent.downloaded());
+        torrent.entered = torrent.run_began_at;
         torrent.count_left();
         self.last_place = self.last_place.max(torrent.wishes.queue);
         self.queue_is_old = true;
@@ -282,6 +292,7 @@ impl Session {
         self.watch_network();
         self.look_at_goals();
         self.fill_queues();
+        self.keep_totals();
         if !self.unsaved.is_empty() {
             self.save_progress();
         }

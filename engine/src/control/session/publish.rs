@@ -52,7 +52,10 @@ impl Session {
                 torrent.status(|| announcer.status(info_hash).into_iter().map(TrackerStatus::from).collect())
             })
             .collect();
+        let (run, all_runs) = self.totals();
         let snapshot = EngineSnapshot {
+            run,
+            all_runs,
             download_rate: torrents.iter().map(|torrent| torrent.download_rate).sum(),
             upload_rate: torrents.iter().map(|torrent| torrent.upload_rate).sum(),
             connections: self.parts.connections.load(Ordering::Relaxed),

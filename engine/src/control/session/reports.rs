@@ -1,7 +1,7 @@
 //! What shards and trackers report.
 
 use super::super::torrent::{Activity, FileWork, Next};
-use super::Session;
+use super::{Session, finish_names};
 use crate::announce::AnnounceUpdate;
 use crate::shard::checks::Check;
 use crate::shard::message::{FromShard, ToShard};
@@ -20,6 +20,7 @@ impl Session {
             FromShard::Checked { check, result } => self.checked(&check, result),
             FromShard::Durable(info_hash, have) => {
                 if let Some(torrent) = self.torrent(&info_hash) {
+                    finish_names(&torrent.entry.store, &have);
                     torrent.set_have(have);
                     self.unsaved.insert(info_hash);
                 }
@@ -81,6 +82,7 @@ impl Session {
         torrent.status = None;
         match result {
             Ok(have) => {
+                finish_names(&torrent.entry.store, &have);
                 torrent.set_have(have);
                 torrent.unchecked = false;
                 torrent.activity = Activity::Paused;
@@ -96,6 +98,7 @@ impl Session {
     pub(super) fn stopped(&mut self, shard: usize, info_hash: InfoHash, have: Option<Bitfield>) {
         let Some(torrent) = self.torrent(&info_hash) else { return };
         if let Some(have) = have {
+            finish_names(&torrent.entry.store, &have);
             torrent.set_have(have);
         }
         torrent.set_sample(shard, None);
@@ -115,8 +118,8 @@ impl Session {
                     self.delete_files(info_hash);
                 }
                 self.queue_is_old = true;
-                if let Some(id) = self.ids.remove(&info_hash) {
-                    self.torrents.remove(&id);
+                if let Some(torrent) = self.ids.remove(&info_hash).and_then(|id| self.torrents.remove(&id)) {
+                    self.counted.leaves(torrent.moved());
                 }
                 self.parts.registry.remove(&info_hash);
                 return;

@@ -28,6 +28,7 @@ impl Session {
         match message {
             Loading::Opened(store) => {
                 self.take_settings(&store);
+                self.take_totals(&store);
                 self.parts.resume = Some(store);
             }
             Loading::Torrents(batch) => self.take_restored(batch),
@@ -204,25 +205,6 @@ impl Session {
             tracing::error!(%error, "cannot save progress");
         }
         self.unsaved.clear();
-    }
-
-    /// Enters the totals of all torrents that moved anything in this run, in one transaction. What is known of
-    /// their files stays as it is.
-    pub(super) fn save_totals(&self) {
-        let Some(resume) = &self.parts.resume else { return };
-        let moved = self.torrents.values().filter(|torrent| torrent.has_moved());
-        let updates: Vec<PieceUpdate<'_>> = moved
-            .map(|torrent| PieceUpdate {
-                info_hash: torrent.entry.info_hash(),
-                have: &torrent.have,
-                uploaded: torrent.uploaded(),
-                downloaded: torrent.downloaded(),
-                stamps: None,
-            })
-            .collect();
-        if let Err(error) = resume.set_pieces(&updates) {
-            tracing::error!(%error, "cannot save what was sent and received");
-        }
     }
 
     /// Enters how long torrents have run, in one transaction.

@@ -1,6 +1,6 @@
 //! The end of a session.
 
-use super::Session;
+use super::{Session, finish_names};
 use crate::limits::SHUTDOWN_MAX;
 use crate::shard::message::{FromShard, ToShard};
 use std::time::Duration;
@@ -28,6 +28,7 @@ impl Session {
                         if let (Some(torrent), Some(have)) = (self.torrent(&info_hash), have)
                             && *torrent.have != have
                         {
+                            finish_names(&torrent.entry.store, &have);
                             torrent.set_have(have);
                             self.unsaved.insert(info_hash);
                         }
@@ -43,7 +44,7 @@ impl Session {
         };
         tokio::join!(trackers, shards);
         self.save_progress();
-        self.save_totals();
+        self.save_totals(usize::MAX);
         self.save_times();
         if let Some(reply) = self.shutdown.take() {
             let _ = reply.send(());

@@ -82,6 +82,7 @@ impl Session {
         self.goals_unsure.extend(self.torrents.keys());
         self.queue_due |= queues(&settings) != queues(&self.settings);
         (self.settings, self.limits) = (Arc::new(settings), limits);
+        self.parts.store_limits.set_partial_names(self.settings.partial_names);
         self.apply_limits();
         self.apply_blocklist();
         if let Some(listeners) = listeners {

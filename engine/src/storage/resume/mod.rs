@@ -10,7 +10,7 @@ mod tests;
 mod wishes;
 
 pub use record::{RunState, SpeedLimit, TorrentRecord};
-pub use session::{AltSpeed, Group, SessionSettings, SetLimit, SetPort, Switch};
+pub use session::{AltSpeed, Group, SessionSettings, SetLimit, SetPort, Switch, Totals};
 pub use wishes::{FileWish, GoalMode, Rename, Wishes};
 
 use super::confined::FileStamp;
@@ -383,6 +383,27 @@ impl ResumeStore {
                 }
             }
             Ok(())
+        })
+    }
+
+    /// Enters what torrents have sent and received over all runs, and what the engine did; what is known of their
+    /// pieces stays as it is. Torrents that are not in the file are left out.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn set_totals(&self, torrents: &[(InfoHash, u64, u64)], all: &Totals) -> Result<(), ResumeError> {
+        let all = self.as_json(all)?;
+        self.change(|transaction| {
+            let mut pieces = transaction.open_table(PIECES)?;
+            for (info_hash, uploaded, downloaded) in torrents {
+                let old = pieces.get(info_hash.0)?.map(|value| value.value().to_vec());
+                if let Some(mut bytes) = old
+                    && record::patch_totals(&mut bytes, *uploaded, *downloaded)
+                {
+                    pieces.insert(info_hash.0, bytes.as_slice())?;
+                }
+            }
+            session::insert_totals(transaction, &all)
         })
     }
 

@@ -199,6 +199,14 @@ pub(super) fn encode_pieces(have: &Bitfield, uploaded: u64, downloaded: u64) -> 
     bytes
 }
 
+/// Replaces the totals in an encoded record; false when it is none.
+pub(super) fn patch_totals(bytes: &mut [u8], uploaded: u64, downloaded: u64) -> bool {
+    let Some(totals) = bytes.first_chunk_mut::<16>() else { return false };
+    totals[..8].copy_from_slice(&uploaded.to_le_bytes());
+    totals[8..].copy_from_slice(&downloaded.to_le_bytes());
+    true
+}
+
 pub(super) fn decode_pieces(bytes: &[u8]) -> Option<(Bitfield, u64, u64)> {
     let (uploaded, rest) = bytes.split_first_chunk()?;
     let (downloaded, rest) = rest.split_first_chunk()?;

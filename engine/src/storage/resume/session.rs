@@ -1,13 +1,15 @@
 //! What a user wants of the whole session: kept beside the torrents, in the same file.
 
 use super::{ResumeError, ResumeStore, SpeedLimit, explain};
-use redb::{ReadableDatabase, TableDefinition, TableError};
+use redb::{ReadableDatabase, TableDefinition, TableError, WriteTransaction};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 const SESSION: TableDefinition<&str, &[u8]> = TableDefinition::new("session");
 const KEY: &str = "settings";
+const TOTALS: &str = "totals";
 
 /// A number that can be turned off without forgetting it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +79,35 @@ impl Default for AltSpeed {
     }
 }
 
+/// What the engine did, in one run or over all of them, also for torrents that are gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Totals {
+    /// Payload bytes sent.
+    pub uploaded: u64,
+    /// Payload bytes received.
+    pub downloaded: u64,
+    /// Files of torrents that were added.
+    pub files_added: u64,
+    /// Runs.
+    pub runs: u64,
+    /// Seconds.
+    pub seconds: u64,
+}
+
+impl Totals {
+    /// Both together.
+    pub fn plus(self, other: Totals) -> Totals {
+        Totals {
+            uploaded: self.uploaded.saturating_add(other.uploaded),
+            downloaded: self.downloaded.saturating_add(other.downloaded),
+            files_added: self.files_added.saturating_add(other.files_added),
+            runs: self.runs.saturating_add(other.runs),
+            seconds: self.seconds.saturating_add(other.seconds),
+        }
+    }
+}
+
 /// What a user wants of the session.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -87,6 +118,8 @@ pub struct SessionSettings {
     pub incomplete_dir: Option<PathBuf>,
     /// Whether it is used.
     pub incomplete_dir_on: bool,
+    /// Whether files that are made carry `.part` until they are complete.
+    pub partial_names: bool,
     /// Whether added torrents start.
     pub start_added: bool,
     /// Whether torrent files are deleted after they were added.
@@ -141,6 +174,7 @@ impl Default for SessionSettings {
             download_dir: None,
             incomplete_dir: None,
             incomplete_dir_on: false,
+            partial_names: false,
             start_added: true,
             delete_torrent_files: false,
             ratio_on: false,
@@ -169,21 +203,7 @@ impl ResumeStore {
     /// # Errors
     /// When the file cannot be read.
     pub fn session(&self) -> Result<SessionSettings, ResumeError> {
-        let run = || -> Result<Option<Vec<u8>>, redb::Error> {
-            let transaction = self.database.begin_read()?;
-            let table = match transaction.open_table(SESSION) {
-                Ok(table) => table,
-                Err(TableError::TableDoesNotExist(_)) => return Ok(None),
-                Err(error) => return Err(error.into()),
-            };
-            Ok(table.get(KEY)?.map(|value| value.value().to_vec()))
-        };
-        let bytes = run().map_err(|error| explain(&self.path, error))?;
-        let Some(bytes) = bytes else { return Ok(SessionSettings::default()) };
-        serde_json::from_slice(&bytes).map_err(|error| ResumeError::Damaged {
-            path: self.path.clone(),
-            detail: format!("the session's settings: {error}"),
-        })
+        self.of_session(KEY, "the session's settings")
     }
 
     /// Enters the session's settings.
@@ -191,13 +211,49 @@ impl ResumeStore {
     /// # Errors
     /// When the file cannot be written.
     pub fn put_session(&self, settings: &SessionSettings) -> Result<(), ResumeError> {
-        let bytes = serde_json::to_vec(settings)
-            .map_err(|error| ResumeError::Io { path: self.path.clone(), error: error.into() })?;
+        let bytes = self.as_json(settings)?;
         self.change(|transaction| {
             transaction.open_table(SESSION)?.insert(KEY, bytes.as_slice())?;
             Ok(())
         })
     }
+
+    /// What all earlier runs did, as far as it was entered.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn totals(&self) -> Result<Totals, ResumeError> {
+        self.of_session(TOTALS, "the session's totals")
+    }
+
+    fn of_session<T: DeserializeOwned + Default>(&self, key: &str, what: &str) -> Result<T, ResumeError> {
+        let run = || -> Result<Option<Vec<u8>>, redb::Error> {
+            let transaction = self.database.begin_read()?;
+            let table = match transaction.open_table(SESSION) {
+                Ok(table) => table,
+                Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            };
+            Ok(table.get(key)?.map(|value| value.value().to_vec()))
+        };
+        let bytes = run().map_err(|error| explain(&self.path, error))?;
+        let Some(bytes) = bytes else { return Ok(T::default()) };
+        serde_json::from_slice(&bytes).map_err(|error| ResumeError::Damaged {
+            path: self.path.clone(),
+            detail: format!("{what}: {error}"),
+        })
+    }
+
+    pub(super) fn as_json(&self, value: &impl Serialize) -> Result<Vec<u8>, ResumeError> {
+        serde_json::to_vec(value)
+            .map_err(|error| ResumeError::Io { path: self.path.clone(), error: error.into() })
+    }
+}
+
+/// Enters what all runs did.
+pub(super) fn insert_totals(transaction: &WriteTransaction, totals: &[u8]) -> Result<(), redb::Error> {
+    transaction.open_table(SESSION)?.insert(TOTALS, totals)?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -213,7 +269,11 @@ mod tests {
         let mut settings = SessionSettings { ratio_on: true, ratio: 1.25, ..SessionSettings::default() };
         settings.categories.insert("tv".into(), "/srv/tv".into());
         store.put_session(&settings).unwrap();
+        assert_eq!(store.totals().unwrap(), Totals::default());
+        let totals = Totals { uploaded: 1 << 40, runs: 2, ..Totals::default() };
+        store.set_totals(&[], &totals).unwrap();
         drop(store);
-        assert_eq!(ResumeStore::open(&path).unwrap().session().unwrap(), settings);
+        let store = ResumeStore::open(&path).unwrap();
+        assert_eq!((store.session().unwrap(), store.totals().unwrap()), (settings, totals));
     }
 }

@@ -3,6 +3,7 @@
 mod confinement;
 mod full_disk;
 mod killed;
+mod partial_names;
 mod pulled_away;
 mod serving;
 mod verifying;

@@ -14,6 +14,7 @@ fn page(snapshot: &EngineSnapshot) -> String {
         allowed_hosts: Vec::new(),
         credentials: Default::default(),
         fetch_local: false,
+        create_dirs: vec!["/tmp".into()],
         route: crate::route::Route::default(),
         started: SystemTime::UNIX_EPOCH,
     };

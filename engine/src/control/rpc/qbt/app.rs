@@ -45,6 +45,7 @@ impl Server {
             "add_stopped_enabled": !settings.start_added, "start_paused_enabled": !settings.start_added,
             "temp_path": settings.incomplete_dir.as_deref().unwrap_or(std::path::Path::new("")).to_string_lossy(),
             "temp_path_enabled": settings.incomplete_dir_on,
+            "incomplete_files_ext": settings.partial_names,
             "torrent_content_layout": "Original",
             "autorun_enabled": false, "autorun_program": "",
             "ip_filter_enabled": false, "proxy_type": "None", "anonymous_mode": false, "locale": "en",
@@ -119,6 +120,9 @@ impl Server {
                 }
                 ("temp_path_enabled", Some(on), _) => {
                     settings.push(Box::new(move |settings| settings.incomplete_dir_on = on));
+                }
+                ("incomplete_files_ext", Some(on), _) => {
+                    settings.push(Box::new(move |settings| settings.partial_names = on));
                 }
                 ("add_stopped_enabled" | "start_paused_enabled", Some(on), _) => {
                     settings.push(Box::new(move |settings| settings.start_added = !on));

@@ -45,7 +45,7 @@ impl Server {
             }),
             "torrents/categories" => Reply::Json(categories(&snapshot)),
             "torrents/tags" => Reply::Json(json!(tags(&snapshot))),
-            "transfer/info" => Reply::Json(transfer(&snapshot, &self.metrics.moved(&snapshot, &self.info))),
+            "transfer/info" => Reply::Json(transfer(&snapshot)),
             "transfer/speedLimitsMode" => Reply::Text(u8::from(snapshot.settings.alt_speed.on).to_string()),
             "transfer/uploadLimit" => {
                 Reply::Text(snapshot.limits.upload.effective().unwrap_or(0).to_string())
@@ -82,7 +82,7 @@ impl Server {
             "rid": rid, "full_update": true,
             "torrents": torrents.collect::<Map<_, _>>(),
             "categories": categories(snapshot), "tags": tags(snapshot), "trackers": trackers,
-            "server_state": transfer(snapshot, &self.metrics.moved(snapshot, &self.info)),
+            "server_state": transfer(snapshot),
         })
     }
 }
@@ -149,16 +149,14 @@ fn tags(snapshot: &EngineSnapshot) -> Vec<String> {
     tags
 }
 
-fn transfer(snapshot: &EngineSnapshot, (uploaded, downloaded): &(u64, u64)) -> Value {
-    let all =
-        |of: fn(&TorrentStatus) -> u64| snapshot.torrents.iter().map(|torrent| of(torrent)).sum::<u64>();
-    let (sent, received) = (all(|torrent| torrent.uploaded), all(|torrent| torrent.downloaded));
+fn transfer(snapshot: &EngineSnapshot) -> Value {
+    let (sent, received) = (snapshot.all_runs.uploaded, snapshot.all_runs.downloaded);
     json!({
         "alltime_dl": received, "alltime_ul": sent,
         "connection_status": if snapshot.trouble.is_some() { "disconnected" } else { "connected" }, "dht_nodes": 0,
-        "dl_info_data": downloaded, "dl_info_speed": snapshot.download_rate,
+        "dl_info_data": snapshot.run.downloaded, "dl_info_speed": snapshot.download_rate,
         "dl_rate_limit": snapshot.limits.download.effective().unwrap_or(0),
-        "up_info_data": uploaded, "up_info_speed": snapshot.upload_rate,
+        "up_info_data": snapshot.run.uploaded, "up_info_speed": snapshot.upload_rate,
         "up_rate_limit": snapshot.limits.upload.effective().unwrap_or(0),
         "free_space_on_disk": -1,
         "global_ratio": format!("{:.2}", if received == 0 { 0.0 } else { sent as f64 / received as f64 }),

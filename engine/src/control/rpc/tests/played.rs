@@ -226,6 +226,8 @@ pub(super) fn bench<F: Future<Output = ()>>(test: impl FnOnce(Bench) -> F) {
             download_rate: 2000,
             upload_rate: 0,
             connections: 3,
+            run: crate::control::Totals { uploaded: 98_304, runs: 1, ..Default::default() },
+            all_runs: crate::control::Totals { uploaded: 200_000, runs: 4, ..Default::default() },
             ready: true,
             trouble: None,
             limits: EngineLimits { upload: Some(5_000_000).into(), download: None.into() },
@@ -258,6 +260,7 @@ pub(super) fn bench<F: Future<Output = ()>>(test: impl FnOnce(Bench) -> F) {
             allowed_hosts: vec!["seedbox.lan".to_owned()],
             credentials: Credentials { token: Some("t0ken".to_owned()), ..Credentials::default() },
             fetch_local: false,
+            create_dirs: vec!["/tmp".into()],
             route: crate::route::Route::default(),
             started: SystemTime::now() - Duration::from_secs(5),
         };

@@ -1,0 +1,95 @@
+//! What the engine has sent and received: counted where torrents begin and end, so that nothing of it depends on when
+//! somebody looks, and kept between runs.
+
+use super::Session;
+use crate::storage::{ResumeStore, Totals};
+use std::time::{Duration, Instant};
+
+/// How often what was moved is entered.
+const INTERVAL: Duration = Duration::from_secs(10);
+/// Torrents whose totals are entered at once; the others follow the next time. This many take a few milliseconds.
+const TORRENTS_MAX: usize = 500;
+
+/// What is counted of a run.
+pub(super) struct Counted {
+    began: Instant,
+    entered: Instant,
+    /// What earlier runs did.
+    before: Totals,
+    /// What torrents moved in this run that are no longer there.
+    gone: Totals,
+    files_added: u64,
+}
+
+impl Counted {
+    pub(super) fn new() -> Self {
+        let now = Instant::now();
+        let (before, gone) = (Totals::default(), Totals::default());
+        Self { began: now, entered: now, before, gone, files_added: 0 }
+    }
+
+    /// A torrent of so many files was added.
+    pub(super) fn added(&mut self, files: usize) {
+        self.files_added += files as u64;
+    }
+
+    /// A torrent goes that moved this in this run.
+    pub(super) fn leaves(&mut self, moved: (u64, u64)) {
+        self.gone.uploaded += moved.0;
+        self.gone.downloaded += moved.1;
+    }
+}
+
+impl Session {
+    /// Takes over what earlier runs did.
+    pub(super) fn take_totals(&mut self, store: &ResumeStore) {
+        match store.totals() {
+            Ok(before) => self.counted.before = before,
+            Err(error) => tracing::error!(%error, "what earlier runs did cannot be read"),
+        }
+    }
+
+    /// What was done in this run, and over all runs.
+    pub(super) fn totals(&self) -> (Totals, Totals) {
+        let counted = &self.counted;
+        let mut run = Totals {
+            files_added: counted.files_added,
+            runs: 1,
+            seconds: counted.began.elapsed().as_secs(),
+            ..counted.gone
+        };
+        for torrent in self.torrents.values() {
+            let (uploaded, downloaded) = torrent.moved();
+            run.uploaded += uploaded;
+            run.downloaded += downloaded;
+        }
+        (run, counted.before.plus(run))
+    }
+
+    /// Enters what was moved, now and then.
+    pub(super) fn keep_totals(&mut self) {
+        if self.counted.entered.elapsed() >= INTERVAL {
+            self.counted.entered = Instant::now();
+            if self.torrents.values().any(|torrent| torrent.has_moved()) {
+                self.save_totals(TORRENTS_MAX);
+            }
+        }
+    }
+
+    /// Enters the totals of the engine and of at most so many torrents that moved anything since theirs were entered.
+    pub(super) fn save_totals(&mut self, most: usize) {
+        let Some(resume) = self.parts.resume.clone() else { return };
+        let (_, all) = self.totals();
+        let moved = self.torrents.values_mut().filter(|torrent| torrent.has_moved());
+        let updates: Vec<_> = moved
+            .take(most)
+            .map(|torrent| {
+                let (uploaded, downloaded) = torrent.note_entered();
+                (torrent.entry.info_hash(), uploaded, downloaded)
+            })
+            .collect();
+        if let Err(error) = resume.set_totals(&updates, &all) {
+            tracing::error!(%error, "cannot save what was sent and received");
+        }
+    }
+}
