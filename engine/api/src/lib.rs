@@ -3,6 +3,7 @@
 //!
 //! Field names are those of the wire. What the engine adds to the protocol is said to be an extension:
 //!
+//! - `torrent-get` has `ringseedCategory` and `ringseedSeedMinutes` (-1 for none), and `torrent-set` takes both.
 //! - The method `shard-stats` has no arguments and answers [`ShardStats`].
 //! - Torrents are made of files on the engine's machine, one at a time, on a thread of its own. `torrent-create` has
 //!   [`CreateArgs`] and answers `{"id": N}` at once. `torrent-create-get` has [`CreationsArgs`] and answers [`Creations`]

@@ -214,6 +214,9 @@ pub struct SetArgs {
     /// Extension: minutes of seeding after which it stops; -1 for no such limit.
     #[serde(rename = "ringseedSeedMinutes", skip_serializing_if = "Option::is_none")]
     pub seed_minutes: Option<i64>,
+    /// Extension: qBittorrent's category, which is made when there is none of this name; empty for none.
+    #[serde(rename = "ringseedCategory", skip_serializing_if = "Option::is_none")]
+    pub category: Option<String>,
     /// What else was given.
     #[serde(flatten)]
     pub other: Map<String, Value>,

@@ -10,6 +10,7 @@ use super::{AnnounceConfig, AnnounceUpdate, TrackedTorrent, TrackerState, Transf
 use ringseed_proto::tracker::AnnounceEvent;
 use ringseed_proto::units::InfoHash;
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -85,6 +86,10 @@ impl Core {
     pub(super) fn status(&self, info_hash: InfoHash) -> Vec<TrackerState> {
         let state = self.state.borrow();
         state.torrents.get(&info_hash).map_or_else(Vec::new, |torrent| describe(&torrent.tiers))
+    }
+
+    pub(super) fn take_changed(&self) -> HashSet<InfoHash> {
+        self.state.borrow_mut().take_changed()
     }
 
     pub(super) async fn shutdown(self: &Rc<Self>, most: Duration) {

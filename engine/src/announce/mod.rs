@@ -25,6 +25,7 @@ use crate::route::Route;
 use driver::Core;
 pub use fetch::{FetchRequest, fetch};
 use ringseed_proto::units::{InfoHash, PeerId};
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
@@ -153,6 +154,11 @@ impl Announcer {
     /// The trackers of a torrent by tier, in the order in which they are tried; empty for an unknown one.
     pub fn status(&self, torrent: InfoHash) -> Vec<TrackerState> {
         self.core.status(torrent)
+    }
+
+    /// Torrents of which [`Announcer::status`] is another than at the last call.
+    pub fn take_changed(&self) -> HashSet<InfoHash> {
+        self.core.take_changed()
     }
 
     /// Stops all torrents: `stopped` goes in parallel to every tracker that answered. Returns when they have

@@ -55,6 +55,8 @@ pub(super) struct State {
     /// `stopped` announces that are queued or in flight.
     pub(super) stopping: HashSet<(InfoHash, Rc<str>)>,
     generations: u64,
+    /// Torrents whose trackers have news.
+    changed: HashSet<InfoHash>,
     closing: bool,
     jitter: Jitter,
 }
@@ -78,6 +80,7 @@ impl State {
             running: 0,
             stopping: HashSet::new(),
             generations: 0,
+            changed: HashSet::new(),
             closing: false,
             jitter: Jitter::new(seed),
         }
@@ -131,6 +134,11 @@ impl State {
         if host.waiting.len() < before {
             self.stopping.remove(&key);
         }
+    }
+
+    /// Torrents whose trackers have other things to tell than at the last call.
+    pub(super) fn take_changed(&mut self) -> HashSet<InfoHash> {
+        std::mem::take(&mut self.changed)
     }
 
     /// Removes a torrent with everything that is scheduled for it.
@@ -202,6 +210,7 @@ impl State {
         if let Phase::Waiting(Some(old)) = tier.phase {
             self.due.remove(&(old, info_hash, index));
         }
+        self.changed.insert(info_hash);
         tier.phase = Phase::Waiting(due);
         if let Some(due) = due {
             self.due.insert((due, info_hash, index));

@@ -75,6 +75,8 @@ pub struct TorrentChange {
     pub download: LimitChange,
     /// Fetch pieces in order.
     pub sequential: Option<bool>,
+    /// It has to wait for its turn in the queue again, when it was started over its head.
+    pub in_turn: bool,
     /// What else changes.
     pub wishes: Option<WishChange>,
 }

@@ -33,6 +33,12 @@ impl Daemon {
         (self.process, self.address) = run(self.home.path(), &self.arguments);
     }
 
+    /// Stops the daemon as its users do and starts it again.
+    pub fn restart(&mut self) {
+        self.process.terminate();
+        (self.process, self.address) = run(self.home.path(), &self.arguments);
+    }
+
     /// A directory below its home, which is made.
     pub fn dir(&self, name: &str) -> PathBuf {
         let dir = self.home.path().canonicalize().unwrap().join(name);
@@ -71,7 +77,16 @@ impl Daemon {
     pub fn wait(&self, hash: &str, what: &str, done: impl Fn(&Value) -> bool) -> Value {
         let fields =
             ["status", "error", "errorString", "leftUntilDone", "downloadDir", "name", "files", "isFinished"];
-        until(what, || Some(self.torrent(hash, &fields)).filter(|torrent| done(torrent)))
+        let mut last = Value::Null;
+        until(what, || {
+            let torrent = self.torrent(hash, &fields);
+            let now = json!([torrent["status"], torrent["errorString"], torrent["leftUntilDone"]]);
+            if now != last {
+                eprintln!("waiting for {what}: {now}");
+                last = now;
+            }
+            Some(torrent).filter(|torrent| done(torrent))
+        })
     }
 
     /// Sends raw bytes and reads until the daemon closes.

@@ -8,10 +8,17 @@ mod command_line;
 mod creations;
 mod daemon;
 mod extensions;
+mod import;
 mod kills;
 mod metrics;
+#[path = "../interop/clients.rs"]
+#[allow(dead_code, reason = "two of the clients and a part of what they do are used here")]
+mod other_clients;
+mod pair;
 mod partial;
 mod port;
 mod route;
 mod security;
 mod session;
+mod specification;
+mod wishes;

@@ -38,7 +38,7 @@ fn everything_goes_over_the_interface_that_is_named() {
 }
 
 /// Runs `work` on a thread in a network namespace. The sockets that it makes stay there.
-fn inside<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> T {
+pub fn inside<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             use std::os::fd::AsRawFd;
@@ -165,8 +165,89 @@ fn without_its_interface_an_engine_is_silent() {
     daemon.terminate();
 }
 
+/// A public server may not send the engine to this machine, by an address or a name of it.
+#[test]
+fn a_redirect_from_a_public_server_to_a_local_address_is_refused() {
+    // SAFETY: geteuid has no arguments and cannot fail.
+    if unsafe { libc::geteuid() } != 0 {
+        eprintln!("skipped: network namespaces can be made by root only");
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let spaces = Namespaces::create().unwrap();
+    let [here, there] = spaces.names();
+    // Addresses for documentation, which are public ones to whoever does not know better.
+    for (name, address) in [(here, "203.0.113.1"), (there, "203.0.113.2")] {
+        ip(&["-n", name, "address", "add", &format!("{address}/24"), "dev", "link0"]);
+    }
+    let inner = inside(here, || TcpListener::bind("127.0.0.1:0").unwrap());
+    let public = inside(there, || TcpListener::bind("203.0.113.2:0").unwrap());
+    inner.set_nonblocking(true).unwrap();
+    let port = inner.local_addr().unwrap().port();
+    let url = format!("http://{}/x.torrent", public.local_addr().unwrap());
+    let content = single(home.path(), 100_000, "32K", "http://127.0.0.1:9/announce");
+    let torrent = std::fs::read(&content.torrent).unwrap();
+    let targets = [
+        format!("http://127.0.0.1:{port}/x"),
+        format!("http://localhost:{port}/x"),
+        format!("http://[::1]:{port}/x"),
+    ];
+    let answers: Vec<Vec<u8>> = targets
+        .iter()
+        .map(|to| format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n").into_bytes())
+        .chain([format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n", torrent.len()).into_bytes()])
+        .collect();
+    let served = std::thread::spawn(move || {
+        for head in answers {
+            let (mut stream, _) = public.accept().unwrap();
+            let _ = stream.read(&mut [0; 2000]).unwrap();
+            stream.write_all(&head).unwrap();
+            stream.write_all(b"Connection: close\r\n\r\n").unwrap();
+            if head.starts_with(b"HTTP/1.1 200") {
+                stream.write_all(&torrent).unwrap();
+            }
+        }
+    });
+    let socket = home.path().join("rpc.sock");
+    let mut command = Command::new("ip");
+    command.args([
+        "netns",
+        "exec",
+        here,
+        BIN,
+        "serve",
+        "--rpc",
+        "127.0.0.1:0",
+        "--port",
+        "0",
+        "--shards",
+        "1",
+    ]);
+    command.args(["--no-pin", "--state-dir"]).arg(home.path().join("state")).arg("--rpc-socket").arg(&socket);
+    let mut daemon = Process::start("ringseed serve", &mut command);
+    daemon.wait_for("ready with");
+    for target in targets {
+        let said = outcome_over(&socket, "torrent-add", &json!({"filename": url}));
+        // Over IPv4, which the server was reached by, there is no way to the last one at all.
+        let why = if target.contains("::1") { "no IPv4 address" } else { "local addresses" };
+        assert!(said["result"].as_str().unwrap().contains(why), "{target}: {said}");
+        assert!(inner.accept().is_err(), "{target} was asked");
+    }
+    // The way itself works.
+    rpc_over(&socket, "torrent-add", &json!({"filename": url, "paused": true}));
+    served.join().unwrap();
+    daemon.terminate();
+}
+
 /// Calls a method over the Unix socket and wants it to work.
 fn rpc_over(socket: &Path, method: &str, arguments: &Value) -> Value {
+    let answer = outcome_over(socket, method, arguments);
+    assert_eq!(answer["result"], "success", "{method}: {answer}");
+    answer["arguments"].clone()
+}
+
+/// Calls a method over the Unix socket.
+fn outcome_over(socket: &Path, method: &str, arguments: &Value) -> Value {
     let body = json!({"method": method, "arguments": arguments}).to_string();
     let send = |id: &str| {
         let mut stream = UnixStream::connect(socket).unwrap();
@@ -183,10 +264,7 @@ fn rpc_over(socket: &Path, method: &str, arguments: &Value) -> Value {
     let refused = send("");
     let header = "x-transmission-session-id: ";
     let id = refused.lines().find_map(|line| line.strip_prefix(header)).expect("a session id");
-    let answer = send(id);
-    let answer: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
-    assert_eq!(answer["result"], "success", "{method}: {answer}");
-    answer["arguments"].clone()
+    serde_json::from_str(send(id).split_once("\r\n\r\n").unwrap().1).unwrap()
 }
 
 /// Debian's microsocks, which says whom it connects.

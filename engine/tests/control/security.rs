@@ -1,6 +1,9 @@
 //! What the RPC has to withstand.
 
 use crate::daemon::Daemon;
+use crate::route::inside;
+use crate::support::namespaces::{ADDRESSES, Namespaces};
+use crate::support::process::Process;
 use crate::support::rpc;
 use serde_json::json;
 use std::io::{Read, Write};
@@ -294,6 +297,43 @@ fn the_rpc_is_encrypted_with_the_certificate_that_it_was_given() {
             .unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.code() == Some(1) && said.contains(".pem"), "{said}");
+    }
+}
+
+/// Clients elsewhere are let in from the networks that were named, with credentials, and from no other.
+#[test]
+fn only_the_networks_that_were_named_reach_it() {
+    // SAFETY: geteuid has no arguments and cannot fail.
+    if unsafe { libc::geteuid() } != 0 {
+        eprintln!("skipped: network namespaces can be made by root only");
+        return;
+    }
+    let spaces = Namespaces::create().unwrap();
+    let [here, there] = spaces.names();
+    for (network, without, with_token) in [("10.213.77.0/24", "401", "409"), ("192.0.2.0/24", "403", "403")] {
+        let home = tempfile::tempdir().unwrap();
+        let mut command = std::process::Command::new("ip");
+        command.args(["netns", "exec", here, env!("CARGO_BIN_EXE_ringseed"), "serve", "--rpc", "0.0.0.0:0"]);
+        command.args(["--port", "0", "--shards", "1", "--no-pin", "--rpc-network", network, "--state-dir"]);
+        let mut daemon = Process::start("ringseed serve", command.arg(home.path()));
+        let line = daemon.wait_for("RPC on http");
+        let port: u16 = line.split("0.0.0.0:").nth(1).unwrap().split('/').next().unwrap().parse().unwrap();
+        let token = std::fs::read_to_string(home.path().join("rpc-token")).unwrap();
+        let ask = |namespace: &str, address: std::net::Ipv4Addr, headers: &str| {
+            inside(namespace, || {
+                let mut stream = TcpStream::connect((address, port)).unwrap();
+                let host = format!("Host: {address}\r\nConnection: close\r\n{headers}\r\n");
+                stream.write_all(format!("GET /transmission/rpc HTTP/1.1\r\n{host}").as_bytes()).unwrap();
+                let mut answer = String::new();
+                let _ = stream.read_to_string(&mut answer);
+                status(&answer).to_owned()
+            })
+        };
+        let bearer = format!("Authorization: Bearer {}\r\n", token.trim());
+        assert_eq!(ask(there, ADDRESSES[0], ""), without, "{network}");
+        assert_eq!(ask(there, ADDRESSES[0], &bearer), with_token, "{network}");
+        assert_eq!(ask(here, std::net::Ipv4Addr::LOCALHOST, ""), "409", "{network}: this machine");
+        daemon.terminate();
     }
 }
 

@@ -1,7 +1,11 @@
 """A session of PyPI's qbittorrent-api with a daemon: what Sonarr, Flood and cross-seed call."""
 
+import json
 import sys
 import time
+import urllib.error
+import urllib.parse
+import urllib.request
 from pathlib import Path
 
 import qbittorrentapi
@@ -65,6 +69,8 @@ until("forced", lambda: torrent(first).state == "forcedUP")
 client.torrents_recheck(torrent_hashes=first)
 until("checked", lambda: torrent(first).state == "forcedUP")
 client.torrents_reannounce(torrent_hashes=first)
+client.torrents_set_force_start(enable=False, torrent_hashes=first)
+until("in its turn", lambda: torrent(first).state in ("stalledUP", "uploading"))
 
 # Wishes.
 client.torrents_set_share_limits(ratio_limit=1.5, seeding_time_limit=90, inactive_seeding_time_limit=-2, torrent_hashes=first)
@@ -92,10 +98,37 @@ assert "udp://127.0.0.1:9" in urls and "http://127.0.0.1:9/announce" not in urls
 client.torrents_toggle_sequential_download(torrent_hashes=second)
 assert torrent(second).seq_dl
 
+client.torrents_create_tags(tags="fresh")
+assert "fresh" in client.torrents_tags()
+client.torrents_set_super_seeding(enable=False, torrent_hashes=first)
+try:
+    client.torrents_set_super_seeding(enable=True, torrent_hashes=first)
+    raise SystemExit("super seeding was accepted")
+except qbittorrentapi.Conflict409Error:
+    pass
+
+# Names of older versions, which Flood uses; reads by either method, changes by POST only.
+def ask(method, form=None):
+    data = urllib.parse.urlencode(form).encode() if form is not None else None
+    return urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v2/{method}", data=data).read().decode()
+
+
+ask("torrents/pause", {"hashes": first})
+until("paused", lambda: torrent(first).state == "stoppedUP")
+ask("torrents/resume", {"hashes": first})
+until("resumed", lambda: torrent(first).state in ("stalledUP", "uploading"))
+assert ask("app/version") == ask("app/version", {}) == "v5.1.4"
+assert json.loads(ask(f"torrents/info?hashes={first}"))[0]["hash"] == json.loads(ask("torrents/info", {"hashes": first}))[0]["hash"]
+try:
+    ask(f"torrents/pause?hashes={first}")
+    raise SystemExit("a GET changed something")
+except urllib.error.HTTPError as error:
+    assert error.code == 405
+
 # Preferences.
-client.app_set_preferences({"max_ratio_enabled": True, "max_ratio": 2.5, "up_limit": 5000, "queueing_enabled": True})
+client.app_set_preferences({"max_ratio_enabled": True, "max_ratio": 2.5, "up_limit": 5000, "queueing_enabled": True, "incomplete_files_ext": True})
 preferences = client.app_preferences()
-assert preferences["max_ratio"] == 2.5 and preferences["up_limit"] == 5000 and preferences["queueing_enabled"]
+assert preferences["max_ratio"] == 2.5 and preferences["up_limit"] == 5000 and preferences["queueing_enabled"] and preferences["incomplete_files_ext"]
 try:
     client.app_set_preferences({"autorun_enabled": True})
     raise SystemExit("a hook was accepted")

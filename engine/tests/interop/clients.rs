@@ -31,7 +31,7 @@ pub struct Running {
     process: Process,
     control: u16,
     info_hash: String,
-    _home: TempDir,
+    home: TempDir,
 }
 
 impl Client {
@@ -46,15 +46,15 @@ impl Client {
             Self::Aria2 => aria2(home.path(), role, torrent, dir, port),
             Self::Qbittorrent => qbittorrent(home.path(), control, port),
         };
-        let mut running =
-            Running { client: self, process, control, info_hash: info_hash.to_owned(), _home: home };
+        let mut running = Running { client: self, process, control, info_hash: info_hash.to_owned(), home };
         running.add(role, torrent, dir);
         running
     }
 }
 
 impl Running {
-    fn add(&mut self, role: Role, torrent: &Path, dir: &Path) {
+    /// Has it add another torrent.
+    pub fn add(&mut self, role: Role, torrent: &Path, dir: &Path) {
         match self.client {
             Client::Transmission => {
                 until("transmission's RPC", || self.remote(&["-l"]));
@@ -95,7 +95,25 @@ impl Running {
         }
     }
 
-    fn remote(&self, arguments: &[&str]) -> Option<String> {
+    /// Where it keeps what it remembers.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// Posts a form to qBittorrent's API.
+    pub fn post(&self, method: &str, form: &str) {
+        let kind = "application/x-www-form-urlencoded";
+        let answer = http(self.control, &format!("POST /api/v2/{method}"), kind, form.as_bytes());
+        assert!(answer.is_some(), "{method} {form}: {}", self.process.log());
+    }
+
+    /// Has it save what it remembers and end.
+    pub fn end(&mut self) {
+        self.process.terminate();
+    }
+
+    /// Runs `transmission-remote` for it.
+    pub fn remote(&self, arguments: &[&str]) -> Option<String> {
         let output = Command::new("transmission-remote")
             .arg(format!("127.0.0.1:{}", self.control))
             .args(arguments)

@@ -5,8 +5,8 @@ use super::qbt::form::{FIELDS_MAX, Form};
 use super::{base64, jsonrpc};
 use crate::control::Blocklist;
 use ringseed_api::{
-    AddArgs, FreeSpaceArgs, GetArgs, IdsArgs, LocationArgs, RemoveArgs, RenameArgs, Request, SessionSetArgs,
-    SetArgs,
+    AddArgs, CreateArgs, CreationsArgs, FreeSpaceArgs, GetArgs, Group, IdsArgs, LocationArgs, RemoveArgs,
+    RenameArgs, Request, SessionSetArgs, SetArgs,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -43,6 +43,9 @@ fn all_arguments(arguments: &Map<String, Value>) {
     arguments_of::<RenameArgs>(&value);
     arguments_of::<SessionSetArgs>(&value);
     arguments_of::<FreeSpaceArgs>(&value);
+    arguments_of::<Group>(&value);
+    arguments_of::<CreateArgs>(&value);
+    arguments_of::<CreationsArgs>(&value);
 }
 
 fn arguments_of<T: DeserializeOwned + Serialize + PartialEq + Debug>(arguments: &Value) {

@@ -7,7 +7,8 @@ use super::server::Server;
 use super::trackers::Edit;
 use crate::control::torrent::unix_now;
 use crate::control::{
-    EngineError, FileWish, FileWork, GoalMode, LimitChange, QueueMove, TorrentChange, TorrentStatus, Wishes,
+    EngineChange, EngineError, FileWish, FileWork, GoalMode, LimitChange, QueueMove, SessionSettings,
+    TorrentChange, TorrentStatus, Wishes,
 };
 use ringseed_api::{AddArgs, SetArgs};
 use serde_json::{Map, Value};
@@ -38,6 +39,9 @@ impl Server {
                 edit.check(torrent.tiers())?;
             }
         }
+        if let Some(name) = args.category.as_ref().filter(|name| !name.is_empty()) {
+            self.make_category(name).await?;
+        }
         let upload = limit(args.upload_limit, args.upload_limited);
         let download = limit(args.download_limit, args.download_limited);
         let (sequential, queue_position) = (args.sequential_download, args.queue_position);
@@ -49,6 +53,7 @@ impl Server {
                 files.apply(wishes, metainfo.info.layout.files.len());
                 replace(&mut wishes.labels, labels.as_ref());
                 replace(&mut wishes.group, args.group.as_ref());
+                replace(&mut wishes.category, args.category.as_ref());
                 replace(&mut wishes.ratio_mode, modes.0.as_ref());
                 replace(&mut wishes.ratio, args.seed_ratio_limit.as_ref());
                 replace(&mut wishes.idle_mode, modes.1.as_ref());
@@ -63,7 +68,13 @@ impl Server {
                     wishes.edited_at = unix_now();
                 }
             };
-            let change = TorrentChange { upload, download, sequential, wishes: Some(Arc::new(wishes)) };
+            let change = TorrentChange {
+                upload,
+                download,
+                sequential,
+                wishes: Some(Arc::new(wishes)),
+                ..TorrentChange::default()
+            };
             settle(self.handle.change_torrent(torrent.info_hash(), change).await)?;
         }
         if let Some(place) = queue_position {
@@ -74,6 +85,21 @@ impl Server {
             self.relocate(&torrents, &FileWork::Move(location)).await?;
         }
         empty()
+    }
+
+    /// Makes a category when there is none of this name.
+    async fn make_category(&self, name: &str) -> Result<(), String> {
+        if name.contains(['\\', '\0']) || name.contains("//") {
+            return Err("invalid argument: this is no name of a category".to_owned());
+        }
+        if self.handle.snapshot().settings.categories.contains_key(name) {
+            return Ok(());
+        }
+        let name = name.to_owned();
+        let change =
+            move |settings: &mut SessionSettings| _ = settings.categories.entry(name.clone()).or_default();
+        let change = EngineChange { settings: Some(Arc::new(change)), ..EngineChange::default() };
+        self.handle.change_engine(change).await.map_err(|error| error.to_string())
     }
 
     /// Has the files of torrents moved.

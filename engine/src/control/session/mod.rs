@@ -289,6 +289,12 @@ impl Session {
                 self.take_samples(shard, &published);
             }
         }
+        for info_hash in self.parts.announcer.take_changed() {
+            if let Some(torrent) = self.torrent(&info_hash) {
+                torrent.status = None;
+                self.dirty = true;
+            }
+        }
         self.watch_network();
         self.look_at_goals();
         self.fill_queues();

@@ -19,6 +19,7 @@ impl Session {
         let Some(torrent) = self.torrent(&info_hash) else { return Ok(()) };
         torrent.upload_limit = change.upload.of(torrent.upload_limit);
         torrent.download_limit = change.download.of(torrent.download_limit);
+        torrent.forced &= !change.in_turn;
         let before = torrent.entry.sequential.load(Ordering::Relaxed);
         let sequential = change.sequential.unwrap_or(before);
         let (files, tiers) = (torrent.wishes.files.clone(), torrent.tiers().to_vec());

@@ -29,7 +29,14 @@ impl Server {
             }
             "torrents/setForceStart" => match form.flag("value") {
                 Some(true) => self.each(form, async |hash| self.handle.resume_now(hash).await).await,
-                _ => self.each(form, async |hash| self.handle.resume(hash).await).await,
+                _ => {
+                    self.each(form, async |hash| {
+                        let change = TorrentChange { in_turn: true, ..TorrentChange::default() };
+                        self.handle.change_torrent(hash, change).await?;
+                        self.handle.resume(hash).await
+                    })
+                    .await
+                }
             },
             "torrents/recheck" => self.each(form, async |hash| self.handle.verify(hash).await).await,
             "torrents/reannounce" => self.each(form, async |hash| self.handle.reannounce(hash).await).await,
