@@ -111,7 +111,60 @@ fn a_transfer_of_a_torrent_that_is_not_in_memory_is_told_from_end_to_end() {
 
     let page = until_at_least(&leech, "ringseed_disk_written_bytes_total", length);
     assert_eq!(value(&page, "ringseed_disk_written_bytes_total"), length);
+    assert_eq!(value(&page, "ringseed_hashed_bytes_total{purpose=\"download\"}"), length);
+    for (engine, direction) in [(&leech, "received"), (&seed, "sent")] {
+        let page = scrape(engine);
+        assert_eq!(value(&page, "ringseed_handshakes_total{result=\"done\"}"), 1.0);
+        // Each block has a header of 13 bytes; requests and haves are in it as well.
+        let protocol = value(&page, &format!("ringseed_protocol_bytes_total{{direction=\"{direction}\"}}"));
+        assert!(
+            (length / 16384.0 * 13.0..length / 100.0).contains(&protocol),
+            "{protocol} bytes of protocol"
+        );
+    }
     leech.stop();
     seed.stop();
     assert_same(&content, target.path());
+}
+
+/// Peers that say nothing, something else, or what nobody wants.
+#[test]
+fn connections_and_handshakes_are_told_by_their_state_and_end() {
+    let dir = directory();
+    let content = single(dir.path(), 1 << 20, "64K", "http://127.0.0.1:9/announce");
+    let seed = engine();
+    add(&seed.handle(), &content, dir.path(), Vec::new());
+    until_seeding(&seed.handle());
+    let connect = || TcpStream::connect((Ipv4Addr::LOCALHOST, seed.handle().listen_port())).unwrap();
+    let ended = |result: &str| format!("ringseed_handshakes_total{{result=\"{result}\"}}");
+    const HANDSHAKING: &str = "ringseed_connections_by_state{state=\"handshaking\"}";
+    let silent = connect();
+    until_at_least(&seed, HANDSHAKING, 1.0);
+    connect().write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    until_at_least(&seed, &ended("invalid"), 1.0);
+    let stranger = [b"\x13BitTorrent protocol\0\0\0\0\0\0\0\0".as_slice(), &[7; 40]].concat();
+    connect().write_all(&stranger).unwrap();
+    until_at_least(&seed, &ended("refused"), 1.0);
+    drop(silent);
+    let page = until_at_least(&seed, &ended("closed"), 1.0);
+    for (result, count) in [("done", 0.0), ("invalid", 1.0), ("refused", 1.0), ("late", 0.0), ("closed", 1.0)]
+    {
+        assert_eq!(value(&page, &ended(result)), count, "{result}");
+    }
+    support::until("no connection", || (value(&scrape(&seed), HANDSHAKING) == 0.0).then_some(()));
+    assert_eq!(value(&page, "ringseed_storage_errors_total"), 0.0);
+    // A file that is gone while it is served is an error of storage.
+    let hash: Vec<u8> =
+        (0..20).map(|byte| u8::from_str_radix(&content.info_hash[2 * byte..][..2], 16).unwrap()).collect();
+    let mut peer = connect();
+    let hello =
+        [b"\x13BitTorrent protocol\0\0\0\0\0\0\0\0".as_slice(), &hash, b"-XX0000-abcdefghijkl"].concat();
+    peer.write_all(&hello).unwrap();
+    peer.write_all(&[0, 0, 0, 1, 2]).unwrap();
+    peer.write_all(&[0, 0, 0, 13, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 64, 0]).unwrap();
+    until_at_least(&seed, "ringseed_payload_bytes_total{direction=\"sent\"}", 16384.0);
+    assert_eq!(value(&scrape(&seed), "ringseed_connections_by_state{state=\"active\"}"), 1.0);
+    std::fs::remove_file(dir.path().join(&content.name)).unwrap();
+    until_at_least(&seed, "ringseed_storage_errors_total", 1.0);
+    seed.stop();
 }

@@ -176,7 +176,7 @@ pub fn udp_tracker(data: &[u8]) {
         assert_eq!(Request::decode(&bytes).as_ref(), Ok(&request));
     }
     for family in [Family::V4, Family::V6] {
-        let Ok(response) = Response::decode(data, family) else { continue };
+        let Ok(mut response) = Response::decode(data, family) else { continue };
         bytes.clear();
         let id = response.transaction_id();
         match &response {
@@ -192,6 +192,10 @@ pub fn udp_tracker(data: &[u8]) {
             }
             Response::Scrape { entries, .. } => udp::encode_scrape(&mut bytes, id, entries.iter().copied()),
             Response::Error { message, .. } => udp::encode_error(&mut bytes, id, message),
+        }
+        // A peer that came as an IPv4 address inside an IPv6 one is of the other family, and left out in answers.
+        if let Response::Announce { response, .. } = &mut response {
+            response.peers.retain(|peer| Family::of(peer.addr.ip()) == family);
         }
         assert_eq!(Response::decode(&bytes, family), Ok(response));
     }

@@ -3,7 +3,7 @@
 
 pub use crate::shard::loop_delay::{BOUNDS_US, LoopDelays};
 use crate::shard::publish::ShardSnapshot;
-pub use crate::shard::publish::{PeerStatus, ShardCounters};
+pub use crate::shard::publish::{HandshakeEnd, PeerStatus, ShardCounters, UnderWay};
 use crate::storage::{GoalMode, SessionSettings, SpeedLimit, Wishes};
 pub use crate::storage::{StorageStatus, Totals};
 use ringseed_proto::bitfield::Bitfield;
@@ -238,6 +238,8 @@ pub struct EngineSnapshot {
 pub struct ShardStatus {
     /// Connections open on it.
     pub connections: usize,
+    /// What is under way on it.
+    pub under_way: UnderWay,
     /// What its loop did.
     pub counters: ShardCounters,
     /// How long its turns took.
@@ -250,6 +252,7 @@ impl From<&ShardSnapshot> for ShardStatus {
     fn from(published: &ShardSnapshot) -> Self {
         Self {
             connections: published.connections,
+            under_way: published.under_way,
             counters: published.counters,
             delays: published.delays,
             ring: published.ring,

@@ -1,6 +1,7 @@
 //! Connections of a shard: from accept or dial through the handshake to the swarm, and to their end.
 
 use super::message::{MovedConnection, ToShard};
+use super::publish::HandshakeEnd;
 use super::registry::{Phase, TorrentEntry};
 use super::round::Place;
 use super::torrents::TorrentKey;
@@ -214,7 +215,7 @@ impl Shard {
                 match reader.push(bytes) {
                     Ok(None) => {}
                     Ok(Some((handshake, leftover))) => self.on_handshake(key, handshake, leftover, dialled),
-                    Err(error) => self.refuse(key, &error.to_string()),
+                    Err(error) => self.refuse_handshake(key, HandshakeEnd::Invalid, &error.to_string()),
                 }
             }
             Stage::Closing => {}
@@ -243,11 +244,14 @@ impl Shard {
                 let address = self.connections[key].address;
                 self.exclude(torrent, &address);
             }
-            return self.refuse(key, &error.to_string());
+            return self.refuse_handshake(key, HandshakeEnd::Refused, &error.to_string());
         }
         let entry = match self.context.registry.get(&handshake.info_hash) {
             Some(entry) if entry.phase() != Phase::Stopped => entry,
-            _ => return self.refuse(key, "no running torrent with that info-hash"),
+            _ => {
+                let reason = "no running torrent with that info-hash";
+                return self.refuse_handshake(key, HandshakeEnd::Refused, reason);
+            }
         };
         let elsewhere = entry.phase() == Phase::Downloading && entry.home != self.context.index;
         if elsewhere && dialled.is_none() {
@@ -280,11 +284,12 @@ impl Shard {
         dialled: Option<TorrentKey>,
     ) {
         let Some(torrent) = self.torrent_for(&entry) else {
-            return self.refuse(key, "the torrent is not served here");
+            return self.refuse_handshake(key, HandshakeEnd::Refused, "the torrent is not served here");
         };
         if entry.connections.fetch_add(1, Ordering::Relaxed) >= self.connections_per_torrent(&entry) {
             entry.connections.fetch_sub(1, Ordering::Relaxed);
-            return self.refuse(key, "the torrent has all the connections it may have");
+            let reason = "the torrent has all the connections it may have";
+            return self.refuse_handshake(key, HandshakeEnd::Refused, reason);
         }
         let address = self.connections[key].address;
         let home = &mut self.torrents[torrent];
@@ -294,9 +299,10 @@ impl Shard {
             Ok(peer) => peer,
             Err(refusal) => {
                 entry.connections.fetch_sub(1, Ordering::Relaxed);
-                return self.refuse(key, &refusal.to_string());
+                return self.refuse_handshake(key, HandshakeEnd::Refused, &refusal.to_string());
             }
         };
+        self.counters.handshakes[HandshakeEnd::Done as usize] += 1;
         home.peers.insert(peer, key);
         self.connections[key].stage =
             Stage::Active { torrent, peer, dialled: dialled.is_some(), since: self.now, in_flight: (0, 0) };
@@ -318,8 +324,26 @@ impl Shard {
         self.close(key);
     }
 
-    /// Ends a connection: out of its swarm at once, out of the table when the kernel is done with it.
+    /// As [`Shard::refuse`] for a connection that is in no swarm yet.
+    fn refuse_handshake(&mut self, key: ConnKey, end: HandshakeEnd, reason: &str) {
+        self.counters.handshakes[end as usize] += 1;
+        if let Some(connection) = self.connections.get(key) {
+            tracing::debug!(peer = %connection.address, reason, "connection ended");
+        }
+        self.end(key);
+    }
+
+    /// Ends a connection, whatever its stage.
     pub(super) fn close(&mut self, key: ConnKey) {
+        let stage = self.connections.get(key).map(|connection| &connection.stage);
+        if matches!(stage, Some(Stage::Handshaking { .. })) {
+            self.counters.handshakes[HandshakeEnd::Closed as usize] += 1;
+        }
+        self.end(key);
+    }
+
+    /// Ends a connection: out of its swarm at once, out of the table when the kernel is done with it.
+    fn end(&mut self, key: ConnKey) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let stage = std::mem::replace(&mut connection.stage, Stage::Closing);
         let address = connection.address;
@@ -366,7 +390,7 @@ impl Shard {
                     if self.now.saturating_since(*since) < HANDSHAKE_TIMEOUT {
                         break;
                     }
-                    self.refuse(key, "no handshake in time");
+                    self.refuse_handshake(key, HandshakeEnd::Late, "no handshake in time");
                 }
                 Some(Stage::Active { .. } | Stage::Closing) | None => {}
             }

@@ -62,6 +62,7 @@ impl Shard {
     pub(super) fn hashed(&mut self, whole: WholePiece, digest: &[u8; 20]) {
         let WholePiece { torrent: key, piece, bytes } = whole;
         let Some(torrent) = self.torrents.get_mut(key) else { return };
+        torrent.entry.store.note_hashed(bytes.len() as u64);
         let ok = torrent.entry.content.info.piece_hash(piece) == Some(digest);
         torrent.swarm.piece_verified(self.now, piece, ok);
         if ok {

@@ -1,6 +1,7 @@
 //! What a shard lets others read: statistics that it publishes a few times a second while it has work.
 
 use super::Shard;
+use super::connections::Stage;
 use super::loop_delay::LoopDelays;
 use super::torrents::TorrentKey;
 use ringseed_proto::bitfield::Bitfield;
@@ -32,6 +33,45 @@ pub struct ShardCounters {
     pub dirty_waits: u64,
     /// Turns of the loop.
     pub turns: u64,
+    /// Handshakes by how they ended, in the order of [`HandshakeEnd::NAMES`].
+    pub handshakes: [u64; 5],
+}
+
+/// How a handshake with a peer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandshakeEnd {
+    /// The peer is in its swarm.
+    Done,
+    /// It was whole, and the peer is not wanted: no such torrent, no room, or we are the peer.
+    Refused,
+    /// What came is not BitTorrent.
+    Invalid,
+    /// It was not whole in time.
+    Late,
+    /// The connection ended before.
+    Closed,
+}
+
+impl HandshakeEnd {
+    /// What they are called where they are counted.
+    pub const NAMES: [&str; 5] = ["done", "refused", "invalid", "late", "closed"];
+}
+
+/// What a shard has under way at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct UnderWay {
+    /// Connections that are being made.
+    pub dialling: usize,
+    /// Connections without a whole handshake.
+    pub handshaking: usize,
+    /// Connections in a swarm.
+    pub active: usize,
+    /// Connections that the kernel is not done with.
+    pub closing: usize,
+    /// Reads from disk for peers, begun and waiting.
+    pub reads: (usize, usize),
+    /// Whole pieces that are being hashed or written.
+    pub pieces: usize,
 }
 
 /// One connected peer.
@@ -83,6 +123,8 @@ pub struct ShardSnapshot {
     pub verifying: Vec<(InfoHash, u32)>,
     /// Connections open on this shard.
     pub connections: usize,
+    /// What is under way.
+    pub under_way: UnderWay,
     /// What it did.
     pub counters: ShardCounters,
     /// How long its turns took.
@@ -92,6 +134,23 @@ pub struct ShardSnapshot {
 }
 
 impl Shard {
+    fn under_way(&self) -> UnderWay {
+        let mut now = UnderWay { reads: self.reads.depths(), ..UnderWay::default() };
+        for connection in self.connections.values() {
+            let count = match connection.stage {
+                Stage::Handshaking { .. } => &mut now.handshaking,
+                Stage::Active { .. } => &mut now.active,
+                Stage::Closing => &mut now.closing,
+            };
+            *count += 1;
+        }
+        for torrent in self.torrents.values() {
+            now.dialling += torrent.dials;
+            now.pieces += torrent.home.as_ref().map_or(0, |home| home.writes);
+        }
+        now
+    }
+
     /// Publishes statistics, and forgets complete torrents that nobody has wanted anything of since the last time.
     pub(super) fn publish(&mut self) {
         let by_hash = &mut self.by_hash;
@@ -143,6 +202,7 @@ impl Shard {
             torrents,
             verifying: self.checks.progress(),
             connections: self.connections.len(),
+            under_way: self.under_way(),
             counters: self.counters,
             delays: self.watch.delays(),
             ring: self.ring.stats(),

@@ -38,6 +38,11 @@ impl Reads {
         self.in_flight < READS_IN_FLIGHT_MAX && self.bytes_in_flight < READ_BYTES_IN_FLIGHT_MAX
     }
 
+    /// Reads that were begun, and parts that wait for them.
+    pub(super) fn depths(&self) -> (usize, usize) {
+        (self.in_flight, self.waiting.len())
+    }
+
     fn has_room(&self) -> bool {
         self.is_open() && self.waiting.is_empty()
     }

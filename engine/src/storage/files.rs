@@ -271,13 +271,20 @@ impl Files {
                 | StorageError::NotLoaded(_)
                 | StorageError::OutOfRange(_)
         );
-        if !passes {
-            self.fail(file, error.clone());
+        let nothing_wrong = matches!(
+            error,
+            StorageError::Cancelled | StorageError::NotLoaded(_) | StorageError::OutOfRange(_)
+        );
+        match (passes, nothing_wrong) {
+            (true, true) => {}
+            (true, false) => self.limits.traffic.failed(),
+            (false, _) => self.fail(file, error.clone()),
         }
     }
 
     /// Marks a file as failed and lets go of it. The first reason is kept.
     pub(super) fn fail(&self, file: usize, error: StorageError) {
+        self.limits.traffic.failed();
         lock(&self.failures).entry(file).or_insert(error);
         let slot = &self.slots[file];
         slot.failed.store(true, Ordering::Release);

@@ -1,6 +1,7 @@
 //! What all stores of the process read and wrote, counted where it happens and read by whoever asks.
 
 use super::limits::StoreLimits;
+use super::store::TorrentStore;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes that went between files and memory since the process started.
@@ -9,6 +10,8 @@ pub(super) struct DiskTraffic {
     serving: AtomicU64,
     verifying: AtomicU64,
     written: AtomicU64,
+    hashed: AtomicU64,
+    errors: AtomicU64,
 }
 
 impl DiskTraffic {
@@ -20,6 +23,11 @@ impl DiskTraffic {
     /// Bytes were read to be hashed; the kernel may have had some of them.
     pub(super) fn read_for_verifying(&self, bytes: u64) {
         self.verifying.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Something about a file did not work.
+    pub(super) fn failed(&self) {
+        self.errors.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Bytes of pieces were written.
@@ -37,6 +45,10 @@ pub struct StorageStatus {
     pub verifying_read_bytes: u64,
     /// Bytes of pieces written.
     pub written_bytes: u64,
+    /// Bytes of received pieces that were hashed.
+    pub hashed_bytes: u64,
+    /// Errors of files.
+    pub errors: u64,
     /// Bytes being read from disk for peers now.
     pub read_ahead_bytes: u64,
     /// Most of them at once.
@@ -55,6 +67,13 @@ pub struct StorageStatus {
     pub open_files: u64,
 }
 
+impl TorrentStore {
+    /// Counts bytes of received pieces that were hashed.
+    pub fn note_hashed(&self, bytes: u64) {
+        self.limits().traffic.hashed.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
 impl StoreLimits {
     /// What all stores have done and what they use.
     pub fn status(&self) -> StorageStatus {
@@ -63,6 +82,8 @@ impl StoreLimits {
             serving_read_bytes: read(&self.traffic.serving),
             verifying_read_bytes: read(&self.traffic.verifying),
             written_bytes: read(&self.traffic.written),
+            hashed_bytes: read(&self.traffic.hashed),
+            errors: read(&self.traffic.errors),
             read_ahead_bytes: self.read_ahead().used(),
             read_ahead_bytes_max: self.read_ahead().max(),
             loaded_bytes: self.loaded_bytes(),

@@ -3,6 +3,7 @@
 use crate::daemon::Daemon;
 use crate::other_clients::{Client, Role};
 use crate::support::content::{Content, multi, single};
+use crate::support::until;
 use serde_json::json;
 use std::path::Path;
 use std::process::Output;
@@ -31,6 +32,11 @@ fn transmissions_own_directory_is_imported() {
     let hash = many.info_hash.as_str();
     remote(&["-t", hash, "-G", "0", "-ph", "2"]);
     remote(&["-t", hash, "-SR", "-d", "80"]);
+    // It has started it to look at what is there.
+    remote(&["-t", hash, "-S"]);
+    until("the other client's stop", || {
+        other.remote(&["-t", hash, "-i"])?.contains("State: Stopped").then_some(())
+    });
     let config = other.home().to_path_buf();
     other.end();
 

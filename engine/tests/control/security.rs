@@ -300,6 +300,50 @@ fn the_rpc_is_encrypted_with_the_certificate_that_it_was_given() {
     }
 }
 
+/// A large answer is in gzip for a client of another machine that takes it, and for no other.
+fn packed_for_clients_elsewhere(namespace: &str, address: std::net::SocketAddr, bearer: &str) {
+    let body = format!(r#"{{"method":"session-get","tag":"{}"}}"#, "x".repeat(9000));
+    let post = |headers: &str| {
+        inside(namespace, || {
+            let mut stream = TcpStream::connect(address).unwrap();
+            let head = format!(
+                "POST /transmission/rpc HTTP/1.1\r\nHost: {}\r\n{bearer}{headers}Connection: close\r\n\
+                 Content-Length: {}\r\n\r\n",
+                address.ip(),
+                body.len()
+            );
+            stream.write_all(head.as_bytes()).unwrap();
+            stream.write_all(body.as_bytes()).unwrap();
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).unwrap();
+            answer
+        })
+    };
+    let id = format!("X-Transmission-Session-Id: {}\r\n", session_id(&String::from_utf8_lossy(&post(""))));
+    for (accepts, packed) in [("gzip, deflate", true), ("deflate", false), ("gzip;q=0", false)] {
+        let answer = post(&format!("{id}Accept-Encoding: {accepts}\r\n"));
+        let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap() + 4;
+        let (head, body) = answer.split_at(end);
+        assert_eq!(String::from_utf8_lossy(head).contains("content-encoding: gzip"), packed, "{accepts}");
+        let text = match packed {
+            false => body.to_vec(),
+            true => {
+                assert!(body.len() < 4000, "{} bytes", body.len());
+                let mut gunzip = std::process::Command::new("gzip")
+                    .arg("-dc")
+                    .stdin(std::process::Stdio::piped())
+                    .stdout(std::process::Stdio::piped())
+                    .spawn()
+                    .unwrap();
+                gunzip.stdin.take().unwrap().write_all(body).unwrap();
+                gunzip.wait_with_output().unwrap().stdout
+            }
+        };
+        let answer: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!((&answer["result"], answer["tag"].as_str().unwrap().len()), (&json!("success"), 9000));
+    }
+}
+
 /// Clients elsewhere are let in from the networks that were named, with credentials, and from no other.
 #[test]
 fn only_the_networks_that_were_named_reach_it() {
@@ -333,6 +377,9 @@ fn only_the_networks_that_were_named_reach_it() {
         assert_eq!(ask(there, ADDRESSES[0], ""), without, "{network}");
         assert_eq!(ask(there, ADDRESSES[0], &bearer), with_token, "{network}");
         assert_eq!(ask(here, std::net::Ipv4Addr::LOCALHOST, ""), "409", "{network}: this machine");
+        if with_token == "409" {
+            packed_for_clients_elsewhere(there, (ADDRESSES[0], port).into(), &bearer);
+        }
         daemon.terminate();
     }
 }

@@ -208,10 +208,24 @@ pub fn http(port: u16, request: &str, content_type: &str, body: &[u8]) -> Option
     );
     stream.write_all(head.as_bytes()).ok()?;
     stream.write_all(body).ok()?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).ok()?;
+    let (mut answer, mut part) = (Vec::new(), [0; 8192]);
+    // qBittorrent leaves a connection open for a while after an answer without a body.
+    while !is_whole(&answer) {
+        match stream.read(&mut part).ok()? {
+            0 => break,
+            length => answer.extend_from_slice(&part[..length]),
+        }
+    }
     let text = String::from_utf8_lossy(&answer).into_owned();
     let (head, body) = text.split_once("\r\n\r\n")?;
     head.split_whitespace().nth(1).filter(|code| *code == "200")?;
     Some(body.to_owned())
+}
+
+/// Whether an answer that says how long it is has arrived.
+fn is_whole(answer: &[u8]) -> bool {
+    let Some(head) = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n") else { return false };
+    let text = String::from_utf8_lossy(&answer[..head]).to_lowercase();
+    let length = text.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+    length.is_some_and(|length: usize| answer.len() >= head + 4 + length)
 }

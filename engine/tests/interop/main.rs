@@ -1,5 +1,6 @@
 //! Ringseed with clients and trackers of other projects: byte-identical both ways.
 
+#[allow(dead_code, reason = "the tests of imports use more of them")]
 mod clients;
 #[path = "../support/mod.rs"]
 mod support;

@@ -11,10 +11,11 @@ mod torrents;
 
 use super::RpcInfo;
 use super::process::Process;
-use crate::control::{EngineSnapshot, TorrentState};
+use crate::control::{EngineSnapshot, ShardStatus, TorrentState};
 use disks::Disks;
 use page::Page;
 use prometheus::{Encoder, HistogramOpts, HistogramVec, Registry, TextEncoder};
+use std::cell::Cell;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -23,6 +24,8 @@ pub(super) struct Metrics {
     lasting: Registry,
     latency: HistogramVec,
     disks: Disks,
+    /// Bytes of protocol sent and received, as told last.
+    protocol: Cell<(u64, u64)>,
 }
 
 type Result<T> = prometheus::Result<T>;
@@ -37,7 +40,7 @@ impl Metrics {
         .buckets(vec![0.0005, 0.002, 0.01, 0.05, 0.2, 1.0, 5.0]);
         let latency = HistogramVec::new(options, &["method"])?;
         lasting.register(Box::new(latency.clone()))?;
-        Ok(Self { lasting, latency, disks: Disks::default() })
+        Ok(Self { lasting, latency, disks: Disks::default(), protocol: Cell::default() })
     }
 
     /// Counts an answer.
@@ -64,6 +67,13 @@ impl Metrics {
             &["direction"],
             [(vec!["sent"], snapshot.run.uploaded), (vec!["received"], snapshot.run.downloaded)],
         )?;
+        let (sent, received) = self.protocol(snapshot);
+        page.counter(
+            "protocol_bytes_total",
+            "Bytes to and from peers that are no payload, by direction.",
+            &["direction"],
+            [(vec!["sent"], sent), (vec!["received"], received)],
+        )?;
         torrents_by_state(&page, snapshot)?;
         trackers(&page, snapshot)?;
         page.value("connections", "Open peer connections.", snapshot.connections as f64)?;
@@ -76,6 +86,17 @@ impl Metrics {
         encoder.encode(&page.gather(), &mut text)?;
         encoder.encode(&self.lasting.gather(), &mut text)?;
         Ok(text)
+    }
+
+    /// What peers were sent and sent beside payload. Both sums come from the same publications, but for payload of the
+    /// last moment: what is told never falls for that.
+    fn protocol(&self, snapshot: &EngineSnapshot) -> (u64, u64) {
+        let all = |of: fn(&ShardStatus) -> u64| snapshot.shards.iter().map(of).sum::<u64>();
+        let sent = all(|shard| shard.ring.sent_bytes).saturating_sub(snapshot.run.uploaded);
+        let received = all(|shard| shard.ring.received_bytes).saturating_sub(snapshot.run.downloaded);
+        let before = self.protocol.get();
+        self.protocol.set((sent.max(before.0), received.max(before.1)));
+        self.protocol.get()
     }
 
     /// The page of series per torrent.

@@ -18,7 +18,7 @@ mod transitions;
 mod wishes;
 
 use super::handle::Command;
-use super::snapshot::{EngineLimits, EngineSnapshot};
+use super::snapshot::{EngineLimits, EngineSnapshot, UnderWay};
 use super::torrent::{Activity, Torrent};
 use crate::announce::Announcer;
 use crate::config::EngineConfig;
@@ -116,6 +116,8 @@ pub struct Session {
     trouble: Option<Arc<str>>,
     files_done: mpsc::Sender<FilesDone>,
     sequences: Vec<u64>,
+    /// What each shard had under way, and the handshakes that had ended on it.
+    around: Vec<(UnderWay, [u64; 5])>,
     /// Torrents that each shard published something of last.
     sampled: Vec<HashSet<u32>>,
     /// Torrents that may have reached a goal, though no shard publishes them.
@@ -167,6 +169,7 @@ impl Session {
             ids: HashMap::new(),
             next_id: 1,
             sequences: vec![0; shards],
+            around: vec![Default::default(); shards],
             sampled: vec![HashSet::new(); shards],
             goals_unsure: HashSet::new(),
             dirty: true,
@@ -286,6 +289,9 @@ impl Session {
             let published = self.parts.published[shard].load_full();
             if published.sequence != self.sequences[shard] {
                 self.sequences[shard] = published.sequence;
+                // Connections in no swarm change nothing of a torrent, and are to be told of as well.
+                let around = (published.under_way, published.counters.handshakes);
+                self.dirty |= std::mem::replace(&mut self.around[shard], around) != around;
                 self.take_samples(shard, &published);
             }
         }

@@ -1,7 +1,7 @@
 //! What the shards did: their loops, sends and data rings. The counters that explain a slow box.
 
 use super::page::{Counted, Page};
-use crate::control::{BOUNDS_US, ShardStatus};
+use crate::control::{BOUNDS_US, HandshakeEnd, ShardStatus, UnderWay};
 use prometheus::Result;
 
 const PER_SECOND: f64 = 1e6;
@@ -51,15 +51,47 @@ const COUNTERS: [(&str, &str, Value); 16] = [
 ];
 
 /// Gauges by shard.
-const GAUGES: [(&str, &str, Value); 3] = [
+const GAUGES: [(&str, &str, Value); 6] = [
     ("shard_connections", "Open peer connections by shard.", |shard| shard.connections as u64),
     ("ring_receive_buffers_free", "Receive buffers that the kernel can fill.", |shard| {
         shard.ring.recv_buffers_free.into()
     }),
     ("ring_operations", "Operations in flight.", |shard| shard.ring.ops.into()),
+    ("shard_reads", "Reads from disk for peers that were begun.", |shard| shard.under_way.reads.0 as u64),
+    ("shard_reads_waiting", "Reads from disk for peers that wait for others.", |shard| {
+        shard.under_way.reads.1 as u64
+    }),
+    ("shard_pieces_waiting", "Whole pieces that are being hashed or written.", |shard| {
+        shard.under_way.pieces as u64
+    }),
 ];
 
+/// Connections by state, and handshakes by how they ended, of all shards together.
+fn connections(page: &Page, shards: &[ShardStatus]) -> Result<()> {
+    let sum =
+        |of: fn(&UnderWay) -> usize| shards.iter().map(|shard| of(&shard.under_way)).sum::<usize>() as f64;
+    page.gauge(
+        "connections_by_state",
+        "Peer connections by state.",
+        &["state"],
+        [
+            (vec!["dialling"], sum(|now| now.dialling)),
+            (vec!["handshaking"], sum(|now| now.handshaking)),
+            (vec!["active"], sum(|now| now.active)),
+            (vec!["closing"], sum(|now| now.closing)),
+        ],
+    )?;
+    let ended = |end: usize| shards.iter().map(|shard| shard.counters.handshakes[end]).sum::<u64>();
+    page.counter(
+        "handshakes_total",
+        "Handshakes with peers by how they ended.",
+        &["result"],
+        HandshakeEnd::NAMES.iter().enumerate().map(|(end, name)| (vec![*name], ended(end))),
+    )
+}
+
 pub(super) fn tell(page: &Page, shards: &[ShardStatus]) -> Result<()> {
+    connections(page, shards)?;
     let names: Vec<String> = (0..shards.len()).map(|shard| shard.to_string()).collect();
     let by_shard = || names.iter().map(String::as_str).zip(shards);
     let label = &["shard"][..];

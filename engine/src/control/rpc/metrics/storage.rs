@@ -17,6 +17,18 @@ pub(super) fn tell(page: &Page, storage: &StorageStatus) -> Result<()> {
         &[],
         [(vec![], storage.written_bytes)],
     )?;
+    page.counter(
+        "hashed_bytes_total",
+        "Bytes that were hashed: of pieces from peers, and of files that were verified.",
+        &["purpose"],
+        [(vec!["download"], storage.hashed_bytes), (vec!["verify"], storage.verifying_read_bytes)],
+    )?;
+    page.counter(
+        "storage_errors_total",
+        "Errors of data files: of the disk, of the system, or because somebody changed them.",
+        &[],
+        [(vec![], storage.errors)],
+    )?;
     for (name, help, value) in [
         ("read_ahead_bytes", "Bytes being read for peers now.", storage.read_ahead_bytes),
         ("read_ahead_max_bytes", "Most bytes being read for peers at once.", storage.read_ahead_bytes_max),

@@ -1,7 +1,7 @@
 //! The page as Prometheus reads it, from snapshots with known numbers.
 
 use super::*;
-use crate::control::{LoopDelays, ShardCounters, ShardStatus, StorageStatus};
+use crate::control::{LoopDelays, ShardCounters, ShardStatus, StorageStatus, UnderWay};
 use ringseed_ring::RingStats;
 
 fn page(snapshot: &EngineSnapshot) -> String {
@@ -64,12 +64,16 @@ fn every_counter_that_explains_a_slow_box_is_there() {
         major_faults: 9,
         dirty_waits: 5,
         turns: 6,
+        handshakes: [11, 12, 13, 14, 15],
     };
+    let under_way = UnderWay { dialling: 1, handshaking: 2, active: 3, closing: 4, reads: (5, 6), pieces: 7 };
     let ring = RingStats { enobufs: 7, recv_buffers_free: 250, ops: 12, ..RingStats::default() };
     let storage = StorageStatus {
         serving_read_bytes: 1 << 20,
         verifying_read_bytes: 2 << 20,
         written_bytes: 3 << 20,
+        hashed_bytes: 7 << 20,
+        errors: 3,
         read_ahead_bytes: 4 << 20,
         read_ahead_bytes_max: 64 << 20,
         loaded_bytes: 5 << 20,
@@ -79,7 +83,7 @@ fn every_counter_that_explains_a_slow_box_is_there() {
         mapped_bytes: 9 << 20,
         open_files: 2,
     };
-    let shards = vec![ShardStatus { counters, ring, ..ShardStatus::default() }];
+    let shards = vec![ShardStatus { counters, ring, under_way, ..ShardStatus::default() }];
     let text = page(&EngineSnapshot { shards, storage, ..EngineSnapshot::default() });
     assert_lines(
         &text,
@@ -102,6 +106,22 @@ fn every_counter_that_explains_a_slow_box_is_there() {
             "ringseed_dirty_bytes 6291456",
             "ringseed_dirty_max_bytes 268435456",
             "ringseed_maps 8",
+            "ringseed_hashed_bytes_total{purpose=\"download\"} 7340032",
+            "ringseed_hashed_bytes_total{purpose=\"verify\"} 2097152",
+            "ringseed_storage_errors_total 3",
+            "ringseed_connections_by_state{state=\"dialling\"} 1",
+            "ringseed_connections_by_state{state=\"handshaking\"} 2",
+            "ringseed_connections_by_state{state=\"active\"} 3",
+            "ringseed_connections_by_state{state=\"closing\"} 4",
+            "ringseed_handshakes_total{result=\"done\"} 11",
+            "ringseed_handshakes_total{result=\"refused\"} 12",
+            "ringseed_handshakes_total{result=\"invalid\"} 13",
+            "ringseed_handshakes_total{result=\"late\"} 14",
+            "ringseed_handshakes_total{result=\"closed\"} 15",
+            "ringseed_shard_reads{shard=\"0\"} 5",
+            "ringseed_shard_reads_waiting{shard=\"0\"} 6",
+            "ringseed_shard_pieces_waiting{shard=\"0\"} 7",
+            "ringseed_protocol_bytes_total{direction=\"sent\"} 0",
         ],
     );
 }
