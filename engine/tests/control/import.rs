@@ -32,10 +32,14 @@ fn transmissions_own_directory_is_imported() {
     let hash = many.info_hash.as_str();
     remote(&["-t", hash, "-G", "0", "-ph", "2"]);
     remote(&["-t", hash, "-SR", "-d", "80"]);
-    // It has started it to look at what is there.
-    remote(&["-t", hash, "-S"]);
+    // It has started it to look at what is there, and starts it again after that.
     until("the other client's stop", || {
-        other.remote(&["-t", hash, "-i"])?.contains("State: Stopped").then_some(())
+        let info = other.remote(&["-t", hash, "-i"])?;
+        if info.contains("State: Stopped") {
+            return Some(());
+        }
+        remote(&["-t", hash, "-S"]);
+        None
     });
     let config = other.home().to_path_buf();
     other.end();

@@ -1,6 +1,7 @@
 //! Files that are not complete: the suffix of their names and the directory of their own, through transfers, kills, moves,
 //! renames and removal.
 
+use crate::daemon::Daemon;
 use crate::pair::Pair;
 use crate::support::content::{Content, assert_same};
 use crate::support::{rpc, until};
@@ -146,4 +147,17 @@ fn a_removed_download_leaves_nothing() {
     until("the files to be gone", || {
         std::fs::read_dir(pair.target()).unwrap().next().is_none().then_some(())
     });
+}
+
+/// It would be fetched again otherwise, and could not be moved over what is there.
+#[test]
+fn what_is_in_its_last_place_already_stays_there() {
+    let daemon = Daemon::start(&[]);
+    let incomplete = daemon.dir("incomplete");
+    daemon.call("session-set", json!({"incomplete-dir": incomplete, "incomplete-dir-enabled": true}));
+    let content = daemon.multi("content");
+    daemon.seed(&content);
+    let place = daemon.torrent(&content.info_hash, &["downloadDir"])["downloadDir"].clone();
+    assert_eq!(place, json!(content.dir));
+    assert_eq!(std::fs::read_dir(&incomplete).unwrap().count(), 0);
 }

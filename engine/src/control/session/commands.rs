@@ -2,14 +2,15 @@
 
 use super::super::handle::{AddOutcome, AddTorrent, Command, EngineError, Reply};
 use super::super::torrent::{Activity, Next, Torrent};
-use super::{Session, has_data};
+use super::{Session, has_data, has_files};
 use crate::limits::{CANDIDATES_MAX, CONTROL_QUEUE};
 use crate::shard::message::ToShard;
 use crate::storage::{TorrentStore, Wishes};
 use ringseed_proto::bitfield::Bitfield;
+use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 impl Session {
@@ -114,7 +115,7 @@ impl Session {
             }
             return Err(EngineError::Storage(format!("{info_hash} is being removed: try again in a moment")));
         }
-        let (data_dir, move_when_done) = self.place(add.data_dir);
+        let (data_dir, move_when_done) = self.place(add.data_dir, &add.metainfo);
         let store =
             TorrentStore::open_or_create(&data_dir, add.metainfo.info.clone(), &self.parts.store_limits)
                 .map_err(|error| EngineError::Storage(error.to_string()))?;
@@ -144,13 +145,23 @@ impl Session {
     }
 
     /// Where a new torrent's files go, and where they go once they are complete.
-    fn place(&self, wanted: Option<PathBuf>) -> (PathBuf, Option<PathBuf>) {
+    fn place(&self, wanted: Option<PathBuf>, metainfo: &Metainfo) -> (PathBuf, Option<PathBuf>) {
         let usual = || self.settings.download_dir.clone().unwrap_or(self.parts.settings.download_dir.clone());
         let last = wanted.unwrap_or_else(usual);
         let last = std::path::absolute(&last).unwrap_or(last);
         match &self.settings.incomplete_dir {
-            Some(first) if self.settings.incomplete_dir_on && *first != last => (first.clone(), Some(last)),
+            Some(first)
+                if self.settings.incomplete_dir_on && *first != last && !self.is_there(&last, metainfo) =>
+            {
+                (first.clone(), Some(last))
+            }
             _ => (last, None),
         }
+    }
+
+    /// Whether files of a torrent are in a directory already: then it is left where it is.
+    fn is_there(&self, directory: &Path, metainfo: &Metainfo) -> bool {
+        let store = TorrentStore::open(directory, metainfo.info.clone(), &self.parts.store_limits);
+        store.is_ok_and(|store| has_files(&store))
     }
 }

@@ -317,10 +317,14 @@ impl Session {
 
 /// Whether any file of the torrent is there.
 fn has_data(entry: &TorrentEntry) -> bool {
-    let layout = &entry.content.info.layout;
+    has_files(&entry.store)
+}
+
+/// Whether any file of a store is there.
+fn has_files(store: &TorrentStore) -> bool {
     // What cannot be looked at is looked at by the verification, which tells what is wrong.
-    entry.store.check_sizes().map_or(true, |checks| {
-        let mut files = checks.iter().zip(&layout.files);
+    store.check_sizes().map_or(true, |checks| {
+        let mut files = checks.iter().zip(&store.layout().files);
         files.any(|(check, file)| *check != SizeCheck::Missing && !file.padding && file.length > 0)
     })
 }
