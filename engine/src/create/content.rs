@@ -236,7 +236,7 @@ mod tests {
         let dir = tree();
         let top = dir.path().canonicalize().expect("there");
         std::fs::set_permissions(&top, std::fs::Permissions::from_mode(0o755)).expect("set");
-        std::fs::set_permissions(top.join("r/b"), std::fs::Permissions::from_mode(0)).expect("set");
+        std::fs::set_permissions(top.join("r/b"), std::fs::Permissions::from_mode(0o000)).expect("set");
         // In a thread of its own that is nobody to the file system: root may read everything.
         let refused = std::thread::scope(|scope| {
             let nobody = || {

@@ -175,7 +175,9 @@ fn is_reachable(addr: &SocketAddr) -> bool {
 fn text_from_tracker(bytes: &[u8]) -> String {
     let bytes = &bytes[..bytes.len().min(TRACKER_TEXT_BYTES_MAX)];
     let replace = |c: char| if c.is_control() { ' ' } else { c };
-    String::from_utf8_lossy(bytes).chars().map(replace).collect::<String>().trim().to_owned()
+    let text: String = String::from_utf8_lossy(bytes).chars().map(replace).collect();
+    // What stands for a byte that is no text takes three.
+    text[..text.floor_char_boundary(TRACKER_TEXT_BYTES_MAX)].trim().to_owned()
 }
 
 /// A number of seconds or peers; negative ones are none, large ones are cut.
@@ -231,5 +233,6 @@ mod tests {
     fn texts_are_made_printable() {
         assert_eq!(text_from_tracker(b" a\x1b[31mb\n\xff "), "a [31mb \u{fffd}");
         assert_eq!(text_from_tracker(&[b'x'; 9999]).len(), TRACKER_TEXT_BYTES_MAX);
+        assert_eq!(text_from_tracker(&[0xff; 9999]).len(), TRACKER_TEXT_BYTES_MAX / 3 * 3);
     }
 }
