@@ -46,6 +46,26 @@ impl Drop for Display {
     }
 }
 
+/// Where things stand in a window of 1000 by 640, from the left and from the top.
+pub mod places {
+    /// First row of the table.
+    pub const FIRST_ROW: (i32, i32) = (320, 132);
+    /// Heading of the sizes.
+    pub const SIZE: (i32, i32) = (490, 103);
+    /// Lines of the side bar.
+    pub const ALL: (i32, i32) = (80, 133);
+    /// Those that seed.
+    pub const SEEDING: (i32, i32) = (80, 185);
+    /// Those that are paused.
+    pub const PAUSED: (i32, i32) = (80, 237);
+    /// The first label in the order of the alphabet.
+    pub const FIRST_LABEL: (i32, i32) = (80, 451);
+    /// Tabs of the details: overview, files, peers, trackers, speed, log.
+    pub const TABS: [(i32, i32); 6] = [(246, 382), (319, 382), (376, 382), (445, 382), (516, 382), (572, 382)];
+    /// The third line of the files.
+    pub const THIRD_FILE: (i32, i32) = (300, 482);
+}
+
 /// `ringseed-gui` as a process on a display.
 pub struct Window<'a> {
     display: &'a Display,
@@ -74,7 +94,14 @@ pub fn command(display: &Display, home: &Path) -> Command {
 impl<'a> Window<'a> {
     /// Opens one and waits until it is there.
     pub fn open(display: &'a Display, home: &Path, arguments: &[&str]) -> Window<'a> {
-        let child = command(display, home).args(arguments).spawn().unwrap();
+        let mut program = command(display, home);
+        program.args(arguments);
+        Window::open_with(display, program)
+    }
+
+    /// Starts this command of a window and waits until it is there.
+    pub fn open_with(display: &'a Display, mut program: Command) -> Window<'a> {
+        let child = program.spawn().unwrap();
         let mut window = Window { display, child, id: String::new() };
         let start = Instant::now();
         while window.id.is_empty() {
@@ -87,6 +114,11 @@ impl<'a> Window<'a> {
         }
         display.xdotool(&["windowfocus", "--sync", &window.id]);
         window
+    }
+
+    /// Its number on the display.
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     /// Presses keys one after the other, such as `ctrl+p`.
@@ -102,7 +134,7 @@ impl<'a> Window<'a> {
     }
 
     /// Clicks at a place of the window: `1` is the left button, `3` the right one.
-    pub fn click(&self, x: i32, y: i32, button: &str) {
+    pub fn click(&self, (x, y): (i32, i32), button: &str) {
         let (x, y) = (x.to_string(), y.to_string());
         self.display.xdotool(&["mousemove", "--sync", "--window", &self.id, &x, &y, "click", button]);
     }

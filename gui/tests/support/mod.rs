@@ -3,7 +3,11 @@
 #![allow(dead_code, reason = "each test crate uses its part of this")]
 
 pub mod display;
+pub mod drag;
 pub mod fake;
+pub mod screen;
+pub mod swarm;
+pub mod witness;
 
 use ringseed_gui::endpoint::Endpoint;
 use std::io::{BufRead, BufReader};
@@ -19,6 +23,10 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// # Panics
 /// It is not built; says how to build it.
 pub fn program(name: &str) -> PathBuf {
+    if let Some(window) = std::env::var_os("RINGSEED_GUI_PROGRAM").filter(|_| name == "ringseed-gui") {
+        // Another build of the window: the one that is measured.
+        return std::path::absolute(window).unwrap();
+    }
     let test = std::env::current_exe().unwrap();
     let path = test.parent().and_then(Path::parent).unwrap().join(name);
     assert!(path.exists(), "{} is missing; build it with: cargo build --workspace --bins", path.display());
