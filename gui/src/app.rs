@@ -94,6 +94,11 @@ impl App {
         &self.host
     }
 
+    /// Whether the engine runs on this machine, so that it has the same folders.
+    pub fn is_local(&self) -> bool {
+        Endpoint::parse(&self.host).is_ok_and(|endpoint| endpoint.is_local())
+    }
+
     /// Settings of the engine, once it has answered.
     pub fn session(&self) -> Option<&Session> {
         self.session.as_ref()

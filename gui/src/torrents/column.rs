@@ -89,7 +89,7 @@ impl Column {
             Column::Down | Column::Up => 90.0,
             Column::Eta | Column::Label | Column::Downloaded | Column::Uploaded => 92.0,
             Column::Ratio | Column::Peers | Column::Seeds => 60.0,
-            Column::Added | Column::Done => 124.0,
+            Column::Added | Column::Done => 138.0,
             Column::Folder => 200.0,
         }
     }

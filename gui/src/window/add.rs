@@ -41,6 +41,8 @@ pub(super) fn connect(window: &MainWindow, context: &Rc<Context>) {
     let own = adding.clone();
     adapter.on_browse(move || own.browse());
     let own = adding.clone();
+    adapter.on_browse_folder(move || own.browse_folder());
+    let own = adding.clone();
     adapter.on_source_edited(move || own.read());
     let own = adding.clone();
     adapter.on_file_toggled(move |line| own.pick(|picker| picker.toggle(index(line))));
@@ -63,6 +65,7 @@ impl Adding {
         adapter.set_source(SharedString::new());
         adapter.set_labels(SharedString::new());
         adapter.set_sequential(false);
+        adapter.set_is_local(self.context.app.borrow().is_local());
         if let Some(session) = self.context.app.borrow().session() {
             adapter.set_folder(session.download_dir.as_str().into());
             adapter.set_paused(!session.start_added_torrents);
@@ -163,6 +166,16 @@ impl Adding {
             if let (Some(file), Some(window)) = (file, own.window()) {
                 window.global::<AddAdapter>().set_source(file.path().to_string_lossy().as_ref().into());
                 own.read();
+            }
+        });
+    }
+
+    fn browse_folder(self: &Rc<Adding>) {
+        let own = self.clone();
+        super::spawn(async move {
+            let folder = rfd::AsyncFileDialog::new().set_title("Save below").pick_folder().await;
+            if let (Some(folder), Some(window)) = (folder, own.window()) {
+                window.global::<AddAdapter>().set_folder(folder.path().to_string_lossy().as_ref().into());
             }
         });
     }

@@ -54,6 +54,12 @@ pub(super) fn connect(window: &MainWindow, context: &Rc<Context>) {
     let own = context.clone();
     adapter.on_pasted(move |text| paste(&own, &text));
     let weak = window.as_weak();
+    adapter.on_heading_pointed(move |x, y| {
+        if let Some(window) = weak.upgrade() {
+            window.invoke_show_columns_menu(x, y);
+        }
+    });
+    let weak = window.as_weak();
     adapter.on_context_menu(move |x, y| {
         if let Some(window) = weak.upgrade() {
             window.invoke_show_menu(x, y);

@@ -54,16 +54,24 @@ pub mod places {
     pub const SIZE: (i32, i32) = (490, 103);
     /// Lines of the side bar.
     pub const ALL: (i32, i32) = (80, 133);
-    /// Those that seed.
-    pub const SEEDING: (i32, i32) = (80, 185);
     /// Those that are paused.
     pub const PAUSED: (i32, i32) = (80, 237);
-    /// The first label in the order of the alphabet.
-    pub const FIRST_LABEL: (i32, i32) = (80, 451);
+    /// All labels.
+    pub const ALL_LABELS: (i32, i32) = (80, 399);
+    /// The label after `No label`.
+    pub const SECOND_LABEL: (i32, i32) = (80, 451);
     /// Tabs of the details: overview, files, peers, trackers, speed, log.
-    pub const TABS: [(i32, i32); 6] = [(246, 382), (319, 382), (376, 382), (445, 382), (516, 382), (572, 382)];
+    pub const TABS: [(i32, i32); 6] = [(246, 372), (319, 372), (376, 372), (445, 372), (516, 372), (572, 372)];
     /// The third line of the files.
-    pub const THIRD_FILE: (i32, i32) = (300, 482);
+    pub const THIRD_FILE: (i32, i32) = (300, 472);
+    /// The tick of the third file in the dialog that adds a torrent of three lines.
+    pub const ADD_THIRD_TICK: (i16, i16) = (248, 331);
+    /// The input for labels there.
+    pub const ADD_LABELS: (i32, i32) = (666, 387);
+    /// The input for trackers in the dialog that makes a torrent.
+    pub const CREATE_TRACKERS: (i32, i32) = (500, 280);
+    /// The button that makes it.
+    pub const CREATE_BUTTON: (i32, i32) = (735, 500);
 }
 
 /// `ringseed-gui` as a process on a display.
@@ -144,6 +152,11 @@ impl<'a> Window<'a> {
         let [x, y, width, height] = [x, y, width, height].map(|number| number.to_string());
         self.display.xdotool(&["windowmove", &self.id, &x, &y]);
         self.display.xdotool(&["windowsize", &self.id, &width, &height]);
+    }
+
+    /// Gives it the keyboard.
+    pub fn focus(&self) {
+        self.display.xdotool(&["windowfocus", "--sync", &self.id]);
     }
 
     /// Process id.

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// The server. Its threads end with the test's process.
@@ -19,6 +19,7 @@ struct State {
     active: usize,
     looks: AtomicUsize,
     calls: Mutex<Vec<String>>,
+    gone: AtomicBool,
 }
 
 impl Fake {
@@ -31,6 +32,7 @@ impl Fake {
             active,
             looks: AtomicUsize::new(0),
             calls: Mutex::default(),
+            gone: AtomicBool::new(false),
         });
         let own = state.clone();
         std::thread::spawn(move || {
@@ -45,6 +47,11 @@ impl Fake {
     /// Host and port.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Answers nobody from now on.
+    pub fn leave(&self) {
+        self.state.gone.store(true, Ordering::Relaxed);
     }
 
     /// Methods called so far besides those that only read.
@@ -76,6 +83,9 @@ fn serve(stream: TcpStream, state: &State) {
             if let Some(text) = line.strip_prefix("content-length:") {
                 length = text.trim().parse().unwrap();
             }
+        }
+        if state.gone.load(Ordering::Relaxed) {
+            return;
         }
         let mut body = vec![0; length];
         reader.read_exact(&mut body).unwrap();

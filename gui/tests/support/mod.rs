@@ -38,14 +38,20 @@ pub struct Engine {
     directory: tempfile::TempDir,
     child: Child,
     rpc: String,
+    user: Option<&'static str>,
 }
 
 impl Engine {
     /// Starts one and waits until it answers.
     pub fn start() -> Engine {
+        Engine::start_for(None)
+    }
+
+    /// Starts one that wants this name and password, separated by a colon.
+    pub fn start_for(user: Option<&'static str>) -> Engine {
         let directory = tempfile::tempdir().unwrap();
-        let (child, rpc) = launch(directory.path(), "127.0.0.1:0");
-        Engine { directory, child, rpc }
+        let (child, rpc) = launch(directory.path(), "127.0.0.1:0", user);
+        Engine { directory, child, rpc, user }
     }
 
     /// Kills it.
@@ -57,7 +63,7 @@ impl Engine {
     /// Starts it anew at the same address, after [`Engine::kill`].
     pub fn start_again(&mut self) {
         let address = self.rpc.trim_start_matches("http://").split('/').next().unwrap().to_owned();
-        (self.child, self.rpc) = launch(self.directory.path(), &address);
+        (self.child, self.rpc) = launch(self.directory.path(), &address, self.user);
     }
 
     /// Where it answers.
@@ -78,7 +84,7 @@ impl Drop for Engine {
     }
 }
 
-fn launch(directory: &Path, rpc: &str) -> (Child, String) {
+fn launch(directory: &Path, rpc: &str, user: Option<&str>) -> (Child, String) {
     let downloads = directory.join("downloads");
     std::fs::create_dir_all(&downloads).unwrap();
     let mut child = Command::new(program("ringseed"))
@@ -88,6 +94,7 @@ fn launch(directory: &Path, rpc: &str) -> (Child, String) {
         .arg("--download-dir")
         .arg(&downloads)
         .env("XDG_CONFIG_HOME", directory)
+        .envs(user.map(|user| ("RINGSEED_RPC_AUTH", user)))
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();

@@ -2,6 +2,7 @@
 
 use super::display::Window;
 use super::{Engine, PATIENCE};
+use ringseed_gui::endpoint::Endpoint;
 use ringseed_gui::rpc::{self, Command, Link};
 use ringseed_gui::torrents::{Click, Column, State};
 use ringseed_gui::{App, Connection};
@@ -19,8 +20,13 @@ pub struct Witness {
 impl Witness {
     /// Connects to an engine.
     pub fn of(engine: &Engine) -> Witness {
-        let link = rpc::start(engine.endpoint(), || {}).unwrap();
-        let mut witness = Witness { app: App::new(&engine.endpoint(), link.sender()), link };
+        Witness::at(&engine.endpoint())
+    }
+
+    /// Connects to the engine at an address, once it answers.
+    pub fn at(endpoint: &Endpoint) -> Witness {
+        let link = rpc::start(endpoint.clone(), || {}).unwrap();
+        let mut witness = Witness { app: App::new(endpoint, link.sender()), link };
         witness.until("the engine", |app| *app.connection() == Connection::Connected);
         witness
     }
