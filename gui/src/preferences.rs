@@ -116,7 +116,7 @@ impl Goal {
 }
 
 /// Limits of torrents. Rates are in kB/s.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TorrentLimits {
     /// Download limit.
     pub down: Switch,
@@ -128,15 +128,27 @@ pub struct TorrentLimits {
     pub ratio: f64,
 }
 
+impl Default for TorrentLimits {
+    /// None, and numbers to start from.
+    fn default() -> TorrentLimits {
+        let off = Switch { on: false, value: 1000 };
+        TorrentLimits { down: off, up: off, goal: Goal::Engine, ratio: 2.0 }
+    }
+}
+
 impl TorrentLimits {
     /// As they are.
     pub fn of(torrent: &Torrent) -> TorrentLimits {
-        let switch = |on, rate: u64| Switch { on, value: u32::try_from(rate).unwrap_or(u32::MAX) };
+        let switch = |on: bool, rate: u64| match rate {
+            // It was never set: a limit to start from.
+            0 if !on => TorrentLimits::default().down,
+            _ => Switch { on, value: u32::try_from(rate).unwrap_or(u32::MAX) },
+        };
         TorrentLimits {
             down: switch(torrent.download_limited, torrent.download_limit),
             up: switch(torrent.upload_limited, torrent.upload_limit),
             goal: Goal::ALL.get(usize::from(torrent.seed_ratio_mode)).copied().unwrap_or_default(),
-            ratio: torrent.seed_ratio_limit,
+            ratio: if torrent.seed_ratio_limit > 0.0 { torrent.seed_ratio_limit } else { 2.0 },
         }
     }
 

@@ -92,10 +92,23 @@ fn what_is_filtered_sorted_and_searched_is_what_deeds_are_for() {
 }
 
 #[test]
-fn labels_names_and_limits_are_set_for_the_selected() {
+fn names_and_limits_are_set_for_the_selected() {
     let (engine, mut witness) = library();
     let display = Display::start(1000, 640);
     let window = open(&display, &engine);
+    let deed = || {
+        // The menu of the torrent, its seventh line, the first tick there, and its button.
+        window.keys(&["Escape"]);
+        window.click(places::FIRST_ROW, "3");
+        window.click((places::FIRST_ROW.0 + 40, places::FIRST_ROW.1 + 213), "1");
+        window.keys(&["Tab", "space"]);
+        window.click(places::LIMITS_BUTTON, "1");
+    };
+    witness.watch_first();
+    let is_limited = |app: &ringseed_gui::App| {
+        app.details().news().is_some_and(|news| (news.torrent.download_limited, news.torrent.download_limit) == (true, 1000))
+    };
+    witness.until_done("a limit", deed, is_limited);
     let deed = || {
         window.keys(&["Escape", "Home", "F2"]);
         window.types("omega");

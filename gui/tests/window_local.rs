@@ -9,6 +9,7 @@ mod support;
 use ringseed_gui::endpoint::{Endpoint, SignIn};
 use ringseed_gui::rpc::Command;
 use ringseed_gui::settings::Settings;
+use std::fs::File;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -24,16 +25,48 @@ fn remember(home: &Path, more: &str) {
     std::fs::write(folder.join("gui.json"), format!(r#"{{"engine":"127.0.0.1:1"{more}}}"#)).unwrap();
 }
 
+/// Where the engine with this state answers, as its log says.
+fn address(state: &Path) -> Option<Endpoint> {
+    let log = std::fs::read_to_string(state.join("gui-engine.log")).ok()?;
+    let url = log.split("RPC on ").nth(1)?.split_whitespace().next()?;
+    Some(Endpoint::parse(url).unwrap())
+}
+
 /// Waits for a window's engine, whose state is in this folder, and says where it answers.
 fn engine_in(state: &Path) -> Endpoint {
     let start = Instant::now();
     loop {
-        let log = std::fs::read_to_string(state.join("gui-engine.log")).unwrap_or_default();
-        if let Some(url) = log.split("RPC on ").nth(1).and_then(|rest| rest.split_whitespace().next()) {
-            return Endpoint::parse(url).unwrap();
+        if let Some(endpoint) = address(state) {
+            return endpoint;
         }
-        assert!(start.elapsed() < PATIENCE, "no engine in {}: {log}", state.display());
+        assert!(start.elapsed() < PATIENCE, "no engine in {}", state.display());
         std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Only one of these tests at a time looks for a free port, also where each is a process of its own.
+fn alone() -> File {
+    let lock = File::create(std::env::temp_dir().join("ringseed-gui-ports.lock")).unwrap();
+    lock.lock().unwrap();
+    lock
+}
+
+/// Ends the engines of windows that are killed because a test failed.
+struct Engines(PathBuf);
+
+impl Engines {
+    fn states(&self) -> Vec<PathBuf> {
+        std::fs::read_dir(&self.0).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+    }
+}
+
+impl Drop for Engines {
+    fn drop(&mut self) {
+        for state in self.states() {
+            if let Some(endpoint) = address(&state).filter(answers) {
+                Witness::at(&endpoint).command(Command::Shutdown);
+            }
+        }
     }
 }
 
@@ -91,9 +124,11 @@ fn an_engine_is_named_signed_in_to_and_remembered() {
 
 #[test]
 fn an_engine_that_a_window_starts_ends_with_it() {
+    let _alone = alone();
     let home = tempfile::tempdir().unwrap();
     remember(home.path(), "");
     let display = Display::start(1000, 640);
+    let _engines = Engines(home.path().join("state"));
     let window = Window::open(&display, home.path(), &[]);
     let endpoint = engine_in(&home.path().join("state/ringseed"));
     Witness::at(&endpoint);
@@ -103,9 +138,11 @@ fn an_engine_that_a_window_starts_ends_with_it() {
 
 #[test]
 fn an_engine_is_left_running_when_the_user_chose_so() {
+    let _alone = alone();
     let home = tempfile::tempdir().unwrap();
     remember(home.path(), r#","keep-engine":true"#);
     let display = Display::start(1000, 640);
+    let _engines = Engines(home.path().join("state"));
     let window = Window::open(&display, home.path(), &[]);
     let endpoint = engine_in(&home.path().join("state/ringseed"));
     let mut witness = Witness::at(&endpoint);
@@ -122,6 +159,7 @@ fn an_engine_is_left_running_when_the_user_chose_so() {
 
 #[test]
 fn several_windows_have_an_engine_each() {
+    let _alone = alone();
     let home = tempfile::tempdir().unwrap();
     let display = Display::start(1000, 640);
     let open = || {
@@ -129,10 +167,8 @@ fn several_windows_have_an_engine_each() {
         program.env("RINGSEED_GUI_ALLOW_MULTIPLE", "1");
         Window::open_with(&display, program)
     };
-    let states = || -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(home.path().join("state")).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).collect()
-    };
+    let started = Engines(home.path().join("state"));
+    let states = || started.states();
     let first = open();
     let start = Instant::now();
     while states().is_empty() {
@@ -147,7 +183,7 @@ fn several_windows_have_an_engine_each() {
     }
     let engines: Vec<Endpoint> = states().iter().map(|state| engine_in(state)).collect();
     assert_ne!(engines[0], engines[1]);
-    assert!(engines.contains(&one) && engines.iter().all(answers));
+    assert!(engines.len() == 2 && engines.contains(&one) && engines.iter().all(answers));
     quit(second);
     assert!(answers(&one), "each window ends its own");
     quit(first);

@@ -72,7 +72,8 @@ pub fn run(args: &Args) -> Result<(), String> {
         // Each of several windows has an engine of its own.
         context.keep_apart();
     }
-    context.may_start_engine.set(!remote && endpoint.is_local());
+    // One of several windows starts its own at once, whoever answers.
+    context.may_start_engine.set(alone && !remote && endpoint.is_local());
     window.global::<TableAdapter>().set_rows(ModelRc::from(context.rows.clone()));
     table::connect(&window, &context);
     sidebar::connect(&window, &context);

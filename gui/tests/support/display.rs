@@ -68,6 +68,8 @@ pub mod places {
     pub const ADD_THIRD_TICK: (i16, i16) = (248, 331);
     /// The input for labels there.
     pub const ADD_LABELS: (i32, i32) = (666, 387);
+    /// The button of the dialog for limits.
+    pub const LIMITS_BUTTON: (i32, i32) = (705, 398);
     /// The input for trackers in the dialog that makes a torrent.
     pub const CREATE_TRACKERS: (i32, i32) = (500, 280);
     /// The button that makes it.

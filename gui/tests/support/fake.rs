@@ -112,6 +112,9 @@ fn answer(state: &State, request: &Value) -> Value {
             "version": "4.0.6 (ringseed 0.1.0)", "rpc-version": 17, "download-dir": "/srv/torrents",
             "download-dir-free-space": 1_843_000_000_000u64, "peer-port": 6881, "encryption": "preferred",
             "pex-enabled": true, "dht-enabled": true, "peer-limit-global": 8000, "peer-limit-per-torrent": 200,
+            "speed-limit-down": 20_000, "speed-limit-up": 4000, "speed-limit-up-enabled": true,
+            "alt-speed-down": 500, "alt-speed-up": 100, "seedRatioLimit": 2.0, "seedRatioLimited": true,
+            "download-queue-enabled": true, "download-queue-size": 5, "seed-queue-size": 10, "idle-seeding-limit": 30,
         }),
         "session-stats" => {
             let torrents = state.torrents.lock().unwrap();
