@@ -54,13 +54,13 @@ fn measure(active: usize) {
     let share = (cpu_seconds(window.pid()) - cpu) / time.elapsed().as_secs_f64();
     let looks = (fake.looks() - looks) as f64 / time.elapsed().as_secs_f64();
 
-    display.xdotool(&["mousemove", "--sync", &TABLE.0.to_string(), &TABLE.1.to_string()]);
+    display.xdotool(&["mousemove", &TABLE.0.to_string(), &TABLE.1.to_string()]);
     let none = median((0..20).map(|_| took(|| drop(display.xdotool(&["getmouselocation"])))).collect());
     let turns = (0..60).map(|_| until_drawn(&screen, || drop(display.xdotool(&["click", "5"])))).collect();
     let (turn, worst_turn) = summary(turns);
     let clicks = HEADINGS.iter().cycle().take(12).map(|x| {
         let place = [x.to_string(), "103".to_owned()];
-        display.xdotool(&["mousemove", "--sync", &place[0], &place[1]]);
+        display.xdotool(&["mousemove", &place[0], &place[1]]);
         until_drawn(&screen, || drop(display.xdotool(&["click", "1"])))
     });
     let (sort, worst_sort) = summary(clicks.collect());
@@ -113,7 +113,7 @@ fn until_drawn(screen: &Screen, deed: impl FnOnce()) -> f64 {
 
 /// Turns the wheel without a pause; frames a second, and the longest time without a new one.
 fn scroll(display: &Display, screen: &Screen) -> (f64, f64) {
-    display.xdotool(&["mousemove", "--sync", &TABLE.0.to_string(), &TABLE.1.to_string()]);
+    display.xdotool(&["mousemove", &TABLE.0.to_string(), &TABLE.1.to_string()]);
     let mut wheel = std::process::Command::new("xdotool")
         .args(["click", "--repeat", "400", "--delay", "10", "5"])
         .env("DISPLAY", display.name())

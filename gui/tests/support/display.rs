@@ -146,7 +146,7 @@ impl<'a> Window<'a> {
     /// Clicks at a place of the window: `1` is the left button, `3` the right one.
     pub fn click(&self, (x, y): (i32, i32), button: &str) {
         let (x, y) = (x.to_string(), y.to_string());
-        self.display.xdotool(&["mousemove", "--sync", "--window", &self.id, &x, &y, "click", button]);
+        self.display.xdotool(&["mousemove", "--window", &self.id, &x, &y, "click", button]);
     }
 
     /// Gives it a place and a size.
