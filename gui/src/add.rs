@@ -44,7 +44,8 @@ impl Contents {
             let line = text.lines().last().unwrap_or("It is no torrent file.");
             return Err(line.strip_prefix("error: ").unwrap_or(line).to_owned());
         }
-        serde_json::from_slice(&output.stdout).map_err(|error| format!("The torrent is not understood: {error}"))
+        serde_json::from_slice(&output.stdout)
+            .map_err(|error| format!("The torrent is not understood: {error}"))
     }
 }
 
@@ -123,7 +124,9 @@ impl Picker {
     pub fn summary(&self) -> String {
         let sum = |wanted: fn(&FileStats) -> bool| {
             let files = self.shown().filter(|(_, stats)| wanted(stats));
-            files.fold((0usize, 0u64), |(count, size), (file, _)| (count + 1, size.saturating_add(file.length)))
+            files.fold((0usize, 0u64), |(count, size), (file, _)| {
+                (count + 1, size.saturating_add(file.length))
+            })
         };
         let ((all, size), (chosen, chosen_size)) = (sum(|_| true), sum(|stats| stats.wanted));
         match all {

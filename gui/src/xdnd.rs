@@ -156,10 +156,8 @@ impl Proxy {
         let mut dropped = Vec::new();
         if answer.property != x11rb::NONE {
             let (property, any) = (self.atoms.RINGSEED_DROP, AtomEnum::ANY);
-            let reply = self
-                .connection
-                .get_property(true, self.own, property, any, 0, TEXT_WORDS_MAX)?
-                .reply()?;
+            let reply =
+                self.connection.get_property(true, self.own, property, any, 0, TEXT_WORDS_MAX)?.reply()?;
             dropped = links(&String::from_utf8_lossy(&reply.value));
         }
         self.finish(drag, !dropped.is_empty())?;

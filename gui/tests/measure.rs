@@ -68,7 +68,11 @@ fn measure(active: usize) {
 
     println!("{TORRENTS} torrents, {active} of them change, {looks:.2} looks a second:");
     println!("  CPU of one core       {:6.1} %", share * 100.0);
-    println!("  memory now, at most   {:6.0} MiB, {:.0} MiB", memory(window.pid(), "VmRSS"), memory(window.pid(), "VmHWM"));
+    println!(
+        "  memory now, at most   {:6.0} MiB, {:.0} MiB",
+        memory(window.pid(), "VmRSS"),
+        memory(window.pid(), "VmHWM")
+    );
     println!("  a turn of the wheel   {turn:6.1} ms median, {worst_turn:.1} ms at most");
     println!("  a click on a heading  {sort:6.1} ms median, {worst_sort:.1} ms at most");
     println!("  (the program that turns and clicks takes {none:.1} ms of these)");

@@ -27,7 +27,10 @@ fn library() -> (Engine, Witness) {
         std::fs::write(&data, name.repeat(size << 7)).unwrap();
         let torrent = engine.directory().join(format!("{name}.torrent"));
         let mut create = Command::new(program("ringseed"));
-        create.args(["create", "--tracker", "http://127.0.0.1:1/announce", "--output"]).arg(&torrent).arg(&data);
+        create
+            .args(["create", "--tracker", "http://127.0.0.1:1/announce", "--output"])
+            .arg(&torrent)
+            .arg(&data);
         assert!(create.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
         let labels = labels.map(str::to_owned).into_iter().collect();
         witness.add(torrent.to_str().unwrap(), &AddArgs { labels, ..AddArgs::default() });
@@ -38,8 +41,7 @@ fn library() -> (Engine, Witness) {
 
 fn open<'a>(display: &'a Display, engine: &Engine) -> Window<'a> {
     let endpoint = engine.endpoint();
-    let window =
-        Window::open(display, engine.directory(), &["--theme", "dark", "--connect", endpoint.url()]);
+    let window = Window::open(display, engine.directory(), &["--theme", "dark", "--connect", endpoint.url()]);
     window.place(0, 0, 1000, 640);
     window
 }
@@ -106,7 +108,9 @@ fn names_and_limits_are_set_for_the_selected() {
     };
     witness.watch_first();
     let is_limited = |app: &ringseed_gui::App| {
-        app.details().news().is_some_and(|news| (news.torrent.download_limited, news.torrent.download_limit) == (true, 1000))
+        app.details()
+            .news()
+            .is_some_and(|news| (news.torrent.download_limited, news.torrent.download_limit) == (true, 1000))
     };
     witness.until_done("a limit", deed, is_limited);
     let deed = || {

@@ -14,9 +14,9 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use support::{Engine, PATIENCE, program, sample};
 use support::display::{Display, Window, command};
 use support::witness::Witness;
+use support::{Engine, PATIENCE, program, sample};
 
 /// Settings of a window whose engine of last time does not run: nobody listens at port 1.
 fn remember(home: &Path, more: &str) {

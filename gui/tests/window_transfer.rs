@@ -7,11 +7,11 @@ mod support;
 
 use ringseed_gui::details::Priority;
 use ringseed_gui::torrents::State;
+use support::Engine;
 use support::display::{Display, Window, places};
 use support::screen::{Area, Screen};
 use support::swarm::Swarm;
 use support::witness::{Witness, first};
-use support::Engine;
 
 /// The details below their tabs.
 const DETAILS: Area = Area { x: 200, y: 392, width: 780, height: 210 };
@@ -21,8 +21,7 @@ const IN_BANNER: (i16, i16) = (500, 91);
 
 fn open<'a>(display: &'a Display, engine: &Engine) -> Window<'a> {
     let endpoint = engine.endpoint();
-    let window =
-        Window::open(display, engine.directory(), &["--theme", "dark", "--connect", endpoint.url()]);
+    let window = Window::open(display, engine.directory(), &["--theme", "dark", "--connect", endpoint.url()]);
     window.place(0, 0, 1000, 640);
     window
 }
@@ -50,7 +49,8 @@ fn a_download_is_paused_and_resumed_and_its_details_are_shown() {
 
     witness.until_pressed(&window, &["Home", "ctrl+p"], Some(State::Paused));
     witness.until_pressed(&window, &["ctrl+s"], Some(State::Downloading));
-    witness.until("bytes again", |app| app.table().listed(1).is_some_and(|torrent| torrent.rate_download > 0));
+    witness
+        .until("bytes again", |app| app.table().listed(1).is_some_and(|torrent| torrent.rate_download > 0));
 
     // Each tab shows something else.
     let mut seen = vec![screen.pixels(DETAILS)];

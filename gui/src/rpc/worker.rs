@@ -278,11 +278,7 @@ impl Worker {
                 }
             }
             Command::Relocate(list, folder) => {
-                let args = LocationArgs {
-                    ids: Some(ids(list.clone())),
-                    location: folder,
-                    move_files: true,
-                };
+                let args = LocationArgs { ids: Some(ids(list.clone())), location: folder, move_files: true };
                 match send(client, "torrent-set-location", args).await {
                     Ok(()) => self.fetch(client, list).await,
                     Err(over) => Err(over),

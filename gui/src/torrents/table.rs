@@ -28,8 +28,7 @@ impl Entry {
     fn renew(&mut self, listed: Listed) -> bool {
         let mut old = std::mem::replace(&mut self.listed, listed);
         // They are left out most of the time, so they are moved, not copied.
-        let trackers =
-            if self.listed.tracker_stats.is_none() { old.tracker_stats.take() } else { None };
+        let trackers = if self.listed.tracker_stats.is_none() { old.tracker_stats.take() } else { None };
         let changed = old != self.listed;
         if trackers.is_some() {
             self.listed.tracker_stats = trackers;

@@ -61,7 +61,8 @@ pub mod places {
     /// The label after `No label`.
     pub const SECOND_LABEL: (i32, i32) = (80, 451);
     /// Tabs of the details: overview, files, peers, trackers, speed, log.
-    pub const TABS: [(i32, i32); 6] = [(246, 372), (319, 372), (376, 372), (445, 372), (516, 372), (572, 372)];
+    pub const TABS: [(i32, i32); 6] =
+        [(246, 372), (319, 372), (376, 372), (445, 372), (516, 372), (572, 372)];
     /// The third line of the files.
     pub const THIRD_FILE: (i32, i32) = (300, 472);
     /// The tick of the third file in the dialog that adds a torrent of three lines.

@@ -25,7 +25,9 @@ impl Source {
         let root = connection.setup().roots[screen].root;
         let own = connection.generate_id().unwrap();
         let (class, aux) = (WindowClass::INPUT_ONLY, CreateWindowAux::new());
-        connection.create_window(0, own, root, -1, -1, 1, 1, 0, class, x11rb::COPY_FROM_PARENT, &aux).unwrap();
+        connection
+            .create_window(0, own, root, -1, -1, 1, 1, 0, class, x11rb::COPY_FROM_PARENT, &aux)
+            .unwrap();
         Source { connection, own }
     }
 
@@ -56,7 +58,8 @@ impl Source {
     fn proxy(&self, target: Window) -> Window {
         let name = self.atom("XdndProxy");
         let property = |window| {
-            let reply = self.connection.get_property(false, window, name, AtomEnum::WINDOW, 0, 1).unwrap().reply();
+            let reply =
+                self.connection.get_property(false, window, name, AtomEnum::WINDOW, 0, 1).unwrap().reply();
             reply.ok().and_then(|reply| reply.value32()?.next())
         };
         let start = Instant::now();

@@ -25,7 +25,8 @@ impl Tracker {
             .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let url = line.split_whitespace().find(|word| word.starts_with("http://")).expect("the tracker's URL");
+        let url =
+            line.split_whitespace().find(|word| word.starts_with("http://")).expect("the tracker's URL");
         let announce = format!("{}/announce", url.trim_end_matches("/announce").trim_end_matches('/'));
         Tracker { child, announce }
     }
@@ -98,7 +99,9 @@ impl Swarm {
         let args = SessionSetArgs { speed_limit_up_enabled: Some(false), ..SessionSetArgs::default() };
         let mut witness = Witness::of(&self.seeder);
         witness.command(EngineCommand::SetSession(args));
-        witness.until("the new limit", |app| app.session().is_some_and(|session| !session.speed_limit_up_enabled));
+        witness.until("the new limit", |app| {
+            app.session().is_some_and(|session| !session.speed_limit_up_enabled)
+        });
     }
 }
 
