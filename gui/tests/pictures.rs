@@ -124,6 +124,10 @@ fn take(folder: &Path, theme: &str, size: (u32, u32), torrent: &Path) {
     studio.dialog("create", || studio.press("ctrl+n"));
     studio.dialog("rename", || studio.press("F2"));
     studio.dialog("remove", || studio.press("Delete"));
+    // The tick, and the button that asks once more.
+    studio.dialog("delete", || {
+        studio.window.keys(&["Delete", "Tab", "space", "Tab", "Tab", "space"]);
+    });
     studio.dialog("limits", || {
         studio.click(75, 18);
         studio.click(90, 253);
