@@ -14,7 +14,7 @@ command -v kubectl >/dev/null || packages+=(kubernetes-client)
 # Some builds of nodejs bring npm themselves.
 command -v npm >/dev/null || packages+=(nodejs npm)
 # The window, on a display that is not there.
-packages+=(fonts-dejavu-core libx11-xcb1 libxcursor1 libxi6 libxkbcommon-x11-0 xdotool xvfb)
+packages+=(dbus fonts-dejavu-core libx11-xcb1 libxcursor1 libxi6 libxkbcommon-x11-0 xdotool xvfb)
 missing=()
 for package in "${packages[@]}"; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")

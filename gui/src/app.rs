@@ -1,13 +1,13 @@
 //! The controller: news of the engine and deeds of the user in, changes of the models and commands out.
 
+use crate::add::{labels, local_path};
 use crate::details::{Details, LogEntry, Priority, Sample};
 use crate::endpoint::Endpoint;
+use crate::preferences::{EngineSettings, TorrentLimits};
 use crate::rpc::{Command, Event, Listed};
 use crate::status::{Connection, StatusLine, StatusParts};
 use crate::torrents::{Choice, Click, Column, Filter, Order, SidebarItem, Step, Table, TableChange};
 use ringseed_api::{AddArgs, Session, SessionStats, SetArgs};
-use serde_json::json;
-use std::path::PathBuf;
 
 /// What a window has to show anew.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -94,6 +94,11 @@ impl App {
         &self.host
     }
 
+    /// Whether the engine runs on this machine, so that it has the same folders.
+    pub fn is_local(&self) -> bool {
+        Endpoint::parse(&self.host).is_ok_and(|endpoint| endpoint.is_local())
+    }
+
     /// Settings of the engine, once it has answered.
     pub fn session(&self) -> Option<&Session> {
         self.session.as_ref()
@@ -154,7 +159,7 @@ impl App {
                 }
                 self.connection = Connection::Lost { why, retry_in_ms, nobody_there };
                 self.stats = SessionStats::default();
-                Redraw { status: true, ..Redraw::default() }
+                Redraw { status: true, details: true, ..Redraw::default() }
             }
             Event::Everything(torrents) => self.listed(|table| table.replace(torrents)),
             Event::Changed { torrents, removed } => self.changed(torrents, &removed),
@@ -295,7 +300,7 @@ impl App {
             self.waiting.push(torrent.to_owned());
             return notice(format!("{torrent} will be added when the engine answers"), false);
         }
-        let command = match file_path(torrent) {
+        let command = match local_path(torrent) {
             Some(path) => Command::AddFile { path, args: args.clone() },
             None => Command::AddLink(AddArgs { filename: Some(torrent.to_owned()), ..args.clone() }),
         };
@@ -329,11 +334,31 @@ impl App {
 
     /// Gives what is selected these labels, separated by commas.
     pub fn set_labels(&mut self, text: &str) -> Redraw {
-        let mut labels: Vec<&str> =
-            text.split(',').map(str::trim).filter(|label| !label.is_empty()).collect();
-        labels.dedup();
-        let args = serde_json::from_value::<SetArgs>(json!({ "labels": labels })).unwrap_or_default();
+        let args = SetArgs { labels: Some(labels(text)), ..SetArgs::default() };
         self.on_selected(|ids| Command::Set(ids, args))
+    }
+
+    /// Limits of what is selected, as far as they are known.
+    pub fn limits(&self) -> TorrentLimits {
+        let news = self.details.news().filter(|news| self.table.selected() == [news.torrent.id]);
+        news.map(|news| TorrentLimits::of(&news.torrent)).unwrap_or_default()
+    }
+
+    /// Limits what is selected.
+    pub fn set_limits(&mut self, limits: &TorrentLimits) -> Redraw {
+        let args = limits.args();
+        self.on_selected(|ids| Command::Set(ids, args))
+    }
+
+    /// Changes settings of the engine.
+    pub fn set_engine(&mut self, settings: &EngineSettings) -> Redraw {
+        let Some(session) = &self.session else { return Redraw::default() };
+        let mut redraw = Redraw::default();
+        for changes in settings.changes(&EngineSettings::of(session)) {
+            let sent = self.command(Command::SetSession(changes));
+            redraw.notice = redraw.notice.or(sent.notice);
+        }
+        redraw
     }
 
     /// Moves the files of what is selected below another directory.
@@ -398,43 +423,6 @@ impl App {
     }
 }
 
-/// The path when `torrent` is a file of this machine, not a link.
-fn file_path(torrent: &str) -> Option<PathBuf> {
-    let scheme = torrent.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
-    match scheme.as_deref() {
-        Some("http" | "https" | "magnet") => None,
-        Some("file") => {
-            let path = torrent.get(5..).unwrap_or_default();
-            Some(PathBuf::from(unescape(path.strip_prefix("//").unwrap_or(path))))
-        }
-        _ => Some(PathBuf::from(torrent)),
-    }
-}
-
-/// Resolves the `%XX` of a file URL.
-fn unescape(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let code = (bytes[at] == b'%')
-            .then(|| text.get(at + 1..at + 3))
-            .flatten()
-            .and_then(|code| u8::from_str_radix(code, 16).ok());
-        match code {
-            Some(byte) => {
-                out.push(byte);
-                at += 3;
-            }
-            None => {
-                out.push(bytes[at]);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
-}
-
 fn now() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
@@ -442,22 +430,4 @@ fn now() -> i64 {
 
 fn notice(text: String, is_error: bool) -> Redraw {
     Redraw { notice: Some(Notice { text, is_error, for_desktop: false }), ..Redraw::default() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn files_are_told_from_links() {
-        for (text, path) in [
-            ("/a b.torrent", Some("/a b.torrent")),
-            ("file:///tmp/a%20b%C3%A9.torrent", Some("/tmp/a bé.torrent")),
-            ("odd%zz:name.torrent", Some("odd%zz:name.torrent")),
-            ("magnet:?xt=urn:btih:00", None),
-            ("HTTPS://x/y.torrent", None),
-        ] {
-            assert_eq!(file_path(text), path.map(PathBuf::from), "{text}");
-        }
-    }
 }

@@ -15,6 +15,7 @@ const PORTS: std::ops::Range<u16> = 9091..9131;
 pub struct LocalEngine {
     child: Child,
     endpoint: Endpoint,
+    log: PathBuf,
 }
 
 impl LocalEngine {
@@ -30,7 +31,8 @@ impl LocalEngine {
         let state = state_directory(apart.then_some(port)).ok_or("there is no home directory")?;
         let failed = |error: io::Error| format!("{} cannot be started: {error}", program.display());
         std::fs::create_dir_all(&state).map_err(failed)?;
-        let log = std::fs::File::create(state.join("gui-engine.log")).map_err(failed)?;
+        let log_path = state.join("gui-engine.log");
+        let log = std::fs::File::create(&log_path).map_err(failed)?;
         let child = Command::new(&program)
             .args(["serve", "--rpc", &format!("127.0.0.1:{port}")])
             .arg("--state-dir")
@@ -46,12 +48,17 @@ impl LocalEngine {
             .map_err(failed)?;
         tracing::debug!(port, pid = child.id(), "started an engine");
         let endpoint = Endpoint::parse(&format!("127.0.0.1:{port}"))?;
-        Ok(LocalEngine { child, endpoint })
+        Ok(LocalEngine { child, endpoint, log: log_path })
     }
 
     /// Where it answers.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    /// Where it writes what happens.
+    pub fn log(&self) -> &Path {
+        &self.log
     }
 
     /// Whether it still runs.

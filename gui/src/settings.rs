@@ -54,7 +54,7 @@ impl Default for Settings {
             order: Order::default(),
             columns: default_columns(),
             size: None,
-            details_height: 230.0,
+            details_height: 256.0,
             keep_engine: false,
             notify: true,
         }

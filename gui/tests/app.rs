@@ -1,10 +1,11 @@
 //! The controller without a window and without an engine: what it makes of news, and which commands it sends.
 
-use ringseed_api::{AddArgs, Session, SessionStats};
+use ringseed_api::{AddArgs, Session, SessionSetArgs, SessionStats, SetArgs};
 use ringseed_gui::endpoint::Endpoint;
+use ringseed_gui::preferences::{EngineSettings, Switch, TorrentLimits};
 use ringseed_gui::rpc::{Command, Event, Listed};
 use ringseed_gui::torrents::Click;
-use ringseed_gui::{App, Connection};
+use ringseed_gui::{App, Connection, Redraw};
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -131,4 +132,44 @@ fn a_refusal_names_what_did_not_work() {
     assert!(notice.is_error && notice.text == "Could not remove: no");
     let mut deaf = App::new(&Endpoint::local(), |_| false);
     assert!(deaf.retry().notice.unwrap().is_error);
+}
+
+#[test]
+fn settings_and_limits_are_sent_as_far_as_they_change() {
+    let (mut app, sent) = app();
+    app.on_event(connected(vec![torrent(1, 5), torrent(2, 5)]));
+    let mut settings = EngineSettings::of(app.session().unwrap());
+    assert_eq!(app.set_engine(&settings), Redraw::default());
+    assert!(sent.borrow().is_empty(), "nothing was changed");
+    settings.up = Switch { on: true, value: 300 };
+    app.set_engine(&settings);
+    let up = SessionSetArgs {
+        speed_limit_up: Some(300),
+        speed_limit_up_enabled: Some(true),
+        ..SessionSetArgs::default()
+    };
+    assert_eq!(*sent.borrow(), [Command::SetSession(up)]);
+
+    app.select_all();
+    sent.borrow_mut().clear();
+    let down = Switch { on: true, value: 50 };
+    app.set_limits(&TorrentLimits { down, ..app.limits() });
+    match sent.borrow().as_slice() {
+        [Command::Set(ids, args)] => {
+            assert_eq!((ids.as_slice(), args.download_limit), ([1, 2].as_slice(), Some(50)));
+            assert_eq!((args.download_limited, args.upload_limited), (Some(true), Some(false)));
+        }
+        other => panic!("{other:?}"),
+    };
+}
+
+#[test]
+fn labels_are_set_each_once() {
+    let (mut app, sent) = app();
+    app.on_event(connected(vec![torrent(1, 5)]));
+    app.click(0, Click::default());
+    sent.borrow_mut().clear();
+    app.set_labels("linux, iso,, linux");
+    let labels = Some(vec!["linux".to_owned(), "iso".to_owned()]);
+    assert_eq!(*sent.borrow(), [Command::Set(vec![1], SetArgs { labels, ..SetArgs::default() })]);
 }

@@ -1,72 +1,35 @@
-//! The window itself on a display that is not there, driven by keys and clicks against a real engine. What comes of
-//! it is seen at the engine, with a controller of the test's own.
+//! The window itself on a display that is not there, driven by keys and clicks against a real engine: how torrents
+//! come in, and how they go. What comes of it is seen at the engine, with a controller of the test's own.
 
 // The made-up torrents are one large JSON literal.
 #![recursion_limit = "512"]
 
 mod support;
 
-use ringseed_gui::rpc::{self, Link};
 use ringseed_gui::torrents::State;
-use ringseed_gui::{App, Connection};
+use std::fs::File;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 use support::display::{Display, Window, command};
+use support::drag::Source;
+use support::screen::Screen;
+use support::witness::{Witness, first};
 use support::{Engine, PATIENCE, sample};
 
-/// Sees what the engine has.
-struct Witness {
-    app: App,
-    link: Link,
-}
+/// Colour of messages about what went wrong, in the dark theme.
+const ERROR: (u8, u8, u8) = (0x5b, 0x25, 0x26);
+/// A place where such a message has no text: it is above the line at the bottom.
+const MESSAGE: (i16, i16) = (228, 580);
 
-impl Witness {
-    fn of(engine: &Engine) -> Witness {
-        let link = rpc::start(engine.endpoint(), || {}).unwrap();
-        let mut witness = Witness { app: App::new(&engine.endpoint(), link.sender()), link };
-        witness.until("the engine", |app| *app.connection() == Connection::Connected);
-        witness
-    }
-
-    fn until(&mut self, what: &str, condition: impl Fn(&App) -> bool) {
-        let start = Instant::now();
-        while !condition(&self.app) {
-            assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
-            if let Some(event) = self.link.next_within(Duration::from_millis(200)) {
-                self.app.on_event(event);
-            }
-        }
-    }
-
-    fn until_state(&mut self, what: &str, state: Option<State>) {
-        self.until(what, |app| app.table().row(0).map(|row| row.state) == state);
-    }
-}
-
-fn arguments(engine: &Engine) -> [String; 2] {
-    ["--connect".to_owned(), engine.endpoint().url().to_owned()]
-}
-
-/// Presses keys until the engine shows what is expected: a window that has just been opened may not take the first.
-fn press_until(window: &Window, keys: &[&str], witness: &mut Witness, what: &str, state: Option<State>) {
-    let start = Instant::now();
-    loop {
-        window.keys(keys);
-        let pressed = Instant::now();
-        while pressed.elapsed() < Duration::from_secs(5) {
-            if let Some(event) = witness.link.next_within(Duration::from_millis(200)) {
-                witness.app.on_event(event);
-            }
-            if witness.app.table().row(0).map(|row| row.state) == state {
-                return;
-            }
-        }
-        assert!(start.elapsed() < PATIENCE, "pressed {keys:?} in vain for {what}");
-    }
+fn open<'a>(display: &'a Display, engine: &Engine, arguments: &[&str]) -> Window<'a> {
+    let endpoint = engine.endpoint();
+    let always = ["--theme", "dark", "--connect", endpoint.url()];
+    Window::open(display, engine.directory(), &[&always, arguments].concat())
 }
 
 #[test]
-fn a_torrent_is_added_by_argument_and_paused_resumed_and_removed_by_keys() {
+fn a_torrent_is_added_by_argument_and_paused_resumed_verified_and_removed_by_keys() {
     let engine = Engine::start();
     let mut witness = Witness::of(&engine);
     let sample = sample(&engine.directory().join("downloads"));
@@ -74,13 +37,17 @@ fn a_torrent_is_added_by_argument_and_paused_resumed_and_removed_by_keys() {
     let data = engine.directory().join("downloads/sample.txt");
     std::fs::copy(&sample.data, &data).unwrap();
     let display = Display::start(1000, 640);
-    let [flag, url] = arguments(&engine);
-    let window = Window::open(&display, engine.directory(), &[&flag, &url, sample.torrent.to_str().unwrap()]);
-    witness.until_state("the added torrent", Some(State::Seeding));
+    let window = open(&display, &engine, &[sample.torrent.to_str().unwrap()]);
+    witness.until("the added torrent", |app| first(app) == Some(State::Seeding));
 
-    press_until(&window, &["Down", "ctrl+p"], &mut witness, "the pause", Some(State::Done));
-    press_until(&window, &["ctrl+s"], &mut witness, "the seed", Some(State::Seeding));
-    press_until(&window, &["Delete", "Return"], &mut witness, "the removal", None);
+    witness.until_pressed(&window, &["Down", "ctrl+p"], Some(State::Done));
+    // Broken data is found by a check only.
+    std::fs::write(&data, "something else").unwrap();
+    witness.until_pressed(&window, &["ctrl+r"], Some(State::Paused));
+    std::fs::copy(&sample.data, &data).unwrap();
+    witness.until_pressed(&window, &["ctrl+r"], Some(State::Done));
+    witness.until_pressed(&window, &["ctrl+s"], Some(State::Seeding));
+    witness.until_pressed(&window, &["Delete", "Return"], None);
     assert!(data.exists(), "data stays unless the user ticks that it should go");
 }
 
@@ -90,22 +57,60 @@ fn a_torrent_file_is_added_through_the_dialog() {
     let mut witness = Witness::of(&engine);
     let sample = sample(engine.directory());
     let display = Display::start(1000, 640);
-    let [flag, url] = arguments(&engine);
-    let window = Window::open(&display, engine.directory(), &[&flag, &url]);
-    let start = Instant::now();
-    // The dialog opens once the window is connected.
-    while witness.app.table().is_empty() {
-        assert!(start.elapsed() < PATIENCE, "the dialog added nothing");
+    let window = open(&display, &engine, &[]);
+    let deed = || {
+        // The dialog opens once the window is connected.
         window.keys(&["Escape", "ctrl+shift+o"]);
         window.types(sample.torrent.to_str().unwrap());
         window.keys(&["Return"]);
-        let typed = Instant::now();
-        while typed.elapsed() < Duration::from_secs(5) && witness.app.table().is_empty() {
-            if let Some(event) = witness.link.next_within(Duration::from_millis(200)) {
-                witness.app.on_event(event);
-            }
-        }
-    }
+    };
+    witness.until_done("the dialog", deed, |app| !app.table().is_empty());
+}
+
+#[test]
+fn a_magnet_link_comes_in_or_the_window_says_why_not() {
+    let engine = Engine::start();
+    let witness = Witness::of(&engine);
+    let display = Display::start(1000, 640);
+    let window = open(&display, &engine, &["magnet:?xt=urn:btih:0123456789012345678901234567890123456789"]);
+    // This engine takes none: the reason it gives is shown in red, and kept in the log.
+    Screen::of(&display).until_colour("the refusal", MESSAGE.0, MESSAGE.1, ERROR);
+    assert!(witness.app().table().is_empty());
+    drop(window);
+}
+
+#[test]
+fn files_and_links_are_dropped_on_the_window() {
+    let engine = Engine::start();
+    let mut witness = Witness::of(&engine);
+    let sample = sample(engine.directory());
+    let display = Display::start(1000, 640);
+    let window = open(&display, &engine, &[]);
+    let source = Source::on(&display);
+    assert!(!source.drop_on(window.id(), "image/png", ""), "pictures are no torrents");
+    assert!(!source.drop_on(window.id(), "text/plain", "words without a link"));
+    let list = format!("file://{}\r\n", sample.torrent.display());
+    assert!(source.drop_on(window.id(), "text/uri-list", &list));
+    witness.until("the dropped torrent", |app| app.table().len() == 1);
+    assert!(source.drop_on(window.id(), "text/plain;charset=utf-8", "magnet:?xt=urn:btih:00"));
+    let (x, y) = MESSAGE;
+    Screen::of(&display).until_colour("the refusal of the dropped link", x, y, ERROR);
+}
+
+#[test]
+fn a_link_is_pasted_into_the_window() {
+    let engine = Engine::start();
+    let mut witness = Witness::of(&engine);
+    let sample = sample(engine.directory());
+    let display = Display::start(1000, 640);
+    let window = open(&display, &engine, &[]);
+    let deed = || {
+        // The path is copied out of the dialog's input, and pasted where torrents are.
+        window.keys(&["Escape", "ctrl+shift+o"]);
+        window.types(sample.torrent.to_str().unwrap());
+        window.keys(&["ctrl+a", "ctrl+c", "Escape", "ctrl+v"]);
+    };
+    witness.until_done("the paste", deed, |app| !app.table().is_empty());
 }
 
 #[test]
@@ -114,8 +119,7 @@ fn a_second_start_hands_its_torrent_to_the_first_and_ends() {
     let mut witness = Witness::of(&engine);
     let sample = sample(engine.directory());
     let display = Display::start(1000, 640);
-    let [flag, url] = arguments(&engine);
-    let mut window = Window::open(&display, engine.directory(), &[&flag, &url]);
+    let mut window = open(&display, &engine, &[]);
     let torrent = Path::new("sample/sample.torrent");
     assert!(sample.torrent.ends_with(torrent));
     let second =
@@ -126,9 +130,32 @@ fn a_second_start_hands_its_torrent_to_the_first_and_ends() {
 }
 
 #[test]
+fn data_is_deleted_only_after_it_was_ticked_and_confirmed() {
+    let engine = Engine::start();
+    let mut witness = Witness::of(&engine);
+    let sample = sample(&engine.directory().join("downloads"));
+    let data = engine.directory().join("downloads/sample.txt");
+    std::fs::copy(&sample.data, &data).unwrap();
+    let display = Display::start(1000, 640);
+    let window = open(&display, &engine, &[sample.torrent.to_str().unwrap()]);
+    witness.until("the added torrent", |app| first(app) == Some(State::Seeding));
+    witness.until_pressed(&window, &["Down", "ctrl+p"], Some(State::Done));
+    // Tab goes to the tick, and from there to the buttons.
+    window.keys(&["Delete", "Tab", "space", "Tab", "Tab", "space"]);
+    // The second question: a button to go back, and one that deletes.
+    window.keys(&["Tab", "Tab", "space"]);
+    witness.until("the deletion", |app| app.table().is_empty());
+    let start = Instant::now();
+    while data.exists() {
+        assert!(start.elapsed() < PATIENCE, "the data is still there");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
 fn without_a_display_it_says_so_and_ends() {
     let directory = tempfile::tempdir().unwrap();
-    let output = std::process::Command::new(support::program("ringseed-gui"))
+    let output = Command::new(support::program("ringseed-gui"))
         .env_remove("DISPLAY")
         .env_remove("WAYLAND_DISPLAY")
         .env("HOME", directory.path())
@@ -137,4 +164,21 @@ fn without_a_display_it_says_so_and_ends() {
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("cannot open a window"));
+}
+
+#[test]
+fn debug_tells_what_happens_inside() {
+    let engine = Engine::start();
+    let display = Display::start(1000, 640);
+    let log = engine.directory().join("log");
+    let mut program = command(&display, engine.directory());
+    program.args(["--debug", "--connect", engine.endpoint().url()]).stderr(File::create(&log).unwrap());
+    let _window = Window::open_with(&display, program);
+    let start = Instant::now();
+    let said = || std::fs::read_to_string(&log).unwrap();
+    while !said().contains("connected") {
+        assert!(start.elapsed() < PATIENCE, "{}", said());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(said().contains("DEBUG"), "{}", said());
 }

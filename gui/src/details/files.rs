@@ -76,7 +76,6 @@ pub struct FileTree {
     files: Vec<File>,
     stats: Vec<FileStats>,
     closed: BTreeSet<String>,
-    query: String,
 }
 
 impl FileTree {
@@ -110,11 +109,6 @@ impl FileTree {
         }
     }
 
-    /// Shows only files whose path has this text.
-    pub fn search(&mut self, text: &str) {
-        self.query = text.to_lowercase();
-    }
-
     /// Lines that are to be seen, folders before what is in them.
     pub fn rows(&self) -> Vec<FileRow> {
         let mut rows = Vec::new();
@@ -131,9 +125,7 @@ impl FileTree {
             let place = rows.len();
             let open = !self.closed.contains(&path);
             let mut files = Vec::new();
-            if let Some(file) = child.file
-                && (self.query.is_empty() || path.to_lowercase().contains(&self.query))
-            {
+            if let Some(file) = child.file {
                 files.push(file);
                 rows.push(self.row(&path, name, depth, None, vec![file]));
             }
@@ -216,14 +208,5 @@ mod tests {
         assert_eq!(tree.rows().len(), 2);
         tree.toggle("a");
         assert_eq!(tree.rows().len(), 5);
-    }
-
-    #[test]
-    fn a_search_leaves_out_folders_without_hits() {
-        let mut tree = tree();
-        tree.search("X/1");
-        let rows = tree.rows();
-        let paths: Vec<_> = rows.iter().map(|row| row.path.as_str()).collect();
-        assert_eq!(paths, ["a", "a/x", "a/x/1"]);
     }
 }

@@ -2,7 +2,6 @@
 
 use crate::quantity;
 use crate::rpc::DetailsNews;
-use serde_json::Value;
 
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,32 +15,35 @@ pub struct Fact {
 /// The facts in two columns: about the transfer, and about the torrent itself.
 pub fn overview(news: &DetailsNews, pieces_here: u32) -> (Vec<Fact>, Vec<Fact>) {
     let torrent = &news.torrent;
-    let number = |name: &str| news.extra.get(name).and_then(Value::as_i64);
     let fact =
         |name, value: String| Fact { name, value: if value.is_empty() { "–".to_owned() } else { value } };
-    let limit = |rate: &str, on: &str| match (news.extra.get(on).and_then(Value::as_bool), number(rate)) {
-        (Some(true), Some(rate)) => {
-            quantity::rate_or_zero(u64::try_from(rate).unwrap_or(0).saturating_mul(1000))
-        }
-        _ => "none".to_owned(),
+    let limit = |on: bool, rate: u64| {
+        if on { quantity::rate_or_zero(rate.saturating_mul(1000)) } else { "none".to_owned() }
     };
     let transfer = vec![
         fact("Downloaded", quantity::bytes(torrent.downloaded_ever)),
         fact("Uploaded", quantity::bytes(torrent.uploaded_ever)),
         fact("Ratio", quantity::ratio(torrent.upload_ratio)),
         fact("Remaining", quantity::bytes(torrent.left_until_done)),
+        fact("Wasted", quantity::bytes(news.corrupt_ever)),
         fact(
-            "Wasted",
-            quantity::bytes(number("corruptEver").and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0)),
+            "Limits",
+            format!(
+                "down {}, up {}",
+                limit(torrent.download_limited, torrent.download_limit),
+                limit(torrent.upload_limited, torrent.upload_limit)
+            ),
         ),
-        fact("Download limit", limit("downloadLimit", "downloadLimited")),
-        fact("Upload limit", limit("uploadLimit", "uploadLimited")),
         fact(
             "Peers",
             format!(
                 "{} ({} send, {} receive)",
                 torrent.peers_connected, torrent.peers_sending_to_us, torrent.peers_getting_from_us
             ),
+        ),
+        fact(
+            "Private",
+            if torrent.is_private { "yes, peers from its trackers only" } else { "no" }.to_owned(),
         ),
     ];
     let mut about = vec![
@@ -59,11 +61,7 @@ pub fn overview(news: &DetailsNews, pieces_here: u32) -> (Vec<Fact>, Vec<Fact>) 
         fact("Info-hash", torrent.hash_string.clone()),
         fact("Added", quantity::date(torrent.added_date)),
         fact("Completed", quantity::date(torrent.done_date)),
-        fact("Made", made(number("dateCreated").unwrap_or(0), &torrent.creator)),
-        fact(
-            "Private",
-            if torrent.is_private { "yes, peers come from its trackers only" } else { "no" }.to_owned(),
-        ),
+        fact("Made", made(news.date_created, &torrent.creator)),
     ];
     if !torrent.comment.is_empty() {
         about.push(fact("Comment", torrent.comment.replace(['\r', '\n'], " ")));

@@ -8,7 +8,6 @@ use super::speed::{Sample, SpeedHistory};
 use super::trackers::{TrackerRow, trackers};
 use crate::rpc::{Command, DetailsNews};
 use ringseed_api::SetArgs;
-use serde_json::{Map, Value, json};
 use std::collections::VecDeque;
 
 /// Messages that are kept.
@@ -110,21 +109,19 @@ impl Details {
 
     /// The command that gives files of the watched torrent a priority.
     pub fn set_priority(&self, files: &[usize], priority: Priority) -> Option<Command> {
-        let mut other = Map::new();
-        let mut set = |name: &str| other.insert(name.to_owned(), json!(files));
+        let files = files.to_vec();
+        let mut args = SetArgs::default();
         match priority {
-            Priority::Skip => drop(set("files-unwanted")),
+            Priority::Skip => args.files_unwanted = Some(files),
             chosen => {
-                set("files-wanted");
-                set(match chosen {
-                    Priority::Low => "priority-low",
-                    Priority::High => "priority-high",
-                    _ => "priority-normal",
-                });
+                args.files_wanted = Some(files.clone());
+                *match chosen {
+                    Priority::Low => &mut args.priority_low,
+                    Priority::High => &mut args.priority_high,
+                    _ => &mut args.priority_normal,
+                } = Some(files);
             }
         }
-        // Through the wire's names: what the type does not know goes into its rest.
-        let args: SetArgs = serde_json::from_value(Value::Object(other)).ok()?;
         Some(Command::Set(vec![self.watched?], args))
     }
 
@@ -153,9 +150,10 @@ impl Details {
 mod tests {
     use super::*;
     use ringseed_api::Torrent;
+    use serde_json::json;
 
     fn news(id: u32) -> DetailsNews {
-        DetailsNews { torrent: Torrent { id, ..Torrent::default() }, extra: Map::new() }
+        DetailsNews { torrent: Torrent { id, ..Torrent::default() }, ..DetailsNews::default() }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::wire::Listed;
 use ringseed_api::{AddedTorrent, Session, SessionStats, Torrent};
-use serde_json::{Map, Value};
+use serde::Deserialize;
 
 /// News.
 #[derive(Debug, Clone)]
@@ -60,10 +60,14 @@ pub enum Event {
 }
 
 /// All about one torrent.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct DetailsNews {
-    /// What the specification has.
+    /// What the RPC's own type has.
+    #[serde(flatten)]
     pub torrent: Torrent,
-    /// Fields beside those, by name.
-    pub extra: Map<String, Value>,
+    /// Bytes that were received and thrown away.
+    pub corrupt_ever: u64,
+    /// When the torrent file was made, seconds since 1970.
+    pub date_created: i64,
 }

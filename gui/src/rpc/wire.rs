@@ -55,7 +55,8 @@ pub(super) const CHANGING: &[&str] = &[
 /// What is asked for besides [`CHANGING`] when everything is asked for.
 pub(super) const SLOW: &[&str] = &["trackerStats"];
 
-/// A torrent of the table.
+/// A torrent of the table: a third of [`ringseed_api::Torrent`], for there may be ten thousand, all read anew each
+/// second. Beside that type it tells what was left out (`None`) from what is empty.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Listed {

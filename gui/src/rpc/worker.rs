@@ -11,9 +11,11 @@ use super::wire::{CHANGING, Listed, SLOW, TorrentList};
 use crate::endpoint::Endpoint;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ringseed_api::{AddArgs, Added, GetArgs, Id, Ids, IdsArgs, RemoveArgs, Torrent};
+use ringseed_api::{
+    AddArgs, Added, GetArgs, Id, Ids, IdsArgs, LocationArgs, RemoveArgs, RenameArgs, Torrent,
+};
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::io::Read;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -21,30 +23,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// Fields of the details that are asked for besides those of [`Torrent`].
-const DETAILS_EXTRA: &[&str] = &[
-    "availability",
-    "corruptEver",
-    "dateCreated",
-    "downloadLimit",
-    "downloadLimited",
-    "haveValid",
-    "isFinished",
-    "labels",
-    "magnetLink",
-    "peersFrom",
-    "priorities",
-    "secondsDownloading",
-    "secondsSeeding",
-    "seedRatioLimit",
-    "seedRatioMode",
-    "sequentialDownload",
-    "sequential_download",
-    "uploadLimit",
-    "uploadLimited",
-    "wanted",
-    "webseeds",
-];
+/// Fields of [`DetailsNews`] besides those of [`Torrent`].
+const DETAILS_EXTRA: &[&str] = &["corruptEver", "dateCreated"];
 
 /// The window's end: commands go in, news come out.
 pub struct Link {
@@ -257,16 +237,11 @@ impl Worker {
         let fields = torrent_fields();
         let args =
             get(Some(ids(vec![id])), fields.iter().map(String::as_str).chain(DETAILS_EXTRA.iter().copied()));
-        let list: TorrentList<Map<String, Value>> =
-            client.call("torrent-get", args).await.map_err(Over::Broken)?;
-        let Some(extra) = list.torrents.into_iter().next() else { return Ok(()) };
-        match serde_json::from_value::<Torrent>(Value::Object(extra.clone())) {
-            Ok(torrent) => Ok(self.news.tell(Event::Details(Box::new(DetailsNews { torrent, extra })))?),
-            Err(error) => {
-                tracing::warn!(%error, "details of another form than expected");
-                Ok(())
-            }
+        let list: TorrentList<DetailsNews> = client.call("torrent-get", args).await.map_err(Over::Broken)?;
+        if let Some(news) = list.torrents.into_iter().next() {
+            self.news.tell(Event::Details(Box::new(news)))?;
         }
+        Ok(())
     }
 
     /// Sends a command. Only a broken connection is an error; a refusal is told to the window.
@@ -303,14 +278,14 @@ impl Worker {
                 }
             }
             Command::Relocate(list, folder) => {
-                let args = json!({"ids": list, "location": folder, "move": true});
+                let args = LocationArgs { ids: Some(ids(list.clone())), location: folder, move_files: true };
                 match send(client, "torrent-set-location", args).await {
                     Ok(()) => self.fetch(client, list).await,
                     Err(over) => Err(over),
                 }
             }
             Command::Rename { id, from, to } => {
-                let args = json!({"ids": [id], "path": from, "name": to});
+                let args = RenameArgs { ids: Some(ids(vec![id])), path: from, name: to };
                 match send(client, "torrent-rename-path", args).await {
                     Ok(()) => self.fetch(client, vec![id]).await,
                     Err(over) => Err(over),

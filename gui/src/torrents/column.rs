@@ -82,12 +82,14 @@ impl Column {
     pub fn width(self) -> f32 {
         match self {
             Column::Queue => 40.0,
-            Column::Name => 270.0,
-            Column::Progress => 110.0,
-            Column::Size | Column::Down | Column::Up => 84.0,
-            Column::State | Column::Eta | Column::Label | Column::Downloaded | Column::Uploaded => 92.0,
+            Column::Name => 230.0,
+            Column::Progress => 100.0,
+            Column::Size => 84.0,
+            Column::State => 106.0,
+            Column::Down | Column::Up => 90.0,
+            Column::Eta | Column::Label | Column::Downloaded | Column::Uploaded => 92.0,
             Column::Ratio | Column::Peers | Column::Seeds => 60.0,
-            Column::Added | Column::Done => 124.0,
+            Column::Added | Column::Done => 138.0,
             Column::Folder => 200.0,
         }
     }

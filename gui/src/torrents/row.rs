@@ -33,7 +33,7 @@ impl State {
             State::DownloadQueued | State::SeedQueued => "Queued",
             State::Seeding => "Seeding",
             State::Checking => "Checking",
-            State::CheckQueued => "Waits for check",
+            State::CheckQueued => "Will check",
             State::Paused => "Paused",
             State::Done => "Completed",
         }

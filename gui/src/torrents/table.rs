@@ -7,7 +7,7 @@ use super::row::{Row, State};
 use super::selection::{Click, Selection, Step};
 use super::sidebar::{self, Choice, SidebarItem};
 use crate::rpc::Listed;
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, hash_map};
 
 /// A torrent with what is worked out once.
 #[derive(Debug, Clone)]
@@ -21,15 +21,24 @@ pub(super) struct Entry {
 
 impl Entry {
     fn new(listed: Listed) -> Entry {
-        let mut hosts: Vec<String> = listed
-            .tracker_stats
-            .iter()
-            .flatten()
-            .map(|tracker| host_name(&tracker.host).to_owned())
-            .collect();
-        hosts.sort();
-        hosts.dedup();
-        Entry { name_key: listed.name.to_lowercase(), hosts, listed }
+        Entry { name_key: listed.name.to_lowercase(), hosts: hosts(&listed), listed }
+    }
+
+    /// Takes news; what they leave out about trackers stays as it was. Returns whether they are new.
+    fn renew(&mut self, listed: Listed) -> bool {
+        let mut old = std::mem::replace(&mut self.listed, listed);
+        // They are left out most of the time, so they are moved, not copied.
+        let trackers = if self.listed.tracker_stats.is_none() { old.tracker_stats.take() } else { None };
+        let changed = old != self.listed;
+        if trackers.is_some() {
+            self.listed.tracker_stats = trackers;
+        } else if old.tracker_stats != self.listed.tracker_stats {
+            self.hosts = hosts(&self.listed);
+        }
+        if old.name != self.listed.name {
+            self.name_key = self.listed.name.to_lowercase();
+        }
+        changed
     }
 
     pub(super) fn state(&self) -> State {
@@ -46,6 +55,15 @@ impl Entry {
         let counts = self.listed.tracker_stats.iter().flatten().map(|tracker| tracker.seeder_count);
         counts.max().filter(|count| *count >= 0)
     }
+}
+
+/// Hosts of the trackers of a torrent, each once.
+fn hosts(listed: &Listed) -> Vec<String> {
+    let trackers = listed.tracker_stats.iter().flatten();
+    let mut hosts: Vec<String> = trackers.map(|tracker| host_name(&tracker.host).to_owned()).collect();
+    hosts.sort();
+    hosts.dedup();
+    hosts
 }
 
 /// `tracker.example.org` of `http://tracker.example.org:80`.
@@ -95,18 +113,18 @@ impl Table {
     pub fn update(&mut self, torrents: Vec<Listed>, removed: &[u32]) -> TableChange {
         let mut changed = HashSet::new();
         let mut gone = false;
-        for mut listed in torrents {
+        for listed in torrents {
             let id = listed.id;
-            if let Some(entry) = self.entries.get(&id) {
-                if listed.tracker_stats.is_none() {
-                    listed.tracker_stats.clone_from(&entry.listed.tracker_stats);
+            let is_news = match self.entries.entry(id) {
+                hash_map::Entry::Occupied(mut known) => known.get_mut().renew(listed),
+                hash_map::Entry::Vacant(free) => {
+                    free.insert(Entry::new(listed));
+                    true
                 }
-                if entry.listed == listed {
-                    continue;
-                }
+            };
+            if is_news {
+                changed.insert(id);
             }
-            changed.insert(id);
-            self.entries.insert(id, Entry::new(listed));
         }
         for id in removed {
             // An id is never used again, so news of it in the same answer would be a contradiction.

@@ -60,7 +60,16 @@ impl Context {
     pub(super) fn on_event(&self, event: Event) {
         let nobody_there = matches!(event, Event::Lost { nobody_there: true, .. });
         self.act(|app| app.on_event(event));
-        if nobody_there && self.may_start_engine.replace(false) {
+        if !nobody_there {
+            return;
+        }
+        if let Some(ended) = self.engine.borrow_mut().take_if(|engine| !engine.is_running())
+            && let Some(window) = self.window.upgrade()
+        {
+            let text = format!("The engine of this window has ended; its log is {}", ended.log().display());
+            super::say(&window, &text, true);
+        }
+        if self.may_start_engine.replace(false) {
             self.start_engine();
         }
     }
@@ -102,8 +111,8 @@ impl Context {
         if redraw.details {
             details::show(&window, &app);
         }
-        if redraw.speed || redraw.details {
-            details::show_speed(&window, &app);
+        if redraw.speed && !redraw.details {
+            details::show_speed_if_open(&window, &app);
         }
         if let Some(notice) = &redraw.notice {
             details::show_log(&window, app.details());

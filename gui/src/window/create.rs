@@ -116,14 +116,11 @@ fn beside(path: &Path) -> PathBuf {
 }
 
 fn browse(window: slint::Weak<MainWindow>, folder: bool) {
-    let asked = slint::spawn_local(async move {
+    super::spawn(async move {
         let dialog = rfd::AsyncFileDialog::new().set_title("Share");
         let chosen = if folder { dialog.pick_folder().await } else { dialog.pick_file().await };
         if let (Some(chosen), Some(window)) = (chosen, window.upgrade()) {
             window.global::<CreateAdapter>().set_path(chosen.path().to_string_lossy().as_ref().into());
         }
     });
-    if let Err(error) = asked {
-        tracing::warn!(%error, "cannot ask for a file");
-    }
 }

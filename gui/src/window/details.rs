@@ -5,7 +5,7 @@ use super::generated::{
     DetailsAdapter, FactLine, FileLine, FilesAdapter, LogAdapter, LogLine, MainWindow, OverviewAdapter,
     PeerLine, PeersAdapter, SpeedAdapter, TrackerLine, TrackersAdapter,
 };
-use ringseed_gui::details::{Details, Fact, FileRow, PieceMap, Priority, TrackerRow};
+use ringseed_gui::details::{Details, Fact, FileRow, PeerRow, PieceMap, Priority, TrackerRow};
 use ringseed_gui::{App, quantity};
 use slint::{ComponentHandle, Image, Model, ModelRc, Rgba8Pixel, SharedPixelBuffer, VecModel};
 use std::rc::Rc;
@@ -25,6 +25,13 @@ pub(super) fn connect(window: &MainWindow, context: &Rc<Context>) {
     let files = window.global::<FilesAdapter>();
     files.set_lines(empty::<FileLine>());
     let own = context.clone();
+    window.global::<DetailsAdapter>().on_tab_chosen(move |tab| {
+        if let Some(window) = own.window.upgrade() {
+            window.global::<DetailsAdapter>().set_tab(tab);
+            show(&window, &own.app.borrow());
+        }
+    });
+    let own = context.clone();
     files.on_toggled(move |line| {
         if let Ok(line) = usize::try_from(line) {
             own.act(|app| app.toggle_folder(line));
@@ -39,12 +46,31 @@ pub(super) fn connect(window: &MainWindow, context: &Rc<Context>) {
     });
 }
 
-/// Shows what is known of the current torrent.
+/// Shows what is known of the current torrent: the tab that is open, for some are long.
 pub(super) fn show(window: &MainWindow, app: &App) {
     let details = app.details();
     let adapter = window.global::<DetailsAdapter>();
     adapter.set_has_torrent(details.has_torrent());
-    adapter.set_name(details.news().map(|news| news.torrent.name.as_str()).unwrap_or_default().into());
+    match adapter.get_tab() {
+        0 => show_overview(window, details),
+        1 => {
+            let files = details.files().into_iter().map(file).collect();
+            replace(&window.global::<FilesAdapter>().get_lines(), files);
+        }
+        2 => {
+            let peers = details.peers().into_iter().map(peer).collect();
+            replace(&window.global::<PeersAdapter>().get_lines(), peers);
+        }
+        3 => {
+            let trackers = details.trackers(chrono::Utc::now().timestamp()).into_iter().map(tracker);
+            replace(&window.global::<TrackersAdapter>().get_lines(), trackers.collect());
+        }
+        4 => show_speed(window, app),
+        _ => show_log(window, details),
+    }
+}
+
+fn show_overview(window: &MainWindow, details: &Details) {
     let map = details.pieces(PIECE_STEPS);
     let (transfer, about) = details.facts(map.have);
     let overview = window.global::<OverviewAdapter>();
@@ -55,23 +81,16 @@ pub(super) fn show(window: &MainWindow, app: &App) {
     overview.set_problem(details.problem().into());
     replace(&overview.get_transfer(), transfer.into_iter().map(fact).collect());
     replace(&overview.get_about(), about.into_iter().map(fact).collect());
-    replace(&window.global::<FilesAdapter>().get_lines(), details.files().into_iter().map(file).collect());
-    let peers = details.peers().into_iter().map(|peer| PeerLine {
-        address: peer.address.into(),
-        client: peer.client.into(),
-        flags: peer.flags.into(),
-        progress: peer.progress,
-        percent: peer.percent.into(),
-        down: peer.down.into(),
-        up: peer.up.into(),
-    });
-    replace(&window.global::<PeersAdapter>().get_lines(), peers.collect());
-    let trackers = details.trackers(chrono::Utc::now().timestamp()).into_iter().map(tracker);
-    replace(&window.global::<TrackersAdapter>().get_lines(), trackers.collect());
 }
 
-/// Shows rates over time.
-pub(super) fn show_speed(window: &MainWindow, app: &App) {
+/// Shows rates over time where they are to be seen.
+pub(super) fn show_speed_if_open(window: &MainWindow, app: &App) {
+    if window.global::<DetailsAdapter>().get_tab() == 4 {
+        show_speed(window, app);
+    }
+}
+
+fn show_speed(window: &MainWindow, app: &App) {
     let details = app.details();
     let speed = details.speed();
     let adapter = window.global::<SpeedAdapter>();
@@ -123,6 +142,18 @@ fn file(row: FileRow) -> FileLine {
         progress: row.progress,
         percent: row.percent.into(),
         priority: row.priority.map_or("Mixed", Priority::title).into(),
+    }
+}
+
+fn peer(row: PeerRow) -> PeerLine {
+    PeerLine {
+        address: row.address.into(),
+        client: row.client.into(),
+        flags: row.flags.into(),
+        progress: row.progress,
+        percent: row.percent.into(),
+        down: row.down.into(),
+        up: row.up.into(),
     }
 }
 

@@ -2,14 +2,16 @@
 
 mod add;
 mod columns;
+mod connection;
 mod context;
 mod create;
 mod details;
 mod dropped;
 mod generated;
+mod limits;
 mod notify;
+mod preferences;
 mod rows;
-mod settings;
 mod sidebar;
 mod status;
 mod table;
@@ -26,7 +28,7 @@ use ringseed_gui::endpoint::Endpoint;
 use ringseed_gui::instance::{self, Instance};
 use ringseed_gui::settings::Settings;
 use ringseed_gui::theme::Theme;
-use ringseed_gui::{App, Redraw, rpc};
+use ringseed_gui::{App, Redraw, quantity, rpc};
 use slint::{ComponentHandle, LogicalSize, Model, ModelRc};
 use std::rc::Rc;
 
@@ -50,7 +52,7 @@ pub fn run(args: &Args) -> Result<(), String> {
     };
     let given = args.connect.as_deref().map(Endpoint::parse).transpose()?;
     let remote = given.is_some();
-    let endpoint = given.or_else(|| settings::endpoint(&remembered)).unwrap_or_else(Endpoint::local);
+    let endpoint = given.or_else(|| connection::endpoint(&remembered)).unwrap_or_else(Endpoint::local);
     if let Some(theme) = args.theme {
         remembered.theme = theme;
     }
@@ -70,7 +72,8 @@ pub fn run(args: &Args) -> Result<(), String> {
         // Each of several windows has an engine of its own.
         context.keep_apart();
     }
-    context.may_start_engine.set(!remote && endpoint.is_local());
+    // One of several windows starts its own at once, whoever answers.
+    context.may_start_engine.set(alone && !remote && endpoint.is_local());
     window.global::<TableAdapter>().set_rows(ModelRc::from(context.rows.clone()));
     table::connect(&window, &context);
     sidebar::connect(&window, &context);
@@ -79,8 +82,10 @@ pub fn run(args: &Args) -> Result<(), String> {
     status::connect(&window, &context);
     add::connect(&window, &context);
     create::connect(&window, &context);
-    dropped::connect(&window, &context);
-    settings::connect(&window, &context);
+    dropped::connect(&context);
+    connection::connect(&window, &context);
+    preferences::connect(&window, &context);
+    limits::connect(&window, &context);
     connect_window(&window, &context);
 
     let news = context.clone();
@@ -165,6 +170,32 @@ fn say(window: &MainWindow, text: &str, is_error: bool) {
     let adapter = window.global::<StatusAdapter>();
     adapter.set_notice(text.into());
     adapter.set_notice_is_error(is_error);
+}
+
+/// Does something on the window's thread that waits in between.
+fn spawn(future: impl Future<Output = ()> + 'static) {
+    if let Err(error) = slint::spawn_local(future) {
+        tracing::warn!(%error, "the window is closing");
+    }
+}
+
+/// What is selected, for people; `None` when nothing is.
+fn selection(app: &App) -> Option<String> {
+    match app.table().selected().as_slice() {
+        [] => None,
+        [id] => app.table().listed(*id).map(|torrent| format!("“{}”", torrent.name)),
+        many => Some(quantity::count(many.len(), "torrent")),
+    }
+}
+
+/// A number as a spin box has it.
+fn spin(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+/// A number of a spin box.
+fn number(spin: i32) -> u32 {
+    u32::try_from(spin).unwrap_or(0)
 }
 
 /// Number of rows as Slint counts them.

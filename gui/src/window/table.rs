@@ -2,7 +2,9 @@
 
 use super::context::Context;
 use super::generated::{MainWindow, TableAdapter};
+use ringseed_api::AddArgs;
 use ringseed_gui::App;
+use ringseed_gui::add::links;
 use ringseed_gui::torrents::{Click, Column, Step};
 use slint::ComponentHandle;
 use std::rc::Rc;
@@ -49,12 +51,31 @@ pub(super) fn connect(window: &MainWindow, context: &Rc<Context>) {
     adapter.on_resized(move || own.remember(|settings| settings.columns = own.columns.settings()));
     let own = context.clone();
     adapter.on_row_activated(move |_| own.act(App::toggle_running));
+    let own = context.clone();
+    adapter.on_pasted(move |text| paste(&own, &text));
+    let weak = window.as_weak();
+    adapter.on_heading_pointed(move |x, y| {
+        if let Some(window) = weak.upgrade() {
+            window.invoke_show_columns_menu(x, y);
+        }
+    });
     let weak = window.as_weak();
     adapter.on_context_menu(move |x, y| {
         if let Some(window) = weak.upgrade() {
             window.invoke_show_menu(x, y);
         }
     });
+}
+
+/// Adds the files and links of a text.
+fn paste(context: &Context, text: &str) {
+    let links = links(text);
+    if let (true, Some(window)) = (links.is_empty(), context.window.upgrade()) {
+        super::say(&window, "There is no link and no path of a torrent in the clipboard.", true);
+    }
+    for link in links {
+        context.act(|app| app.add(&link, &AddArgs::default()));
+    }
 }
 
 pub(super) fn show(window: &MainWindow, app: &App) {

@@ -4,7 +4,7 @@ use super::context::Context;
 use super::generated::{
     AskAdapter, Dialog, MainWindow, Question, RemoveAdapter, TableAdapter, ToolbarAdapter, WindowAdapter,
 };
-use ringseed_gui::App;
+use ringseed_gui::{App, quantity};
 use slint::ComponentHandle;
 use std::rc::Rc;
 
@@ -53,11 +53,7 @@ fn ask(context: &Context, question: Question) {
     let Some(first) = selected.first().and_then(|id| app.table().listed(*id)) else { return };
     let adapter = window.global::<AskAdapter>();
     adapter.set_question(question);
-    adapter.set_what(if selected.len() == 1 {
-        slint::format!("“{}”", first.name)
-    } else {
-        slint::format!("{} torrents", selected.len())
-    });
+    adapter.set_what(super::selection(&app).unwrap_or_default().into());
     adapter.set_answer(match question {
         Question::Label => first.labels.join(", ").into(),
         Question::Folder => first.download_dir.as_str().into(),
@@ -81,17 +77,15 @@ fn answer(context: &Context) {
 fn ask_to_remove(context: &Context) {
     let Some(window) = context.window.upgrade() else { return };
     let app = context.app.borrow();
-    let selected = app.table().selected();
-    let what = match selected.as_slice() {
-        [] => return,
-        [id] => match app.table().listed(*id) {
-            Some(torrent) => format!("Remove “{}” from the list?", torrent.name),
-            None => return,
-        },
-        many => format!("Remove {} torrents from the list?", many.len()),
-    };
+    let Some(what) = super::selection(&app) else { return };
+    let listed = app.table().selected().into_iter().filter_map(|id| app.table().listed(id));
+    let size = listed.fold(0u64, |sum, torrent| {
+        sum.saturating_add(torrent.size_when_done.saturating_sub(torrent.left_until_done))
+    });
     let adapter = window.global::<RemoveAdapter>();
-    adapter.set_what(what.into());
+    adapter.set_what(slint::format!("Remove {what} from the list?"));
+    adapter.set_size(quantity::bytes(size).into());
+    adapter.set_asked(false);
     // Data stays unless the user says so, each time anew.
     adapter.set_delete_data(false);
     window.global::<WindowAdapter>().set_dialog(Dialog::Remove);

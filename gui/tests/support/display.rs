@@ -46,6 +46,37 @@ impl Drop for Display {
     }
 }
 
+/// Where things stand in a window of 1000 by 640, from the left and from the top.
+pub mod places {
+    /// First row of the table.
+    pub const FIRST_ROW: (i32, i32) = (320, 132);
+    /// Heading of the sizes.
+    pub const SIZE: (i32, i32) = (490, 103);
+    /// Lines of the side bar.
+    pub const ALL: (i32, i32) = (80, 133);
+    /// Those that are paused.
+    pub const PAUSED: (i32, i32) = (80, 237);
+    /// All labels.
+    pub const ALL_LABELS: (i32, i32) = (80, 399);
+    /// The label after `No label`.
+    pub const SECOND_LABEL: (i32, i32) = (80, 451);
+    /// Tabs of the details: overview, files, peers, trackers, speed, log.
+    pub const TABS: [(i32, i32); 6] =
+        [(246, 372), (319, 372), (376, 372), (445, 372), (516, 372), (572, 372)];
+    /// The third line of the files.
+    pub const THIRD_FILE: (i32, i32) = (300, 472);
+    /// The tick of the third file in the dialog that adds a torrent of three lines.
+    pub const ADD_THIRD_TICK: (i16, i16) = (248, 331);
+    /// The input for labels there.
+    pub const ADD_LABELS: (i32, i32) = (666, 387);
+    /// The button of the dialog for limits.
+    pub const LIMITS_BUTTON: (i32, i32) = (705, 398);
+    /// The input for trackers in the dialog that makes a torrent.
+    pub const CREATE_TRACKERS: (i32, i32) = (500, 280);
+    /// The button that makes it.
+    pub const CREATE_BUTTON: (i32, i32) = (735, 500);
+}
+
 /// `ringseed-gui` as a process on a display.
 pub struct Window<'a> {
     display: &'a Display,
@@ -74,7 +105,14 @@ pub fn command(display: &Display, home: &Path) -> Command {
 impl<'a> Window<'a> {
     /// Opens one and waits until it is there.
     pub fn open(display: &'a Display, home: &Path, arguments: &[&str]) -> Window<'a> {
-        let child = command(display, home).args(arguments).spawn().unwrap();
+        let mut program = command(display, home);
+        program.args(arguments);
+        Window::open_with(display, program)
+    }
+
+    /// Starts this command of a window and waits until it is there.
+    pub fn open_with(display: &'a Display, mut program: Command) -> Window<'a> {
+        let child = program.spawn().unwrap();
         let mut window = Window { display, child, id: String::new() };
         let start = Instant::now();
         while window.id.is_empty() {
@@ -87,6 +125,11 @@ impl<'a> Window<'a> {
         }
         display.xdotool(&["windowfocus", "--sync", &window.id]);
         window
+    }
+
+    /// Its number on the display.
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     /// Presses keys one after the other, such as `ctrl+p`.
@@ -102,9 +145,9 @@ impl<'a> Window<'a> {
     }
 
     /// Clicks at a place of the window: `1` is the left button, `3` the right one.
-    pub fn click(&self, x: i32, y: i32, button: &str) {
+    pub fn click(&self, (x, y): (i32, i32), button: &str) {
         let (x, y) = (x.to_string(), y.to_string());
-        self.display.xdotool(&["mousemove", "--sync", "--window", &self.id, &x, &y, "click", button]);
+        self.display.xdotool(&["mousemove", "--window", &self.id, &x, &y, "click", button]);
     }
 
     /// Gives it a place and a size.
@@ -112,6 +155,11 @@ impl<'a> Window<'a> {
         let [x, y, width, height] = [x, y, width, height].map(|number| number.to_string());
         self.display.xdotool(&["windowmove", &self.id, &x, &y]);
         self.display.xdotool(&["windowsize", &self.id, &width, &height]);
+    }
+
+    /// Gives it the keyboard.
+    pub fn focus(&self) {
+        self.display.xdotool(&["windowfocus", "--sync", &self.id]);
     }
 
     /// Process id.

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// The server. Its threads end with the test's process.
@@ -19,6 +19,7 @@ struct State {
     active: usize,
     looks: AtomicUsize,
     calls: Mutex<Vec<String>>,
+    gone: AtomicBool,
 }
 
 impl Fake {
@@ -31,6 +32,7 @@ impl Fake {
             active,
             looks: AtomicUsize::new(0),
             calls: Mutex::default(),
+            gone: AtomicBool::new(false),
         });
         let own = state.clone();
         std::thread::spawn(move || {
@@ -45,6 +47,11 @@ impl Fake {
     /// Host and port.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Answers nobody from now on.
+    pub fn leave(&self) {
+        self.state.gone.store(true, Ordering::Relaxed);
     }
 
     /// Methods called so far besides those that only read.
@@ -77,6 +84,9 @@ fn serve(stream: TcpStream, state: &State) {
                 length = text.trim().parse().unwrap();
             }
         }
+        if state.gone.load(Ordering::Relaxed) {
+            return;
+        }
         let mut body = vec![0; length];
         reader.read_exact(&mut body).unwrap();
         let (status, answer) = if named {
@@ -102,6 +112,9 @@ fn answer(state: &State, request: &Value) -> Value {
             "version": "4.0.6 (ringseed 0.1.0)", "rpc-version": 17, "download-dir": "/srv/torrents",
             "download-dir-free-space": 1_843_000_000_000u64, "peer-port": 6881, "encryption": "preferred",
             "pex-enabled": true, "dht-enabled": true, "peer-limit-global": 8000, "peer-limit-per-torrent": 200,
+            "speed-limit-down": 20_000, "speed-limit-up": 4000, "speed-limit-up-enabled": true,
+            "alt-speed-down": 500, "alt-speed-up": 100, "seedRatioLimit": 2.0, "seedRatioLimited": true,
+            "download-queue-enabled": true, "download-queue-size": 5, "seed-queue-size": 10, "idle-seeding-limit": 30,
         }),
         "session-stats" => {
             let torrents = state.torrents.lock().unwrap();

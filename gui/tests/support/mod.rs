@@ -3,7 +3,11 @@
 #![allow(dead_code, reason = "each test crate uses its part of this")]
 
 pub mod display;
+pub mod drag;
 pub mod fake;
+pub mod screen;
+pub mod swarm;
+pub mod witness;
 
 use ringseed_gui::endpoint::Endpoint;
 use std::io::{BufRead, BufReader};
@@ -19,6 +23,10 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// # Panics
 /// It is not built; says how to build it.
 pub fn program(name: &str) -> PathBuf {
+    if let Some(window) = std::env::var_os("RINGSEED_GUI_PROGRAM").filter(|_| name == "ringseed-gui") {
+        // Another build of the window: the one that is measured.
+        return std::path::absolute(window).unwrap();
+    }
     let test = std::env::current_exe().unwrap();
     let path = test.parent().and_then(Path::parent).unwrap().join(name);
     assert!(path.exists(), "{} is missing; build it with: cargo build --workspace --bins", path.display());
@@ -30,14 +38,20 @@ pub struct Engine {
     directory: tempfile::TempDir,
     child: Child,
     rpc: String,
+    user: Option<&'static str>,
 }
 
 impl Engine {
     /// Starts one and waits until it answers.
     pub fn start() -> Engine {
+        Engine::start_for(None)
+    }
+
+    /// Starts one that wants this name and password, separated by a colon.
+    pub fn start_for(user: Option<&'static str>) -> Engine {
         let directory = tempfile::tempdir().unwrap();
-        let (child, rpc) = launch(directory.path(), "127.0.0.1:0");
-        Engine { directory, child, rpc }
+        let (child, rpc) = launch(directory.path(), "127.0.0.1:0", user);
+        Engine { directory, child, rpc, user }
     }
 
     /// Kills it.
@@ -49,7 +63,7 @@ impl Engine {
     /// Starts it anew at the same address, after [`Engine::kill`].
     pub fn start_again(&mut self) {
         let address = self.rpc.trim_start_matches("http://").split('/').next().unwrap().to_owned();
-        (self.child, self.rpc) = launch(self.directory.path(), &address);
+        (self.child, self.rpc) = launch(self.directory.path(), &address, self.user);
     }
 
     /// Where it answers.
@@ -70,7 +84,7 @@ impl Drop for Engine {
     }
 }
 
-fn launch(directory: &Path, rpc: &str) -> (Child, String) {
+fn launch(directory: &Path, rpc: &str, user: Option<&str>) -> (Child, String) {
     let downloads = directory.join("downloads");
     std::fs::create_dir_all(&downloads).unwrap();
     let mut child = Command::new(program("ringseed"))
@@ -80,6 +94,7 @@ fn launch(directory: &Path, rpc: &str) -> (Child, String) {
         .arg("--download-dir")
         .arg(&downloads)
         .env("XDG_CONFIG_HOME", directory)
+        .envs(user.map(|user| ("RINGSEED_RPC_AUTH", user)))
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
