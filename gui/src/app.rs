@@ -301,8 +301,10 @@ impl App {
             return notice(format!("{torrent} will be added when the engine answers"), false);
         }
         let command = match local_path(torrent) {
-            Some(path) => Command::AddFile { path, args: args.clone() },
-            None => Command::AddLink(AddArgs { filename: Some(torrent.to_owned()), ..args.clone() }),
+            Some(path) => Command::AddFile { path, args: Box::new(args.clone()) },
+            None => {
+                Command::AddLink(Box::new(AddArgs { filename: Some(torrent.to_owned()), ..args.clone() }))
+            }
         };
         self.command(command)
     }

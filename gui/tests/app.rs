@@ -86,7 +86,7 @@ fn what_is_added_before_an_engine_answers_waits_for_it() {
     assert_eq!(
         *sent.borrow(),
         [
-            Command::AddFile { path: PathBuf::from("/a.torrent"), args: AddArgs::default() },
+            Command::AddFile { path: PathBuf::from("/a.torrent"), args: Box::default() },
             Command::AddLink(link)
         ]
     );

@@ -16,10 +16,10 @@ pub enum Command {
         /// The file.
         path: PathBuf,
         /// How to add it; `metainfo` is filled in from the file.
-        args: AddArgs,
+        args: Box<AddArgs>,
     },
     /// Add a magnet link or a URL.
-    AddLink(AddArgs),
+    AddLink(Box<AddArgs>),
     /// Start.
     Start(Vec<u32>),
     /// Pause.

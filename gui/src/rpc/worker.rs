@@ -257,11 +257,11 @@ impl Worker {
             }
             Command::AddFile { path, args } => match read_torrent(&path) {
                 Ok(metainfo) => {
-                    self.add(client, AddArgs { metainfo: Some(STANDARD.encode(metainfo)), ..args }).await
+                    self.add(client, AddArgs { metainfo: Some(STANDARD.encode(metainfo)), ..*args }).await
                 }
                 Err(why) => Err(Over::Broken(RpcError::Refused(why))),
             },
-            Command::AddLink(args) => self.add(client, args).await,
+            Command::AddLink(args) => self.add(client, *args).await,
             Command::Start(list) => send(client, "torrent-start", named(list)).await,
             Command::Stop(list) => send(client, "torrent-stop", named(list)).await,
             Command::Verify(list) => send(client, "torrent-verify", named(list)).await,
