@@ -337,7 +337,7 @@ impl App {
     /// Gives what is selected these labels, separated by commas.
     pub fn set_labels(&mut self, text: &str) -> Redraw {
         let args = SetArgs { labels: Some(labels(text)), ..SetArgs::default() };
-        self.on_selected(|ids| Command::Set(ids, args))
+        self.on_selected(|ids| Command::Set(ids, Box::new(args)))
     }
 
     /// Limits of what is selected, as far as they are known.
@@ -349,7 +349,7 @@ impl App {
     /// Limits what is selected.
     pub fn set_limits(&mut self, limits: &TorrentLimits) -> Redraw {
         let args = limits.args();
-        self.on_selected(|ids| Command::Set(ids, args))
+        self.on_selected(|ids| Command::Set(ids, Box::new(args)))
     }
 
     /// Changes settings of the engine.
@@ -357,7 +357,7 @@ impl App {
         let Some(session) = &self.session else { return Redraw::default() };
         let mut redraw = Redraw::default();
         for changes in settings.changes(&EngineSettings::of(session)) {
-            let sent = self.command(Command::SetSession(changes));
+            let sent = self.command(Command::SetSession(Box::new(changes)));
             redraw.notice = redraw.notice.or(sent.notice);
         }
         redraw

@@ -87,7 +87,7 @@ fn what_is_added_before_an_engine_answers_waits_for_it() {
         *sent.borrow(),
         [
             Command::AddFile { path: PathBuf::from("/a.torrent"), args: Box::default() },
-            Command::AddLink(link)
+            Command::AddLink(Box::new(link))
         ]
     );
 }
@@ -148,7 +148,7 @@ fn settings_and_limits_are_sent_as_far_as_they_change() {
         speed_limit_up_enabled: Some(true),
         ..SessionSetArgs::default()
     };
-    assert_eq!(*sent.borrow(), [Command::SetSession(up)]);
+    assert_eq!(*sent.borrow(), [Command::SetSession(Box::new(up))]);
 
     app.select_all();
     sent.borrow_mut().clear();
@@ -171,5 +171,5 @@ fn labels_are_set_each_once() {
     sent.borrow_mut().clear();
     app.set_labels("linux, iso,, linux");
     let labels = Some(vec!["linux".to_owned(), "iso".to_owned()]);
-    assert_eq!(*sent.borrow(), [Command::Set(vec![1], SetArgs { labels, ..SetArgs::default() })]);
+    assert_eq!(*sent.borrow(), [Command::Set(vec![1], Box::new(SetArgs { labels, ..SetArgs::default() }))]);
 }

@@ -122,7 +122,7 @@ impl Details {
                 } = Some(files);
             }
         }
-        Some(Command::Set(vec![self.watched?], args))
+        Some(Command::Set(vec![self.watched?], Box::new(args)))
     }
 
     /// Connected peers.

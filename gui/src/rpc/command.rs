@@ -49,9 +49,9 @@ pub enum Command {
         to: String,
     },
     /// Change torrents.
-    Set(Vec<u32>, SetArgs),
+    Set(Vec<u32>, Box<SetArgs>),
     /// Change the engine's settings.
-    SetSession(SessionSetArgs),
+    SetSession(Box<SessionSetArgs>),
     /// Tell everything about this torrent from now on, or about none.
     Watch(Option<u32>),
     /// Stop the engine.

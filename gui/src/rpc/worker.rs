@@ -292,13 +292,13 @@ impl Worker {
                 }
             }
             Command::Set(list, args) => {
-                let args = ringseed_api::SetArgs { ids: Some(ids(list.clone())), ..args };
+                let args = ringseed_api::SetArgs { ids: Some(ids(list.clone())), ..*args };
                 match send(client, "torrent-set", args).await {
                     Ok(()) => self.fetch(client, list).await,
                     Err(over) => Err(over),
                 }
             }
-            Command::SetSession(args) => match send(client, "session-set", args).await {
+            Command::SetSession(args) => match send(client, "session-set", *args).await {
                 Ok(()) => self.session(client).await,
                 Err(over) => Err(over),
             },

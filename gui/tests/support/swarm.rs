@@ -74,11 +74,11 @@ impl Swarm {
             .unwrap();
         assert!(made.success());
         let mut witness = Witness::of(&seeder);
-        witness.command(EngineCommand::SetSession(SessionSetArgs {
+        witness.command(EngineCommand::SetSession(Box::new(SessionSetArgs {
             speed_limit_up: Some(rate),
             speed_limit_up_enabled: Some(true),
             ..SessionSetArgs::default()
-        }));
+        })));
         witness.add(torrent.to_str().unwrap(), &AddArgs::default());
         witness.until("the seeder", |app| super::witness::first(app) == Some(State::Seeding));
         Swarm { tracker, seeder, torrent }
@@ -98,7 +98,7 @@ impl Swarm {
     pub fn lift_limit(&self) {
         let args = SessionSetArgs { speed_limit_up_enabled: Some(false), ..SessionSetArgs::default() };
         let mut witness = Witness::of(&self.seeder);
-        witness.command(EngineCommand::SetSession(args));
+        witness.command(EngineCommand::SetSession(Box::new(args)));
         witness.until("the new limit", |app| {
             app.session().is_some_and(|session| !session.speed_limit_up_enabled)
         });
