@@ -1,7 +1,7 @@
 //! The command line: what can be said, with its help texts.
 
 use super::quantity::Bytes;
-use super::remote::args::Remote;
+use super::remote::args::{Login, Remote};
 use crate::config_file::Settings;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
@@ -231,18 +231,9 @@ pub struct Create {
     /// torrent file is written here.
     #[arg(long, value_name = "WHERE")]
     pub connect: Option<String>,
-    /// Name and password for that daemon's RPC, as NAME:PASSWORD.
-    #[arg(
-        long,
-        value_name = "NAME:PASSWORD",
-        env = "RINGSEED_AUTH",
-        hide_env = true,
-        hide_env_values = true
-    )]
-    pub auth: Option<String>,
-    /// File with that daemon's token.
-    #[arg(long, value_name = "FILE", env = "RINGSEED_TOKEN_FILE", hide_env = true)]
-    pub token_file: Option<PathBuf>,
+    /// Who asks it.
+    #[command(flatten)]
+    pub login: Login,
 }
 
 /// Piece length of a new torrent.

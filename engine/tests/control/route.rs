@@ -4,7 +4,7 @@ use crate::daemon::{Daemon, get};
 use crate::support::content::{Content, assert_same, single};
 use crate::support::namespaces::{ADDRESSES, Namespaces};
 use crate::support::process::Process;
-use crate::support::{free_port, until};
+use crate::support::{free_port, rpc, until};
 use ringseed_tracker::{Tracker, TrackerConfig};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
@@ -67,6 +67,16 @@ fn ip(arguments: &[&str]) {
     assert!(output.status.success(), "ip {arguments:?}: {output:?}");
 }
 
+/// Two network namespaces with a link between them; `None`, and a word about it, when they cannot be made.
+pub fn namespaces() -> Option<Namespaces> {
+    // SAFETY: geteuid has no arguments and cannot fail.
+    if unsafe { libc::geteuid() } != 0 {
+        eprintln!("skipped: network namespaces can be made by root only");
+        return None;
+    }
+    Some(Namespaces::create().unwrap())
+}
+
 /// Nobody came to any of these.
 fn untouched(listeners: &[TcpListener], datagrams: &UdpSocket) -> bool {
     let came = listeners.iter().any(|listener| listener.accept().is_ok());
@@ -76,13 +86,8 @@ fn untouched(listeners: &[TcpListener], datagrams: &UdpSocket) -> bool {
 /// A VPN that goes away and comes back: nothing takes the way around, and the engine is there again with it.
 #[test]
 fn without_its_interface_an_engine_is_silent() {
-    // SAFETY: geteuid has no arguments and cannot fail.
-    if unsafe { libc::geteuid() } != 0 {
-        eprintln!("skipped: network namespaces can be made by root only");
-        return;
-    }
+    let Some(spaces) = namespaces() else { return };
     let home = tempfile::tempdir().unwrap();
-    let spaces = Namespaces::create().unwrap();
     let [here, there] = spaces.names();
     // What a fallback would reach: trackers on the engine's own loopback.
     let (listeners, datagrams) = inside(here, || {
@@ -168,13 +173,8 @@ fn without_its_interface_an_engine_is_silent() {
 /// A public server may not send the engine to this machine, by an address or a name of it.
 #[test]
 fn a_redirect_from_a_public_server_to_a_local_address_is_refused() {
-    // SAFETY: geteuid has no arguments and cannot fail.
-    if unsafe { libc::geteuid() } != 0 {
-        eprintln!("skipped: network namespaces can be made by root only");
-        return;
-    }
+    let Some(spaces) = namespaces() else { return };
     let home = tempfile::tempdir().unwrap();
-    let spaces = Namespaces::create().unwrap();
     let [here, there] = spaces.names();
     // Addresses for documentation, which are public ones to whoever does not know better.
     for (name, address) in [(here, "203.0.113.1"), (there, "203.0.113.2")] {
@@ -248,23 +248,8 @@ fn rpc_over(socket: &Path, method: &str, arguments: &Value) -> Value {
 
 /// Calls a method over the Unix socket.
 fn outcome_over(socket: &Path, method: &str, arguments: &Value) -> Value {
-    let body = json!({"method": method, "arguments": arguments}).to_string();
-    let send = |id: &str| {
-        let mut stream = UnixStream::connect(socket).unwrap();
-        let head = format!(
-            "POST /transmission/rpc HTTP/1.1\r\nHost: x\r\nX-Transmission-Session-Id: {id}\r\nConnection: close\r\n\
-             Content-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    };
-    let refused = send("");
-    let header = "x-transmission-session-id: ";
-    let id = refused.lines().find_map(|line| line.strip_prefix(header)).expect("a session id");
-    serde_json::from_str(send(id).split_once("\r\n\r\n").unwrap().1).unwrap()
+    let request = json!({"method": method, "arguments": arguments});
+    rpc::post(|| UnixStream::connect(socket), &request).expect("an answer")
 }
 
 /// Debian's microsocks, which says whom it connects.

@@ -5,28 +5,32 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 
-fn exchange(address: SocketAddr, session_id: &str, body: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(address)?;
-    let head = format!(
+fn exchange(mut stream: impl Read + Write, session_id: &str, body: &str) -> std::io::Result<String> {
+    // In one write: the first answer may come, and the connection end, before the rest of a request.
+    let request = format!(
         "POST /transmission/rpc HTTP/1.1\r\nHost: localhost\r\nX-Transmission-Session-Id: {session_id}\r\n\
-         Connection: close\r\nContent-Length: {}\r\n\r\n",
+         Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
-    stream.write_all(head.as_bytes())?;
-    stream.write_all(body.as_bytes())?;
+    stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)
 }
 
-/// The whole answer to a method; `None` when there is none.
-fn answer(address: SocketAddr, method: &str, arguments: Value) -> Option<Value> {
-    let body = json!({"method": method, "arguments": arguments}).to_string();
-    let refused = exchange(address, "", &body).ok()?;
+/// Posts a request, over connections made by `connect`, and gives the whole answer; `None` when there is none.
+pub fn post<S: Read + Write>(connect: impl Fn() -> std::io::Result<S>, request: &Value) -> Option<Value> {
+    let body = request.to_string();
+    let refused = exchange(connect().ok()?, "", &body).ok()?;
     let header = "x-transmission-session-id: ";
     let id = refused.lines().find_map(|line| line.strip_prefix(header))?;
-    let answer = exchange(address, id, &body).ok()?;
+    let answer = exchange(connect().ok()?, id, &body).ok()?;
     serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+}
+
+/// The whole answer to a method; `None` when there is none.
+fn answer(address: SocketAddr, method: &str, arguments: Value) -> Option<Value> {
+    post(|| TcpStream::connect(address), &json!({"method": method, "arguments": arguments}))
 }
 
 /// Calls a method and wants it to work; gives the answer's arguments.

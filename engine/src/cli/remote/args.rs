@@ -12,6 +12,17 @@ pub struct Connect {
     /// listen, or 127.0.0.1:9091].
     #[arg(long, value_name = "WHERE", env = "RINGSEED_CONNECT", hide_env = true)]
     pub connect: Option<String>,
+    /// Who asks.
+    #[command(flatten)]
+    pub login: Login,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What a daemon's RPC wants of those who ask.
+#[derive(Debug, Clone, Args)]
+pub struct Login {
     /// Name and password for the RPC, as NAME:PASSWORD.
     #[arg(
         long,
@@ -25,9 +36,6 @@ pub struct Connect {
     /// read].
     #[arg(long, value_name = "FILE", env = "RINGSEED_TOKEN_FILE", hide_env = true)]
     pub token_file: Option<PathBuf>,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// Torrents of a daemon.

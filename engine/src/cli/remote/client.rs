@@ -46,7 +46,7 @@ impl Daemon {
                 Place::Tcp(if named { address.to_owned() } else { format!("{address}:9091") })
             }
         };
-        let credentials = match (&connect.auth, &connect.token_file) {
+        let credentials = match (&connect.login.auth, &connect.login.token_file) {
             (Some(pair), _) => Some(format!("Basic {}", crate::control::rpc::encode_base64(pair.as_bytes()))),
             (None, Some(path)) => {
                 let refused =

@@ -23,12 +23,8 @@ pub fn create(
     stop: &Stop,
     quiet: bool,
 ) -> Result<Metainfo, Failure> {
-    let daemon = Daemon::new(&Connect {
-        connect: Some(daemon.to_owned()),
-        auth: args.auth.clone(),
-        token_file: args.token_file.clone(),
-        json: false,
-    })?;
+    let daemon =
+        Daemon::new(&Connect { connect: Some(daemon.to_owned()), login: args.login.clone(), json: false })?;
     let path = std::path::absolute(&args.path).map_err(|error| Failure::failed(io_reason(&error)))?;
     let path = path.to_str().ok_or_else(|| Failure::usage("the path is not UTF-8, which the RPC needs"))?;
     let ask = CreateArgs {

@@ -76,24 +76,7 @@ impl Form {
 
 /// Posts to the RPC and gives the answer's JSON.
 fn post(address: SocketAddr, body: &Value) -> Value {
-    let body = body.to_string();
-    let send = |id: &str| {
-        let mut stream = TcpStream::connect(address).unwrap();
-        let head = format!(
-            "POST /transmission/rpc HTTP/1.1\r\nHost: localhost\r\nX-Transmission-Session-Id: {id}\r\n\
-             Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    };
-    let refused = send("");
-    let id = refused.lines().find_map(|line| line.strip_prefix("x-transmission-session-id: ")).unwrap();
-    let answer = send(id);
-    let body = answer.split_once("\r\n\r\n").unwrap().1;
-    serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
+    rpc::post(|| TcpStream::connect(address), body).expect("an answer")
 }
 
 #[test]
