@@ -4,6 +4,7 @@
 //! Field names are those of the wire. What the engine adds to the protocol is said to be an extension:
 //!
 //! - `torrent-get` has `ringseedCategory` and `ringseedSeedMinutes` (-1 for none), and `torrent-set` takes both.
+//! - `torrent-add` takes `ringseedEarlier` ([`EarlierArgs`]), what another client did with the torrent before.
 //! - The method `shard-stats` has no arguments and answers [`ShardStats`].
 //! - Torrents are made of files on the engine's machine, one at a time, on a thread of its own. `torrent-create` has
 //!   [`CreateArgs`] and answers `{"id": N}` at once. `torrent-create-get` has [`CreationsArgs`] and answers [`Creations`]
@@ -28,6 +29,6 @@ pub use envelope::{Request, Response, SESSION_ID_HEADER, SUCCESS};
 pub use extension::{CreateArgs, Creation, CreationState, Creations, CreationsArgs, Shard, ShardStats};
 pub use session::{FreeSpace, FreeSpaceArgs, Session, SessionSetArgs, SessionStats, TransferStats};
 pub use torrent::{
-    AddArgs, Added, AddedTorrent, File, FileStats, GetArgs, Group, Id, Ids, IdsArgs, LocationArgs, Peer,
-    RemoveArgs, RenameArgs, SetArgs, Status, Torrent, TrackerStats, Trackers,
+    AddArgs, Added, AddedTorrent, EarlierArgs, File, FileStats, GetArgs, Group, Id, Ids, IdsArgs,
+    LocationArgs, Peer, RemoveArgs, RenameArgs, SetArgs, Status, Torrent, TrackerStats, Trackers,
 };

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::SystemTime;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// A torrent to be added.
@@ -28,6 +29,21 @@ pub struct AddTorrent {
     pub wishes: Wishes,
     /// Peers known from elsewhere.
     pub peers: Vec<SocketAddr>,
+    /// What another client did with it before.
+    pub earlier: Earlier,
+}
+
+/// What was done with a torrent before this engine had it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Earlier {
+    /// Payload bytes sent.
+    pub uploaded: u64,
+    /// Payload bytes received.
+    pub downloaded: u64,
+    /// When it was added; now when `None`.
+    pub added_at: Option<SystemTime>,
+    /// When it was complete.
+    pub finished_at: Option<SystemTime>,
 }
 
 impl AddTorrent {
@@ -40,6 +56,7 @@ impl AddTorrent {
             sequential: false,
             wishes: Wishes::default(),
             peers: Vec::new(),
+            earlier: Earlier::default(),
         }
     }
 }

@@ -14,8 +14,8 @@ pub use crate::storage::{
     AltSpeed, FileWish, GoalMode, Group, Rename, SessionSettings, SetLimit, SpeedLimit, Switch, Wishes,
 };
 pub use handle::{
-    AddOutcome, AddTorrent, Blocklist, EngineChange, EngineError, EngineHandle, LimitChange, QueueMove,
-    SettingsChange, TorrentChange, WishChange,
+    AddOutcome, AddTorrent, Blocklist, Earlier, EngineChange, EngineError, EngineHandle, LimitChange,
+    QueueMove, SettingsChange, TorrentChange, WishChange,
 };
 pub(crate) use inbox::Inbox;
 pub use snapshot::{

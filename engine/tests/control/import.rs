@@ -5,11 +5,27 @@ use crate::other_clients::{Client, Role};
 use crate::support::content::{Content, multi, single};
 use crate::support::until;
 use serde_json::json;
+use std::io::Read;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Output;
 
 fn import(daemon: &Daemon, dir: &Path) -> Output {
     daemon.command(&["import", dir.to_str().unwrap()]).output().unwrap()
+}
+
+/// Has a resume file say that 123,456 bytes were sent; when the torrent was added.
+fn seeded_before(resume: &Path, uploaded: &[u8], added: &[u8]) -> u64 {
+    let mut bytes = std::fs::read(resume).unwrap();
+    // The digits of the number after a key.
+    let number = |bytes: &[u8], key: &[u8]| {
+        let from = bytes.windows(key.len()).position(|at| at == key).unwrap() + key.len();
+        from..from + bytes[from..].iter().position(|byte| *byte == b'e').unwrap()
+    };
+    let range = number(&bytes, uploaded);
+    bytes.splice(range, *b"123456");
+    std::fs::write(resume, &bytes).unwrap();
+    std::str::from_utf8(&bytes[number(&bytes, added)]).unwrap().parse().unwrap()
 }
 
 fn contents(daemon: &Daemon) -> [Content; 2] {
@@ -43,6 +59,11 @@ fn transmissions_own_directory_is_imported() {
     });
     let config = other.home().to_path_buf();
     other.end();
+    // As if it had seeded.
+    let resume = std::fs::read_dir(config.join("resume")).unwrap().map(|entry| entry.unwrap().path());
+    let resume =
+        resume.into_iter().find(|path| path.to_str().unwrap().contains(&one.info_hash[..16])).unwrap();
+    let added = seeded_before(&resume, b"8:uploadedi", b"10:added-datei");
 
     let said = import(&daemon, &config);
     let text = String::from_utf8_lossy(&said.stdout).into_owned();
@@ -54,6 +75,8 @@ fn transmissions_own_directory_is_imported() {
         json!({"downloadDir": one.dir, "labels": ["films", "new"], "seedRatioMode": 1, "seedRatioLimit": 1.5,
             "uploadLimit": 70, "uploadLimited": true})
     );
+    let moved = daemon.torrent(&one.info_hash, &["uploadedEver", "addedDate"]);
+    assert_eq!(moved, json!({"uploadedEver": 123_456, "addedDate": added}));
     daemon.wait(hash, "the check", |torrent| torrent["status"] == 0 && torrent["leftUntilDone"] == 0);
     let fields =
         ["wanted", "priorities", "seedRatioMode", "downloadLimit", "downloadLimited", "uploadLimited"];
@@ -85,6 +108,8 @@ fn qbittorrents_own_directory_is_imported() {
     other.post("torrents/pause", &format!("hashes={}", one.info_hash));
     let backup = other.home().join("qBittorrent/data/BT_backup");
     other.end();
+    let added =
+        seeded_before(&backup.join(format!("{hash}.fastresume")), b"14:total_uploadedi", b"10:added_timei");
 
     let said = import(&daemon, &backup);
     let text = String::from_utf8_lossy(&said.stdout).into_owned();
@@ -110,9 +135,41 @@ fn qbittorrents_own_directory_is_imported() {
             "uploadLimit": 70, "uploadLimited": true, "wanted": [0, 1, 1, 1, 1], "priorities": [0, 0, 0, 0, 1],
             "ringseedCategory": "tv", "ringseedSeedMinutes": 90})
     );
+    let moved = daemon.torrent(hash, &["uploadedEver", "addedDate"]);
+    assert_eq!(moved, json!({"uploadedEver": 123_456, "addedDate": added}));
     let categories = daemon
         .raw(b"GET /api/v2/torrents/categories HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     assert!(categories.contains("\"tv\""), "{categories}");
     daemon
         .wait(&one.info_hash, "the check", |torrent| torrent["status"] == 0 && torrent["leftUntilDone"] == 0);
+}
+
+/// A tracker that was told in this client's name what another one moved would count it twice.
+#[test]
+fn trackers_are_told_of_what_was_moved_here_alone() {
+    let tracker = TcpListener::bind("127.0.0.1:0").unwrap();
+    let daemon = Daemon::start(&[]);
+    let announce = format!("http://{}/announce", tracker.local_addr().unwrap());
+    let content = single(&daemon.dir("one"), 300_000, "16K", &announce);
+    let earlier = json!({"uploaded": 7000, "downloaded": 300_000, "addedDate": 1_600_000_000, "doneDate": 1_600_000_500,
+        "secondsSeeding": 3600});
+    let add = json!({"filename": content.torrent, "download-dir": content.dir, "ringseedEarlier": earlier});
+    daemon.call("torrent-add", add);
+    let (mut stream, _) = tracker.accept().unwrap();
+    let mut request = [0; 2000];
+    let count = stream.read(&mut request).unwrap();
+    let request = String::from_utf8_lossy(&request[..count]).into_owned();
+    for words in ["&uploaded=0&downloaded=0&left=0&", "&event=started"] {
+        assert!(request.contains(words), "{request}");
+    }
+    drop(stream);
+    let fields = ["uploadedEver", "downloadedEver", "addedDate", "doneDate"];
+    assert_eq!(
+        daemon.torrent(&content.info_hash, &fields),
+        json!({"uploadedEver": 7000, "downloadedEver": 300_000, "addedDate": 1_600_000_000, "doneDate": 1_600_000_500})
+    );
+    let seconds = daemon.torrent(&content.info_hash, &["secondsSeeding"]);
+    assert!(seconds["secondsSeeding"].as_u64().unwrap() >= 3600, "{seconds}");
+    // It was not moved by this engine.
+    assert_eq!(daemon.call("session-stats", json!({}))["cumulative-stats"]["uploadedBytes"], 0);
 }

@@ -1,7 +1,8 @@
 //! `import`: torrents of another client, from the files in which it remembers them, into a running daemon.
 //!
 //! Transmission has `torrents/*.torrent` with `resume/*.resume`, qBittorrent `*.torrent` with `*.fastresume` in
-//! `BT_backup`. Where the data is, whether it was paused, labels and goals come along; the data is verified where it lies.
+//! `BT_backup`. Where the data is, whether it was paused, labels, goals and what was moved come along; the data is verified
+//! where it lies.
 
 use super::args::Import;
 use super::client::Daemon;
@@ -9,6 +10,7 @@ use super::field;
 use crate::cli::failure::{Failure, io_reason};
 use crate::cli::quantity::printable;
 use crate::cli::screen;
+use ringseed_api::EarlierArgs;
 use ringseed_proto::bencode::{Limits, decode};
 use ringseed_proto::limits::TORRENT_BYTES_MAX;
 use ringseed_proto::metainfo::Metainfo;
@@ -40,6 +42,16 @@ struct Remembered {
     speed_limit_up: SpeedLimit,
     #[serde(rename = "speed-limit-down")]
     speed_limit_down: SpeedLimit,
+    uploaded: i64,
+    downloaded: i64,
+    #[serde(rename = "added-date")]
+    added_date: i64,
+    #[serde(rename = "done-date")]
+    done_date: i64,
+    #[serde(rename = "downloading-time-seconds")]
+    downloading_time_seconds: i64,
+    #[serde(rename = "seeding-time-seconds")]
+    seeding_time_seconds: i64,
     /// Names that the user gave files; empty for the torrent's own.
     files: Vec<Text>,
     // qBittorrent
@@ -62,6 +74,13 @@ struct Remembered {
     file_priority: Vec<i64>,
     upload_rate_limit: Option<i64>,
     download_rate_limit: Option<i64>,
+    total_uploaded: i64,
+    total_downloaded: i64,
+    added_time: i64,
+    completed_time: i64,
+    /// Seconds that it ran, and of these seconds that it seeded.
+    active_time: i64,
+    seeding_time: i64,
     /// Names that the user gave files.
     mapped_files: Vec<Text>,
 }
@@ -158,6 +177,22 @@ impl Remembered {
             put("ringseedCategory", json!(category.0));
         }
         set
+    }
+
+    /// What was done with it; only one of the clients has written its fields.
+    fn earlier(&self) -> EarlierArgs {
+        let known = |ours: i64, theirs: i64| u64::try_from(ours.max(theirs)).unwrap_or(0);
+        EarlierArgs {
+            uploaded: known(self.uploaded, self.total_uploaded),
+            downloaded: known(self.downloaded, self.total_downloaded),
+            added_date: known(self.added_date, self.added_time),
+            done_date: known(self.done_date, self.completed_time),
+            seconds_downloading: known(
+                self.downloading_time_seconds,
+                self.active_time.saturating_sub(self.seeding_time),
+            ),
+            seconds_seeding: known(self.seeding_time_seconds, self.seeding_time),
+        }
     }
 
     /// Whether files have other names than the torrent gives them.
@@ -262,7 +297,7 @@ fn one(daemon: &Daemon, torrent: &Path, resume: &Path) -> Result<String, Failure
     let known: Remembered = decode(&bytes, &RESUME_LIMITS)
         .map_err(|error| Failure::failed(format!("{} is damaged: {error}", resume.display())))?;
     let renamed = known.is_renamed(&metainfo);
-    let (goals, [unwanted, high, low]) = (known.goals(), known.file_wishes());
+    let (goals, [unwanted, high, low], earlier) = (known.goals(), known.file_wishes(), known.earlier());
     let paused = known.is_paused() || renamed;
     let place =
         known.destination.or(known.qbt_save_path).or(known.save_path).filter(|place| !place.0.is_empty());
@@ -274,6 +309,7 @@ fn one(daemon: &Daemon, torrent: &Path, resume: &Path) -> Result<String, Failure
         "download-dir": place,
         "paused": paused,
         "labels": labels,
+        "ringseedEarlier": earlier,
     });
     // An empty list would mean all files.
     for (name, list) in [("files-unwanted", unwanted), ("priority-high", high), ("priority-low", low)] {

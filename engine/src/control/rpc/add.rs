@@ -6,13 +6,14 @@ use super::server::Server;
 use super::set::{FileLists, absolute, checked_labels};
 use super::trackers::Edit;
 use crate::announce::{FetchRequest, fetch};
-use crate::control::{AddOutcome, AddTorrent, Wishes};
+use crate::control::{AddOutcome, AddTorrent, Earlier, Wishes};
 use ringseed_api::{AddArgs, Added, AddedTorrent};
 use ringseed_proto::limits::TORRENT_BYTES_MAX;
 use ringseed_proto::metainfo::Metainfo;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 impl Server {
     pub(super) async fn torrent_add(&self, args: AddArgs, paused_given: bool) -> Outcome {
@@ -54,6 +55,9 @@ impl Server {
             ..Wishes::default()
         };
         files.apply(&mut wishes, count);
+        let earlier = args.earlier.unwrap_or_default();
+        wishes.seconds_downloading = earlier.seconds_downloading;
+        wishes.seconds_seeding = earlier.seconds_seeding;
         if !settings.default_trackers.trim().is_empty() && !metainfo.info.private {
             let urls = settings.default_trackers.split_whitespace().map(str::to_owned).collect();
             wishes.tiers = Edit::adding(urls).ok().map(|edit| edit.apply(&metainfo.tiers));
@@ -63,6 +67,12 @@ impl Server {
             paused: if paused_given { args.paused } else { !settings.start_added },
             sequential: args.sequential_download,
             wishes,
+            earlier: Earlier {
+                uploaded: earlier.uploaded,
+                downloaded: earlier.downloaded,
+                added_at: known_time(earlier.added_date),
+                finished_at: known_time(earlier.done_date),
+            },
             ..AddTorrent::new(metainfo.clone())
         };
         let named = |id| AddedTorrent {
@@ -84,6 +94,12 @@ impl Server {
             Err(error) => Err(error.to_string()),
         }
     }
+}
+
+/// A time in seconds since 1970, when it is one that can have been.
+fn known_time(seconds: u64) -> Option<SystemTime> {
+    let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?;
+    (seconds > 0 && at <= SystemTime::now()).then_some(at)
 }
 
 /// The torrent that a request names or carries.

@@ -125,6 +125,10 @@ impl Session {
         let id = self.insert(entry.clone(), have, data_dir, |torrent| {
             torrent.wishes = Arc::new(wishes);
             torrent.apply_wishes(add.sequential);
+            torrent.uploaded_before = add.earlier.uploaded;
+            torrent.downloaded_before = add.earlier.downloaded;
+            torrent.added_at = add.earlier.added_at.unwrap_or(torrent.added_at);
+            torrent.finished_at = add.earlier.finished_at;
         });
         self.parts.registry.insert([entry.clone()]);
         if has_data(&entry) {

@@ -99,12 +99,14 @@ impl Session {
     /// Announces a torrent to the trackers that it has now.
     pub(super) fn announce(&mut self, info_hash: InfoHash) {
         let Some(torrent) = self.torrent(&info_hash) else { return };
-        let (uploaded, downloaded) = (torrent.uploaded_before, torrent.downloaded_before);
         let (entry, tiers) = (torrent.entry.clone(), torrent.tiers().to_vec());
+        // Trackers are told what was moved since they were told that it started.
+        let uploaded = entry.uploaded.load(Ordering::Relaxed);
+        let downloaded = entry.downloaded.load(Ordering::Relaxed);
         let tracked = TrackedTorrent { info_hash, tiers, private: entry.metainfo.info.private };
         let totals = move || TransferTotals {
-            uploaded: uploaded + entry.uploaded.load(Ordering::Relaxed),
-            downloaded: downloaded + entry.downloaded.load(Ordering::Relaxed),
+            uploaded: entry.uploaded.load(Ordering::Relaxed).saturating_sub(uploaded),
+            downloaded: entry.downloaded.load(Ordering::Relaxed).saturating_sub(downloaded),
             left: entry.left.load(Ordering::Relaxed),
         };
         self.parts.announcer.start(tracked, Box::new(totals));
