@@ -61,7 +61,10 @@ fn a_completed_download_is_told_to_the_desktop() {
     let display = Display::start(1000, 640);
     let mut program = command(&display, engine.directory());
     program.args(["--connect", engine.endpoint().url()]).env("DBUS_SESSION_BUS_ADDRESS", address.trim());
-    let _window = Window::open_with(&display, program);
+    let window = Window::open_with(&display, program);
+    // What was complete when the window first saw it is no news: its keys work once it has the list.
+    witness.until_pressed(&window, &["Home", "ctrl+p"], Some(State::Paused));
+    witness.until_pressed(&window, &["ctrl+s"], Some(State::Downloading));
     swarm.lift_limit();
     witness.until("the end of the download", |app| first(app) == Some(State::Seeding));
 

@@ -196,6 +196,11 @@ fn many_threads_serve_one_swarm() {
             });
         }
     });
+    // A batch of replies is counted once it is on its way.
+    let deadline = Instant::now() + PATIENCE;
+    while tracker.stats().announces < 64 && Instant::now() < deadline {
+        std::thread::yield_now();
+    }
     assert_eq!((tracker.stats().peers, tracker.stats().torrents, tracker.stats().announces), (64, 1, 64));
     let request = AnnounceRequest { numwant: Some(200), ..started(1, 1) };
     assert_eq!(udp(&tracker).announce(&request).peers.len(), 63);
