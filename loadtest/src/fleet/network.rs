@@ -20,6 +20,10 @@ const NUMBERS_MAX: u32 = 250;
 /// Network of the links; nobody routes to it.
 const LINKS: [u8; 3] = [10, 213, 76];
 const BRIDGE: &str = "rs-swarm";
+/// Of the slowest kernels; a token bucket gives no more than its burst per tick.
+const TICKS_PER_SECOND: f64 = 100.0;
+/// One send of a veth pair can be this large before it is cut.
+const BURST_BYTES_MIN: f64 = 65_536.0;
 /// Where links are put that are parted from the others.
 const OTHER_SIDE: &str = "rs-parted";
 
@@ -41,12 +45,12 @@ impl LinkShape {
         *self == LinkShape::default()
     }
 
-    /// What `tc` is told.
+    /// What `tc` is told. A rate alone takes no netem, which fewer kernels have.
     fn arguments(&self, device: &str) -> Vec<String> {
-        let mut words = vec!["qdisc", "add", "dev", device, "root", "netem"]
-            .into_iter()
-            .map(str::to_owned)
-            .collect::<Vec<_>>();
+        let only_rate = LinkShape { rate_mbit: 0.0, ..*self }.is_plain();
+        let kind = if only_rate { "tbf" } else { "netem" };
+        let words = ["qdisc", "add", "dev", device, "root", kind];
+        let mut words: Vec<String> = words.into_iter().map(str::to_owned).collect();
         let mut add = |key: &str, value: f64, unit: &str| {
             if value > 0.0 {
                 words.extend([key.to_owned(), format!("{value}{unit}")]);
@@ -55,6 +59,12 @@ impl LinkShape {
         add("delay", self.delay_ms, "ms");
         add("loss", self.loss_percent, "%");
         add("rate", self.rate_mbit, "mbit");
+        if only_rate {
+            // What a token bucket has besides: at least a tick's worth of tokens, and as long a queue as a usual router.
+            let burst = (self.rate_mbit * 1e6 / 8.0 / TICKS_PER_SECOND).max(BURST_BYTES_MIN);
+            words.extend(["burst".to_owned(), format!("{}", burst as u64)]);
+            words.extend(["latency".to_owned(), "50ms".to_owned()]);
+        }
         words
     }
 }
@@ -108,7 +118,9 @@ impl Network {
                 let words = shape.arguments(far);
                 let words: Vec<&str> = words.iter().map(String::as_str).collect();
                 run("tc", &words, Some(&namespace)).map_err(|error| {
-                    io::Error::other(format!("{error} (the kernel needs sch_netem for delay, loss and rate)"))
+                    io::Error::other(format!(
+                        "{error} (the kernel needs sch_netem for delay and loss, sch_tbf for a rate alone)"
+                    ))
                 })?;
             }
             namespaces.push(namespace);
@@ -287,5 +299,7 @@ mod tests {
         let words = shape.arguments("link0").join(" ");
         assert_eq!(words, "qdisc add dev link0 root netem delay 20ms loss 0.5% rate 100mbit");
         assert!(LinkShape::default().is_plain() && !shape.is_plain());
+        let slow = LinkShape { rate_mbit: 80.0, ..LinkShape::default() }.arguments("link0").join(" ");
+        assert_eq!(slow, "qdisc add dev link0 root tbf rate 80mbit burst 100000 latency 50ms");
     }
 }
