@@ -2,7 +2,7 @@
 //!
 //! Tasks never touch the shard's state: they own what they need, and report here when they end.
 
-use crate::storage::StorageError;
+use crate::storage::{OwnBlock, StorageError};
 use glommio::io::{PollState, PollableFd};
 use glommio::timer::Timer;
 use ringseed_proto::bitfield::Bitfield;
@@ -33,7 +33,7 @@ pub enum LocalEvent {
     /// The files are durable up to `have`.
     Synced { torrent: TorrentKey, have: Bitfield, result: Result<(), StorageError> },
     /// A cold part of a piece is resident now, or could not be read.
-    BroughtIn { torrent: TorrentKey, part: Block, result: Result<(), StorageError> },
+    BroughtIn { torrent: TorrentKey, part: Block, result: Result<Option<Arc<OwnBlock>>, StorageError> },
     /// This shard's part of a check ended.
     Checked { check: Arc<Check>, result: Result<Bitfield, StorageError> },
     /// A dial ended.

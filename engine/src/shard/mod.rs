@@ -21,6 +21,7 @@ pub mod rate;
 mod reads;
 pub mod registry;
 mod round;
+mod staged;
 pub mod timers;
 mod tokens;
 pub mod torrents;
@@ -46,6 +47,7 @@ use ringseed_proto::units::{InfoHash, PeerId, Time};
 use ringseed_ring::{Completion, Ring, RingConfig, RingError, SendList};
 use round::Round;
 use slotmap::SlotMap;
+use staged::Staged;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -135,6 +137,7 @@ pub struct Shard {
     round: Round,
     /// Reads from disk for peers.
     reads: Reads,
+    staged: Staged,
     listeners: Listeners,
     banned: HashSet<IpAddr>,
     dials: usize,
@@ -191,6 +194,7 @@ impl Shard {
             throttled: Vec::new(),
             round: Round::default(),
             reads: Reads::default(),
+            staged: Staged::default(),
             banned: HashSet::new(),
             dials: 0,
             reports: VecDeque::new(),
@@ -313,6 +317,7 @@ impl Shard {
         self.ticked_at = self.now;
         self.timers_due();
         self.watch_faults();
+        self.watch_cache();
         self.expire_handshakes();
         if self.ends_at.is_none() {
             self.arm_listeners();

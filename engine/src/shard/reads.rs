@@ -9,14 +9,25 @@ use super::Shard;
 use super::local::LocalEvent;
 use super::torrents::TorrentKey;
 use crate::limits::{READ_AHEAD_REQUESTS, READ_BYTES_IN_FLIGHT_MAX, READS_IN_FLIGHT_MAX};
-use crate::storage::{Residency, StorageError};
+use crate::storage::{OwnBlock, Residency, StorageError};
 use ringseed_proto::swarm::PeerKey;
 use ringseed_proto::units::Block;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Requests in a row from which a peer counts as reading one block after the other. Real clients do, within a
 /// piece; whoever does not would have most of a chunk read in vain.
 const SEQUENCE: usize = 4;
+
+/// The page cache does not pay when more than one of so many blocks had to be read by itself.
+const MISSES: u64 = 4;
+
+/// Blocks between two looks from which they say something.
+const BLOCKS_MIN: u64 = 64;
+
+/// One of so many single blocks goes through the page cache all the same: when what peers want fits there after all, it
+/// is there after a while.
+const THROUGH_CACHE: u64 = 8;
 
 /// Parts that are begun for a peer at a time: to ask the kernel about each costs some microseconds.
 const PARTS_AHEAD_MAX: usize = 8;
@@ -30,6 +41,12 @@ pub(super) struct Reads {
     waiting: VecDeque<(TorrentKey, Block)>,
     /// Major faults of the thread at the last look.
     major_faults: u64,
+    /// Single blocks that were not in memory, ever.
+    singles: u64,
+    /// These, and all blocks that were sent, at the last look.
+    looked_at: (u64, u64),
+    /// Single blocks are read past the page cache.
+    past_cache: bool,
 }
 
 impl Reads {
@@ -81,7 +98,10 @@ impl Shard {
                     || torrent.cold.contains_key(&part)
                     || torrent.cold.contains_key(&store.extent(block, true))
                     || torrent.cold.contains_key(block);
-                if is_known || store.residency(block) == Residency::Resident {
+                if is_known
+                    || self.staged.has(key, block, self.now)
+                    || store.residency(block) == Residency::Resident
+                {
                     continue;
                 }
                 parts.push(part);
@@ -120,14 +140,44 @@ impl Shard {
         self.reads.bytes_in_flight += u64::from(part.length);
         self.counters.cold_pieces += 1;
         let (store, ring) = (self.torrents[key].entry.store.clone(), self.ring.clone());
+        let single = store.extent(&part, true) != part;
+        self.reads.singles += u64::from(single);
+        let past_cache = single && self.reads.past_cache && !self.reads.singles.is_multiple_of(THROUGH_CACHE);
         self.local.spawn(async move {
-            let result = store.bring_in(&ring, &part).await;
+            let read = match past_cache {
+                true => store.read_past_cache(&ring, &part).await,
+                false => Ok(None),
+            };
+            let result = match read {
+                Ok(None) => store.bring_in(&ring, &part).await.map(|()| None),
+                other => other,
+            };
             LocalEvent::BroughtIn { torrent: key, part, result }
         });
     }
 
+    /// Decides whether single blocks are read past the page cache from now on: when memory is full and it has few of
+    /// the blocks that peers want. To be called some times a second.
+    pub(super) fn watch_cache(&mut self) {
+        let now = (self.reads.singles, self.counters.blocks_sent);
+        let singles = now.0 - self.reads.looked_at.0;
+        let sent = now.1 - self.reads.looked_at.1;
+        if singles.max(sent) < BLOCKS_MIN {
+            return;
+        }
+        self.reads.looked_at = now;
+        let misses = singles * MISSES > sent;
+        let Some((_, torrent)) = self.torrents.iter().next() else { return };
+        self.reads.past_cache = misses && torrent.entry.store.limits().cache_room().is_full();
+    }
+
     /// A read has ended: the next begins, and peers that waited for this one go on.
-    pub(super) fn brought_in(&mut self, key: TorrentKey, part: Block, result: Result<(), StorageError>) {
+    pub(super) fn brought_in(
+        &mut self,
+        key: TorrentKey,
+        part: Block,
+        result: Result<Option<Arc<OwnBlock>>, StorageError>,
+    ) {
         self.reads.in_flight -= 1;
         self.reads.bytes_in_flight -= u64::from(part.length);
         while self.reads.is_open()
@@ -139,8 +189,10 @@ impl Shard {
         }
         let Some(torrent) = self.torrents.get_mut(key) else { return };
         let waiting = torrent.cold.remove(&part).unwrap_or_default();
-        if let Err(error) = result {
-            return self.fail_torrent(key, error.to_string());
+        match result {
+            Ok(None) => {}
+            Ok(Some(block)) => self.staged.put(key, part, block, waiting.len(), self.now),
+            Err(error) => return self.fail_torrent(key, error.to_string()),
         }
         if !waiting.is_empty() {
             for peer in waiting {

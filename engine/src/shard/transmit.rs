@@ -45,9 +45,10 @@ impl Shard {
         let budget = home.entry.upload_limit.take(of_engine, now);
         let limits = FillLimits { blocks_max, payload_bytes_max: budget };
         self.batch.clear();
-        let store = &home.entry.store;
+        let (store, staged) = (&home.entry.store, &self.staged);
         let outcome = home.swarm.fill(self.now, peer, &mut self.batch, limits, |block: &Block| {
-            store.residency(block) == Residency::Resident
+            !staged.is_empty() && staged.has(torrent, block, self.now)
+                || store.residency(block) == Residency::Resident
         });
         let mut list = self.spare_lists.pop().unwrap_or_default();
         let mut payload = 0;
@@ -57,10 +58,20 @@ impl Shard {
                 Part::Bytes(range) => list.push_bytes(&self.batch.bytes[range.clone()]),
                 Part::Block(block) => {
                     payload += u64::from(block.length);
-                    if let Err(error) = store.push_block(block, &mut list) {
+                    if let Some(own) = staged.get(torrent, block) {
+                        own.push(&mut list);
+                    } else if let Err(error) = store.push_block(block, &mut list) {
                         failed = Some(error);
                         break;
                     }
+                }
+            }
+        }
+        if !self.staged.is_empty() {
+            // Only now: a peer may have asked for one twice.
+            for part in &self.batch.parts {
+                if let Part::Block(block) = part {
+                    self.staged.sent(torrent, block);
                 }
             }
         }

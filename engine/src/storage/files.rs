@@ -9,6 +9,7 @@ use super::error::StorageError;
 use super::file_map::{FileId, FileMap};
 use super::limits::StoreLimits;
 use super::names::{Found, Names};
+use super::past_cache;
 use super::relocate;
 use arc_swap::{ArcSwapOption, Guard};
 use ringseed_proto::layout::{FileEntry, Layout};
@@ -18,7 +19,7 @@ use rustix::io::Errno;
 use std::collections::{BTreeSet, HashMap};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// An open data file. Operations in flight hold it by `Arc`, so that it stays open for them.
 #[derive(Debug)]
@@ -30,7 +31,26 @@ pub(super) struct DataFile {
     pub(super) size: u64,
     /// It or a folder above it was created by opening it.
     pub(super) created: bool,
+    /// A second descriptor of it, for reads past the page cache, once it was asked for: `None` where there can be none.
+    past_cache: OnceLock<Option<(Arc<OwnedFd>, Lease)>>,
+    cannot_pass: AtomicBool,
     _lease: Lease,
+}
+
+impl DataFile {
+    /// A descriptor that reads past the page cache, opened now if there is none; `None` where that cannot be.
+    pub(super) fn past_cache(&self, lease: impl FnOnce() -> Lease) -> Option<&Arc<OwnedFd>> {
+        if self.cannot_pass.load(Ordering::Relaxed) {
+            return None;
+        }
+        let open = || past_cache::reopen(self).map(|fd| (Arc::new(fd), lease()));
+        self.past_cache.get_or_init(open).as_ref().map(|(fd, _)| fd)
+    }
+
+    /// A read past the cache was refused: there is no other.
+    pub(super) fn never_past_cache(&self) {
+        self.cannot_pass.store(true, Ordering::Relaxed);
+    }
 }
 
 /// What is open of one file.
@@ -233,6 +253,8 @@ impl Files {
             writable: purpose == Purpose::Write,
             size: u64::try_from(stat.st_size).unwrap_or(0),
             created,
+            past_cache: OnceLock::new(),
+            cannot_pass: AtomicBool::new(false),
             _lease: lease,
         });
         slot.file.store(Some(Arc::clone(&open)));

@@ -1,6 +1,7 @@
 //! The bounds of storage, each with its reason, and the process-wide budgets made from them.
 
 use super::budget::{Bytes, DeviceBudgets, Leases};
+use super::cache_room::CacheRoom;
 use super::directories::Directories;
 use super::residency::ResidencyClock;
 use super::traffic::DiskTraffic;
@@ -92,6 +93,7 @@ pub struct StoreLimits {
     pub(super) loaded: Leases,
     pub(super) dirty: Arc<Bytes>,
     pub(super) residency: ResidencyClock,
+    pub(super) cache_room: CacheRoom,
     pub(super) traffic: DiskTraffic,
     pub(super) directories: Directories,
     partial_names: AtomicBool,
@@ -110,6 +112,7 @@ impl StoreLimits {
             loaded: Leases::new(usize::MAX, config.loaded_bytes_max),
             dirty: Bytes::new(config.dirty_bytes_max),
             residency: ResidencyClock::default(),
+            cache_room: CacheRoom::default(),
             traffic: DiskTraffic::default(),
             directories: Directories::default(),
             partial_names: AtomicBool::new(false),
@@ -153,6 +156,11 @@ impl StoreLimits {
     /// Data files held open.
     pub fn open_files(&self) -> usize {
         self.descriptors.count()
+    }
+
+    /// Whether what is read into the page cache takes the place of something else there.
+    pub fn cache_room(&self) -> &CacheRoom {
+        &self.cache_room
     }
 
     /// How long residency is believed; tell it when page faults show that it was believed too long.

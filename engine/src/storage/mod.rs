@@ -15,6 +15,7 @@
 //! Nothing here dereferences a map; see [`file_map`].
 
 mod budget;
+mod cache_room;
 mod confined;
 mod directories;
 mod disk;
@@ -25,6 +26,7 @@ mod hashing;
 pub mod limits;
 mod loaded;
 mod names;
+mod past_cache;
 mod piece_buffers;
 mod piece_ranges;
 mod read_ahead;
@@ -40,11 +42,13 @@ mod write;
 mod tests;
 
 pub use budget::Bytes;
+pub use cache_room::CacheRoom;
 pub use confined::{FileStamp, SizeCheck};
 pub use error::StorageError;
 pub use hashing::hash_yielding;
 pub use limits::{Allocation, StoreConfig, StoreLimits};
 pub use names::{PARTIAL_SUFFIX, is_partial_name};
+pub use past_cache::OwnBlock;
 pub use piece_buffers::{PieceBuf, PieceBuffers};
 pub use piece_ranges::PieceRanges;
 pub use residency::{Residency, ResidencyClock};

@@ -74,7 +74,7 @@ impl TorrentStore {
     }
 
     /// What is wrong with a file that could not be read; it is marked as failed.
-    fn unreadable(&self, file: usize, error: &io::Error) -> StorageError {
+    pub(super) fn unreadable(&self, file: usize, error: &io::Error) -> StorageError {
         let found = self.files.check_mapped(file).err().unwrap_or_else(|| self.short_or(file, error));
         self.files.fail(file, found.clone());
         found

@@ -249,3 +249,69 @@ fn opening_a_store_touches_no_file() {
         assert_eq!(sample.path(index).exists(), entry.length == 0 && !entry.padding, "{:?}", entry.path);
     }
 }
+
+#[test]
+fn blocks_read_past_the_cache_are_right_and_leave_nothing_in_it() {
+    // On a disk, for a file system in memory has nothing else than the page cache.
+    let sample = Sample::varied(&StoreConfig::default());
+    sample.put_files();
+    let store = sample.open();
+    let mut read = 0;
+    on_shard(async |shard| {
+        for piece in sample.pieces() {
+            for block in blocks(&sample, piece) {
+                // Over the edges of files, in padding, and where a file system cannot: the other way is taken.
+                let Some(own) = store.read_past_cache(&shard.ring, &block).await.unwrap() else { continue };
+                let mut list = SendList::new();
+                list.push_bytes(b"head");
+                own.push(&mut list);
+                let sent = shard.send(list).await.unwrap();
+                assert!(sent == [b"head", sample.block_data(&block)].concat(), "{block:?}");
+                read += 1;
+            }
+        }
+        let outside = Block { piece: PieceIndex(0), begin: 32_768, length: 1 };
+        assert!(store.read_past_cache(&shard.ring, &outside).await.is_err());
+    });
+    if read == 0 {
+        eprintln!("skipped: this file system has no reads past the cache");
+    }
+    assert!(read == 0 || read > 20, "{read}");
+    assert_eq!(sample.limits.read_ahead().used(), 0);
+
+    let large = Sample::new(1 << 20, vec![file("s/x", 4 << 20)]);
+    large.put_files();
+    let on_disk = std::fs::File::open(large.path(0)).unwrap();
+    on_disk.sync_all().unwrap();
+    rustix::fs::fadvise(&on_disk, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    let store = large.open();
+    let block = Block { piece: PieceIndex(2), begin: 16_384, length: 16_384 };
+    if store.residency(&block) == Residency::Resident {
+        eprintln!("skipped: this file system keeps its pages");
+        return;
+    }
+    let own = on_shard(async |shard| store.read_past_cache(&shard.ring, &block).await.unwrap());
+    if own.is_some() {
+        assert_eq!(store.residency(&block), Residency::Cold);
+        assert_eq!(large.limits.status().serving_read_bytes, 16_384);
+    }
+}
+
+#[test]
+fn a_file_that_is_gone_or_short_fails_past_the_cache_too() {
+    let sample = Sample::new(32_768, vec![file("s/x", 200_000)]);
+    sample.put_files();
+    let block = |piece| Block { piece: PieceIndex(piece), begin: 0, length: 16_384 };
+    let store = sample.open();
+    on_shard(async |shard| {
+        if store.read_past_cache(&shard.ring, &block(0)).await.unwrap().is_none() {
+            eprintln!("skipped: this file system has no reads past the cache");
+            return;
+        }
+        std::fs::OpenOptions::new().write(true).open(sample.path(0)).unwrap().set_len(40_000).unwrap();
+        let found = store.read_past_cache(&shard.ring, &block(4)).await.unwrap_err();
+        assert!(matches!(found, StorageError::Truncated { expected: 200_000, found: 40_000, .. }), "{found}");
+        // It is remembered.
+        assert!(store.read_past_cache(&shard.ring, &block(0)).await.is_err());
+    });
+}
