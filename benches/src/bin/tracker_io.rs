@@ -17,7 +17,7 @@ use std::{
 use clap::Parser;
 use io_uring::{
     IoUring, cqueue, opcode,
-    types::{BufRingEntry, Fd, RecvMsgOut},
+    types::{BufRingEntry, Fd, Fixed, RecvMsgOut},
 };
 use ringseed_benches::exit_code;
 use ringseed_benches::results::{Measurement, Results};
@@ -51,8 +51,12 @@ const RECEIVE: u64 = u64::MAX;
 /// Receives and answers until it is told to stop.
 type Way = fn(&UdpSocket, &Stop) -> io::Result<()>;
 
-const WAYS: [(&str, Way); 3] =
-    [("recvmmsg, sendmmsg", batches), ("ring, multishot recvmsg", ring), ("recvfrom, sendto", one_by_one)];
+const WAYS: [(&str, Way); 4] = [
+    ("recvmmsg, sendmmsg", batches),
+    ("recvmmsg, sends of a ring", batches_and_ring),
+    ("ring, multishot recvmsg", ring),
+    ("recvfrom, sendto", one_by_one),
+];
 
 /// Tells the server to end, and what it used.
 #[derive(Default)]
@@ -151,6 +155,50 @@ fn one_by_one(socket: &UdpSocket, stop: &Stop) -> io::Result<()> {
 }
 
 fn batches(socket: &UdpSocket, stop: &Stop) -> io::Result<()> {
+    batched(socket, stop, |heads| {
+        let mut from = 0;
+        while from < heads.len() {
+            let left = &mut heads[from..];
+            // SAFETY: heads point to names, vectors and buffers that outlive the call.
+            let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), left.as_mut_ptr(), left.len() as u32, 0) };
+            from += usize::try_from(sent).map_err(|_| io::Error::last_os_error())?;
+        }
+        Ok(())
+    })
+}
+
+/// A ring is told the address and the bytes of each reply, and needs no message header from this process.
+fn batches_and_ring(socket: &UdpSocket, stop: &Stop) -> io::Result<()> {
+    let mut uring: IoUring = IoUring::builder()
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .setup_coop_taskrun()
+        .setup_submit_all()
+        .build(WINDOW as u32)?;
+    uring.submitter().register_files(&[socket.as_raw_fd()])?;
+    batched(socket, stop, |heads| {
+        for head in heads.iter() {
+            // SAFETY: each head has one vector, filled in by `batched`.
+            let buffer = unsafe { *head.msg_hdr.msg_iov };
+            let send = opcode::Send::new(Fixed(0), buffer.iov_base.cast(), buffer.iov_len as u32)
+                .dest_addr(head.msg_hdr.msg_name.cast())
+                .dest_addr_len(size_of::<libc::sockaddr_in>() as u32)
+                .build();
+            // SAFETY: the name and the buffer are not touched before all sends are over.
+            unsafe { uring.submission().push(&send) }.map_err(io::Error::other)?;
+        }
+        uring.submit_and_wait(heads.len())?;
+        let failed = uring.completion().find(|completion| completion.result() < 0);
+        failed.map_or(Ok(()), |completion| Err(io::Error::from_raw_os_error(-completion.result())))
+    })
+}
+
+/// Receives in batches, and has `send` answer each with its own bytes.
+fn batched(
+    socket: &UdpSocket,
+    stop: &Stop,
+    mut send: impl FnMut(&mut [libc::mmsghdr]) -> io::Result<()>,
+) -> io::Result<()> {
     // SAFETY: zeros are valid for all of these.
     let (mut names, mut buffers, mut heads): (
         [libc::sockaddr_storage; WINDOW],
@@ -181,12 +229,7 @@ fn batches(socket: &UdpSocket, stop: &Stop) -> io::Result<()> {
         for at in 0..count {
             buffers[at].iov_len = heads[at].msg_len as usize;
         }
-        let mut from = 0;
-        while from < count {
-            // SAFETY: as above.
-            let sent = unsafe { libc::sendmmsg(fd, heads[from..].as_mut_ptr(), (count - from) as u32, 0) };
-            from += usize::try_from(sent).map_err(|_| io::Error::last_os_error())?;
-        }
+        send(&mut heads[..count])?;
         stop.served.fetch_add(count as u64, Ordering::Relaxed);
     }
     Ok(())
