@@ -22,6 +22,7 @@ pub mod process;
 pub mod results;
 pub mod rivals;
 pub mod seeder;
+pub mod stalls;
 pub mod trackers;
 
 use std::{error::Error, process::ExitCode};
