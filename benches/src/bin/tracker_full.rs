@@ -6,9 +6,10 @@ use std::{
     error::Error,
     fs, io,
     net::{SocketAddr, UdpSocket},
+    os::fd::AsRawFd,
     path::PathBuf,
     process::ExitCode,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use clap::Parser;
@@ -158,7 +159,9 @@ fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
     Ok(results.conclude(&plan.results)?)
 }
 
-/// Times of replies, in microseconds from when a request was due to its reply.
+/// Times of replies, in microseconds from when a request was sent to when its reply reached the client's socket, as the
+/// kernel noted it: what the client itself is late with does not count. It never waits for a reply before it sends, so a
+/// stall of the tracker counts for all requests that wait.
 #[derive(Default)]
 struct Times {
     /// Of all requests, in ascending order.
@@ -176,7 +179,7 @@ struct Spell {
     began: Instant,
     seconds: f64,
     asked: u32,
-    /// When a request was due, in seconds after the beginning, and the microseconds to its reply.
+    /// When a request was sent, in seconds after the beginning, and the microseconds to its reply.
     replies: Vec<(f64, f32)>,
     /// The load did not become too much meanwhile.
     steady: bool,
@@ -192,11 +195,11 @@ impl Times {
             asked += spell.asked;
             seconds += spell.seconds;
             used += spell.used;
-            for (due, took) in spell.replies {
+            for (sent, took) in spell.replies {
                 times.all.push(took);
-                let due = spell.began + Duration::from_secs_f64(due);
-                let next = stalls.partition_point(|stall| stall.until < due);
-                if spell.steady && stalls.get(next).is_none_or(|stall| due < stall.from) {
+                let sent = spell.began + Duration::from_secs_f64(sent);
+                let next = stalls.partition_point(|stall| stall.until < sent);
+                if spell.steady && stalls.get(next).is_none_or(|stall| sent < stall.from) {
                     times.undisturbed.push(took);
                 }
             }
@@ -240,6 +243,20 @@ impl Client {
         let socket = UdpSocket::bind("127.0.0.1:0")?;
         socket.connect(address)?;
         socket2::SockRef::from(&socket).set_recv_buffer_size(4 << 20)?;
+        let on: libc::c_int = 1;
+        // SAFETY: the option's value is an integer that lives on this stack frame, and its own size is passed.
+        let set = unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_TIMESTAMPNS,
+                (&raw const on).cast(),
+                size_of_val(&on) as libc::socklen_t,
+            )
+        };
+        if set != 0 {
+            return Err(io::Error::last_os_error());
+        }
         let mut client = Client {
             socket,
             swarms: plan.swarms,
@@ -302,20 +319,37 @@ impl Client {
         }
     }
 
-    /// The transaction of the next reply to an announce, if one is there.
-    fn receive(&mut self) -> io::Result<Option<u32>> {
-        let mut reply = [0; 2048];
-        match self.socket.recv(&mut reply) {
-            Ok(count) if count >= 20 && reply[..4] == [0, 0, 0, 1] => {
-                Ok(Some(u32::from_be_bytes([reply[4], reply[5], reply[6], reply[7]])))
-            }
-            Ok(count) => Err(io::Error::other(format!(
-                "not an answer to an announce: {}",
-                String::from_utf8_lossy(&reply[..count])
-            ))),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error),
+    /// The transaction of the next reply to an announce, if one is there, and when it came.
+    fn receive(&mut self) -> io::Result<Option<(u32, SystemTime)>> {
+        let mut reply = [0u8; 2048];
+        let mut control = [0u64; 8];
+        let mut buffer = libc::iovec { iov_base: reply.as_mut_ptr().cast(), iov_len: reply.len() };
+        // SAFETY: zeros are a valid header: null pointers with lengths of zero.
+        let mut head: libc::msghdr = unsafe { std::mem::zeroed() };
+        head.msg_iov = &raw mut buffer;
+        head.msg_iovlen = 1;
+        head.msg_control = control.as_mut_ptr().cast();
+        head.msg_controllen = size_of_val(&control);
+        // SAFETY: the header points to a buffer, its vector and a control buffer, all alive and ours for the call.
+        let count = unsafe { libc::recvmsg(self.socket.as_raw_fd(), &raw mut head, 0) };
+        let Ok(count) = usize::try_from(count) else {
+            let error = io::Error::last_os_error();
+            return if error.kind() == io::ErrorKind::WouldBlock { Ok(None) } else { Err(error) };
+        };
+        if count < 20 || reply[..4] != [0, 0, 0, 1] {
+            let text = String::from_utf8_lossy(&reply[..count]);
+            return Err(io::Error::other(format!("not an answer to an announce: {text}")));
         }
+        let mut came = SystemTime::now();
+        // SAFETY: the kernel has filled in the header; the macros stay inside what it says is there.
+        unsafe {
+            let message = libc::CMSG_FIRSTHDR(&raw const head);
+            if !message.is_null() && (*message).cmsg_type == libc::SCM_TIMESTAMPNS {
+                let at = libc::CMSG_DATA(message).cast::<libc::timespec>().read_unaligned();
+                came = SystemTime::UNIX_EPOCH + Duration::new(at.tv_sec as u64, at.tv_nsec as u32);
+            }
+        }
+        Ok(Some((u32::from_be_bytes([reply[4], reply[5], reply[6], reply[7]]), came)))
     }
 
     fn random_peer(&mut self) -> u32 {
@@ -359,7 +393,7 @@ impl Client {
                 }
                 sent += 1;
             }
-            while let Some(transaction) = self.receive()? {
+            while let Some((transaction, _)) = self.receive()? {
                 answered += u32::from(transaction >= first);
             }
         }
@@ -402,22 +436,25 @@ impl Client {
         let first = self.begin()?;
         let asked = (rate * SPELL.as_secs_f64()) as u32;
         let mut replies = Vec::with_capacity(asked as usize);
-        let began = Instant::now();
+        let mut sent_at = Vec::with_capacity(asked as usize);
+        let (began, zero) = (Instant::now(), SystemTime::now());
+        let after = |at: SystemTime| at.duration_since(zero).unwrap_or_default().as_secs_f64();
         let mut sent = 0;
         while began.elapsed() < SPELL * 3 && replies.len() < asked as usize {
             let due = ((began.elapsed().as_secs_f64() * rate) as u32).min(asked);
             // A few at most, so that replies are not left lying.
             for _ in 0..(due - sent).min(8) {
                 let peer = self.random_peer();
+                sent_at.truncate(sent as usize);
+                sent_at.push(after(SystemTime::now()));
                 if self.send(first + sent, peer)? {
                     sent += 1;
                 }
             }
-            while let Some(transaction) = self.receive()? {
-                let Some(n) = transaction.checked_sub(first) else { continue };
-                let was_due = f64::from(n) / rate;
-                let took = began.elapsed().as_secs_f64() - was_due;
-                replies.push((was_due, (took * 1e6) as f32));
+            while let Some((transaction, came)) = self.receive()? {
+                let n = transaction.checked_sub(first).map(|n| n as usize);
+                let Some(sent) = n.and_then(|n| sent_at.get(n)).copied() else { continue };
+                replies.push((sent, ((after(came) - sent) * 1e6) as f32));
             }
         }
         self.next = first + sent;
