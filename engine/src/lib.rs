@@ -19,5 +19,6 @@ pub mod route;
 mod shard;
 mod startup;
 pub mod storage;
+pub mod turns;
 
 pub use startup::{Engine, StartError};

@@ -16,6 +16,7 @@ use crate::shard::rate::RateLimit;
 use crate::shard::registry::Registry;
 use crate::shard::{Shard, ShardContext};
 use crate::storage::{StoreConfig, StoreLimits};
+use crate::turns;
 use arc_swap::ArcSwap;
 use glommio::{LocalExecutorBuilder, Placement};
 use ringseed_proto::units::PeerId;
@@ -204,7 +205,12 @@ impl Engine {
         let (ready_sender, ready) = std_mpsc::channel();
         let control = std::thread::Builder::new()
             .name("ringseed-ctl".into())
-            .spawn(move || starting.run(&ready_sender))
+            .spawn(move || {
+                if let Err(error) = turns::come_soon() {
+                    tracing::debug!(%error, "the RPC waits for the shards' turns");
+                }
+                starting.run(&ready_sender)
+            })
             .map_err(failed("the control thread"))?;
         ready
             .recv()

@@ -99,6 +99,7 @@ const ENGINE_MODULES: &[&str] = &[
     "shard",
     "startup",
     "storage",
+    "turns",
 ];
 
 /// The workspace crates and engine modules that a line of code names by path.

@@ -123,6 +123,8 @@ fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
         let load = blast(plan, &torrent, &serving);
         let mut child = load.command()?.stdout(std::process::Stdio::null()).spawn()?;
         std::thread::sleep(Duration::from_secs(1));
+        // The client has no core of its own here: it must not wait for those who keep both of them busy.
+        ringseed::turns::come_soon()?;
         let all = latencies(&serving, plan.requests, &json!({"fields": FIELDS}));
         let recent = latencies(&serving, plan.requests, &json!({"fields": FIELDS, "ids": "recently-active"}));
         child.kill()?;

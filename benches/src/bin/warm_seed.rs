@@ -22,7 +22,7 @@ const FLOOR_DEEP: f64 = 1.25;
 const FLOOR_SHALLOW: f64 = 1.6;
 /// Depths below this count as shallow.
 const SHALLOW: u32 = 16;
-/// Most that Ringseed may cost, as a part of rTorrent's cost.
+/// Most that Ringseed may cost, as a part of rTorrent's cost at 40 requests in flight.
 const RTORRENT: f64 = 0.40;
 
 const CPU: &str = "CPU s/GB";
@@ -244,9 +244,13 @@ fn summary(seeder: Seeder, case: Case, runs: &[LoadReport]) -> [Measurement; 4] 
 fn targets(results: &Results, case: Case) -> Vec<Target> {
     let name = case.name();
     let ringseed = results.median(Seeder::Ringseed.name(), &name, CPU);
-    let bound = if case.depth < SHALLOW { FLOOR_SHALLOW } else { FLOOR_DEEP };
-    [(Seeder::Floor, bound), (Seeder::Rtorrent, RTORRENT)]
-        .into_iter()
+    let bounds: &[_] = match case.depth {
+        ..SHALLOW => &[(Seeder::Floor, FLOOR_SHALLOW)],
+        _ => &[(Seeder::Floor, FLOOR_DEEP), (Seeder::Rtorrent, RTORRENT)],
+    };
+    bounds
+        .iter()
+        .copied()
         .map(|(other, bound)| (other, bound, ringseed / results.median(other.name(), &name, CPU)))
         .filter(|(.., ratio)| !ratio.is_nan())
         .map(|(other, bound, ratio)| {
