@@ -28,13 +28,16 @@ pub const SWARM_SCANNED_MAX: usize = 32;
 /// Parts into which swarms are cut by info-hash, each with a lock: many more than threads, so that these seldom meet.
 pub const SHARDS: usize = 64;
 
-/// Peers and torrents that one expiry step looks at, over all parts.
-pub const EXPIRY_STEP_PEERS: usize = 8192;
-/// Of these the ones in one part, while its lock is held: some 10 microseconds of work.
-pub const EXPIRY_STEP_SHARD_PEERS: usize = 512;
-/// Time between expiry steps when one step does not see all peers. 16 million are looked at in 100 s.
-pub const EXPIRY_STEP_EVERY: Duration = Duration::from_millis(50);
-/// Time between expiry steps when one step sees all peers.
+/// Peers and torrents that one expiry step looks at, over all parts. Whoever answers on the same core waits for as long as
+/// a step takes, and so does everybody whose request comes meanwhile: some 50 microseconds.
+pub const EXPIRY_STEP_PEERS: usize = 512;
+/// Of these the ones in one part, while its lock is held.
+pub const EXPIRY_STEP_SHARD_PEERS: usize = 128;
+/// Time between expiry steps while there are many peers. 16 million are looked at in 100 s.
+pub const EXPIRY_STEP_EVERY: Duration = Duration::from_millis(3);
+/// With no more peers than these, all are looked at in one step.
+pub const EXPIRY_ROUND_PEERS: usize = 2048;
+/// Time between those.
 pub const EXPIRY_ROUND_EVERY: Duration = Duration::from_secs(1);
 /// How long to wait after the kernel could not accept or receive for want of memory or descriptors.
 pub const SHORTAGE_PAUSE: Duration = Duration::from_millis(50);

@@ -4,8 +4,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use crate::limits::{
-    EXPIRY_ROUND_EVERY, EXPIRY_STEP_EVERY, EXPIRY_STEP_PEERS, EXPIRY_STEP_SHARD_PEERS, LISTS_LOOK_EVERY,
-    STATE_SAVE_EVERY,
+    EXPIRY_ROUND_EVERY, EXPIRY_ROUND_PEERS, EXPIRY_STEP_EVERY, EXPIRY_STEP_PEERS, EXPIRY_STEP_SHARD_PEERS,
+    LISTS_LOOK_EVERY, STATE_SAVE_EVERY,
 };
 use crate::shared::Shared;
 use crate::state;
@@ -22,7 +22,7 @@ pub(crate) fn run(shared: &Shared, orders: &Receiver<Order>) {
     let mut part = 0;
     let (mut looked, mut saved) = (Instant::now(), Instant::now());
     loop {
-        let few = shared.shards.peers() <= EXPIRY_STEP_PEERS / 4;
+        let few = shared.shards.peers() <= EXPIRY_ROUND_PEERS;
         let pause = if few { EXPIRY_ROUND_EVERY } else { EXPIRY_STEP_EVERY };
         match orders.recv_timeout(pause) {
             Ok(Order::Reload) => reload(shared, true),
@@ -30,8 +30,12 @@ pub(crate) fn run(shared: &Shared, orders: &Receiver<Order>) {
             Err(RecvTimeoutError::Disconnected) => return,
         }
         let all = shared.shards.len();
-        for _ in 0..if few { all } else { EXPIRY_STEP_PEERS / EXPIRY_STEP_SHARD_PEERS } {
-            let expired = shared.shards.expire(part, shared.now(), EXPIRY_STEP_SHARD_PEERS);
+        let (parts, budget) = match few {
+            true => (all, EXPIRY_ROUND_PEERS),
+            false => (EXPIRY_STEP_PEERS / EXPIRY_STEP_SHARD_PEERS, EXPIRY_STEP_SHARD_PEERS),
+        };
+        for _ in 0..parts {
+            let expired = shared.shards.expire(part, shared.now(), budget);
             shared.metrics.peers_expired.inc_by(expired as u64);
             part = (part + 1) % all;
         }
