@@ -6,6 +6,7 @@
 pub mod chart;
 pub mod child;
 pub mod daemon;
+pub mod datagrams;
 pub mod fio;
 pub mod floor;
 pub mod gathered_sends;

@@ -26,6 +26,9 @@ pub enum Contestant {
     Aquatic,
     /// Debian's opentracker.
     Opentracker,
+    /// Nothing but the kernel's work, by a program that is given `--answer-at ADDRESS`.
+    #[value(skip)]
+    Floor,
 }
 
 impl Contestant {
@@ -36,6 +39,7 @@ impl Contestant {
             Contestant::AquaticUring => "aquatic, io_uring",
             Contestant::Aquatic => "aquatic",
             Contestant::Opentracker => "opentracker",
+            Contestant::Floor => "floor",
         }
     }
 }
@@ -93,6 +97,11 @@ impl Trackers {
             Contestant::Ringseed => self.ringseed(address, transport),
             Contestant::Aquatic | Contestant::AquaticUring => self.aquatic(who, address, transport)?,
             Contestant::Opentracker => self.opentracker(address)?,
+            Contestant::Floor => {
+                let mut command = self.command("floor");
+                command.args(["--answer-at", &address.to_string()]);
+                command
+            }
         };
         let log = fs::File::create(self.dir.join("tracker.log"))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);

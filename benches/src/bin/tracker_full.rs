@@ -14,7 +14,7 @@ use std::{
 
 use clap::Parser;
 use ringseed_benches::{
-    exit_code, process,
+    datagrams, exit_code, process,
     results::{Measurement, Results, Target, Wanted},
     stalls::{Stall, Witness, with_what_waited},
     trackers::{Contestant, Trackers, Transport},
@@ -59,6 +59,9 @@ struct Plan {
     /// Directory of aquatic's programs, to measure it beside ours
     #[arg(long)]
     aquatic: Option<PathBuf>,
+    /// Be the floor: answer at this address
+    #[arg(long, hide = true)]
+    answer_at: Option<SocketAddr>,
     /// Directory for logs
     #[arg(long, default_value = "/var/tmp/ringseed-trackers")]
     dir: PathBuf,
@@ -84,6 +87,9 @@ fn main() -> ExitCode {
 }
 
 fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
+    if let Some(address) = plan.answer_at {
+        return Ok(datagrams::answer_at(address)?);
+    }
     fs::create_dir_all(&plan.dir)?;
     let ours = match &plan.ringseed {
         Some(path) => path.clone(),
@@ -91,14 +97,14 @@ fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
     };
     let mut trackers = Trackers {
         dir: plan.dir.clone(),
-        programs: BTreeMap::from([("ringseed-tracker", ours)]),
+        programs: BTreeMap::from([("ringseed-tracker", ours), ("floor", std::env::current_exe()?)]),
         whitelist: PathBuf::new(),
         cpu: plan.tracker_cpu,
         arguments: Vec::new(),
     };
     pin_to(plan.load_cpu)?;
     let case = format!("{} peers in {} swarms", plan.swarms * plan.peers, plan.swarms);
-    let mut contestants = vec![Contestant::Ringseed];
+    let mut contestants = vec![Contestant::Floor, Contestant::Ringseed];
     if let Some(directory) = &plan.aquatic {
         trackers.programs.insert("aquatic_udp", directory.join("aquatic_udp"));
         contestants.push(Contestant::AquaticUring);
@@ -115,7 +121,7 @@ fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
             let empty = process::memory(tracker.pid())?.anon;
             let mut client = Client::connect(plan, address)?;
             client.fill(plan)?;
-            let held = process::memory(tracker.pid())?.anon - empty;
+            let held = process::memory(tracker.pid())?.anon.saturating_sub(empty);
             keep("bytes/peer", held as f64 / f64::from(plan.swarms * plan.peers));
             let most = client.most(Duration::from_secs(plan.seconds.min(5)))?;
             keep("responses/s at most", most);

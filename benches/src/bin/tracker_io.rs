@@ -19,6 +19,7 @@ use io_uring::{
     IoUring, cqueue, opcode,
     types::{BufRingEntry, Fd, Fixed, RecvMsgOut},
 };
+use ringseed_benches::datagrams::{BATCH, batched, send_all};
 use ringseed_benches::exit_code;
 use ringseed_benches::results::{Measurement, Results};
 use ringseed_loadtest::affinity::pin_to;
@@ -42,7 +43,7 @@ struct Plan {
 }
 
 /// Datagrams under way, and in one batch.
-const WINDOW: usize = 64;
+const WINDOW: usize = BATCH;
 /// Receive buffers of the ring, and send slots.
 const BUFFERS: u16 = 256;
 const BUFFER_LEN: usize = 2048 + 64;
@@ -63,6 +64,14 @@ const WAYS: [(&str, Way); 4] = [
 struct Stop {
     now: AtomicBool,
     served: AtomicU64,
+}
+
+impl Stop {
+    /// So many more were served; whether to go on.
+    fn served(&self, count: usize) -> bool {
+        self.served.fetch_add(count as u64, Ordering::Relaxed);
+        !self.now.load(Ordering::Relaxed)
+    }
 }
 
 fn main() -> ExitCode {
@@ -155,15 +164,9 @@ fn one_by_one(socket: &UdpSocket, stop: &Stop) -> io::Result<()> {
 }
 
 fn batches(socket: &UdpSocket, stop: &Stop) -> io::Result<()> {
-    batched(socket, stop, |heads| {
-        let mut from = 0;
-        while from < heads.len() {
-            let left = &mut heads[from..];
-            // SAFETY: heads point to names, vectors and buffers that outlive the call.
-            let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), left.as_mut_ptr(), left.len() as u32, 0) };
-            from += usize::try_from(sent).map_err(|_| io::Error::last_os_error())?;
-        }
-        Ok(())
+    batched(socket, |heads| {
+        send_all(socket, heads)?;
+        Ok(stop.served(heads.len()))
     })
 }
 
@@ -176,7 +179,7 @@ fn batches_and_ring(socket: &UdpSocket, stop: &Stop) -> io::Result<()> {
         .setup_submit_all()
         .build(WINDOW as u32)?;
     uring.submitter().register_files(&[socket.as_raw_fd()])?;
-    batched(socket, stop, |heads| {
+    batched(socket, |heads| {
         for head in heads.iter() {
             // SAFETY: each head has one vector, filled in by `batched`.
             let buffer = unsafe { *head.msg_hdr.msg_iov };
@@ -189,50 +192,11 @@ fn batches_and_ring(socket: &UdpSocket, stop: &Stop) -> io::Result<()> {
         }
         uring.submit_and_wait(heads.len())?;
         let failed = uring.completion().find(|completion| completion.result() < 0);
-        failed.map_or(Ok(()), |completion| Err(io::Error::from_raw_os_error(-completion.result())))
+        if let Some(completion) = failed {
+            return Err(io::Error::from_raw_os_error(-completion.result()));
+        }
+        Ok(stop.served(heads.len()))
     })
-}
-
-/// Receives in batches, and has `send` answer each with its own bytes.
-fn batched(
-    socket: &UdpSocket,
-    stop: &Stop,
-    mut send: impl FnMut(&mut [libc::mmsghdr]) -> io::Result<()>,
-) -> io::Result<()> {
-    // SAFETY: zeros are valid for all of these.
-    let (mut names, mut buffers, mut heads): (
-        [libc::sockaddr_storage; WINDOW],
-        [libc::iovec; WINDOW],
-        [libc::mmsghdr; WINDOW],
-    ) = unsafe {
-        (
-            MaybeUninit::zeroed().assume_init(),
-            MaybeUninit::zeroed().assume_init(),
-            MaybeUninit::zeroed().assume_init(),
-        )
-    };
-    let mut data = vec![[0u8; 2048]; WINDOW];
-    while !stop.now.load(Ordering::Relaxed) {
-        for at in 0..WINDOW {
-            buffers[at] = libc::iovec { iov_base: data[at].as_mut_ptr().cast(), iov_len: 2048 };
-            heads[at].msg_hdr.msg_name = (&raw mut names[at]).cast();
-            heads[at].msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as u32;
-            heads[at].msg_hdr.msg_iov = &raw mut buffers[at];
-            heads[at].msg_hdr.msg_iovlen = 1;
-        }
-        let fd = socket.as_raw_fd();
-        // SAFETY: heads point to names, vectors and buffers that outlive the call.
-        let count = unsafe {
-            libc::recvmmsg(fd, heads.as_mut_ptr(), WINDOW as u32, libc::MSG_WAITFORONE, std::ptr::null_mut())
-        };
-        let Ok(count) = usize::try_from(count) else { continue };
-        for at in 0..count {
-            buffers[at].iov_len = heads[at].msg_len as usize;
-        }
-        send(&mut heads[..count])?;
-        stop.served.fetch_add(count as u64, Ordering::Relaxed);
-    }
-    Ok(())
 }
 
 /// A reply under way: everything that its send points to.
