@@ -1,7 +1,8 @@
 //! Swarms of several clients.
 
-use super::{RunningTracker, Through, clients::Client, clients::Role, ringseed};
+use super::{RunningTracker, Through, clients::Client, clients::Role, is_written, ringseed};
 use crate::support::content::{assert_same, single};
+use crate::support::until;
 
 #[test]
 fn five_ringseed_and_two_others_complete_from_one_seed() {
@@ -27,8 +28,11 @@ fn five_ringseed_and_two_others_complete_from_one_seed() {
     for process in &mut ours {
         process.wait_for("complete");
     }
-    for other in &mut others {
+    for (other, folder) in others.iter_mut().zip(&folders[5..]) {
         other.wait_complete();
+        // They say so before all of it has left their memory, and must not be ended before that.
+        let (from, to) = (source.path().join(&content.name), folder.path().join(&content.name));
+        until("the last bytes to be written", || is_written(&from, &to).then_some(()));
     }
     drop(others);
     for process in &mut ours {
