@@ -107,6 +107,14 @@ fn qbittorrents_own_directory_is_imported() {
     other.add(Role::Seed, &one.torrent, &one.dir);
     other.post("torrents/pause", &format!("hashes={}", one.info_hash));
     let backup = other.home().join("qBittorrent/data/BT_backup");
+    // It writes them one after the other, and not all when it ends soon after.
+    until("what it remembers", || {
+        let is_there = |content: &Content| {
+            let of = |extension| backup.join(format!("{}.{extension}", content.info_hash));
+            of("torrent").is_file() && of("fastresume").is_file()
+        };
+        [&one, &many].into_iter().all(is_there).then_some(())
+    });
     other.end();
     let added =
         seeded_before(&backup.join(format!("{hash}.fastresume")), b"14:total_uploadedi", b"10:added_timei");
