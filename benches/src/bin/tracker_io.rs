@@ -170,14 +170,20 @@ fn batches(socket: &UdpSocket, stop: &Stop) -> io::Result<()> {
     })
 }
 
-/// A ring is told the address and the bytes of each reply, and needs no message header from this process.
-fn batches_and_ring(socket: &UdpSocket, stop: &Stop) -> io::Result<()> {
-    let mut uring: IoUring = IoUring::builder()
+/// A ring for one thread, with so many submissions and completions.
+fn new_ring(entries: u32, completions: u32) -> io::Result<IoUring> {
+    IoUring::builder()
         .setup_single_issuer()
         .setup_defer_taskrun()
         .setup_coop_taskrun()
         .setup_submit_all()
-        .build(WINDOW as u32)?;
+        .setup_cqsize(completions)
+        .build(entries)
+}
+
+/// A ring is told the address and the bytes of each reply, and needs no message header from this process.
+fn batches_and_ring(socket: &UdpSocket, stop: &Stop) -> io::Result<()> {
+    let mut uring = new_ring(WINDOW as u32, 2 * WINDOW as u32)?;
     uring.submitter().register_files(&[socket.as_raw_fd()])?;
     batched(socket, |heads| {
         for head in heads.iter() {
@@ -208,13 +214,7 @@ struct Slot {
 }
 
 fn ring(socket: &UdpSocket, stop: &Stop) -> io::Result<()> {
-    let mut uring: IoUring = IoUring::builder()
-        .setup_single_issuer()
-        .setup_defer_taskrun()
-        .setup_coop_taskrun()
-        .setup_submit_all()
-        .setup_cqsize(4096)
-        .build(512)?;
+    let mut uring = new_ring(512, 4096)?;
     let fd = Fd(socket.as_raw_fd());
     let provided = Provided::new()?;
     // SAFETY: the ring of entries is page-aligned, zeroed, and leaked.

@@ -2,6 +2,24 @@
 
 use serde::{Deserialize, Serialize};
 
+/// What was done with a torrent before it was added here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct EarlierArgs {
+    /// Payload bytes sent.
+    pub uploaded: u64,
+    /// Payload bytes received.
+    pub downloaded: u64,
+    /// When it was added, in seconds since 1970; 0 when that is not known.
+    pub added_date: u64,
+    /// When it was complete, in seconds since 1970; 0 when that is not known or it was not.
+    pub done_date: u64,
+    /// Seconds it has downloaded.
+    pub seconds_downloading: u64,
+    /// Seconds it has seeded.
+    pub seconds_seeding: u64,
+}
+
 /// Arguments of `torrent-create`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]

@@ -26,9 +26,11 @@ mod session;
 mod torrent;
 
 pub use envelope::{Request, Response, SESSION_ID_HEADER, SUCCESS};
-pub use extension::{CreateArgs, Creation, CreationState, Creations, CreationsArgs, Shard, ShardStats};
+pub use extension::{
+    CreateArgs, Creation, CreationState, Creations, CreationsArgs, EarlierArgs, Shard, ShardStats,
+};
 pub use session::{FreeSpace, FreeSpaceArgs, Session, SessionSetArgs, SessionStats, TransferStats};
 pub use torrent::{
-    AddArgs, Added, AddedTorrent, EarlierArgs, File, FileStats, GetArgs, Group, Id, Ids, IdsArgs,
-    LocationArgs, Peer, RemoveArgs, RenameArgs, SetArgs, Status, Torrent, TrackerStats, Trackers,
+    AddArgs, Added, AddedTorrent, File, FileStats, GetArgs, Group, Id, Ids, IdsArgs, LocationArgs, Peer,
+    RemoveArgs, RenameArgs, SetArgs, Status, Torrent, TrackerStats, Trackers,
 };

@@ -1,5 +1,6 @@
 //! Torrents: what is asked of them, and what they say.
 
+use super::extension::EarlierArgs;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -126,24 +127,6 @@ pub struct AddArgs {
     /// Extension: what another client did with it before.
     #[serde(rename = "ringseedEarlier", skip_serializing_if = "Option::is_none")]
     pub earlier: Option<EarlierArgs>,
-}
-
-/// What was done with a torrent before it was added here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub struct EarlierArgs {
-    /// Payload bytes sent.
-    pub uploaded: u64,
-    /// Payload bytes received.
-    pub downloaded: u64,
-    /// When it was added, in seconds since 1970; 0 when that is not known.
-    pub added_date: u64,
-    /// When it was complete, in seconds since 1970; 0 when that is not known or it was not.
-    pub done_date: u64,
-    /// Seconds it has downloaded.
-    pub seconds_downloading: u64,
-    /// Seconds it has seeded.
-    pub seconds_seeding: u64,
 }
 
 /// Arguments of `torrent-set`; what is missing stays as it is.

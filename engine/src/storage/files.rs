@@ -263,6 +263,21 @@ impl Files {
         Ok(open)
     }
 
+    /// The map of a file, and a descriptor that reads the same file.
+    pub(super) fn map_and_open(
+        self: &Arc<Self>,
+        file: usize,
+    ) -> Result<(Arc<FileMap>, Arc<DataFile>), StorageError> {
+        let map = self.map_owned(file)?;
+        let open = self.open(file, Purpose::Read).inspect_err(|error| self.note(file, error))?;
+        if open.id != map.id {
+            let error = StorageError::Replaced { path: self.path(file) };
+            self.fail(file, error.clone());
+            return Err(error);
+        }
+        Ok((map, open))
+    }
+
     fn handle(self: &Arc<Self>, file: usize) -> Handle {
         Handle { files: Arc::downgrade(self), file }
     }

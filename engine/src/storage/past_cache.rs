@@ -3,7 +3,6 @@
 //! For peers who ask for blocks here and there of more data than fits in memory: nobody wants such a block a second time
 //! before the cache has lost it again, and to find room for it there costs the shard more than to read it.
 
-use super::confined::Purpose;
 use super::disk::until;
 use super::error::StorageError;
 use super::files::DataFile;
@@ -62,16 +61,7 @@ impl TorrentStore {
         if span.padding || self.access == Access::RingRead {
             return Ok(None);
         }
-        let map = self.files.map_owned(span.file)?;
-        let file = self
-            .files
-            .open(span.file, Purpose::Read)
-            .inspect_err(|error| self.files.note(span.file, error))?;
-        if file.id != map.id {
-            let error = StorageError::Replaced { path: self.files.path(span.file) };
-            self.files.fail(span.file, error.clone());
-            return Err(error);
-        }
+        let (_, file) = self.files.map_and_open(span.file)?;
         let Some(direct) = file.past_cache(|| self.limits().descriptors.lease(0)) else { return Ok(None) };
         let from = span.offset - span.offset % ALIGNMENT;
         // A block and two pages at most.

@@ -36,16 +36,7 @@ impl TorrentStore {
         let mut reads = Vec::new();
         let mut absent = 0;
         for span in self.layout().spans(part.piece, part.begin, part.length).filter(|span| !span.padding) {
-            let map = self.files.map_owned(span.file)?;
-            let file = self
-                .files
-                .open(span.file, Purpose::Read)
-                .inspect_err(|error| self.files.note(span.file, error))?;
-            if file.id != map.id {
-                let error = StorageError::Replaced { path: self.files.path(span.file) };
-                self.files.fail(span.file, error.clone());
-                return Err(error);
-            }
+            let (map, file) = self.files.map_and_open(span.file)?;
             absent += map.absent_bytes(span.offset, span.length);
             let end = span.offset + span.length;
             let started = ring.read_ahead(&file.fd, span.offset, span.length as usize);

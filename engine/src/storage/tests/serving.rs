@@ -17,6 +17,14 @@ fn blocks(sample: &Sample, piece: PieceIndex) -> Vec<Block> {
     blocks
 }
 
+/// Puts the files on disk, the first of them without its pages in the cache, where a file system lets go of them.
+fn put_outside_the_cache(sample: &Sample) {
+    sample.put_files();
+    let on_disk = std::fs::File::open(sample.path(0)).unwrap();
+    on_disk.sync_all().unwrap();
+    rustix::fs::fadvise(&on_disk, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+}
+
 fn serves_every_block(config: &StoreConfig, access: Access) {
     let sample = Sample::varied(config);
     sample.put_files();
@@ -154,10 +162,7 @@ fn loaded_pieces_stay_within_their_bytes() {
 #[test]
 fn a_piece_dropped_from_the_page_cache_is_cold_until_it_is_brought_in() {
     let sample = Sample::new(1 << 20, vec![file("s/x", 4 << 20)]);
-    sample.put_files();
-    let on_disk = std::fs::File::open(sample.path(0)).unwrap();
-    on_disk.sync_all().unwrap();
-    rustix::fs::fadvise(&on_disk, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    put_outside_the_cache(&sample);
     let store = sample.open();
     if store.residency(&sample.whole(PieceIndex(2))) == Residency::Resident {
         eprintln!("skipped: this file system keeps its pages");
@@ -178,10 +183,7 @@ fn a_piece_dropped_from_the_page_cache_is_cold_until_it_is_brought_in() {
 #[test]
 fn a_single_block_is_brought_in_alone_and_a_sequence_by_the_chunk() {
     let sample = Sample::new(4 << 20, vec![file("s/x", 8 << 20)]);
-    sample.put_files();
-    let on_disk = std::fs::File::open(sample.path(0)).unwrap();
-    on_disk.sync_all().unwrap();
-    rustix::fs::fadvise(&on_disk, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    put_outside_the_cache(&sample);
     let store = sample.open();
     let block = |begin: u32| Block { piece: PieceIndex(1), begin, length: 16384 };
     let scattered = store.extent(&block(3 * 16384), false);
@@ -280,10 +282,7 @@ fn blocks_read_past_the_cache_are_right_and_leave_nothing_in_it() {
     assert_eq!(sample.limits.read_ahead().used(), 0);
 
     let large = Sample::new(1 << 20, vec![file("s/x", 4 << 20)]);
-    large.put_files();
-    let on_disk = std::fs::File::open(large.path(0)).unwrap();
-    on_disk.sync_all().unwrap();
-    rustix::fs::fadvise(&on_disk, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    put_outside_the_cache(&large);
     let store = large.open();
     let block = Block { piece: PieceIndex(2), begin: 16_384, length: 16_384 };
     if store.residency(&block) == Residency::Resident {
