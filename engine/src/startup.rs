@@ -5,6 +5,7 @@ use crate::config::EngineConfig;
 use crate::control::session::{Session, SessionParts};
 use crate::control::watch as watch_folder;
 use crate::control::{EngineHandle, EngineSnapshot, Inbox, loader, rpc, thread};
+use crate::executor;
 use crate::limits::{CONTROL_QUEUE, SHARD_MAILBOX, SHARD_REPORTS};
 use crate::net::listener::{ListenError, Listeners, PortClaim};
 use crate::preflight::{self, PreflightError};
@@ -18,7 +19,7 @@ use crate::shard::{Shard, ShardContext};
 use crate::storage::{StoreConfig, StoreLimits};
 use crate::turns;
 use arc_swap::ArcSwap;
-use glommio::{LocalExecutorBuilder, Placement};
+use glommio::Placement;
 use ringseed_proto::units::PeerId;
 use std::io;
 use std::net::SocketAddr;
@@ -277,14 +278,7 @@ impl Drop for Engine {
 
 fn run_shard(context: ShardContext, placement: Placement, ready: &std_mpsc::Sender<Result<(), String>>) {
     let index = context.index;
-    // glommio's own rings carry timers and wake-ups only: files and sockets are on the data ring.
-    let executor = LocalExecutorBuilder::new(placement)
-        .name("ringseed")
-        .io_memory(64 << 10)
-        .ring_depth(32)
-        .preempt_timer(Duration::from_millis(5))
-        .make();
-    let executor = match executor {
+    let executor = match executor::builder(placement).make() {
         Ok(executor) => executor,
         Err(error) => {
             let _ = ready.send(Err(error.to_string()));

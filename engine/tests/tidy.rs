@@ -38,13 +38,14 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("engine/api/", &[]),
     ("engine/src/create/", &["ringseed_proto"]),
     ("engine/src/net/", &["ringseed_proto", "ringseed_ring", "limits", "net", "config", "route"]),
-    ("engine/src/storage/", &["ringseed_proto", "ringseed_ring", "limits", "storage"]),
+    ("engine/src/storage/", &["ringseed_proto", "ringseed_ring", "executor", "limits", "storage"]),
     ("engine/src/announce/", &["ringseed_proto", "ringseed_ring", "limits", "announce", "route"]),
     (
         "engine/src/shard/",
         &[
             "ringseed_proto",
             "ringseed_ring",
+            "executor",
             "limits",
             "config",
             "route",
@@ -92,6 +93,7 @@ const ENGINE_MODULES: &[&str] = &[
     "config",
     "control",
     "create",
+    "executor",
     "limits",
     "net",
     "preflight",

@@ -150,17 +150,3 @@ impl Sleeper {
         .await
     }
 }
-
-/// Lets the other tasks of the executor run once.
-pub async fn yield_now() {
-    let mut yielded = false;
-    std::future::poll_fn(|context| {
-        if yielded {
-            return Poll::Ready(());
-        }
-        yielded = true;
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
-}

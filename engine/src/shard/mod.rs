@@ -28,6 +28,7 @@ pub mod torrents;
 mod transmit;
 
 use crate::config::EngineConfig;
+use crate::executor::give_way;
 use crate::limits::{DISK_WORKERS_MAX, SHARD_REPORTS, SNAPSHOT_INTERVAL};
 use crate::route::Route;
 use arc_swap::ArcSwap;
@@ -35,7 +36,7 @@ use checks::Checks;
 use connections::{ConnKey, Connection};
 use hashing::{PAIR_WAIT, Unpaired};
 use listeners::Listeners;
-use local::{LocalQueue, Sleeper, Woken, yield_now};
+use local::{LocalQueue, Sleeper, Woken};
 use loop_delay::LoopWatch;
 use message::{FromShard, ToShard};
 use publish::{ShardCounters, ShardSnapshot};
@@ -250,7 +251,7 @@ impl Shard {
             }
             if busy || self.ring.has_queued() {
                 self.ring.submit()?;
-                yield_now().await;
+                give_way().await;
             } else {
                 let (limit, slept_at) = (self.sleep_time(), self.clock());
                 self.watch.sleeps(slept_at);

@@ -75,20 +75,6 @@ pub(super) async fn until<T>(ring: &Ring, mut attempt: impl FnMut() -> Option<T>
     }
 }
 
-/// Lets other tasks run once.
-pub(super) async fn yield_now() {
-    let mut yielded = false;
-    poll_fn(|cx| {
-        if yielded {
-            return Poll::Ready(());
-        }
-        yielded = true;
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
-}
-
 /// Futures that run together and end in the order they were begun in.
 pub(super) struct InOrder<'a, T> {
     queue: VecDeque<Slot<'a, T>>,

@@ -1,7 +1,7 @@
 //! Hashing whole pieces in memory, two side by side, without holding up others.
 
-use super::disk::yield_now;
 use super::piece_buffers::PieceBuf;
+use crate::executor::give_way;
 use ringseed_proto::hash::{Hasher, digest_pair, update_pair};
 
 /// Bytes of each of two pieces that are hashed before others may run: less than half a millisecond for both.
@@ -24,7 +24,7 @@ pub async fn hash_yielding(first: &PieceBuf, second: Option<&PieceBuf>) -> [[u8;
         }
         let (one, two) = (pair.0.unwrap_or_default(), pair.1.unwrap_or_default());
         update_pair((&mut hasher_one, one), (&mut hasher_two, two));
-        yield_now().await;
+        give_way().await;
     }
 }
 
@@ -40,7 +40,7 @@ mod tests {
         let lengths = [1, 16_384, HASH_SLICE - 1, HASH_SLICE, HASH_SLICE + 1, 3 * HASH_SLICE + 100];
         let piece = |length, seed| PieceBuf::from_bytes(IoBuf::from_slice(&noise(length, seed)));
         let digest = |piece: &PieceBuf| <[u8; 20]>::from(Sha1::digest(piece.as_ref()));
-        let executor = glommio::LocalExecutorBuilder::default().make().expect("glommio starts");
+        let executor = crate::executor::builder(glommio::Placement::Unbound).make().expect("glommio starts");
         executor.run(async {
             for (turn, first) in lengths.into_iter().enumerate() {
                 let one = piece(first, 2 * turn as u64 + 1);

@@ -2,12 +2,13 @@
 
 use super::budget::Bytes;
 use super::confined::Purpose;
-use super::disk::{InOrder, read_fully, until, yield_now};
+use super::disk::{InOrder, read_fully, until};
 use super::error::StorageError;
 use super::hashing::HASH_SLICE;
 use super::limits::{CHUNK_BYTES, VERIFY_READS};
 use super::piece_ranges::PieceRanges;
 use super::store::TorrentStore;
+use crate::executor::give_way;
 use ringseed_proto::hash::{Hasher, update_pair};
 use ringseed_proto::layout::Layout;
 use ringseed_proto::units::PieceIndex;
@@ -180,7 +181,7 @@ impl Checker<'_> {
             }
             if since_yield >= HASH_SLICE {
                 since_yield = 0;
-                yield_now().await;
+                give_way().await;
                 if cancelled() {
                     return Err(StorageError::Cancelled);
                 }

@@ -10,6 +10,7 @@ mod verifying;
 mod writing;
 
 use super::{PieceBuf, StorageError, StoreConfig, StoreLimits, TorrentStore};
+use crate::executor::{self, give_way};
 use glommio::io::{PollState, PollableFd};
 use ringseed_proto::layout::{FileSpec, Layout};
 use ringseed_proto::metainfo::Info;
@@ -50,7 +51,7 @@ pub(super) fn once(range: std::ops::Range<u32>) -> impl FnMut() -> Option<std::o
 
 /// Runs a test on a shard-like executor with its data ring.
 pub(super) fn on_shard<T>(test: impl AsyncFnOnce(&Driven) -> T) -> T {
-    let executor = glommio::LocalExecutorBuilder::default().make().expect("glommio starts");
+    let executor = executor::builder(glommio::Placement::Unbound).make().expect("glommio starts");
     executor.run(async move {
         let ring = Ring::new(&RingConfig::default()).expect("io_uring is there");
         let driven = Driven { ring: ring.clone(), completions: Rc::default() };
@@ -69,8 +70,7 @@ async fn drive(driven: Driven) {
         ring.submit().unwrap();
         ring.drain(&mut driven.completions.borrow_mut());
         if ring.needs_turn() || !driven.completions.borrow().is_empty() {
-            glommio::yield_if_needed().await;
-            super::disk::yield_now().await;
+            give_way().await;
             continue;
         }
         poll_fn(|cx| match ring.poll_queued(cx) {
@@ -93,7 +93,7 @@ impl Driven {
                 if let Some(completion) = self.completions.borrow_mut().pop() {
                     break completion.event;
                 }
-                super::disk::yield_now().await;
+                give_way().await;
             };
             match event {
                 Event::Sent { bytes, list: mut rest } => {
