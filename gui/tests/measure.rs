@@ -16,15 +16,24 @@ use ringseed_gui::endpoint::Endpoint;
 use std::time::{Duration, Instant};
 use support::display::{Display, Window};
 use support::fake::{Fake, many};
+use support::frames::Frames;
 use support::screen::{Area, Screen};
 
 const TORRENTS: usize = 10_000;
 /// Names of the first rows.
 const NAMES: Area = Area { x: 244, y: 120, width: 200, height: 80 };
 /// A place in the table.
-const TABLE: (i32, i32) = (400, 300);
+const TABLE: (i16, i16) = (400, 300);
 /// Headings by which the table is sorted: Size, State, Name.
-const HEADINGS: [i32; 3] = [1092, 1290, 400];
+const HEADINGS: [i16; 3] = [1092, 1290, 400];
+/// Longest time between two frames that still looks fluid.
+const FRAME_MS: f64 = 33.0;
+/// Time between two looks for frames: short beside one, and long enough to leave the cores to the window.
+const LOOK_EVERY: Duration = Duration::from_micros(500);
+/// Time between two turns of the wheel: faster than a hand.
+const WHEEL_EVERY: Duration = Duration::from_millis(10);
+/// How long it is turned.
+const SCROLL_FOR: Duration = Duration::from_secs(8);
 
 #[test]
 #[ignore = "measures; says how in its first lines"]
@@ -54,17 +63,17 @@ fn measure(active: usize) {
     let share = (cpu_seconds(window.pid()) - cpu) / time.elapsed().as_secs_f64();
     let looks = (fake.looks() - looks) as f64 / time.elapsed().as_secs_f64();
 
-    display.xdotool(&["mousemove", &TABLE.0.to_string(), &TABLE.1.to_string()]);
-    let none = median((0..20).map(|_| took(|| drop(display.xdotool(&["getmouselocation"])))).collect());
-    let turns = (0..60).map(|_| until_drawn(&screen, || drop(display.xdotool(&["click", "5"])))).collect();
+    let mut frames = Frames::of(&display, window.id().parse().unwrap());
+    frames.point(TABLE.0, TABLE.1);
+    let turns = (0..60).map(|_| until_drawn(&screen, &mut frames, 5)).collect();
     let (turn, worst_turn) = summary(turns);
-    let clicks = HEADINGS.iter().cycle().take(12).map(|x| {
-        let place = [x.to_string(), "103".to_owned()];
-        display.xdotool(&["mousemove", &place[0], &place[1]]);
-        until_drawn(&screen, || drop(display.xdotool(&["click", "1"])))
+    let clicks = HEADINGS.iter().cycle().take(12).map(|&x| {
+        frames.point(x, 103);
+        until_drawn(&screen, &mut frames, 1)
     });
     let (sort, worst_sort) = summary(clicks.collect());
-    let (frames, gap) = scroll(&display, &screen);
+    frames.point(TABLE.0, TABLE.1);
+    let gaps = scroll(&mut frames);
 
     println!("{TORRENTS} torrents, {active} of them change, {looks:.2} looks a second:");
     println!("  CPU of one core       {:6.1} %", share * 100.0);
@@ -75,8 +84,14 @@ fn measure(active: usize) {
     );
     println!("  a turn of the wheel   {turn:6.1} ms median, {worst_turn:.1} ms at most");
     println!("  a click on a heading  {sort:6.1} ms median, {worst_sort:.1} ms at most");
-    println!("  (the program that turns and clicks takes {none:.1} ms of these)");
-    println!("  scrolling             {frames:6.1} frames a second, {gap:.1} ms at most between two");
+    let (count, total) = (gaps.len() as f64, gaps.iter().sum::<f64>() / 1000.0);
+    let late = gaps.iter().filter(|&&gap| gap > FRAME_MS).count();
+    let (middle, longest) = summary(gaps);
+    println!(
+        "  scrolling             {:6.1} frames a second; between two {middle:.1} ms median, {longest:.1} ms at most",
+        count / total
+    );
+    println!("                        {late} of {count} later than {FRAME_MS} ms");
 }
 
 /// CPU time of a process so far.
@@ -96,55 +111,44 @@ fn memory(pid: u32, field: &str) -> f64 {
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
 }
 
-fn took(deed: impl FnOnce()) -> f64 {
-    let start = Instant::now();
-    deed();
-    start.elapsed().as_secs_f64() * 1000.0
-}
-
-/// Milliseconds until the names have changed on the display, from before the deed on.
-fn until_drawn(screen: &Screen, deed: impl FnOnce()) -> f64 {
+/// Milliseconds from a click or a turn of the wheel until the names have changed on the display.
+fn until_drawn(screen: &Screen, frames: &mut Frames, button: u8) -> f64 {
     // What was asked for before is drawn by now.
     std::thread::sleep(Duration::from_millis(300));
     let before = screen.pixels(NAMES);
+    frames.next();
     let start = Instant::now();
-    deed();
-    while screen.pixels(NAMES) == before {
+    frames.click(button);
+    loop {
         assert!(start.elapsed() < support::PATIENCE, "nothing is drawn");
-    }
-    start.elapsed().as_secs_f64() * 1000.0
-}
-
-/// Turns the wheel without a pause; frames a second, and the longest time without a new one.
-fn scroll(display: &Display, screen: &Screen) -> (f64, f64) {
-    display.xdotool(&["mousemove", &TABLE.0.to_string(), &TABLE.1.to_string()]);
-    let mut wheel = std::process::Command::new("xdotool")
-        .args(["click", "--repeat", "400", "--delay", "10", "5"])
-        .env("DISPLAY", display.name())
-        .spawn()
-        .unwrap();
-    let mut shown = screen.until("the first turn", NAMES, {
-        let before = screen.pixels(NAMES);
-        move |now| now != before
-    });
-    let (start, mut last, mut frames, mut gap) = (Instant::now(), Instant::now(), 0u32, Duration::ZERO);
-    while wheel.try_wait().unwrap().is_none() {
-        let now = screen.pixels(NAMES);
-        if now != shown {
-            frames += 1;
-            gap = gap.max(last.elapsed());
-            last = Instant::now();
-            shown = now;
+        match frames.next() {
+            // It may be only the heading, or the news of the second.
+            Some(drawn) if screen.pixels(NAMES) != before => return (drawn - start).as_secs_f64() * 1000.0,
+            _ => std::thread::sleep(LOOK_EVERY),
         }
     }
-    (f64::from(frames) / start.elapsed().as_secs_f64(), gap.as_secs_f64() * 1000.0)
+}
+
+/// Turns the wheel every 10 ms for some seconds; the milliseconds between the frames of that time.
+fn scroll(frames: &mut Frames) -> Vec<f64> {
+    let (start, mut gaps) = (Instant::now(), Vec::new());
+    let (mut turns, mut last) = (0, None);
+    while start.elapsed() < SCROLL_FOR {
+        if start.elapsed() >= WHEEL_EVERY * turns {
+            frames.click(5);
+            turns += 1;
+        }
+        if let Some(drawn) = frames.next() {
+            let gap = last.map(|last: Instant| (drawn - last).as_secs_f64() * 1000.0);
+            gaps.extend(gap);
+            last = Some(drawn);
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+    gaps
 }
 
 fn summary(mut times: Vec<f64>) -> (f64, f64) {
     times.sort_by(f64::total_cmp);
     (times[times.len() / 2], times[times.len() - 1])
-}
-
-fn median(times: Vec<f64>) -> f64 {
-    summary(times).0
 }

@@ -8,6 +8,7 @@ mod support;
 
 use ringseed_gui::torrents::State;
 use std::fs::File;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -65,6 +66,32 @@ fn a_torrent_file_is_added_through_the_dialog() {
         window.keys(&["Return"]);
     };
     witness.until_done("the dialog", deed, |app| !app.table().is_empty());
+}
+
+#[test]
+fn the_desktops_file_chooser_gives_a_torrent_file() {
+    let engine = Engine::start();
+    let mut witness = Witness::of(&engine);
+    let sample = sample(engine.directory());
+    let display = Display::start(1000, 640);
+    // The chooser of a desktop without a portal, with a user who has made up his mind.
+    let programs = engine.directory().join("programs");
+    std::fs::create_dir_all(&programs).unwrap();
+    let chooser = programs.join("zenity");
+    std::fs::write(&chooser, format!("#!/bin/sh\necho '{}'\n", sample.torrent.display())).unwrap();
+    std::fs::set_permissions(&chooser, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut program = command(&display, engine.directory());
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    program.args(["--connect", engine.endpoint().url()]).env("PATH", path);
+    let window = Window::open_with(&display, program);
+    window.place(0, 0, 1000, 640);
+    let deed = || {
+        window.keys(&["Escape", "ctrl+o"]);
+        // The dialog comes when the chooser has ended.
+        std::thread::sleep(Duration::from_secs(1));
+        window.keys(&["Return"]);
+    };
+    witness.until_done("the chosen file", deed, |app| !app.table().is_empty());
 }
 
 #[test]

@@ -7,16 +7,20 @@
 mod support;
 
 use ringseed_api::AddArgs;
-use ringseed_gui::torrents::State;
+use ringseed_gui::settings::Settings;
+use ringseed_gui::torrents::{Column, State};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 use support::display::{Display, Window, places};
 use support::screen::Screen;
 use support::witness::{Witness, named};
-use support::{Engine, program};
+use support::{Engine, PATIENCE, program};
 
 /// Colours of the menu bar.
 const DARK: (u8, u8, u8) = (0x1d, 0x20, 0x25);
 const LIGHT: (u8, u8, u8) = (0xf3, 0xf5, 0xf8);
+/// A full progress bar.
+const GREEN: (u8, u8, u8) = (0x2f, 0x8a, 0x4a);
 
 /// An engine with three seeding torrents: alpha is the largest, beta the smallest and has a label.
 fn library() -> (Engine, Witness) {
@@ -137,4 +141,120 @@ fn the_theme_changes_at_once_and_is_remembered() {
     let endpoint = engine.endpoint();
     let _again = Window::open(&display, engine.directory(), &["--connect", endpoint.url()]);
     screen.until_colour("the light theme of last time", 900, 18, LIGHT);
+}
+
+/// Waits until what the window remembers is as expected; what it does meanwhile is done again now and then, for a window
+/// that was just opened may not take the first of it.
+fn until_remembered(engine: &Engine, what: &str, deed: impl Fn(), condition: impl Fn(&Settings) -> bool) {
+    let path = engine.directory().join("config/ringseed/gui.json");
+    let start = Instant::now();
+    loop {
+        deed();
+        let done = Instant::now();
+        while done.elapsed() < Duration::from_secs(6) {
+            if condition(&Settings::load(&path)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert!(start.elapsed() < PATIENCE, "tried in vain: {what}; there is: {:?}", Settings::load(&path));
+    }
+}
+
+fn column(settings: &Settings, column: Column) -> (f32, bool) {
+    let setting = settings.columns.iter().find(|setting| setting.column == column).unwrap();
+    (setting.width, setting.shown)
+}
+
+#[test]
+fn columns_are_made_wider_chosen_and_remembered() {
+    let (engine, _witness) = library();
+    let display = Display::start(1000, 640);
+    let screen = Screen::of(&display);
+    let window = open(&display, &engine);
+    // In the bar of the progress, before and after the column before it was made wider by 60, and the first was shown.
+    const BAR_AT: [i16; 3] = [522, 582, 622];
+    let before = Settings::default();
+    let (size, progress) = (column(&before, Column::Size).0, column(&before, Column::Progress));
+    screen.until_colour("the bar", BAR_AT[0], 128, GREEN);
+    let is_wider = |settings: &Settings| {
+        // Only the one before the edge.
+        column(settings, Column::Size).0 == size + 60.0 && column(settings, Column::Progress) == progress
+    };
+    // The edge after the sizes; a little beside it counts as well.
+    until_remembered(&engine, "a wider column", || window.drag((512, 103), (572, 103)), is_wider);
+    screen.until_colour("the bar further right", BAR_AT[1], 128, GREEN);
+    assert_ne!(screen.colour(BAR_AT[0], 128), GREEN);
+
+    // The menu of the headings, its first line.
+    let deed = || {
+        window.keys(&["Escape"]);
+        window.click((600, 103), "3");
+        window.click((640, 107), "1");
+    };
+    until_remembered(&engine, "another column", deed, |settings| column(settings, Column::Queue).1);
+    screen.until_colour("the bar beside one column more", BAR_AT[2], 128, GREEN);
+
+    drop(window);
+    let _again = open(&display, &engine);
+    screen.until_colour("the columns of last time", BAR_AT[2], 128, GREEN);
+    assert_ne!(screen.colour(BAR_AT[0], 128), GREEN);
+}
+
+#[test]
+fn preferences_are_for_the_engine_and_for_the_window() {
+    let (engine, mut witness) = library();
+    let display = Display::start(1000, 640);
+    let window = open(&display, &engine);
+    let open_preferences = || {
+        window.keys(&["Escape", "Escape"]);
+        // Menu File, its line before the last.
+        window.click((21, 18), "1");
+        window.keys(&["Up", "Up", "Return"]);
+    };
+    // A limit of the engine, by its tick and its number.
+    let deed = || {
+        open_preferences();
+        window.click(places::PREFERENCES_LIMIT, "1");
+        window.click(places::PREFERENCES_NUMBER, "1");
+        window.keys(&["ctrl+a"]);
+        window.types("77");
+        window.click(places::PREFERENCES_SAVE, "1");
+    };
+    // The settings are asked for seldom: somebody new has those of now.
+    let is_limited = |_: &ringseed_gui::App| {
+        let new = Witness::of(&engine);
+        let session = new.app().session().unwrap();
+        session.speed_limit_down_enabled && session.speed_limit_down == 77
+    };
+    witness.until_done("the limit", deed, is_limited);
+    // The page of the window: its theme stays, the notification goes.
+    let deed = || {
+        open_preferences();
+        window.click(places::PREFERENCES_WINDOW, "1");
+        window.click(places::PREFERENCES_NOTIFY, "1");
+        window.click(places::PREFERENCES_SAVE, "1");
+    };
+    until_remembered(&engine, "no notification", deed, |settings| !settings.notify);
+}
+
+#[test]
+fn the_keyboard_stays_in_a_dialog() {
+    let (engine, mut witness) = library();
+    let display = Display::start(1000, 640);
+    let window = open(&display, &engine);
+    window.click(places::FIRST_ROW, "1");
+    // However often Tab is pressed, no key reaches what is behind: nothing is paused, and Escape leaves all as it was.
+    for tabs in 1..=8 {
+        window.keys(&["Delete"]);
+        window.keys(&vec!["Tab"; tabs]);
+        window.keys(&["ctrl+p", "Escape"]);
+    }
+    let pause = || {
+        window.keys(&["Escape"]);
+        window.click(places::FIRST_ROW, "1");
+        window.keys(&["Down", "ctrl+p"]);
+    };
+    witness.until_done("the second is paused", pause, |app| named(app, State::Done) == ["beta"]);
+    assert_eq!(named(witness.app(), State::Seeding), ["alpha", "gamma"]);
 }

@@ -75,6 +75,17 @@ pub mod places {
     pub const CREATE_TRACKERS: (i32, i32) = (500, 280);
     /// The button that makes it.
     pub const CREATE_BUTTON: (i32, i32) = (735, 500);
+    /// In the preferences: the tick and the number of the first limit, the page of the window and its first tick, the
+    /// button.
+    pub const PREFERENCES_LIMIT: (i32, i32) = (259, 248);
+    /// See [`PREFERENCES_LIMIT`].
+    pub const PREFERENCES_NUMBER: (i32, i32) = (525, 249);
+    /// See [`PREFERENCES_LIMIT`].
+    pub const PREFERENCES_WINDOW: (i32, i32) = (617, 206);
+    /// See [`PREFERENCES_LIMIT`].
+    pub const PREFERENCES_NOTIFY: (i32, i32) = (259, 285);
+    /// See [`PREFERENCES_LIMIT`].
+    pub const PREFERENCES_SAVE: (i32, i32) = (721, 458);
 }
 
 /// `ringseed-gui` as a process on a display.
@@ -148,6 +159,23 @@ impl<'a> Window<'a> {
     pub fn click(&self, (x, y): (i32, i32), button: &str) {
         let (x, y) = (x.to_string(), y.to_string());
         self.display.xdotool(&["mousemove", "--window", &self.id, &x, &y, "click", button]);
+    }
+
+    /// Drags from one place of the window to another.
+    pub fn drag(&self, from: (i32, i32), to: (i32, i32)) {
+        let [x, y, to_x, to_y] = [from.0, from.1, to.0, to.1].map(|number| number.to_string());
+        self.display.xdotool(&["mousemove", "--window", &self.id, &x, &y, "mousedown", "1"]);
+        self.display.xdotool(&[
+            "mousemove",
+            "--window",
+            &self.id,
+            &to_x,
+            &to_y,
+            "sleep",
+            "0.1",
+            "mouseup",
+            "1",
+        ]);
     }
 
     /// Gives it a place and a size.

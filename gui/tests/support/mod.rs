@@ -2,9 +2,11 @@
 
 #![allow(dead_code, reason = "each test crate uses its part of this")]
 
+pub mod bus;
 pub mod display;
 pub mod drag;
 pub mod fake;
+pub mod frames;
 pub mod screen;
 pub mod swarm;
 pub mod witness;
