@@ -262,7 +262,8 @@ impl App {
 
     /// Follows a click on a heading.
     pub fn click_heading(&mut self, column: Column) -> Redraw {
-        Redraw { order: true, ..self.listed(|table| table.click_heading(column)) }
+        // No torrent comes or goes, and the side bar counts them in any order.
+        Redraw { order: true, ..self.selected(|table| table.click_heading(column)) }
     }
 
     /// Follows a click on a row.

@@ -3,7 +3,7 @@
 //!
 //! ```sh
 //! cargo build --release -p ringseed-gui
-//! RINGSEED_GUI_PROGRAM=target/release/ringseed-gui cargo nextest run -p ringseed-gui --test measure \
+//! RINGSEED_GUI_PROGRAM=$PWD/target/release/ringseed-gui cargo nextest run -p ringseed-gui --test measure \
 //!     --run-ignored all --no-capture
 //! ```
 
@@ -65,11 +65,13 @@ fn measure(active: usize) {
 
     let mut frames = Frames::of(&display, window.id().parse().unwrap());
     frames.point(TABLE.0, TABLE.1);
-    let turns = (0..60).map(|_| until_drawn(&screen, &mut frames, 5)).collect();
+    let turns = (0..60).map(|_| until_drawn(&screen, &mut frames, Frames::turn_wheel)).collect();
     let (turn, worst_turn) = summary(turns);
     let clicks = HEADINGS.iter().cycle().take(12).map(|&x| {
         frames.point(x, 103);
-        until_drawn(&screen, &mut frames, 1)
+        // It does something when it is let go.
+        frames.press(1);
+        until_drawn(&screen, &mut frames, |mouse| mouse.release(1))
     });
     let (sort, worst_sort) = summary(clicks.collect());
     frames.point(TABLE.0, TABLE.1);
@@ -111,14 +113,14 @@ fn memory(pid: u32, field: &str) -> f64 {
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
 }
 
-/// Milliseconds from a click or a turn of the wheel until the names have changed on the display.
-fn until_drawn(screen: &Screen, frames: &mut Frames, button: u8) -> f64 {
+/// Milliseconds until the names have changed on the display, from what the mouse does on.
+fn until_drawn(screen: &Screen, frames: &mut Frames, deed: impl FnOnce(&Frames)) -> f64 {
     // What was asked for before is drawn by now.
     std::thread::sleep(Duration::from_millis(300));
     let before = screen.pixels(NAMES);
     frames.next();
     let start = Instant::now();
-    frames.click(button);
+    deed(frames);
     loop {
         assert!(start.elapsed() < support::PATIENCE, "nothing is drawn");
         match frames.next() {
@@ -135,7 +137,7 @@ fn scroll(frames: &mut Frames) -> Vec<f64> {
     let (mut turns, mut last) = (0, None);
     while start.elapsed() < SCROLL_FOR {
         if start.elapsed() >= WHEEL_EVERY * turns {
-            frames.click(5);
+            frames.turn_wheel();
             turns += 1;
         }
         if let Some(drawn) = frames.next() {

@@ -136,6 +136,13 @@ impl Order {
         Order { column, descending }
     }
 
+    /// A number in the order of [`Order::compare`], as far as 64 bits tell: of two torrents whose numbers differ, the one
+    /// with the smaller comes first. It spares most of a sort the torrents themselves, of which ten thousand are far apart.
+    pub(super) fn key(self, entry: &Entry) -> u64 {
+        let key = key(self.column, entry);
+        if self.descending { !key } else { key }
+    }
+
     /// Compares two torrents. Ties go by name, then by id, so that rows never jump.
     pub(super) fn compare(self, one: &Entry, other: &Entry) -> Ordering {
         let by_column = compare(self.column, one, other);
@@ -170,6 +177,129 @@ fn compare(column: Column, one: &Entry, other: &Entry) -> Ordering {
     }
 }
 
+fn key(column: Column, entry: &Entry) -> u64 {
+    let listed = &entry.listed;
+    match column {
+        Column::Queue => signed_key(listed.queue_position),
+        Column::Name => text_key(&entry.name_key),
+        Column::Size => listed.size_when_done,
+        Column::Progress => float_key(listed.percent_done),
+        Column::State => entry.state().rank().into(),
+        Column::Down => listed.rate_download,
+        Column::Up => listed.rate_upload,
+        Column::Eta => eta_key(listed.eta),
+        Column::Ratio => float_key(listed.upload_ratio),
+        Column::Peers => listed.peers_connected.into(),
+        Column::Seeds => entry.seeds().map_or(0, signed_key),
+        Column::Added => signed_key(listed.added_date),
+        Column::Label => listed.labels.first().map_or(0, |label| text_key(label)),
+        Column::Downloaded => listed.downloaded_ever,
+        Column::Uploaded => listed.uploaded_ever,
+        Column::Done => signed_key(listed.done_date),
+        Column::Folder => text_key(&listed.download_dir),
+    }
+}
+
+/// In the order of signed numbers.
+fn signed_key(number: i64) -> u64 {
+    number.cast_unsigned() ^ (1 << 63)
+}
+
+/// In the order of [`f64::total_cmp`].
+fn float_key(number: f64) -> u64 {
+    let bits = number.to_bits();
+    if bits >> 63 == 1 { !bits } else { bits | (1 << 63) }
+}
+
+/// The first eight bytes.
+fn text_key(text: &str) -> u64 {
+    let mut start = [0; 8];
+    let length = text.len().min(8);
+    start[..length].copy_from_slice(&text.as_bytes()[..length]);
+    u64::from_be_bytes(start)
+}
+
 fn eta_key(eta: i64) -> u64 {
     u64::try_from(eta).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rpc::{Listed, ListedTracker};
+
+    /// Torrents that differ in everything, with many ties and all signs.
+    fn torrents() -> Vec<Entry> {
+        let mut state = 1u64;
+        let mut draw = move |below: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state % below
+        };
+        let texts = [
+            "",
+            "a",
+            "a\0",
+            "ab",
+            "Torrent 00001",
+            "torrent 00002",
+            "Torrent 1",
+            "ünïcode",
+            "zz",
+            "\u{10ffff}",
+        ];
+        (0..200)
+            .map(|id| {
+                let mut text = || texts[draw(texts.len() as u64) as usize].to_owned();
+                let (name, download_dir, label, other) = (text(), text(), text(), text());
+                let mut number = || [0, 1, 255, 256, u64::MAX >> 1, u64::MAX][draw(6) as usize];
+                let (size_when_done, rate_download, rate_upload) = (number(), number(), number());
+                let (downloaded_ever, uploaded_ever) = (number(), number());
+                let mut signed = || [i64::MIN, -2, -1, 0, 1, 256, i64::MAX][draw(7) as usize];
+                let (eta, queue_position, added_date, done_date) = (signed(), signed(), signed(), signed());
+                let seeder_count = signed();
+                let mut float = || [-1.0, -0.5, 0.0, -0.0, 0.5, 1.0, 1e9][draw(7) as usize];
+                let (percent_done, upload_ratio) = (float(), float());
+                let labels = [vec![], vec![label.clone()], vec![label, other]];
+                Entry::new(Listed {
+                    id,
+                    name,
+                    download_dir,
+                    labels: labels[draw(3) as usize].clone(),
+                    status: draw(7) as u8,
+                    size_when_done,
+                    rate_download,
+                    rate_upload,
+                    downloaded_ever,
+                    uploaded_ever,
+                    eta,
+                    queue_position,
+                    added_date,
+                    done_date,
+                    percent_done,
+                    upload_ratio,
+                    peers_connected: draw(3) as u32,
+                    tracker_stats: Some(vec![ListedTracker { seeder_count, ..ListedTracker::default() }]),
+                    ..Listed::default()
+                })
+            })
+            .collect()
+    }
+
+    #[test]
+    fn keys_never_contradict_the_order() {
+        let torrents = torrents();
+        for column in Column::ALL {
+            for descending in [false, true] {
+                let order = Order { column, descending };
+                for (one, other) in
+                    torrents.iter().flat_map(|one| torrents.iter().map(move |other| (one, other)))
+                {
+                    let (by_key, all) = (order.key(one).cmp(&order.key(other)), order.compare(one, other));
+                    assert!(by_key == Ordering::Equal || by_key == all, "{order:?}: {one:?}, {other:?}");
+                }
+            }
+        }
+    }
 }

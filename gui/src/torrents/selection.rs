@@ -65,6 +65,10 @@ impl Selection {
         *self = Selection::default();
     }
 
+    pub(super) fn is_clear(&self) -> bool {
+        self.ids.is_empty() && self.current.is_none() && self.anchor.is_none()
+    }
+
     /// Forgets torrents that are not shown.
     pub(super) fn keep_only(&mut self, shown: &HashSet<u32>) {
         self.ids.retain(|id| shown.contains(id));

@@ -20,7 +20,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    fn new(listed: Listed) -> Entry {
+    pub(super) fn new(listed: Listed) -> Entry {
         Entry { name_key: listed.name.to_lowercase(), hosts: hosts(&listed), listed }
     }
 
@@ -286,12 +286,24 @@ impl Table {
     /// Works out the rows anew, and how they differ from those before.
     fn relist(&mut self, changed: &HashSet<u32>) -> TableChange {
         let words = self.filter.words();
-        let mut fitting: Vec<&Entry> =
-            self.entries.values().filter(|entry| self.filter.fits(entry, &words)).collect();
-        fitting.sort_unstable_by(|one, other| self.order.compare(one, other));
-        let shown: Vec<u32> = fitting.into_iter().map(|entry| entry.listed.id).collect();
+        // In the order of before, which most news leave nearly as it is, and so does the sort.
+        let mut fitting: Vec<(u64, &Entry)> = Vec::with_capacity(self.entries.len());
+        let mut add = |entry| {
+            if self.filter.fits(entry, &words) {
+                fitting.push((self.order.key(entry), entry));
+            }
+        };
+        self.shown.iter().filter_map(|id| self.entries.get(id)).for_each(&mut add);
+        if self.shown.len() < self.entries.len() {
+            let shown: HashSet<u32> = self.shown.iter().copied().collect();
+            self.entries.values().filter(|entry| !shown.contains(&entry.listed.id)).for_each(&mut add);
+        }
+        fitting.sort_by(|(one_key, one), (other_key, other)| {
+            one_key.cmp(other_key).then_with(|| self.order.compare(one, other))
+        });
+        let shown: Vec<u32> = fitting.into_iter().map(|(_, entry)| entry.listed.id).collect();
         let before = std::mem::replace(&mut self.shown, shown);
-        if before != self.shown {
+        if before != self.shown && !self.selection.is_clear() {
             self.selection.keep_only(&self.shown.iter().copied().collect());
         }
         let differs = |(_, (old, new)): &(usize, (&u32, &u32))| old != new || changed.contains(*new);

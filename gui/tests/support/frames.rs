@@ -34,10 +34,20 @@ impl Frames {
         self.fake(MOTION_NOTIFY_EVENT, 0, x, y);
     }
 
-    /// Presses and releases a button where the mouse is: 1 is the left one, 5 a turn of the wheel down.
-    pub fn click(&self, button: u8) {
+    /// Presses a button where the mouse is: 1 is the left one, 5 a turn of the wheel down.
+    pub fn press(&self, button: u8) {
         self.fake(BUTTON_PRESS_EVENT, button, 0, 0);
+    }
+
+    /// Lets it go.
+    pub fn release(&self, button: u8) {
         self.fake(BUTTON_RELEASE_EVENT, button, 0, 0);
+    }
+
+    /// Turns the wheel down.
+    pub fn turn_wheel(&self) {
+        self.press(5);
+        self.release(5);
     }
 
     fn fake(&self, kind: u8, button: u8, x: i16, y: i16) {
