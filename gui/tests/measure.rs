@@ -75,10 +75,10 @@ fn measure(active: usize) {
     });
     let (sort, worst_sort) = summary(clicks.collect());
     frames.point(HEADINGS[2], 103);
-    let sorting =
-        gaps(&mut frames, |mouse, turn| if turn % 2 == 0 { mouse.press(1) } else { mouse.release(1) });
+    let half_a_click = |mouse: &Frames, turn| if turn % 2 == 0 { mouse.press(1) } else { mouse.release(1) };
+    let sorting = film(&mut frames, window.pid(), half_a_click);
     frames.point(TABLE.0, TABLE.1);
-    let scrolling = gaps(&mut frames, |mouse, _| mouse.turn_wheel());
+    let scrolling = film(&mut frames, window.pid(), |mouse, _| mouse.turn_wheel());
 
     println!("{TORRENTS} torrents, {active} of them change, {looks:.2} looks a second:");
     println!("  CPU of one core       {:6.1} %", share * 100.0);
@@ -90,16 +90,26 @@ fn measure(active: usize) {
     println!("  a turn of the wheel   {turn:6.1} ms median, {worst_turn:.1} ms at most");
     println!("  a click on a heading  {sort:6.1} ms median, {worst_sort:.1} ms at most");
     println!("  (these two wait up to 17 ms for their turn on the display)");
-    for (what, gaps) in [("sorting", sorting), ("scrolling", scrolling)] {
+    for (what, film) in [("sorting", sorting), ("scrolling", scrolling)] {
+        let (gaps, work): (Vec<f64>, Vec<f64>) = film.into_iter().unzip();
         let (count, total) = (gaps.len() as f64, gaps.iter().sum::<f64>() / 1000.0);
         let late = gaps.iter().filter(|&&gap| gap > FRAME_MS).count();
-        let (middle, longest) = summary(gaps);
+        let (gap, longest) = summary(gaps);
+        let (middle, most) = summary(work);
+        println!("  {what}:");
+        println!("    frames a second     {:6.1}", count / total);
+        println!("    work for one        {middle:6.1} ms median, {most:.1} ms at most");
         println!(
-            "  {what:10} {:6.1} frames a second; between two {middle:.1} ms median, {longest:.1} ms at most, \
-             {late} of {count} later than {FRAME_MS} ms",
-            count / total
+            "    between two         {gap:6.1} ms median, {longest:.1} ms at most, \
+             {late} of {count} over {FRAME_MS} ms"
         );
     }
+}
+
+/// CPU milliseconds of a process's first thread, which draws its window.
+fn window_work(pid: u32) -> f64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/schedstat")).unwrap();
+    text.split_whitespace().next().unwrap().parse::<f64>().unwrap() / 1e6
 }
 
 /// CPU time of a process so far.
@@ -137,9 +147,10 @@ fn until_drawn(screen: &Screen, frames: &mut Frames, deed: impl FnOnce(&Frames))
     }
 }
 
-/// Does something every 10 ms for some seconds; the milliseconds between the frames of that time.
-fn gaps(frames: &mut Frames, deed: impl Fn(&Frames, u32)) -> Vec<f64> {
-    let (start, mut gaps) = (Instant::now(), Vec::new());
+/// Does something every 10 ms for some seconds. For each frame of that time the milliseconds since the one before, and
+/// those of them that the window worked.
+fn film(frames: &mut Frames, pid: u32, deed: impl Fn(&Frames, u32)) -> Vec<(f64, f64)> {
+    let (start, mut film) = (Instant::now(), Vec::new());
     let (mut turns, mut last) = (0, None);
     while start.elapsed() < DO_FOR {
         if start.elapsed() >= DO_EVERY * turns {
@@ -147,13 +158,15 @@ fn gaps(frames: &mut Frames, deed: impl Fn(&Frames, u32)) -> Vec<f64> {
             turns += 1;
         }
         if let Some(drawn) = frames.next() {
-            let gap = last.map(|last: Instant| (drawn - last).as_secs_f64() * 1000.0);
-            gaps.extend(gap);
-            last = Some(drawn);
+            let work = window_work(pid);
+            let since = last
+                .map(|(last, before): (Instant, f64)| ((drawn - last).as_secs_f64() * 1000.0, work - before));
+            film.extend(since);
+            last = Some((drawn, work));
         }
         std::thread::sleep(LOOK_EVERY);
     }
-    gaps
+    film
 }
 
 fn summary(mut times: Vec<f64>) -> (f64, f64) {
