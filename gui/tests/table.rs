@@ -1,7 +1,10 @@
 //! The table without a window: what is shown, in which order, what is selected, and which rows change.
 
 use ringseed_gui::rpc::{Listed, ListedTracker};
-use ringseed_gui::torrents::{Choice, Click, Column, Filter, State, StateFilter, Step, Table, TableChange};
+use ringseed_gui::torrents::{
+    Choice, Click, Column, Filter, Row, State, StateFilter, Step, Table, TableChange,
+};
+use std::collections::BTreeMap;
 
 fn torrent(id: u32, name: &str) -> Listed {
     Listed {
@@ -163,4 +166,95 @@ fn states_are_named_for_people() {
     assert_eq!(state(&mut table, magnet), State::Metadata);
     let broken = Listed { status: 0, error: 3, ..torrent(1, "a") };
     assert_eq!(state(&mut table, broken), State::Error);
+}
+
+/// All rows, as a window that draws nothing unasked has them.
+fn follow(rows: &mut Vec<Row>, table: &Table, change: &TableChange) {
+    assert_eq!((change.old_len, change.new_len), (rows.len(), table.len()));
+    rows.truncate(change.new_len);
+    for index in (rows.len()..change.new_len).chain(change.changed.iter().copied()) {
+        let row = table.row(index).unwrap();
+        if index < rows.len() { rows[index] = row } else { rows.push(row) }
+    }
+}
+
+#[test]
+fn news_lead_to_what_the_whole_list_would_show() {
+    let mut state = 7u64;
+    let mut draw = move |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    };
+    let mut table = Table::default();
+    let mut known: BTreeMap<u32, Listed> = BTreeMap::new();
+    let mut rows = Vec::new();
+    for round in 0..600 {
+        let mut news = |draw: &mut dyn FnMut(u64) -> u64| {
+            let id = draw(40) as u32 + 1;
+            let names = ["alpha", "Beta", "gamma", "beta two"];
+            let hosts = ["http://one.example:80", "udp://two.example:1337"];
+            let left = draw(2) * 400;
+            Listed {
+                id,
+                name: format!("{} {}", names[draw(4) as usize], id % 3),
+                status: [0, 2, 4, 6][draw(4) as usize],
+                error: draw(4) as u8,
+                left_until_done: left,
+                size_when_done: draw(3) * 1000,
+                rate_upload: draw(3),
+                labels: ["films", "linux"][..draw(3) as usize]
+                    .iter()
+                    .map(|&label| label.to_owned())
+                    .collect(),
+                // Left out at times, and then as it was.
+                tracker_stats: (draw(2) == 0).then(|| {
+                    let host = hosts[draw(2) as usize].to_owned();
+                    vec![ListedTracker { host, seeder_count: draw(3) as i64, leecher_count: 1 }]
+                }),
+                ..Listed::default()
+            }
+        };
+        let change = match draw(8) {
+            0 => table.click_heading(Column::ALL[draw(Column::ALL.len() as u64) as usize]),
+            1 => {
+                let search = ["", "", "beta", "a 1"][draw(4) as usize].to_owned();
+                table.set_filter(Filter { search, ..table.filter().clone() })
+            }
+            2 => table.choose(Choice::State(StateFilter::ALL[draw(9) as usize])),
+            3 => table.choose(Choice::Label(
+                [None, Some(String::new()), Some("films".into())][draw(3) as usize].clone(),
+            )),
+            4 => {
+                let whole: Vec<Listed> = (0..draw(40)).map(|_| news(&mut draw)).collect();
+                known = whole.into_iter().map(|listed| (listed.id, listed)).collect();
+                table.replace(known.values().cloned().collect())
+            }
+            _ => {
+                let mut some = BTreeMap::new();
+                for _ in 0..draw(6) {
+                    let listed = news(&mut draw);
+                    some.insert(listed.id, listed);
+                }
+                let removed: Vec<u32> =
+                    (0..draw(3)).map(|_| draw(40) as u32 + 1).filter(|id| !some.contains_key(id)).collect();
+                for listed in some.values() {
+                    let before = known.get(&listed.id).and_then(|before| before.tracker_stats.clone());
+                    let tracker_stats = listed.tracker_stats.clone().or(before);
+                    known.insert(listed.id, Listed { tracker_stats, ..listed.clone() });
+                }
+                removed.iter().for_each(|id| drop(known.remove(id)));
+                table.update(some.into_values().collect(), &removed)
+            }
+        };
+        follow(&mut rows, &table, &change);
+        let mut whole = Table::default();
+        whole.set_filter(table.filter().clone());
+        whole.set_order(table.order());
+        whole.replace(known.values().cloned().collect());
+        let all: Vec<Row> = (0..whole.len()).map(|row| whole.row(row).unwrap()).collect();
+        assert_eq!(rows, all, "round {round}");
+        assert_eq!(table.sidebar(), whole.sidebar(), "round {round}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Columns of the table, and the order of rows by one of them.
 
-use super::table::Entry;
+use super::entry::Entry;
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 

@@ -1,7 +1,7 @@
 //! Which torrents are shown.
 
+use super::entry::Entry;
 use super::row::State;
-use super::table::Entry;
 
 /// By what a torrent is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,20 +48,21 @@ impl StateFilter {
         }
     }
 
-    pub(super) fn fits(self, entry: &Entry) -> bool {
+    /// `state` is the torrent's.
+    pub(super) fn fits(self, entry: &Entry, state: State) -> bool {
         let listed = &entry.listed;
         let moving = listed.rate_download + listed.rate_upload > 0;
         match self {
             StateFilter::All => true,
             StateFilter::Downloading => {
-                matches!(entry.state(), State::Downloading | State::DownloadQueued | State::Metadata)
+                matches!(state, State::Downloading | State::DownloadQueued | State::Metadata)
             }
-            StateFilter::Seeding => matches!(entry.state(), State::Seeding | State::SeedQueued),
+            StateFilter::Seeding => matches!(state, State::Seeding | State::SeedQueued),
             StateFilter::Completed => entry.is_complete(),
-            StateFilter::Paused => matches!(entry.state(), State::Paused | State::Done),
+            StateFilter::Paused => matches!(state, State::Paused | State::Done),
             StateFilter::Active => moving,
             StateFilter::Inactive => !moving,
-            StateFilter::Checking => matches!(entry.state(), State::Checking | State::CheckQueued),
+            StateFilter::Checking => matches!(state, State::Checking | State::CheckQueued),
             StateFilter::Errored => listed.error != 0,
         }
     }
@@ -87,7 +88,7 @@ impl Filter {
     }
 
     pub(super) fn fits(&self, entry: &Entry, words: &[String]) -> bool {
-        self.state.fits(entry)
+        entry.states[self.state as usize]
             && self.label.as_ref().is_none_or(|label| {
                 if label.is_empty() {
                     entry.listed.labels.is_empty()

@@ -2,6 +2,7 @@
 
 mod change;
 mod column;
+mod entry;
 mod filter;
 mod row;
 mod selection;

@@ -1,7 +1,7 @@
 //! One row of the table: a torrent's state, and its cells as texts.
 
 use super::column::Column;
-use super::table::Entry;
+use super::entry::Entry;
 use crate::quantity;
 use ringseed_api::Status;
 

@@ -1,7 +1,7 @@
 //! The side bar: states, labels and trackers with how many torrents each has.
 
+use super::entry::Entry;
 use super::filter::{Filter, StateFilter};
-use super::table::Entry;
 use std::collections::BTreeMap;
 
 /// A part of the side bar.
@@ -39,32 +39,80 @@ pub struct SidebarItem {
     pub choice: Choice,
 }
 
-pub(super) fn items<'a>(entries: impl Iterator<Item = &'a Entry>, filter: &Filter) -> Vec<SidebarItem> {
-    let mut states = [0usize; StateFilter::ALL.len()];
-    let mut labels: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut hosts: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut all = 0;
-    for entry in entries {
-        all += 1;
-        for (count, state) in states.iter_mut().zip(StateFilter::ALL) {
-            *count += usize::from(state.fits(entry));
-        }
-        for label in &entry.listed.labels {
-            *labels.entry(label).or_default() += 1;
-        }
-        if entry.listed.labels.is_empty() {
-            *labels.entry("").or_default() += 1;
-        }
-        for host in &entry.hosts {
-            *hosts.entry(host).or_default() += 1;
-        }
-        if entry.hosts.is_empty() {
-            *hosts.entry("").or_default() += 1;
+/// How many torrents fit what, kept up to date by each that comes, changes or goes.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    all: usize,
+    states: [usize; StateFilter::ALL.len()],
+    /// The empty label or host stands for none.
+    labels: BTreeMap<String, usize>,
+    hosts: BTreeMap<String, usize>,
+}
+
+impl Counts {
+    pub(super) fn add(&mut self, entry: &Entry) {
+        self.all += 1;
+        self.move_states(&[false; StateFilter::ALL.len()], &entry.states);
+        add_names(&mut self.labels, &entry.listed.labels);
+        add_names(&mut self.hosts, &entry.hosts);
+    }
+
+    pub(super) fn remove(&mut self, entry: &Entry) {
+        self.all -= 1;
+        self.move_states(&entry.states, &[false; StateFilter::ALL.len()]);
+        remove_names(&mut self.labels, &entry.listed.labels);
+        remove_names(&mut self.hosts, &entry.hosts);
+    }
+
+    pub(super) fn move_states(
+        &mut self,
+        from: &[bool; StateFilter::ALL.len()],
+        to: &[bool; StateFilter::ALL.len()],
+    ) {
+        for ((count, from), to) in self.states.iter_mut().zip(from).zip(to) {
+            *count = *count + usize::from(*to) - usize::from(*from);
         }
     }
+
+    pub(super) fn move_labels(&mut self, from: &[String], to: &[String]) {
+        remove_names(&mut self.labels, from);
+        add_names(&mut self.labels, to);
+    }
+
+    pub(super) fn move_hosts(&mut self, from: &[String], to: &[String]) {
+        remove_names(&mut self.hosts, from);
+        add_names(&mut self.hosts, to);
+    }
+}
+
+fn or_none(names: &[String]) -> impl Iterator<Item = &str> {
+    names.iter().map(String::as_str).chain(names.is_empty().then_some(""))
+}
+
+fn add_names(counts: &mut BTreeMap<String, usize>, names: &[String]) {
+    for name in or_none(names) {
+        match counts.get_mut(name) {
+            Some(count) => *count += 1,
+            None => drop(counts.insert(name.to_owned(), 1)),
+        }
+    }
+}
+
+fn remove_names(counts: &mut BTreeMap<String, usize>, names: &[String]) {
+    for name in or_none(names) {
+        if let Some(count) = counts.get_mut(name) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(name);
+            }
+        }
+    }
+}
+
+pub(super) fn items(counts: &Counts, filter: &Filter) -> Vec<SidebarItem> {
     let mut items: Vec<SidebarItem> = StateFilter::ALL
         .iter()
-        .zip(states)
+        .zip(counts.states)
         .map(|(state, count)| SidebarItem {
             section: Section::States,
             title: state.title().to_owned(),
@@ -73,7 +121,7 @@ pub(super) fn items<'a>(entries: impl Iterator<Item = &'a Entry>, filter: &Filte
             choice: Choice::State(*state),
         })
         .collect();
-    let mut group = |section, chosen: &Option<String>, counts: BTreeMap<&str, usize>, none: &str| {
+    let mut group = |section, chosen: &Option<String>, names: &BTreeMap<String, usize>, none: &str| {
         let choice = |name: Option<String>| match section {
             Section::Labels => Choice::Label(name),
             _ => Choice::Tracker(name),
@@ -81,21 +129,21 @@ pub(super) fn items<'a>(entries: impl Iterator<Item = &'a Entry>, filter: &Filte
         items.push(SidebarItem {
             section,
             title: "All".to_owned(),
-            count: all,
+            count: counts.all,
             chosen: chosen.is_none(),
             choice: choice(None),
         });
-        for (name, count) in counts {
+        for (name, &count) in names {
             items.push(SidebarItem {
                 section,
-                title: if name.is_empty() { none.to_owned() } else { name.to_owned() },
+                title: if name.is_empty() { none } else { name }.to_owned(),
                 count,
-                chosen: chosen.as_deref() == Some(name),
-                choice: choice(Some(name.to_owned())),
+                chosen: chosen.as_ref() == Some(name),
+                choice: choice(Some(name.clone())),
             });
         }
     };
-    group(Section::Labels, &filter.label, labels, "No label");
-    group(Section::Trackers, &filter.tracker, hosts, "No tracker");
+    group(Section::Labels, &filter.label, &counts.labels, "No label");
+    group(Section::Trackers, &filter.tracker, &counts.hosts, "No tracker");
     items
 }

@@ -2,83 +2,42 @@
 
 use super::change::TableChange;
 use super::column::{Column, Order};
+use super::entry::Entry;
 use super::filter::Filter;
-use super::row::{Row, State};
+use super::row::Row;
 use super::selection::{Click, Selection, Step};
-use super::sidebar::{self, Choice, SidebarItem};
+use super::sidebar::{self, Choice, Counts, SidebarItem};
 use crate::rpc::Listed;
 use std::collections::{HashMap, HashSet, hash_map};
+use std::hash::{BuildHasherDefault, Hasher};
 
-/// A torrent with what is worked out once.
-#[derive(Debug, Clone)]
-pub(super) struct Entry {
-    pub(super) listed: Listed,
-    /// The name in lower case.
-    pub(super) name_key: String,
-    /// Hosts of its trackers, each once.
-    pub(super) hosts: Vec<String>,
-}
+/// Hashes ids, which the engine counts up, so that ten thousand are looked up in no time.
+#[derive(Debug, Default)]
+struct IdHasher(u64);
 
-impl Entry {
-    pub(super) fn new(listed: Listed) -> Entry {
-        Entry { name_key: listed.name.to_lowercase(), hosts: hosts(&listed), listed }
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
     }
 
-    /// Takes news; what they leave out about trackers stays as it was. Returns whether they are new.
-    fn renew(&mut self, listed: Listed) -> bool {
-        let mut old = std::mem::replace(&mut self.listed, listed);
-        // They are left out most of the time, so they are moved, not copied.
-        let trackers = if self.listed.tracker_stats.is_none() { old.tracker_stats.take() } else { None };
-        let changed = old != self.listed;
-        if trackers.is_some() {
-            self.listed.tracker_stats = trackers;
-        } else if old.tracker_stats != self.listed.tracker_stats {
-            self.hosts = hosts(&self.listed);
-        }
-        if old.name != self.listed.name {
-            self.name_key = self.listed.name.to_lowercase();
-        }
-        changed
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u32((*byte).into()));
     }
 
-    pub(super) fn state(&self) -> State {
-        State::of(self)
-    }
-
-    pub(super) fn is_complete(&self) -> bool {
-        self.listed.left_until_done == 0
-            && self.listed.metadata_percent_complete.is_none_or(|share| share >= 1.0)
-    }
-
-    /// Seeders of the swarm as the best informed tracker counts them.
-    pub(super) fn seeds(&self) -> Option<i64> {
-        let counts = self.listed.tracker_stats.iter().flatten().map(|tracker| tracker.seeder_count);
-        counts.max().filter(|count| *count >= 0)
+    fn write_u32(&mut self, number: u32) {
+        // An odd number of which all bits are mixed: the golden ratio's.
+        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 }
 
-/// Hosts of the trackers of a torrent, each once.
-fn hosts(listed: &Listed) -> Vec<String> {
-    let trackers = listed.tracker_stats.iter().flatten();
-    let mut hosts: Vec<String> = trackers.map(|tracker| host_name(&tracker.host).to_owned()).collect();
-    hosts.sort();
-    hosts.dedup();
-    hosts
-}
-
-/// `tracker.example.org` of `http://tracker.example.org:80`.
-fn host_name(host: &str) -> &str {
-    let name = host.split_once("://").map_or(host, |(_, name)| name);
-    match name.rsplit_once(':') {
-        Some((before, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => before,
-        _ => name,
-    }
-}
+type ById<V> = HashMap<u32, V, BuildHasherDefault<IdHasher>>;
+type Ids = HashSet<u32, BuildHasherDefault<IdHasher>>;
 
 /// The table.
 #[derive(Debug, Default)]
 pub struct Table {
-    entries: HashMap<u32, Entry>,
+    entries: ById<Entry>,
+    counts: Counts,
     shown: Vec<u32>,
     filter: Filter,
     order: Order,
@@ -89,16 +48,20 @@ impl Table {
     /// Takes a complete list. Torrents that are not in it are gone.
     pub fn replace(&mut self, torrents: Vec<Listed>) -> TableChange {
         let mut before = std::mem::take(&mut self.entries);
-        let mut changed = HashSet::new();
+        self.counts = Counts::default();
+        let mut changed = Ids::default();
         for listed in torrents {
             let id = listed.id;
-            match before.remove(&id) {
-                Some(entry) if entry.listed == listed => drop(self.entries.insert(id, entry)),
-                _ => {
+            let entry = match before.remove(&id) {
+                Some(entry) if entry.listed == listed => entry,
+                old => {
                     changed.insert(id);
-                    self.entries.insert(id, Entry::new(listed));
+                    let place = old.map(|entry| entry.place).unwrap_or_default();
+                    Entry { place, ..Entry::new(listed) }
                 }
-            }
+            };
+            self.counts.add(&entry);
+            self.entries.insert(id, entry);
         }
         self.relist(&changed)
     }
@@ -111,31 +74,43 @@ impl Table {
 
     /// Takes news of some torrents. What news leave out about trackers stays as it was.
     pub fn update(&mut self, torrents: Vec<Listed>, removed: &[u32]) -> TableChange {
-        let mut changed = HashSet::new();
-        let mut gone = false;
+        let words = self.filter.words();
+        let mut changed = Ids::default();
+        let mut moved = false;
         for listed in torrents {
             let id = listed.id;
-            let is_news = match self.entries.entry(id) {
-                hash_map::Entry::Occupied(mut known) => known.get_mut().renew(listed),
-                hash_map::Entry::Vacant(free) => {
-                    free.insert(Entry::new(listed));
-                    true
+            match self.entries.entry(id) {
+                hash_map::Entry::Occupied(mut known) => {
+                    let entry = known.get_mut();
+                    let renewed = entry.renew(listed, &mut self.counts);
+                    if renewed.changed {
+                        changed.insert(id);
+                        moved |=
+                            renewed.texts || entry.place(&self.filter, &words, self.order) != entry.place;
+                    }
                 }
-            };
-            if is_news {
-                changed.insert(id);
+                hash_map::Entry::Vacant(free) => {
+                    self.counts.add(free.insert(Entry::new(listed)));
+                    changed.insert(id);
+                    moved = true;
+                }
             }
         }
         for id in removed {
             // An id is never used again, so news of it in the same answer would be a contradiction.
-            if !changed.contains(id) {
-                gone |= self.entries.remove(id).is_some();
+            if !changed.contains(id)
+                && let Some(entry) = self.entries.remove(id)
+            {
+                self.counts.remove(&entry);
+                moved = true;
             }
         }
-        if changed.is_empty() && !gone {
-            return TableChange { changed: Vec::new(), old_len: self.shown.len(), new_len: self.shown.len() };
+        if moved {
+            return self.relist(&changed);
         }
-        self.relist(&changed)
+        let rows = (0..).zip(&self.shown).filter(|(_, id)| changed.contains(id)).map(|(row, _)| row);
+        let changed = if changed.is_empty() { Vec::new() } else { rows.collect() };
+        TableChange { changed, old_len: self.shown.len(), new_len: self.shown.len() }
     }
 
     /// How many torrents the engine has.
@@ -173,7 +148,7 @@ impl Table {
     /// Shows what fits `filter`.
     pub fn set_filter(&mut self, filter: Filter) -> TableChange {
         self.filter = filter;
-        self.relist(&HashSet::new())
+        self.relist(&Ids::default())
     }
 
     /// Follows a click in the side bar.
@@ -195,7 +170,7 @@ impl Table {
     /// Orders the rows.
     pub fn set_order(&mut self, order: Order) -> TableChange {
         self.order = order;
-        self.relist(&HashSet::new())
+        self.relist(&Ids::default())
     }
 
     /// Follows a click on a heading.
@@ -205,7 +180,7 @@ impl Table {
 
     /// Lines of the side bar.
     pub fn sidebar(&self) -> Vec<SidebarItem> {
-        sidebar::items(self.entries.values(), &self.filter)
+        sidebar::items(&self.counts, &self.filter)
     }
 
     /// Ids of the selected torrents in the order of their rows.
@@ -284,20 +259,20 @@ impl Table {
     }
 
     /// Works out the rows anew, and how they differ from those before.
-    fn relist(&mut self, changed: &HashSet<u32>) -> TableChange {
+    fn relist(&mut self, changed: &Ids) -> TableChange {
         let words = self.filter.words();
         // In the order of before, which most news leave nearly as it is, and so does the sort.
-        let mut fitting: Vec<(u64, &Entry)> = Vec::with_capacity(self.entries.len());
-        let mut add = |entry| {
-            if self.filter.fits(entry, &words) {
-                fitting.push((self.order.key(entry), entry));
+        let mut new = Vec::new();
+        for entry in self.entries.values_mut() {
+            let before = entry.place.fits;
+            entry.place = entry.place(&self.filter, &words, self.order);
+            if entry.place.fits && !before {
+                new.push(entry.listed.id);
             }
-        };
-        self.shown.iter().filter_map(|id| self.entries.get(id)).for_each(&mut add);
-        if self.shown.len() < self.entries.len() {
-            let shown: HashSet<u32> = self.shown.iter().copied().collect();
-            self.entries.values().filter(|entry| !shown.contains(&entry.listed.id)).for_each(&mut add);
         }
+        let known = self.shown.iter().chain(&new).filter_map(|id| self.entries.get(id));
+        let mut fitting: Vec<(u64, &Entry)> =
+            known.filter(|entry| entry.place.fits).map(|entry| (entry.place.key, entry)).collect();
         fitting.sort_by(|(one_key, one), (other_key, other)| {
             one_key.cmp(other_key).then_with(|| self.order.compare(one, other))
         });
