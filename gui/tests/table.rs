@@ -191,7 +191,7 @@ fn news_lead_to_what_the_whole_list_would_show() {
     let mut known: BTreeMap<u32, Listed> = BTreeMap::new();
     let mut rows = Vec::new();
     for round in 0..600 {
-        let mut news = |draw: &mut dyn FnMut(u64) -> u64| {
+        let news = |draw: &mut dyn FnMut(u64) -> u64| {
             let id = draw(40) as u32 + 1;
             let names = ["alpha", "Beta", "gamma", "beta two"];
             let hosts = ["http://one.example:80", "udp://two.example:1337"];
