@@ -1,10 +1,11 @@
 //! The glommio executors of shards, and how tasks on them give way to each other.
 
 use glommio::io::{PollState, PollableFd};
-use glommio::{LocalExecutorBuilder, Placement};
+use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 use rustix::event::{EventfdFlags, eventfd};
 use std::cell::{Cell, OnceCell};
 use std::future::poll_fn;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::task::Poll;
@@ -21,33 +22,46 @@ const INTERRUPT_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// Time after which tasks that are always ready let glommio look at its own rings, which carry timers and wake-ups.
 const LOOK_AFTER: Duration = Duration::from_millis(5);
 
-/// An executor whose tasks [`give_way`] to each other. Its own rings are small: files and sockets are on the data ring.
-pub fn builder(placement: Placement) -> LocalExecutorBuilder {
-    LocalExecutorBuilder::new(placement)
-        .name("ringseed")
-        .io_memory(64 << 10)
-        .ring_depth(32)
-        .preempt_timer(INTERRUPT_AFTER)
+/// An executor whose tasks [`give_way`] to each other.
+pub struct Executor(LocalExecutor);
+
+impl Executor {
+    /// Makes the executor of this thread. Its own rings are small: files and sockets are on the data ring.
+    ///
+    /// # Errors
+    /// The kernel refuses a ring, or memory for it.
+    pub fn new(placement: Placement) -> io::Result<Executor> {
+        let builder = LocalExecutorBuilder::new(placement)
+            .name("ringseed")
+            .io_memory(64 << 10)
+            .ring_depth(32)
+            .preempt_timer(INTERRUPT_AFTER);
+        builder.make().map(Executor).map_err(|error| io::Error::other(error.to_string()))
+    }
+
+    /// Runs until `future` is done.
+    pub fn run<T>(&self, future: impl Future<Output = T>) -> T {
+        LOOKED_AT.set(Some(Instant::now()));
+        let value = self.0.run(future);
+        LOOKED_AT.set(None);
+        value
+    }
 }
 
 thread_local! {
     /// Readable at any time.
     static ALWAYS: OnceCell<Rc<OwnedFd>> = const { OnceCell::new() };
-    /// When glommio last looked at its rings at the wish of [`give_way`].
+    /// When glommio last looked at its rings at the wish of [`give_way`]; `None` outside an [`Executor`].
     static LOOKED_AT: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
 /// Lets the other ready tasks of this thread's executor run once and, at the latest after [`LOOK_AFTER`], those for which
-/// timers and descriptors that glommio watches are due. A loop that never waits for anything else has to call it.
+/// timers and descriptors that glommio watches are due. A loop that never waits for anything else has to call it. Outside
+/// glommio's executors it only lets others run.
 pub async fn give_way() {
-    let now = Instant::now();
-    let looked_at = LOOKED_AT.get().unwrap_or_else(|| {
-        LOOKED_AT.set(Some(now));
-        now
-    });
-    if now.duration_since(looked_at) < LOOK_AFTER {
-        yield_now().await;
-        return;
+    let due = LOOKED_AT.get().is_some_and(|looked_at| looked_at.elapsed() >= LOOK_AFTER);
+    if !due {
+        return yield_now().await;
     }
     // Only when no task is ready glommio looks at its rings: this one waits for something that is there already. Other
     // tasks that give way meanwhile come here as well, for the time is set when the look is over.
@@ -112,7 +126,7 @@ mod tests {
         let (sender, receiver) = mpsc::channel();
         std::thread::spawn(move || {
             sched_setaffinity(None, &core).unwrap();
-            builder(Placement::Unbound).make().expect("glommio starts").run(async {
+            Executor::new(Placement::Unbound).expect("glommio starts").run(async {
                 // Each look wakes this task, and is a chance to lose the core between that and its turn.
                 for _ in 0..20_000 {
                     look().await;
@@ -127,8 +141,19 @@ mod tests {
     }
 
     #[test]
+    fn outside_an_executor_it_is_no_more_than_a_pause() {
+        let began = Instant::now();
+        while began.elapsed() < LOOK_AFTER * 3 {
+            let mut pause = std::pin::pin!(give_way());
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(pause.as_mut().poll(&mut context).is_pending());
+            assert!(pause.as_mut().poll(&mut context).is_ready());
+        }
+    }
+
+    #[test]
     fn timers_are_due_beside_a_task_that_is_always_ready() {
-        builder(Placement::Unbound).make().expect("glommio starts").run(async {
+        Executor::new(Placement::Unbound).expect("glommio starts").run(async {
             let late = Rc::new(Cell::new(false));
             let due = Rc::clone(&late);
             glommio::spawn_local(async move {

@@ -5,7 +5,7 @@ use crate::config::EngineConfig;
 use crate::control::session::{Session, SessionParts};
 use crate::control::watch as watch_folder;
 use crate::control::{EngineHandle, EngineSnapshot, Inbox, loader, rpc, thread};
-use crate::executor;
+use crate::executor::Executor;
 use crate::limits::{CONTROL_QUEUE, SHARD_MAILBOX, SHARD_REPORTS};
 use crate::net::listener::{ListenError, Listeners, PortClaim};
 use crate::preflight::{self, PreflightError};
@@ -278,7 +278,7 @@ impl Drop for Engine {
 
 fn run_shard(context: ShardContext, placement: Placement, ready: &std_mpsc::Sender<Result<(), String>>) {
     let index = context.index;
-    let executor = match executor::builder(placement).make() {
+    let executor = match Executor::new(placement) {
         Ok(executor) => executor,
         Err(error) => {
             let _ = ready.send(Err(error.to_string()));

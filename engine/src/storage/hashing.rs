@@ -40,7 +40,7 @@ mod tests {
         let lengths = [1, 16_384, HASH_SLICE - 1, HASH_SLICE, HASH_SLICE + 1, 3 * HASH_SLICE + 100];
         let piece = |length, seed| PieceBuf::from_bytes(IoBuf::from_slice(&noise(length, seed)));
         let digest = |piece: &PieceBuf| <[u8; 20]>::from(Sha1::digest(piece.as_ref()));
-        let executor = crate::executor::builder(glommio::Placement::Unbound).make().expect("glommio starts");
+        let executor = crate::executor::Executor::new(glommio::Placement::Unbound).expect("glommio starts");
         executor.run(async {
             for (turn, first) in lengths.into_iter().enumerate() {
                 let one = piece(first, 2 * turn as u64 + 1);

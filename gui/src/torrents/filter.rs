@@ -51,7 +51,7 @@ impl StateFilter {
     /// `state` is the torrent's.
     pub(super) fn fits(self, entry: &Entry, state: State) -> bool {
         let listed = &entry.listed;
-        let moving = listed.rate_download + listed.rate_upload > 0;
+        let moving = listed.rate_download > 0 || listed.rate_upload > 0;
         match self {
             StateFilter::All => true,
             StateFilter::Downloading => {

@@ -10,7 +10,7 @@ mod verifying;
 mod writing;
 
 use super::{PieceBuf, StorageError, StoreConfig, StoreLimits, TorrentStore};
-use crate::executor::{self, give_way};
+use crate::executor::{Executor, give_way};
 use glommio::io::{PollState, PollableFd};
 use ringseed_proto::layout::{FileSpec, Layout};
 use ringseed_proto::metainfo::Info;
@@ -51,7 +51,7 @@ pub(super) fn once(range: std::ops::Range<u32>) -> impl FnMut() -> Option<std::o
 
 /// Runs a test on a shard-like executor with its data ring.
 pub(super) fn on_shard<T>(test: impl AsyncFnOnce(&Driven) -> T) -> T {
-    let executor = executor::builder(glommio::Placement::Unbound).make().expect("glommio starts");
+    let executor = Executor::new(glommio::Placement::Unbound).expect("glommio starts");
     executor.run(async move {
         let ring = Ring::new(&RingConfig::default()).expect("io_uring is there");
         let driven = Driven { ring: ring.clone(), completions: Rc::default() };
