@@ -13,14 +13,10 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use support::bus::{Bus, Ending};
 use support::display::{Display, Window, command};
-use support::screen::Screen;
+use support::screen::{DARK, LIGHT, Screen};
 use support::swarm::{NAME, Swarm};
 use support::witness::{Witness, first};
 use support::{Engine, PATIENCE};
-
-/// Colours of the menu bar.
-const DARK: (u8, u8, u8) = (0x1d, 0x20, 0x25);
-const LIGHT: (u8, u8, u8) = (0xf3, 0xf5, 0xf8);
 
 #[test]
 fn a_completed_download_is_told_to_the_desktop() {

@@ -10,15 +10,11 @@ use ringseed_api::AddArgs;
 use ringseed_gui::settings::Settings;
 use ringseed_gui::torrents::{Column, State};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 use support::display::{Display, Window, places};
-use support::screen::Screen;
+use support::screen::{DARK, LIGHT, Screen};
 use support::witness::{Witness, named};
-use support::{Engine, PATIENCE, program};
+use support::{Engine, program};
 
-/// Colours of the menu bar.
-const DARK: (u8, u8, u8) = (0x1d, 0x20, 0x25);
-const LIGHT: (u8, u8, u8) = (0xf3, 0xf5, 0xf8);
 /// A full progress bar.
 const GREEN: (u8, u8, u8) = (0x2f, 0x8a, 0x4a);
 
@@ -143,22 +139,9 @@ fn the_theme_changes_at_once_and_is_remembered() {
     screen.until_colour("the light theme of last time", 900, 18, LIGHT);
 }
 
-/// Waits until what the window remembers is as expected; what it does meanwhile is done again now and then, for a window
-/// that was just opened may not take the first of it.
-fn until_remembered(engine: &Engine, what: &str, deed: impl Fn(), condition: impl Fn(&Settings) -> bool) {
-    let path = engine.directory().join("config/ringseed/gui.json");
-    let start = Instant::now();
-    loop {
-        deed();
-        let done = Instant::now();
-        while done.elapsed() < Duration::from_secs(6) {
-            if condition(&Settings::load(&path)) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        assert!(start.elapsed() < PATIENCE, "tried in vain: {what}; there is: {:?}", Settings::load(&path));
-    }
+/// What the window remembers by now.
+fn remembered(engine: &Engine) -> Settings {
+    Settings::load(&engine.directory().join("config/ringseed/gui.json"))
 }
 
 fn column(settings: &Settings, column: Column) -> (f32, bool) {
@@ -168,7 +151,7 @@ fn column(settings: &Settings, column: Column) -> (f32, bool) {
 
 #[test]
 fn columns_are_made_wider_chosen_and_remembered() {
-    let (engine, _witness) = library();
+    let (engine, mut witness) = library();
     let display = Display::start(1000, 640);
     let screen = Screen::of(&display);
     let window = open(&display, &engine);
@@ -177,12 +160,13 @@ fn columns_are_made_wider_chosen_and_remembered() {
     let before = Settings::default();
     let (size, progress) = (column(&before, Column::Size).0, column(&before, Column::Progress));
     screen.until_colour("the bar", BAR_AT[0], 128, GREEN);
-    let is_wider = |settings: &Settings| {
+    let is_wider = |_: &ringseed_gui::App| {
         // Only the one before the edge.
-        column(settings, Column::Size).0 == size + 60.0 && column(settings, Column::Progress) == progress
+        let settings = remembered(&engine);
+        column(&settings, Column::Size).0 == size + 60.0 && column(&settings, Column::Progress) == progress
     };
     // The edge after the sizes; a little beside it counts as well.
-    until_remembered(&engine, "a wider column", || window.drag((512, 103), (572, 103)), is_wider);
+    witness.until_done("a wider column", || window.drag((512, 103), (572, 103)), is_wider);
     screen.until_colour("the bar further right", BAR_AT[1], 128, GREEN);
     assert_ne!(screen.colour(BAR_AT[0], 128), GREEN);
 
@@ -192,7 +176,7 @@ fn columns_are_made_wider_chosen_and_remembered() {
         window.click((600, 103), "3");
         window.click((640, 107), "1");
     };
-    until_remembered(&engine, "another column", deed, |settings| column(settings, Column::Queue).1);
+    witness.until_done("another column", deed, |_| column(&remembered(&engine), Column::Queue).1);
     screen.until_colour("the bar beside one column more", BAR_AT[2], 128, GREEN);
 
     drop(window);
@@ -235,7 +219,7 @@ fn preferences_are_for_the_engine_and_for_the_window() {
         window.click(places::PREFERENCES_NOTIFY, "1");
         window.click(places::PREFERENCES_SAVE, "1");
     };
-    until_remembered(&engine, "no notification", deed, |settings| !settings.notify);
+    witness.until_done("no notification", deed, |_| !remembered(&engine).notify);
 }
 
 #[test]

@@ -136,44 +136,26 @@ impl Order {
         Order { column, descending }
     }
 
-    /// A number in the order of [`Order::compare`], as far as 64 bits tell: of two torrents whose numbers differ, the one
-    /// with the smaller comes first. It spares most of a sort the torrents themselves, of which ten thousand are far apart.
+    /// A number in the order of the rows, as far as 64 bits tell: of two torrents whose numbers differ, the one with the
+    /// smaller comes first. It spares most of a sort the torrents themselves, of which ten thousand are far apart.
     pub(super) fn key(self, entry: &Entry) -> u64 {
         let key = key(self.column, entry);
         if self.descending { !key } else { key }
     }
 
-    /// Compares two torrents. Ties go by name, then by id, so that rows never jump.
-    pub(super) fn compare(self, one: &Entry, other: &Entry) -> Ordering {
-        let by_column = compare(self.column, one, other);
-        let by_column = if self.descending { by_column.reverse() } else { by_column };
-        by_column
+    /// Compares two torrents of the same [`Order::key`], which says all but the rest of texts. Ties go by name, then by id,
+    /// so that rows never jump.
+    pub(super) fn compare_rest(self, one: &Entry, other: &Entry) -> Ordering {
+        let by_text = match self.column {
+            Column::Name => one.name_key.cmp(&other.name_key),
+            Column::Label => one.listed.labels.cmp(&other.listed.labels),
+            Column::Folder => one.listed.download_dir.cmp(&other.listed.download_dir),
+            _ => Ordering::Equal,
+        };
+        let by_text = if self.descending { by_text.reverse() } else { by_text };
+        by_text
             .then_with(|| one.name_key.cmp(&other.name_key))
             .then_with(|| one.listed.id.cmp(&other.listed.id))
-    }
-}
-
-fn compare(column: Column, one: &Entry, other: &Entry) -> Ordering {
-    let (a, b) = (&one.listed, &other.listed);
-    match column {
-        Column::Queue => a.queue_position.cmp(&b.queue_position),
-        Column::Name => one.name_key.cmp(&other.name_key),
-        Column::Size => a.size_when_done.cmp(&b.size_when_done),
-        Column::Progress => a.percent_done.total_cmp(&b.percent_done),
-        Column::State => one.state().rank().cmp(&other.state().rank()),
-        Column::Down => a.rate_download.cmp(&b.rate_download),
-        Column::Up => a.rate_upload.cmp(&b.rate_upload),
-        // What never ends comes last.
-        Column::Eta => eta_key(a.eta).cmp(&eta_key(b.eta)),
-        Column::Ratio => a.upload_ratio.total_cmp(&b.upload_ratio),
-        Column::Peers => a.peers_connected.cmp(&b.peers_connected),
-        Column::Seeds => one.seeds().cmp(&other.seeds()),
-        Column::Added => a.added_date.cmp(&b.added_date),
-        Column::Label => a.labels.cmp(&b.labels),
-        Column::Downloaded => a.downloaded_ever.cmp(&b.downloaded_ever),
-        Column::Uploaded => a.uploaded_ever.cmp(&b.uploaded_ever),
-        Column::Done => a.done_date.cmp(&b.done_date),
-        Column::Folder => a.download_dir.cmp(&b.download_dir),
     }
 }
 
@@ -187,6 +169,7 @@ fn key(column: Column, entry: &Entry) -> u64 {
         Column::State => entry.state().rank().into(),
         Column::Down => listed.rate_download,
         Column::Up => listed.rate_upload,
+        // What never ends comes last.
         Column::Eta => eta_key(listed.eta),
         Column::Ratio => float_key(listed.upload_ratio),
         Column::Peers => listed.peers_connected.into(),
@@ -287,6 +270,40 @@ mod tests {
             .collect()
     }
 
+    /// What the columns mean, without numbers.
+    fn plain(column: Column, one: &Entry, other: &Entry) -> Ordering {
+        let (a, b) = (&one.listed, &other.listed);
+        match column {
+            Column::Queue => a.queue_position.cmp(&b.queue_position),
+            Column::Name => one.name_key.cmp(&other.name_key),
+            Column::Size => a.size_when_done.cmp(&b.size_when_done),
+            Column::Progress => a.percent_done.total_cmp(&b.percent_done),
+            Column::State => one.state().rank().cmp(&other.state().rank()),
+            Column::Down => a.rate_download.cmp(&b.rate_download),
+            Column::Up => a.rate_upload.cmp(&b.rate_upload),
+            // What never ends comes last.
+            Column::Eta => eta_key(a.eta).cmp(&eta_key(b.eta)),
+            Column::Ratio => a.upload_ratio.total_cmp(&b.upload_ratio),
+            Column::Peers => a.peers_connected.cmp(&b.peers_connected),
+            Column::Seeds => one.seeds().cmp(&other.seeds()),
+            Column::Added => a.added_date.cmp(&b.added_date),
+            Column::Label => a.labels.cmp(&b.labels),
+            Column::Downloaded => a.downloaded_ever.cmp(&b.downloaded_ever),
+            Column::Uploaded => a.uploaded_ever.cmp(&b.uploaded_ever),
+            Column::Done => a.done_date.cmp(&b.done_date),
+            Column::Folder => a.download_dir.cmp(&b.download_dir),
+        }
+    }
+
+    /// The order of rows: by column, then by name, then by id.
+    fn compare(order: Order, one: &Entry, other: &Entry) -> Ordering {
+        let by_column = plain(order.column, one, other);
+        let by_column = if order.descending { by_column.reverse() } else { by_column };
+        by_column
+            .then_with(|| one.name_key.cmp(&other.name_key))
+            .then_with(|| one.listed.id.cmp(&other.listed.id))
+    }
+
     #[test]
     fn keys_never_contradict_the_order() {
         let torrents = torrents();
@@ -296,8 +313,10 @@ mod tests {
                 for (one, other) in
                     torrents.iter().flat_map(|one| torrents.iter().map(move |other| (one, other)))
                 {
-                    let (by_key, all) = (order.key(one).cmp(&order.key(other)), order.compare(one, other));
+                    let (by_key, all) = (order.key(one).cmp(&order.key(other)), compare(order, one, other));
                     assert!(by_key == Ordering::Equal || by_key == all, "{order:?}: {one:?}, {other:?}");
+                    let both = by_key.then_with(|| order.compare_rest(one, other));
+                    assert_eq!(both, all, "{order:?}: {one:?}, {other:?}");
                 }
             }
         }

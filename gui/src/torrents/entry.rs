@@ -1,7 +1,7 @@
 //! A torrent of the table with what is worked out of it once.
 
 use super::column::Order;
-use super::filter::{Filter, StateFilter};
+use super::filter::{Filter, Fits, StateFilter};
 use super::row::State;
 use super::sidebar::Counts;
 use crate::rpc::Listed;
@@ -14,8 +14,7 @@ pub(super) struct Entry {
     pub(super) name_key: String,
     /// Hosts of its trackers, each once.
     pub(super) hosts: Vec<String>,
-    /// Which of [`StateFilter::ALL`] it fits.
-    pub(super) states: [bool; StateFilter::ALL.len()],
+    pub(super) states: Fits,
     /// Where it was when the rows were last worked out.
     pub(super) place: Place,
 }
@@ -43,7 +42,7 @@ impl Entry {
         let mut entry = Entry {
             name_key: listed.name.to_lowercase(),
             hosts: hosts(&listed),
-            states: Default::default(),
+            states: Fits::default(),
             place: Place::default(),
             listed,
         };
@@ -82,7 +81,7 @@ impl Entry {
         Renewed { changed, texts }
     }
 
-    fn fitting_states(&self) -> [bool; StateFilter::ALL.len()] {
+    fn fitting_states(&self) -> Fits {
         let state = self.state();
         StateFilter::ALL.map(|filter| filter.fits(self, state))
     }

@@ -19,6 +19,9 @@ pub enum StateFilter {
     Errored,
 }
 
+/// Which of [`StateFilter::ALL`] a torrent fits.
+pub(super) type Fits = [bool; StateFilter::ALL.len()];
+
 impl StateFilter {
     /// All, in the order of the side bar.
     pub const ALL: [StateFilter; 9] = [

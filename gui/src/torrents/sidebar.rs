@@ -1,7 +1,7 @@
 //! The side bar: states, labels and trackers with how many torrents each has.
 
 use super::entry::Entry;
-use super::filter::{Filter, StateFilter};
+use super::filter::{Filter, Fits, StateFilter};
 use std::collections::BTreeMap;
 
 /// A part of the side bar.
@@ -52,23 +52,19 @@ pub(super) struct Counts {
 impl Counts {
     pub(super) fn add(&mut self, entry: &Entry) {
         self.all += 1;
-        self.move_states(&[false; StateFilter::ALL.len()], &entry.states);
+        self.move_states(&Fits::default(), &entry.states);
         add_names(&mut self.labels, &entry.listed.labels);
         add_names(&mut self.hosts, &entry.hosts);
     }
 
     pub(super) fn remove(&mut self, entry: &Entry) {
         self.all -= 1;
-        self.move_states(&entry.states, &[false; StateFilter::ALL.len()]);
+        self.move_states(&entry.states, &Fits::default());
         remove_names(&mut self.labels, &entry.listed.labels);
         remove_names(&mut self.hosts, &entry.hosts);
     }
 
-    pub(super) fn move_states(
-        &mut self,
-        from: &[bool; StateFilter::ALL.len()],
-        to: &[bool; StateFilter::ALL.len()],
-    ) {
+    pub(super) fn move_states(&mut self, from: &Fits, to: &Fits) {
         for ((count, from), to) in self.states.iter_mut().zip(from).zip(to) {
             *count = *count + usize::from(*to) - usize::from(*from);
         }

@@ -274,7 +274,7 @@ impl Table {
         let mut fitting: Vec<(u64, &Entry)> =
             known.filter(|entry| entry.place.fits).map(|entry| (entry.place.key, entry)).collect();
         fitting.sort_by(|(one_key, one), (other_key, other)| {
-            one_key.cmp(other_key).then_with(|| self.order.compare(one, other))
+            one_key.cmp(other_key).then_with(|| self.order.compare_rest(one, other))
         });
         let shown: Vec<u32> = fitting.into_iter().map(|(_, entry)| entry.listed.id).collect();
         let before = std::mem::replace(&mut self.shown, shown);

@@ -7,6 +7,11 @@ use x11rb::connection::Connection;
 use x11rb::protocol::xproto::{ConnectionExt, ImageFormat};
 use x11rb::rust_connection::RustConnection;
 
+/// Colour of the menu bar in the dark theme.
+pub const DARK: (u8, u8, u8) = (0x1d, 0x20, 0x25);
+/// The same in the light one.
+pub const LIGHT: (u8, u8, u8) = (0xf3, 0xf5, 0xf8);
+
 /// A place on the display.
 #[derive(Debug, Clone, Copy)]
 pub struct Area {
