@@ -6,6 +6,8 @@ use std::{
     os::fd::AsRawFd,
 };
 
+use ringseed_tracker::{Reply, Sender};
+
 /// Most datagrams of a batch, as in the tracker.
 pub const BATCH: usize = 64;
 /// Bytes of a datagram at most.
@@ -74,6 +76,7 @@ pub fn answer_at(address: SocketAddr) -> io::Result<()> {
     const ANNOUNCED: usize = 20 + 9 * 6;
     let socket = UdpSocket::bind(address)?;
     socket2::SockRef::from(&socket).set_recv_buffer_size(4 << 20)?;
+    let sender = Sender::new(&socket);
     batched(&socket, |heads| {
         for head in heads.iter_mut() {
             // SAFETY: each head has one vector to `LEN` bytes of its own, which nobody else refers to.
@@ -86,7 +89,18 @@ pub fn answer_at(address: SocketAddr) -> io::Result<()> {
             datagram[8..ANNOUNCED].fill(0);
             vector.iov_len = if datagram[..4] == [0; 4] { CONNECTED } else { ANNOUNCED };
         }
-        send_all(&socket, heads).map(|()| true)
+        // SAFETY: each head has the name of who sent it, which `batched` keeps, and the vector that was filled above.
+        let replies = heads.iter().map(|head| unsafe {
+            let vector = *head.msg_hdr.msg_iov;
+            Reply {
+                name: &*head.msg_hdr.msg_name.cast(),
+                name_len: head.msg_hdr.msg_namelen,
+                bytes: std::slice::from_raw_parts(vector.iov_base.cast(), vector.iov_len),
+            }
+        });
+        let mut refused = Ok(true);
+        sender.send(&socket, replies, |error| refused = Err(error));
+        refused
     })
 }
 

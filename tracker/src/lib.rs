@@ -28,3 +28,4 @@ pub use privileges::{Account, AccountError};
 pub use proxies::{Network, NetworkError};
 pub use server::{Endpoint, Tracker, TrackerConfig, TrackerError};
 pub use sockets::Listen;
+pub use udp::{Reply, Sender};

@@ -103,7 +103,7 @@ fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
         arguments: Vec::new(),
     };
     pin_to(plan.load_cpu)?;
-    become_urgent()?;
+    process::become_urgent()?;
     let case = format!("{} peers in {} swarms", plan.swarms * plan.peers, plan.swarms);
     let mut contestants = vec![Contestant::Floor, Contestant::Ringseed];
     if let Some(directory) = &plan.aquatic {
@@ -164,21 +164,6 @@ fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
     }
     results.targets = goals;
     Ok(results.conclude(&plan.results)?)
-}
-
-/// Asks the kernel to let this process, and what it starts, run before the ordinary ones of the machine: what those do is
-/// not what is measured.
-fn become_urgent() -> io::Result<()> {
-    const NICE_MIN: libc::c_int = -20;
-    // SAFETY: plain numbers; 0 is this process.
-    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE_MIN) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // Where sessions are groups, the kernel shares between them first.
-    match fs::write("/proc/self/autogroup", NICE_MIN.to_string()) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        done => done,
-    }
 }
 
 /// Times of replies, in microseconds from when a request was sent to when its reply reached the client's socket, as the

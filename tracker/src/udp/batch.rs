@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::ptr;
 
+use super::sender::Reply;
 use crate::limits::{UDP_BATCH, UDP_REPLY_BYTES_MAX, UDP_REQUEST_BYTES_MAX};
 
 /// Bytes for one request: one more than it may have shows that it was longer.
@@ -86,40 +87,14 @@ impl Batch {
         }
     }
 
-    /// Sends each reply that is not empty to whom the request came from. A reply that the kernel refuses is given
-    /// to `failed` and left out.
-    pub(crate) fn send(&mut self, socket: &UdpSocket, mut failed: impl FnMut(io::Error)) {
-        // SAFETY: zeros are valid for both: null pointers with lengths of zero.
-        let (mut buffers, mut heads): ([libc::iovec; UDP_BATCH], [libc::mmsghdr; UDP_BATCH]) =
-            unsafe { (MaybeUninit::zeroed().assume_init(), MaybeUninit::zeroed().assume_init()) };
-        let mut count = 0;
-        for at in 0..self.received {
-            let reply = &mut self.replies[at];
-            if reply.is_empty() {
-                continue;
-            }
-            buffers[count] = libc::iovec { iov_base: reply.as_mut_ptr().cast(), iov_len: reply.len() };
-            heads[count] = head(&raw mut self.names[at], self.name_lengths[at], &raw mut buffers[count]);
-            count += 1;
-        }
-        let mut from = 0;
-        while from < count {
-            let left = &mut heads[from..count];
-            // SAFETY: as in `receive`; the kernel only reads names and buffers, and the heads are ours.
-            let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), left.as_mut_ptr(), left.len() as u32, 0) };
-            match usize::try_from(sent) {
-                Ok(sent) => from += sent.max(1),
-                Err(_) => {
-                    let error = io::Error::last_os_error();
-                    if error.kind() == io::ErrorKind::Interrupted {
-                        continue;
-                    }
-                    // It is about the first: no route, a firewall, port 0.
-                    failed(error);
-                    from += 1;
-                }
-            }
-        }
+    /// The replies that are not empty, with whom the requests came from.
+    pub(crate) fn replies(&self) -> impl Iterator<Item = Reply<'_>> {
+        let all = self.names.iter().zip(&self.name_lengths).zip(&self.replies).take(self.received);
+        all.filter(|(_, reply)| !reply.is_empty()).map(|((name, &name_len), bytes)| Reply {
+            name,
+            name_len,
+            bytes,
+        })
     }
 }
 
@@ -164,6 +139,7 @@ fn address(name: &libc::sockaddr_storage, len: libc::socklen_t) -> Option<Socket
 mod tests {
     use std::time::Duration;
 
+    use super::super::sender::Sender;
     use super::*;
 
     fn echo(host: &str) {
@@ -188,7 +164,7 @@ mod tests {
                 reply.extend_from_slice(b"to ");
                 reply.extend_from_slice(request);
             });
-            batch.send(&server, |error| panic!("{error}"));
+            Sender::new(&server).send(&server, batch.replies(), |error| panic!("{error}"));
             answered += count;
         }
         for (n, client) in clients.iter().enumerate() {
@@ -212,7 +188,7 @@ mod tests {
         let mut batch = Batch::new();
         batch.receive(&server).unwrap();
         batch.answer(|_, request, _| assert_eq!(request.len(), SLOT));
-        batch.send(&server, |error| panic!("{error}"));
+        Sender::new(&server).send(&server, batch.replies(), |error| panic!("{error}"));
         client.set_nonblocking(true).unwrap();
         assert!(client.recv(&mut [0; 9]).is_err());
     }
@@ -229,7 +205,7 @@ mod tests {
         let second = clients[1].local_addr().unwrap();
         batch.answer(|from, _, reply| reply.resize(if from == second { 70_000 } else { 5 }, 1));
         let mut errors = 0;
-        batch.send(&server, |_| errors += 1);
+        Sender::new(&server).send(&server, batch.replies(), |_| errors += 1);
         assert_eq!(errors, 1);
         for at in [0, 2] {
             assert_eq!(clients[at].recv(&mut [0; 9]).unwrap(), 5);

@@ -2,6 +2,7 @@
 
 mod answer;
 mod batch;
+mod sender;
 
 use std::io;
 use std::net::{Shutdown, UdpSocket};
@@ -12,6 +13,7 @@ use socket2::SockRef;
 
 use self::answer::Answerer;
 use self::batch::Batch;
+pub use self::sender::{Reply, Sender};
 use crate::limits::{SHORTAGE_PAUSE, UDP_LOOK_AHEAD_MIN, UDP_RECEIVE_BUFFER_BYTES, UDP_WAIT_MAX};
 use crate::shared::Shared;
 
@@ -28,6 +30,7 @@ pub(crate) fn prepare(socket: &UdpSocket) -> io::Result<()> {
 /// Receives and answers until the tracker stops.
 pub(crate) fn serve(shared: &Arc<Shared>, socket: &UdpSocket) {
     let mut batch = Batch::new();
+    let sender = Sender::new(socket);
     let mut answerer = Answerer::new(shared.clone());
     loop {
         let received = batch.receive(socket);
@@ -50,7 +53,7 @@ pub(crate) fn serve(shared: &Arc<Shared>, socket: &UdpSocket) {
         let began = Instant::now();
         answerer.now = shared.now();
         batch.answer(|from, datagram, reply| answerer.answer(from, datagram, reply));
-        batch.send(socket, |error| {
+        sender.send(socket, batch.replies(), |error| {
             // No route, a firewall, port 0: the client's loss.
             shared.metrics.udp_send_errors.inc();
             tracing::debug!(%error, "cannot send a reply");
