@@ -1,5 +1,6 @@
 //! Every bound of the tracker, each with its reason.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use ringseed_proto::limits::UDP_SCRAPE_TORRENTS_MAX;
@@ -50,6 +51,11 @@ pub const UDP_REQUEST_BYTES_MAX: usize = 2048;
 pub const UDP_REPLY_BYTES_MAX: usize = 1400;
 /// Datagrams that one system call receives or sends at most.
 pub const UDP_BATCH: usize = 64;
+/// After batches of so many datagrams a UDP thread lets more come before it goes on: there is a stream of requests, and
+/// larger batches cost less for each. A single request is answered at once, and a full batch is followed by the next.
+pub const UDP_PAUSE_BATCHES: Range<usize> = 4..UDP_BATCH;
+/// How long, before what the kernel adds to be able to wake threads together (50 us).
+pub const UDP_PAUSE: Duration = Duration::from_micros(100);
 /// From how many datagrams on it pays to have memory fetched before they are answered.
 pub const UDP_LOOK_AHEAD_MIN: usize = 4;
 /// Bytes of datagrams that the kernel keeps for a UDP socket while its thread is busy, as far as it allows.

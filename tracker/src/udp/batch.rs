@@ -1,4 +1,4 @@
-//! Datagrams in batches: one system call receives many, one sends many.
+//! Datagrams in batches: one system call receives many.
 //!
 //! The other way is a ring with multishot receives; the benchmark `tracker_io` measures both.
 

@@ -14,7 +14,9 @@ use socket2::SockRef;
 use self::answer::Answerer;
 use self::batch::Batch;
 pub use self::sender::{Reply, Sender};
-use crate::limits::{SHORTAGE_PAUSE, UDP_LOOK_AHEAD_MIN, UDP_RECEIVE_BUFFER_BYTES, UDP_WAIT_MAX};
+use crate::limits::{
+    SHORTAGE_PAUSE, UDP_LOOK_AHEAD_MIN, UDP_PAUSE, UDP_PAUSE_BATCHES, UDP_RECEIVE_BUFFER_BYTES, UDP_WAIT_MAX,
+};
 use crate::shared::Shared;
 
 /// Prepares a socket for [`serve`]: room for bursts, and a bound for how long it waits.
@@ -32,8 +34,13 @@ pub(crate) fn serve(shared: &Arc<Shared>, socket: &UdpSocket) {
     let mut batch = Batch::new();
     let sender = Sender::new(socket);
     let mut answerer = Answerer::new(shared.clone());
+    let mut answered = 0;
     loop {
+        if UDP_PAUSE_BATCHES.contains(&answered) {
+            std::thread::sleep(UDP_PAUSE);
+        }
         let received = batch.receive(socket);
+        answered = *received.as_ref().unwrap_or(&0);
         if shared.is_stopping() {
             return;
         }
