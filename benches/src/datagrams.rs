@@ -89,14 +89,12 @@ pub fn answer_at(address: SocketAddr) -> io::Result<()> {
             datagram[8..ANNOUNCED].fill(0);
             vector.iov_len = if datagram[..4] == [0; 4] { CONNECTED } else { ANNOUNCED };
         }
-        // SAFETY: each head has the name of who sent it, which `batched` keeps, and the vector that was filled above.
+        // SAFETY: each head has the name of who sent it, zeros before, which `batched` keeps, and the vector that was filled
+        // above.
         let replies = heads.iter().map(|head| unsafe {
             let vector = *head.msg_hdr.msg_iov;
-            Reply {
-                name: &*head.msg_hdr.msg_name.cast(),
-                name_len: head.msg_hdr.msg_namelen,
-                bytes: std::slice::from_raw_parts(vector.iov_base.cast(), vector.iov_len),
-            }
+            let bytes = std::slice::from_raw_parts(vector.iov_base.cast(), vector.iov_len);
+            Reply::new(&*head.msg_hdr.msg_name.cast(), head.msg_hdr.msg_namelen, bytes)
         });
         let mut refused = Ok(true);
         sender.send(&socket, replies, |error| refused = Err(error));

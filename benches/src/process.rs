@@ -4,21 +4,40 @@ use std::{fs, io, path::Path};
 
 pub use ringseed_loadtest::seeder_process::{Memory, memory};
 
-/// Asks the kernel to let this process, and what it starts, run before the ordinary ones of the machine: what those do is
-/// not what is measured.
+/// While it lives this process, and what it starts, run before the ordinary ones of the machine: what those do is not what is
+/// measured.
+#[derive(Debug)]
+pub struct Urgent {
+    /// What the kernel gave to all of this session before, where sessions are groups.
+    session_nice: Option<String>,
+}
+
+const SESSION: &str = "/proc/self/autogroup";
+
+/// Asks the kernel for that.
 ///
 /// # Errors
 /// The process may not (`CAP_SYS_NICE`).
-pub fn become_urgent() -> io::Result<()> {
+pub fn become_urgent() -> io::Result<Urgent> {
     const NICE_MIN: libc::c_int = -20;
     // SAFETY: plain numbers; 0 is this process.
     if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE_MIN) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    // Where sessions are groups, the kernel shares between them first.
-    match fs::write("/proc/self/autogroup", NICE_MIN.to_string()) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        done => done,
+    // The kernel shares between sessions first. The file reads as `/autogroup-12 nice 0`.
+    let session = fs::read_to_string(SESSION).unwrap_or_default();
+    let Some((_, before)) = session.trim().rsplit_once("nice ") else {
+        return Ok(Urgent { session_nice: None });
+    };
+    fs::write(SESSION, NICE_MIN.to_string())?;
+    Ok(Urgent { session_nice: Some(before.to_owned()) })
+}
+
+impl Drop for Urgent {
+    fn drop(&mut self) {
+        if let Some(before) = &self.session_nice {
+            let _ = fs::write(SESSION, before);
+        }
     }
 }
 

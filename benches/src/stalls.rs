@@ -29,6 +29,8 @@ pub struct Stall {
     pub from: Instant,
     /// When it ran again.
     pub until: Instant,
+    /// How long it was away, as far as that can be known.
+    pub lasted: Duration,
 }
 
 /// Watches cores until it is asked what it saw.
@@ -76,7 +78,8 @@ fn watch(over: &AtomicBool) -> Vec<Stall> {
         std::thread::sleep(EVERY);
         let now = Instant::now();
         if now - last > EVERY + LATE {
-            seen.push(Stall { from: last, until: now });
+            // It left somewhere in the time that it was let sleep.
+            seen.push(Stall { from: last, until: now, lasted: now - last - EVERY / 2 });
         }
         last = now;
     }
@@ -100,16 +103,16 @@ fn become_real_time() -> io::Result<()> {
 pub fn with_what_waited(stalls: &[Stall], load: f64) -> Vec<Stall> {
     let mut widened: Vec<Stall> = Vec::new();
     for stall in stalls {
-        let (mut from, mut length) = (stall.from, stall.until - stall.from);
+        let (mut from, mut lasted) = (stall.from, stall.lasted);
         // What waits already waits longer.
         if let Some(before) = widened.last().filter(|before| before.until > from).copied() {
             widened.pop();
             let left = (before.until - from).mul_f64(((1.0 - load) / load).max(0.0));
-            length += left;
+            lasted += left;
             from = before.from;
         }
-        let until = stall.until + length.mul_f64(load / (1.0 - load));
-        widened.push(Stall { from, until });
+        let until = stall.until + lasted.mul_f64(load / (1.0 - load));
+        widened.push(Stall { from, until, lasted });
     }
     widened
 }
@@ -122,15 +125,17 @@ mod tests {
     fn what_waited_behind_a_stall_is_counted_to_it() {
         let zero = Instant::now();
         let ms = Duration::from_millis;
-        let stall = |from, until| Stall { from: zero + ms(from), until: zero + ms(until) };
-        assert_eq!(with_what_waited(&[stall(10, 12)], 0.8), [stall(10, 20)]);
+        let stall =
+            |from, until| Stall { from: zero + ms(from), until: zero + ms(until), lasted: ms(until - from) };
+        let wide = with_what_waited(&[stall(10, 12)], 0.8);
+        assert_eq!(wide, [Stall { lasted: ms(2), ..stall(10, 20) }]);
         // At 16 ms half of the queue is left: a millisecond of stall, and then the next comes.
         let wide = with_what_waited(&[stall(10, 12), stall(16, 17), stall(40, 41)], 0.8);
         assert_eq!(wide.len(), 2);
         assert_eq!(wide[0].from, zero + ms(10));
         let end = (wide[0].until - zero).as_secs_f64();
         assert!((0.0249..0.0251).contains(&end), "{end}");
-        assert_eq!(wide[1], stall(40, 45));
+        assert_eq!((wide[1].from, wide[1].until), (zero + ms(40), zero + ms(45)));
     }
 
     #[test]

@@ -75,7 +75,7 @@ fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
         arguments: Vec::new(),
     };
     pin_to(plan.load_cpu)?;
-    process::become_urgent()?;
+    let _urgent = process::become_urgent()?;
     let case = format!("{} connections, {TORRENTS} torrents", plan.connections);
     let mut found: Vec<(Contestant, Vec<Sample>)> = plan.who.iter().map(|who| (*who, Vec::new())).collect();
     for number in 1..=plan.runs {

@@ -67,7 +67,7 @@ fn main() -> ExitCode {
 
 fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(&plan.dir)?;
-    process::become_urgent()?;
+    let _urgent = process::become_urgent()?;
     let whitelist = plan.dir.join("whitelist");
     if plan.who.contains(&Contestant::Opentracker) && !whitelist.exists() {
         write_whitelist(&whitelist, LoadHashes::new().take(TORRENTS))?;

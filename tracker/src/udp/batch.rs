@@ -90,11 +90,9 @@ impl Batch {
     /// The replies that are not empty, with whom the requests came from.
     pub(crate) fn replies(&self) -> impl Iterator<Item = Reply<'_>> {
         let all = self.names.iter().zip(&self.name_lengths).zip(&self.replies).take(self.received);
-        all.filter(|(_, reply)| !reply.is_empty()).map(|((name, &name_len), bytes)| Reply {
-            name,
-            name_len,
-            bytes,
-        })
+        let filled = all.filter(|(_, reply)| !reply.is_empty());
+        // SAFETY: names were zeros before the kernel wrote to them.
+        filled.map(|((name, &name_len), bytes)| unsafe { Reply::new(name, name_len, bytes) })
     }
 }
 

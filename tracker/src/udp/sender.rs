@@ -2,8 +2,9 @@
 //!
 //! A client with many torrents announces them one after the other from one socket. Its replies go to the kernel as one large
 //! datagram that is cut at the end of its way (`UDP_SEGMENT` of `udp(7)`): one walk through the network stack for all of them.
-//! The pieces are of one length, only the last may be shorter. The client sees what it always saw.
+//! The pieces are of one length, only the last may be shorter. The client sees what it always saw, the longest reply first.
 
+use std::cell::Cell;
 use std::cmp::Reverse;
 use std::io;
 use std::mem::MaybeUninit;
@@ -20,25 +21,36 @@ const CONTROL_WORDS: usize = 3;
 /// A reply with where it goes.
 #[derive(Clone, Copy)]
 pub struct Reply<'a> {
-    /// Where it goes, as the kernel writes addresses.
-    pub name: &'a libc::sockaddr_storage,
-    /// Bytes of `name` that are the address.
-    pub name_len: libc::socklen_t,
-    /// What is sent.
-    pub bytes: &'a [u8],
+    name: &'a libc::sockaddr_storage,
+    name_len: libc::socklen_t,
+    bytes: &'a [u8],
+}
+
+impl<'a> Reply<'a> {
+    /// `bytes` for the first `name_len` bytes of `name`, as the kernel writes addresses.
+    ///
+    /// # Safety
+    /// All bytes of `name` have a value, padding included: it was zeros before the kernel wrote to it.
+    pub unsafe fn new(
+        name: &'a libc::sockaddr_storage,
+        name_len: libc::socklen_t,
+        bytes: &'a [u8],
+    ) -> Reply<'a> {
+        Reply { name, name_len, bytes }
+    }
 }
 
 /// Sends replies of one socket.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Sender {
     /// The kernel cuts datagrams for this socket.
-    cuts: bool,
+    cuts: Cell<bool>,
 }
 
 impl Sender {
     /// Asks the kernel what it can do for `socket`.
     pub fn new(socket: &UdpSocket) -> Sender {
-        Sender { cuts: can_cut(socket) }
+        Sender { cuts: Cell::new(can_cut(socket)) }
     }
 
     /// Sends up to [`UDP_BATCH`] replies. One that the kernel refuses is given to `failed` and left out.
@@ -48,9 +60,10 @@ impl Sender {
         replies: impl Iterator<Item = Reply<'a>>,
         mut failed: impl FnMut(io::Error),
     ) {
-        let key = if self.cuts { key } else { |_: &Reply<'_>| 0 };
+        let cuts = self.cuts.get();
+        let key = if cuts { key } else { |_: &Reply<'_>| 0 };
         let mut replies: Vec<_> = replies.take(UDP_BATCH).map(|reply| (key(&reply), reply)).collect();
-        if self.cuts {
+        if cuts {
             // Those that may go together stand together, the longest first.
             replies.sort_unstable_by_key(|(key, reply)| (*key, Reverse(reply.bytes.len())));
         }
@@ -65,7 +78,7 @@ impl Sender {
             let len = reply.bytes.len();
             // The kernel only reads what it sends.
             buffers[at] = libc::iovec { iov_base: reply.bytes.as_ptr().cast_mut().cast(), iov_len: len };
-            if let Some(first) = open.filter(|_| self.cuts)
+            if let Some(first) = open.filter(|_| cuts && len > 0)
                 && is_same(first, reply)
                 && together + len <= TOGETHER_BYTES_MAX
             {
@@ -90,38 +103,47 @@ impl Sender {
                 cut_every(len as u16, control, &mut head.msg_hdr);
             }
         }
-        send_heads(socket, &mut heads[..count], &mut failed);
+        self.send_heads(socket, &mut heads[..count], &mut failed);
     }
-}
 
-fn send_heads(socket: &UdpSocket, heads: &mut [libc::mmsghdr], failed: &mut impl FnMut(io::Error)) {
-    let mut from = 0;
-    while from < heads.len() {
-        let left = &mut heads[from..];
-        // SAFETY: each head points to a name, vectors, bytes and a control message that outlive the call; the
-        // kernel only reads them.
-        let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), left.as_mut_ptr(), left.len() as u32, 0) };
-        match usize::try_from(sent) {
-            Ok(sent) => from += sent.max(1),
-            Err(_) => {
-                let error = io::Error::last_os_error();
-                if error.kind() == io::ErrorKind::Interrupted {
-                    continue;
+    fn send_heads(
+        &self,
+        socket: &UdpSocket,
+        heads: &mut [libc::mmsghdr],
+        failed: &mut impl FnMut(io::Error),
+    ) {
+        let mut from = 0;
+        while from < heads.len() {
+            let left = &mut heads[from..];
+            // SAFETY: each head points to a name, vectors, bytes and a control message that outlive the call; the
+            // kernel only reads them.
+            let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), left.as_mut_ptr(), left.len() as u32, 0) };
+            match usize::try_from(sent) {
+                Ok(sent) => from += sent.max(1),
+                Err(_) => {
+                    let error = io::Error::last_os_error();
+                    if error.kind() == io::ErrorKind::Interrupted {
+                        continue;
+                    }
+                    // It is about the first.
+                    if left[0].msg_hdr.msg_iovlen > 1 {
+                        // For good: encryption on the way, or a card that computes no checksums.
+                        if error.raw_os_error() == Some(libc::EIO) {
+                            self.cuts.set(false);
+                        }
+                        send_alone(socket, &left[0].msg_hdr, failed);
+                    } else {
+                        // No route, a firewall, port 0.
+                        failed(error);
+                    }
+                    from += 1;
                 }
-                // It is about the first.
-                if left[0].msg_hdr.msg_iovlen > 1 {
-                    send_alone(socket, &left[0].msg_hdr, failed);
-                } else {
-                    // No route, a firewall, port 0.
-                    failed(error);
-                }
-                from += 1;
             }
         }
     }
 }
 
-/// Sends one by one what could not go together: a narrow way, a network card that computes no checksums.
+/// Sends one by one what could not go together, on a narrow way for example.
 fn send_alone(socket: &UdpSocket, together: &libc::msghdr, failed: &mut impl FnMut(io::Error)) {
     for at in 0..together.msg_iovlen {
         let mut head = *together;
@@ -199,7 +221,7 @@ fn address<'a>(reply: &Reply<'a>) -> &'a [u8] {
         libc::AF_INET => V4_BYTES,
         _ => (reply.name_len as usize).min(size_of_val(reply.name)),
     };
-    // SAFETY: a name is plain bytes all of which have a value, and `len` is within it.
+    // SAFETY: all bytes of a name have a value (`Reply::new`), and `len` is within it.
     unsafe { std::slice::from_raw_parts(std::ptr::from_ref(reply.name).cast(), len) }
 }
 
@@ -264,7 +286,7 @@ mod tests {
         for host in ["127.0.0.1", "::1"] {
             let server = socket(host);
             let sender = Sender::new(&server);
-            assert!(sender.cuts, "Linux does since 4.18");
+            assert!(sender.cuts.get(), "Linux does since 4.18");
             deliver(host, &server, &sender);
         }
     }
@@ -272,7 +294,7 @@ mod tests {
     #[test]
     fn replies_go_alone_where_the_kernel_does_not_cut() {
         let server = socket("127.0.0.1");
-        deliver("127.0.0.1", &server, &Sender { cuts: false });
+        deliver("127.0.0.1", &server, &Sender { cuts: Cell::new(false) });
     }
 
     #[test]
@@ -290,7 +312,18 @@ mod tests {
             )
         };
         assert_eq!(set, 0);
-        deliver("127.0.0.1", &server, &Sender { cuts: true });
+        deliver("127.0.0.1", &server, &Sender { cuts: Cell::new(true) });
+    }
+
+    #[test]
+    fn empty_replies_go_alone() {
+        let (server, client) = (socket("127.0.0.1"), socket("127.0.0.1"));
+        let (name, name_len) = name(client.local_addr().unwrap());
+        let replies = [&[1][..], &[], &[]].map(|bytes| Reply { name: &name, name_len, bytes });
+        Sender::new(&server).send(&server, replies.into_iter(), |error| panic!("{error}"));
+        let mut lengths = [0; 3].map(|_| client.recv(&mut [0; 9]).unwrap());
+        lengths.sort_unstable();
+        assert_eq!(lengths, [0, 0, 1]);
     }
 
     #[test]
