@@ -9,7 +9,7 @@ use std::{
 use ringseed_tracker::{Reply, Sender};
 
 /// Most datagrams of a batch, as in the tracker.
-pub const BATCH: usize = 64;
+pub const BATCH: usize = ringseed_tracker::limits::UDP_BATCH;
 /// Bytes of a datagram at most.
 const LEN: usize = 2048;
 

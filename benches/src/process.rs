@@ -19,11 +19,8 @@ const SESSION: &str = "/proc/self/autogroup";
 /// # Errors
 /// The process may not (`CAP_SYS_NICE`).
 pub fn become_urgent() -> io::Result<Urgent> {
-    const NICE_MIN: libc::c_int = -20;
-    // SAFETY: plain numbers; 0 is this process.
-    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE_MIN) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
+    const NICE_MIN: i32 = -20;
+    rustix::process::setpriority_process(None, NICE_MIN)?;
     // The kernel shares between sessions first. The file reads as `/autogroup-12 nice 0`.
     let session = fs::read_to_string(SESSION).unwrap_or_default();
     let Some((_, before)) = session.trim().rsplit_once("nice ") else {

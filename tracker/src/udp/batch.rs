@@ -98,7 +98,8 @@ impl Batch {
 
 const NAME_LEN: libc::socklen_t = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
 
-fn head(
+/// A datagram in one buffer, from or to this address.
+pub(super) fn head(
     name: *mut libc::sockaddr_storage,
     name_len: libc::socklen_t,
     buffer: *mut libc::iovec,

@@ -34,19 +34,13 @@ pub(crate) fn serve(shared: &Arc<Shared>, socket: &UdpSocket) {
     let mut batch = Batch::new();
     let sender = Sender::new(socket);
     let mut answerer = Answerer::new(shared.clone());
-    let mut answered = 0;
     loop {
-        if UDP_PAUSE_BATCHES.contains(&answered) {
-            std::thread::sleep(UDP_PAUSE);
-        }
         let received = batch.receive(socket);
-        answered = *received.as_ref().unwrap_or(&0);
         if shared.is_stopping() {
             return;
         }
-        match received {
-            Ok(count) if count >= UDP_LOOK_AHEAD_MIN => answerer.look_ahead(batch.datagrams()),
-            Ok(_) => {}
+        let count = match received {
+            Ok(count) => count,
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                 continue;
             }
@@ -56,6 +50,9 @@ pub(crate) fn serve(shared: &Arc<Shared>, socket: &UdpSocket) {
                 std::thread::sleep(SHORTAGE_PAUSE);
                 continue;
             }
+        };
+        if count >= UDP_LOOK_AHEAD_MIN {
+            answerer.look_ahead(batch.datagrams());
         }
         let began = Instant::now();
         answerer.now = shared.now();
@@ -67,6 +64,9 @@ pub(crate) fn serve(shared: &Arc<Shared>, socket: &UdpSocket) {
         });
         shared.metrics.add(&mut answerer.tally);
         shared.metrics.udp_seconds.observe(began.elapsed().as_secs_f64());
+        if UDP_PAUSE_BATCHES.contains(&count) {
+            std::thread::sleep(UDP_PAUSE);
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use std::mem::MaybeUninit;
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 
+use super::batch::head;
 use crate::limits::UDP_BATCH;
 
 /// Most bytes of the replies that go together; with its head a datagram has no more than 65,535.
@@ -19,7 +20,6 @@ const TOGETHER_BYTES_MAX: usize = 60_000;
 const CONTROL_WORDS: usize = 3;
 
 /// A reply with where it goes.
-#[derive(Clone, Copy)]
 pub struct Reply<'a> {
     name: &'a libc::sockaddr_storage,
     name_len: libc::socklen_t,
@@ -41,7 +41,7 @@ impl<'a> Reply<'a> {
 }
 
 /// Sends replies of one socket.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Sender {
     /// The kernel cuts datagrams for this socket.
     cuts: Cell<bool>,
@@ -89,11 +89,8 @@ impl Sender {
             }
             open = Some(reply);
             together = len;
-            let head = &mut heads[count].msg_hdr;
-            head.msg_name = std::ptr::from_ref(reply.name).cast_mut().cast();
-            head.msg_namelen = reply.name_len;
-            head.msg_iov = &raw mut buffers[at];
-            head.msg_iovlen = 1;
+            let name = std::ptr::from_ref(reply.name).cast_mut();
+            heads[count] = head(name, reply.name_len, &raw mut buffers[at]);
             count += 1;
         }
         for (head, control) in heads[..count].iter_mut().zip(&mut controls) {
@@ -126,12 +123,19 @@ impl Sender {
                         continue;
                     }
                     // It is about the first.
-                    if left[0].msg_hdr.msg_iovlen > 1 {
+                    let first = left[0].msg_hdr;
+                    if first.msg_iovlen > 1 {
                         // For good: encryption on the way, or a card that computes no checksums.
                         if error.raw_os_error() == Some(libc::EIO) {
                             self.cuts.set(false);
                         }
-                        send_alone(socket, &left[0].msg_hdr, failed);
+                        // Alone they may pass.
+                        for at in 0..first.msg_iovlen {
+                            // SAFETY: the head has so many vectors.
+                            let buffer = unsafe { first.msg_iov.add(at) };
+                            let mut alone = head(first.msg_name.cast(), first.msg_namelen, buffer);
+                            self.send_heads(socket, std::slice::from_mut(&mut alone), failed);
+                        }
                     } else {
                         // No route, a firewall, port 0.
                         failed(error);
@@ -143,43 +147,16 @@ impl Sender {
     }
 }
 
-/// Sends one by one what could not go together, on a narrow way for example.
-fn send_alone(socket: &UdpSocket, together: &libc::msghdr, failed: &mut impl FnMut(io::Error)) {
-    for at in 0..together.msg_iovlen {
-        let mut head = *together;
-        // SAFETY: the head has so many vectors.
-        head.msg_iov = unsafe { together.msg_iov.add(at) };
-        head.msg_iovlen = 1;
-        head.msg_control = std::ptr::null_mut();
-        head.msg_controllen = 0;
-        loop {
-            // SAFETY: as in `send_heads`.
-            if unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const head, 0) } >= 0 {
-                break;
-            }
-            let error = io::Error::last_os_error();
-            if error.kind() != io::ErrorKind::Interrupted {
-                failed(error);
-                break;
-            }
-        }
-    }
-}
-
 /// Whether the kernel cuts datagrams for this socket: one that does not know the wish could send them as they are.
 fn can_cut(socket: &UdpSocket) -> bool {
-    let none: libc::c_int = 0;
+    set_option(socket, libc::SOL_UDP, libc::UDP_SEGMENT, 0)
+}
+
+/// Sets an option that is an integer. Whether the kernel does.
+fn set_option(socket: &UdpSocket, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> bool {
+    let len = size_of_val(&value) as libc::socklen_t;
     // SAFETY: the option's value is an integer that lives on this stack frame, and its own size is passed.
-    let set = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_UDP,
-            libc::UDP_SEGMENT,
-            (&raw const none).cast(),
-            size_of_val(&none) as libc::socklen_t,
-        )
-    };
-    set == 0
+    unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), len) == 0 }
 }
 
 /// Has the datagram of `head` cut into pieces of `len` bytes, by a message in `control`.
@@ -300,18 +277,7 @@ mod tests {
     #[test]
     fn replies_go_alone_where_nobody_computes_checksums() {
         let server = socket("127.0.0.1");
-        let on: libc::c_int = 1;
-        // SAFETY: the option's value is an integer that lives on this stack frame, and its own size is passed.
-        let set = unsafe {
-            libc::setsockopt(
-                server.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_NO_CHECK,
-                (&raw const on).cast(),
-                size_of_val(&on) as libc::socklen_t,
-            )
-        };
-        assert_eq!(set, 0);
+        assert!(set_option(&server, libc::SOL_SOCKET, libc::SO_NO_CHECK, 1));
         deliver("127.0.0.1", &server, &Sender { cuts: Cell::new(true) });
     }
 
