@@ -1,4 +1,4 @@
-//! SHA-1 of a piece: the `sha1` crate, and two pieces side by side.
+//! SHA-1 of a piece: the `sha1` crate, and several pieces side by side.
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ringseed_proto::hash;
@@ -13,18 +13,25 @@ fn pieces(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("sha1");
     for kib in [16, 256, 1024] {
         let length = kib << 10;
-        let bytes = noise(2 * length);
-        let (one, two) = bytes.split_at(length);
-        group.throughput(Throughput::Bytes(2 * length as u64));
-        group.bench_function(BenchmarkId::new("sha1 crate, two in turn", format!("{kib} KiB")), |bencher| {
-            bencher.iter(|| {
-                let digests: [[u8; 20]; 2] =
-                    [Sha1::digest(black_box(one)).into(), Sha1::digest(black_box(two)).into()];
-                digests
+        let bytes = noise(4 * length);
+        let [one, two, three, four] = std::array::from_fn(|at| &bytes[at * length..][..length]);
+        let mut measure = |name: &str, count: usize, digest: &dyn Fn()| {
+            group.throughput(Throughput::Bytes((count * length) as u64));
+            group.bench_function(BenchmarkId::new(name, format!("{kib} KiB")), |bencher| {
+                bencher.iter(digest);
             });
+        };
+        measure("sha1 crate", 1, &|| {
+            black_box(Sha1::digest(black_box(one)));
         });
-        group.bench_function(BenchmarkId::new("two side by side", format!("{kib} KiB")), |bencher| {
-            bencher.iter(|| hash::digest_pair(black_box(one), black_box(two)));
+        measure("two side by side", 2, &|| {
+            black_box(hash::digests(black_box([one, two])));
+        });
+        measure("three side by side", 3, &|| {
+            black_box(hash::digests(black_box([one, two, three])));
+        });
+        measure("four side by side", 4, &|| {
+            black_box(hash::digests(black_box([one, two, three, four])));
         });
     }
     group.finish();

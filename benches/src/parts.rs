@@ -76,16 +76,17 @@ pub fn hash_single(bytes: u64) -> io::Result<Spent> {
     })
 }
 
-/// The same with two pieces side by side.
+/// The same with as many pieces side by side as the engine takes.
 ///
 /// # Errors
 /// None; the form is that of the other parts.
-pub fn hash_pairs(bytes: u64) -> io::Result<Spent> {
+pub fn hash_together(bytes: u64) -> io::Result<Spent> {
     let pieces = noise(8 * MIB);
-    let mut pairs = pieces.chunks(2 * MIB).cycle();
+    let mut groups = pieces.chunks(hash::STREAMS * MIB).cycle();
     Spent::on(|| {
-        for pair in (0..bytes / (2 * MIB as u64)).filter_map(|_| pairs.next()) {
-            std::hint::black_box(hash::digest_pair(&pair[..MIB], &pair[MIB..]));
+        for group in (0..bytes / (hash::STREAMS * MIB) as u64).filter_map(|_| groups.next()) {
+            let pieces: [&[u8]; hash::STREAMS] = std::array::from_fn(|at| &group[at * MIB..][..MIB]);
+            std::hint::black_box(hash::digests(pieces));
         }
         Ok(())
     })
@@ -153,7 +154,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let bytes = 16 << 20;
         let parts = on_core(0, || {
-            Ok([hash_single(bytes)?, hash_pairs(bytes)?, write(dir.path(), bytes)?, receive(bytes, 0)?])
+            Ok([hash_single(bytes)?, hash_together(bytes)?, write(dir.path(), bytes)?, receive(bytes, 0)?])
         });
         for part in parts.unwrap() {
             assert!(part.cpu > 0.0 && part.wall > 0.0, "{part:?}");

@@ -133,7 +133,7 @@ fn renew(directory: &Path) -> io::Result<()> {
 /// What the parts of a download took in one run.
 struct Parts {
     hash: Spent,
-    pairs: Spent,
+    together: Spent,
     write: Spent,
     receive: Spent,
 }
@@ -143,7 +143,7 @@ impl Parts {
         parts::on_core(plan.leecher_cpu, || {
             Ok(Parts {
                 hash: parts::hash_single(bytes)?,
-                pairs: parts::hash_pairs(bytes)?,
+                together: parts::hash_together(bytes)?,
                 write: parts::write(out, bytes)?,
                 receive: parts::receive(bytes, plan.seeder_cpu)?,
             })
@@ -177,7 +177,7 @@ fn enter(
     }
     let all = |value: fn(&Parts) -> f64| measured.iter().map(|parts| value(parts) / gigabytes).collect();
     add("SHA-1, one stream", CPU, all(|parts| parts.hash.cpu));
-    add("SHA-1, two streams", CPU, all(|parts| parts.pairs.cpu));
+    add("SHA-1, four streams", CPU, all(|parts| parts.together.cpu));
     add("writes of 1 MiB", CPU, all(|parts| parts.write.cpu));
     add("receiving", CPU, all(|parts| parts.receive.cpu));
     add(SUM, CPU, all(|parts| parts.hash.cpu + parts.write.cpu + parts.receive.cpu));
@@ -223,7 +223,7 @@ mod tests {
             (Leecher::Aria2, vec![usage(5.0, 8.0)]),
         ];
         let part = |cpu| Spent { cpu, wall: cpu };
-        let parts = [Parts { hash: part(1.0), pairs: part(0.5), write: part(0.6), receive: part(0.4) }];
+        let parts = [Parts { hash: part(1.0), together: part(0.5), write: part(0.6), receive: part(0.4) }];
         enter(&mut results, "case", 1_000_000_000, &parts, &downloads);
         let targets = targets(&results, "case");
         let values: Vec<f64> = targets.iter().map(|target| target.value).collect();

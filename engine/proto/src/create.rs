@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use crate::hash::{Hasher, update_pair};
+use crate::hash::{Hasher, update_together};
 use crate::layout::{FileSpec, Layout, LayoutError};
 use crate::limits::{PATH_BYTES_MAX, PATH_DEPTH_MAX};
 use crate::metainfo::{LEGACY_PADDING, Metainfo, MetainfoError, clean_component, encode_info};
@@ -229,7 +229,7 @@ impl<'a> PieceHasher<'a> {
                 if length == 0 {
                     break;
                 }
-                update_pair((&mut one.hasher, part_one), (&mut two.hasher, part_two));
+                update_together(&mut [(&mut one.hasher, part_one), (&mut two.hasher, part_two)]);
                 progress(length as u64);
             }
             hashes.push(one.hasher.finish());

@@ -6,49 +6,15 @@
 use std::cell::Cell;
 use std::io;
 use std::ops::Deref;
-use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use io_uring::types::BufRingEntry;
 
+use crate::mapping::Mapping;
+
 /// The only buffer group of a data ring.
 pub(crate) const GROUP: u16 = 0;
-
-/// An anonymous private mapping: zeroed, page-aligned, given memory only where it is touched.
-struct Mapping {
-    ptr: NonNull<u8>,
-    len: usize,
-}
-
-impl Mapping {
-    fn new(len: usize) -> io::Result<Mapping> {
-        // SAFETY: a fresh anonymous mapping aliases nothing.
-        let ptr = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                len,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-                -1,
-                0,
-            )
-        };
-        if ptr == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        NonNull::new(ptr.cast())
-            .map(|ptr| Mapping { ptr, len })
-            .ok_or_else(|| io::ErrorKind::OutOfMemory.into())
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: mapped in `new` with this length; the owner drops it only when nobody points into it.
-        unsafe { libc::munmap(self.ptr.as_ptr().cast(), self.len) };
-    }
-}
 
 /// The buffers and the ring of entries through which the kernel takes them.
 pub(crate) struct BufferRing {
@@ -74,7 +40,7 @@ impl BufferRing {
         let data_len = usize::from(count).checked_mul(buffer_len as usize).ok_or_else(too_big)?;
         let ring = BufferRing {
             entries: Mapping::new(usize::from(count) * size_of::<BufRingEntry>())?,
-            data: Mapping::new(data_len)?,
+            data: Mapping::huge(data_len)?,
             count,
             buffer_len,
             tail: Cell::new(0),
@@ -101,7 +67,7 @@ impl BufferRing {
 
     /// The address to register with the kernel.
     pub(crate) fn address(&self) -> u64 {
-        self.entries.ptr.as_ptr().addr() as u64
+        self.entries.ptr().as_ptr().addr() as u64
     }
 
     pub(crate) fn count(&self) -> u16 {
@@ -117,13 +83,18 @@ impl BufferRing {
         self.free.get()
     }
 
+    /// Buffers put to use.
+    pub(crate) fn used(&self) -> u32 {
+        self.used.get().into()
+    }
+
     /// The kernel does not take buffers any more: what comes back is only forgotten.
     pub(crate) fn retire(&self) {
         self.registered.set(false);
     }
 
     fn buffer(&self, id: u16) -> *mut u8 {
-        self.data.ptr.as_ptr().wrapping_add(usize::from(id) * self.buffer_len as usize)
+        self.data.ptr().as_ptr().wrapping_add(usize::from(id) * self.buffer_len as usize)
     }
 
     /// Puts buffer `id` at the tail of the ring. Each buffer is there at most once: `use_up_to` puts each in once,
@@ -134,7 +105,7 @@ impl BufferRing {
         }
         let tail = self.tail.get();
         let slot = usize::from(tail & (self.count - 1));
-        let base = self.entries.ptr.as_ptr().cast::<BufRingEntry>();
+        let base = self.entries.ptr().as_ptr().cast::<BufRingEntry>();
         // SAFETY: `slot < count`, so the entry lies in the mapping, which is page-aligned and zeroed. The
         // kernel never writes there, and does not read this entry before the tail below passes it. The
         // setters leave the field alone that overlays the tail in entry 0.

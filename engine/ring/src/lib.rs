@@ -52,6 +52,7 @@ mod error;
 mod event;
 mod future;
 mod iobuf;
+mod mapping;
 mod op;
 mod probe;
 mod ring;

@@ -239,6 +239,11 @@ impl Ring {
         self.0.buffers.free()
     }
 
+    /// Receive buffers put to use so far, whoever has them now.
+    pub fn buffers_used(&self) -> u32 {
+        self.0.buffers.used()
+    }
+
     /// Puts twice as many receive buffers to use; false when all are in use. To be called when receives find none.
     pub fn more_buffers(&self) -> bool {
         self.0.buffers.grow()

@@ -18,6 +18,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+/// The receive buffers in use are doubled when more than one connection for this many of them found none.
+const STARVED_SHARE: usize = 4;
 /// A dialled connection that ended sooner counts as a failed dial: the next waits longer.
 const USEFUL_AFTER: Duration = Duration::from_secs(60);
 
@@ -176,6 +178,7 @@ impl Shard {
         }
         match completion.event {
             Event::Received(buffer) => {
+                self.pace.received(buffer.len());
                 self.on_bytes(key, &buffer);
                 drop(buffer);
                 self.receive(key);
@@ -398,13 +401,18 @@ impl Shard {
         }
     }
 
-    /// Arms receives that found no buffer: there are more then, or enough have come back; earlier would only fail
-    /// again.
+    /// Arms receives that found no buffer when enough have come back; earlier would only fail again. There are more
+    /// buffers from then on when many connections found none: one that brings more than fits is read in turns, so that
+    /// its bytes are still in the core's cache when they are looked at.
     pub(super) fn feed_starved(&mut self) {
         if self.starved.is_empty() {
             return;
         }
-        if !self.ring.more_buffers() && self.ring.buffers_free() < u32::from(super::RECV_BUFFERS) / 4 {
+        let used = self.ring.buffers_used();
+        if self.starved.len() * STARVED_SHARE > used as usize {
+            self.ring.more_buffers();
+        }
+        if self.ring.buffers_free() < used / 4 {
             return;
         }
         for key in std::mem::take(&mut self.starved) {

@@ -1,16 +1,21 @@
-//! Whole pieces between memory and disk: compared with their hash two at a time, then written.
+//! Whole pieces between memory and disk: compared with their hash several at a time, then written.
 
 use super::Shard;
 use super::local::LocalEvent;
 use super::torrents::{Assembly, TorrentKey};
-use crate::storage::{PieceBuf, hash_yielding};
+use crate::storage::{PieceBuf, Way, hash_yielding};
+use ringseed_proto::hash::STREAMS;
 use ringseed_proto::units::{PieceIndex, Time};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// How long a piece waits for a second one to be hashed with: above 100 MB/s and with pieces of 1 MiB there is one,
-/// and below it does not matter what hashing costs.
-pub(super) const PAIR_WAIT: Duration = Duration::from_millis(10);
+/// How long a piece waits for others to be hashed with: at 400 MB/s and with pieces of 1 MiB there are as many as go
+/// together, and below 100 MB/s it does not matter what hashing costs.
+pub(super) const GATHER_WAIT: Duration = Duration::from_millis(10);
+
+/// Bytes per second of a torrent from which on pieces that nobody else lacks are written past the page cache: below, what
+/// a write costs does not matter, and a copy in memory may still be of use to somebody.
+const PAST_CACHE_RATE: u64 = 64 << 20;
 
 /// A piece that has all its blocks.
 pub struct WholePiece {
@@ -19,10 +24,24 @@ pub struct WholePiece {
     pub bytes: PieceBuf,
 }
 
-/// A piece that waits for a second one.
-pub struct Unpaired {
-    whole: WholePiece,
+impl AsRef<[u8]> for WholePiece {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes.as_ref()
+    }
+}
+
+/// Pieces, fewer than [`STREAMS`], that wait for others to be hashed with.
+#[derive(Default)]
+pub(super) struct Gathered {
+    pieces: Vec<WholePiece>,
+    /// When the first of them came.
     since: Time,
+}
+
+impl Gathered {
+    pub(super) fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
 }
 
 impl Shard {
@@ -34,27 +53,27 @@ impl Shard {
         if let Some(home) = &mut torrent.home {
             home.writes += 1;
         }
-        let whole = WholePiece { torrent: key, piece, bytes };
-        match self.unpaired.take() {
-            Some(first) => self.hash(first.whole, Some(whole)),
-            None => self.unpaired = Some(Unpaired { whole, since: self.now }),
+        if self.gathered.is_empty() {
+            self.gathered.since = self.now;
+        }
+        self.gathered.pieces.push(WholePiece { torrent: key, piece, bytes });
+        if self.gathered.pieces.len() == STREAMS {
+            self.hash_gathered();
         }
     }
 
-    /// Hashes a piece alone when no second one came in time.
+    /// Hashes pieces for which not enough others came in time.
     pub(super) fn hash_overdue(&mut self) {
-        if let Some(first) =
-            self.unpaired.take_if(|first| self.now.saturating_since(first.since) >= PAIR_WAIT)
-        {
-            self.hash(first.whole, None);
+        if !self.gathered.is_empty() && self.now.saturating_since(self.gathered.since) >= GATHER_WAIT {
+            self.hash_gathered();
         }
     }
 
-    fn hash(&mut self, first: WholePiece, second: Option<WholePiece>) {
+    fn hash_gathered(&mut self) {
+        let pieces = std::mem::take(&mut self.gathered.pieces);
         self.local.spawn(async move {
-            let digests = hash_yielding(&first.bytes, second.as_ref().map(|second| &second.bytes)).await;
-            let pieces = [Some(first), second].into_iter().flatten();
-            LocalEvent::Hashed(pieces.zip(digests).collect())
+            let digests = hash_yielding(&pieces).await;
+            LocalEvent::Hashed(pieces.into_iter().zip(digests).collect())
         });
     }
 
@@ -66,9 +85,11 @@ impl Shard {
         let ok = torrent.entry.content.info.piece_hash(piece) == Some(digest);
         torrent.swarm.piece_verified(self.now, piece, ok);
         if ok {
+            let fast = torrent.swarm.download_rate(self.now) >= PAST_CACHE_RATE;
+            let way = if fast && !torrent.swarm.is_lacked(piece) { Way::PastCache } else { Way::Cached };
             let (store, ring) = (torrent.entry.store.clone(), self.ring.clone());
             self.local.spawn(async move {
-                let result = store.write_piece(&ring, piece, Rc::new(bytes)).await;
+                let result = store.write_piece(&ring, piece, Rc::new(bytes), way).await;
                 LocalEvent::PieceWritten { torrent: key, piece, result }
             });
         } else {

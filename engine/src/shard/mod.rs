@@ -15,6 +15,7 @@ pub mod local;
 pub mod loop_delay;
 pub mod mailbox;
 pub mod message;
+mod pace;
 mod proxied;
 pub mod publish;
 pub mod rate;
@@ -34,11 +35,13 @@ use crate::route::Route;
 use arc_swap::ArcSwap;
 use checks::Checks;
 use connections::{ConnKey, Connection};
-use hashing::{PAIR_WAIT, Unpaired};
+use glommio::timer::Timer;
+use hashing::{GATHER_WAIT, Gathered};
 use listeners::Listeners;
 use local::{LocalQueue, Sleeper, Woken};
 use loop_delay::LoopWatch;
 use message::{FromShard, ToShard};
+use pace::Pace;
 use publish::{ShardCounters, ShardSnapshot};
 use rate::{REFILL_STEP, RateLimit};
 use reads::Reads;
@@ -61,7 +64,7 @@ use torrents::{ShardTorrent, TorrentKey};
 /// Most receive buffers of a shard, shared by all its connections.
 pub(crate) const RECV_BUFFERS: u16 = 256;
 /// Receive buffers at first: enough for one fast peer, and small enough for the core's cache.
-const RECV_BUFFERS_FIRST: u16 = 32;
+const RECV_BUFFERS_FIRST: u16 = 8;
 /// Bytes of one receive buffer: two blocks with their headers, or thousands of requests.
 const RECV_BUFFER_LEN: u32 = 64 * 1024;
 /// Gather lists kept for reuse.
@@ -127,8 +130,8 @@ pub struct Shard {
     /// Torrents that stop once their pieces are durable.
     stopping: HashSet<TorrentKey>,
     checks: Checks,
-    /// A whole piece that waits for another to be hashed with.
-    unpaired: Option<Unpaired>,
+    /// Whole pieces that wait for others to be hashed with.
+    gathered: Gathered,
     /// Connections in the order in which their handshake expires.
     handshaking: VecDeque<ConnKey>,
     /// Connections whose receive found no buffer.
@@ -148,6 +151,7 @@ pub struct Shard {
     batch: SendBatch,
     counters: ShardCounters,
     watch: LoopWatch,
+    pace: Pace,
     sequence: u64,
     seed: u64,
     ticked_at: Time,
@@ -189,7 +193,7 @@ impl Shard {
             timers: Timers::default(),
             stopping: HashSet::new(),
             checks: Checks::default(),
-            unpaired: None,
+            gathered: Gathered::default(),
             handshaking: VecDeque::new(),
             starved: Vec::new(),
             throttled: Vec::new(),
@@ -203,6 +207,7 @@ impl Shard {
             batch: SendBatch::default(),
             counters: ShardCounters::default(),
             watch: LoopWatch::default(),
+            pace: Pace::default(),
             sequence: 0,
             seed,
             ticked_at: Time::ZERO,
@@ -226,7 +231,8 @@ impl Shard {
             self.ring.drain(&mut completions);
             self.now = self.clock();
             self.watch.turn(self.now);
-            let mut busy = !completions.is_empty();
+            let found = completions.len();
+            let mut busy = found > 0;
             for completion in completions.drain(..) {
                 self.dispatch(completion);
             }
@@ -251,7 +257,10 @@ impl Shard {
             }
             if busy || self.ring.has_queued() {
                 self.ring.submit()?;
-                give_way().await;
+                match self.pace.rest(self.now, found) {
+                    Some(rest) => self.rest(rest).await,
+                    None => give_way().await,
+                }
             } else {
                 let (limit, slept_at) = (self.sleep_time(), self.clock());
                 self.watch.sleeps(slept_at);
@@ -261,6 +270,14 @@ impl Shard {
                 self.watch.woke(slept_at, limit, self.clock());
             }
         }
+    }
+
+    /// Lets tasks run, and the kernel gather what comes, for a fixed time.
+    async fn rest(&mut self, time: Duration) {
+        let began = self.clock();
+        self.watch.sleeps(began);
+        Timer::new(time).await;
+        self.watch.woke(began, time, self.clock());
     }
 
     fn serve_touched(&mut self) {
@@ -352,8 +369,8 @@ impl Shard {
     fn sleep_time(&self) -> Duration {
         if !self.throttled.is_empty() {
             REFILL_STEP
-        } else if self.unpaired.is_some() {
-            PAIR_WAIT
+        } else if !self.gathered.is_empty() {
+            GATHER_WAIT
         } else if !self.connections.is_empty()
             || !self.checks.is_empty()
             || !self.reports.is_empty()

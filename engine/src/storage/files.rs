@@ -31,14 +31,16 @@ pub(super) struct DataFile {
     pub(super) size: u64,
     /// It or a folder above it was created by opening it.
     pub(super) created: bool,
-    /// A second descriptor of it, for reads past the page cache, once it was asked for: `None` where there can be none.
+    /// A second descriptor of it, which moves data past the page cache, once it was asked for: `None` where there can
+    /// be none.
     past_cache: OnceLock<Option<(Arc<OwnedFd>, Lease)>>,
     cannot_pass: AtomicBool,
     _lease: Lease,
 }
 
 impl DataFile {
-    /// A descriptor that reads past the page cache, opened now if there is none; `None` where that cannot be.
+    /// A descriptor that reads, and writes when this one does, past the page cache, opened now if there is none; `None`
+    /// where that cannot be.
     pub(super) fn past_cache(&self, lease: impl FnOnce() -> Lease) -> Option<&Arc<OwnedFd>> {
         if self.cannot_pass.load(Ordering::Relaxed) {
             return None;
@@ -47,7 +49,7 @@ impl DataFile {
         self.past_cache.get_or_init(open).as_ref().map(|(fd, _)| fd)
     }
 
-    /// A read past the cache was refused: there is no other.
+    /// An operation past the cache was refused: there is no other.
     pub(super) fn never_past_cache(&self) {
         self.cannot_pass.store(true, Ordering::Relaxed);
     }

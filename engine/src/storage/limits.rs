@@ -27,6 +27,9 @@ pub const DIRTY_BYTES_MAX: u64 = 256 << 20;
 pub const DIRTY_FILES_MAX: usize = DESCRIPTORS_MAX / 2;
 /// Write-back of a file is started whenever this many bytes were written to it.
 pub const WRITE_BACK_BYTES: u64 = 8 << 20;
+/// Bytes being written past the page cache at once in the process. What a disk does not take as fast as that goes
+/// through the cache, whose memory is there to wait for disks.
+pub const PAST_CACHE_WRITES_MAX: u64 = 24 << 20;
 /// Largest single read or write: past 1 MiB the cost per call is spread thin enough.
 pub const CHUNK_BYTES: usize = 1 << 20;
 /// Bytes being read from one device at once by all verifications of the process, so that ten rechecks do not read
@@ -92,6 +95,7 @@ pub struct StoreLimits {
     pub(super) verifying: DeviceBudgets,
     pub(super) loaded: Leases,
     pub(super) dirty: Arc<Bytes>,
+    pub(super) past_cache_writes: Arc<Bytes>,
     pub(super) residency: ResidencyClock,
     pub(super) cache_room: CacheRoom,
     pub(super) traffic: DiskTraffic,
@@ -111,6 +115,7 @@ impl StoreLimits {
             verifying: DeviceBudgets::new(VERIFY_BYTES_MAX),
             loaded: Leases::new(usize::MAX, config.loaded_bytes_max),
             dirty: Bytes::new(config.dirty_bytes_max),
+            past_cache_writes: Bytes::new(PAST_CACHE_WRITES_MAX),
             residency: ResidencyClock::default(),
             cache_room: CacheRoom::default(),
             traffic: DiskTraffic::default(),

@@ -60,3 +60,4 @@ pub use resume::{
 pub use store::{Access, TorrentStore};
 pub use traffic::StorageStatus;
 pub use verify::Verified;
+pub use write::Way;

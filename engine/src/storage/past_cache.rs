@@ -1,22 +1,29 @@
-//! Blocks read past the page cache, into memory of their own.
+//! Data that is moved past the page cache, between disk and memory of our own.
 //!
-//! For peers who ask for blocks here and there of more data than fits in memory: nobody wants such a block a second time
-//! before the cache has lost it again, and to find room for it there costs the shard more than to read it.
+//! Blocks are read so for peers who ask for them here and there of more data than fits in memory: nobody wants such a
+//! block a second time before the cache has lost it again, and to find room for it there costs the shard more than to
+//! read it.
+//!
+//! Pieces are written so when they come fast and nobody who is connected lacks them: the copy that the cache would get is
+//! half of what a write costs, and there is nobody to read it.
 
 use super::disk::until;
 use super::error::StorageError;
 use super::files::DataFile;
+use super::limits::{Allocation, CHUNK_BYTES};
+use super::piece_buffers::PieceBuf;
 use super::store::{Access, TorrentStore};
 use ringseed_proto::units::Block;
-use ringseed_ring::{IoBuf, Ring, SendList};
+use ringseed_ring::{IoBuf, Ring, SendList, WriteSlice};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::rc::Rc;
 use std::sync::Arc;
 
-/// What offsets, lengths and addresses of such a read are multiples of, whatever the disk.
+/// What offsets, lengths and addresses of such a read or write are multiples of, whatever the disk.
 const ALIGNMENT: u64 = 4096;
 
 /// A block in memory of its own.
@@ -95,10 +102,57 @@ impl TorrentStore {
         self.limits().traffic.read_for_serving(bytes.len() as u64);
         Ok(Some(Arc::new(OwnBlock { bytes, range })))
     }
+
+    /// Writes what it can of `length` bytes of `data` from `from` at `offset` of a file past the page cache, from the
+    /// first on, and returns how many bytes that was: whole pages, none where file and memory are not aligned alike,
+    /// where the space has not been reserved (each write would be an extent of its own), where the file system has no
+    /// such writes, or when the disk has enough to do.
+    ///
+    /// # Errors
+    /// Those of the write. Parts may have been written.
+    pub(super) async fn write_past_cache(
+        &self,
+        ring: &Ring,
+        file: &DataFile,
+        data: &Rc<PieceBuf>,
+        from: usize,
+        offset: u64,
+        length: usize,
+    ) -> io::Result<usize> {
+        let page = ALIGNMENT as usize;
+        let whole = length - length % page;
+        let aligned = offset.is_multiple_of(ALIGNMENT) && from.is_multiple_of(page);
+        if !aligned || whole == 0 || self.limits().allocation != Allocation::Full {
+            return Ok(0);
+        }
+        let Some(direct) = file.past_cache(|| self.limits().descriptors.lease(0)) else { return Ok(0) };
+        let Some(_permit) = self.limits().past_cache_writes.try_take(whole as u64) else { return Ok(0) };
+        let mut done = 0;
+        while done < whole {
+            let part = from + done..from + whole.min(done + CHUNK_BYTES);
+            let slice = WriteSlice::from_rc(Rc::clone(data), part);
+            match ring.write_at(direct, slice, offset + done as u64).await {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) if written % page == 0 => done += written,
+                // The next write could not begin there.
+                Ok(written) => return Ok(done + written - written % page),
+                Err(error) => match Errno::from_io_error(&error) {
+                    Some(Errno::INTR) => {}
+                    Some(Errno::INVAL | Errno::OPNOTSUPP) => {
+                        file.never_past_cache();
+                        break;
+                    }
+                    _ => return Err(error),
+                },
+            }
+        }
+        Ok(done)
+    }
 }
 
-/// The same file once more, for reads past the cache; whatever its name is by now.
+/// The same file once more, for what goes past the cache; whatever its name is by now.
 pub(super) fn reopen(file: &DataFile) -> Option<OwnedFd> {
     let path = format!("/proc/self/fd/{}", file.fd.as_raw_fd());
-    rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECT | OFlags::CLOEXEC, Mode::empty()).ok()
+    let access = if file.writable { OFlags::RDWR } else { OFlags::RDONLY };
+    rustix::fs::open(path, access | OFlags::DIRECT | OFlags::CLOEXEC, Mode::empty()).ok()
 }

@@ -16,16 +16,25 @@ use std::sync::Arc;
 /// download takes no fresh memory, which costs a page fault for each 4 KiB. A torrent that is complete keeps none.
 const SPARE_BYTES_MAX: u64 = 32 << 20;
 
+/// Bytes in use from which on further memory is taken 2 MiB at a time, as huge pages. A download that needs less is slow,
+/// and there may be thousands of those.
+const HUGE_FROM: u64 = 4 << 20;
+
 /// What whole pieces leave behind for the buffers that they came from.
 #[derive(Default)]
 struct Returned {
     spare: RefCell<Vec<IoBuf>>,
     /// Bytes of whole pieces that somebody holds.
     whole_bytes: Cell<u64>,
+    /// Memory was taken as huge pages: buffers that are not of these are not kept.
+    huge: Cell<bool>,
 }
 
 impl Returned {
     fn recycle(&self, bytes: IoBuf) {
+        if self.huge.get() && !bytes.is_one_of_several() {
+            return;
+        }
         let mut spare = self.spare.borrow_mut();
         let kept: u64 = spare.iter().map(|kept| kept.capacity() as u64).sum();
         if kept + bytes.capacity() as u64 <= SPARE_BYTES_MAX {
@@ -176,6 +185,7 @@ impl PieceBuffers {
         self.open.clear();
         self.open_bytes = 0;
         self.returned.spare.borrow_mut().clear();
+        self.returned.huge.set(false);
     }
 
     /// Bytes that open pieces take.
@@ -198,6 +208,25 @@ impl PieceBuffers {
         self.refused_bytes
     }
 
+    /// An empty buffer that holds `length` bytes, used before or not.
+    fn buffer(&self, length: usize) -> IoBuf {
+        let mut spare = self.returned.spare.borrow_mut();
+        if let Some(kept) = spare.pop().filter(|kept| kept.capacity() >= length) {
+            return kept;
+        }
+        // What is taken for a short last piece alone is no longer than that.
+        let capacity = (self.layout().piece_length as usize).min(length.next_power_of_two()).max(length);
+        if self.open_bytes + self.whole_bytes() >= HUGE_FROM
+            && let Ok(mut several) = IoBuf::several(capacity)
+            && let Some(one) = several.pop()
+        {
+            self.returned.huge.set(true);
+            spare.append(&mut several);
+            return one;
+        }
+        IoBuf::with_capacity(capacity)
+    }
+
     fn open_piece(&mut self, piece: PieceIndex) -> Option<&mut OpenPiece> {
         if !self.open.contains_key(&piece) {
             let length = self.layout().piece_len(piece);
@@ -206,14 +235,7 @@ impl PieceBuffers {
             if length == 0 || (full && !self.open.is_empty()) {
                 return None;
             }
-            let mut bytes = self.returned.spare.borrow_mut().pop().unwrap_or_default();
-            if bytes.capacity() < length as usize {
-                bytes =
-                    IoBuf::with_capacity(self.layout().piece_length.min(length.next_power_of_two()) as usize);
-            }
-            if bytes.capacity() < length as usize {
-                bytes = IoBuf::with_capacity(length as usize);
-            }
+            let mut bytes = self.buffer(length as usize);
             // Recycled memory is not cleared: every byte is received before the piece counts as complete.
             bytes.resize(length as usize);
             self.open_bytes += u64::from(length);
@@ -377,6 +399,14 @@ mod tests {
             drop(held);
             assert!(spare(&buffers) as u64 <= SPARE_BYTES_MAX / 65536);
         }
+        // So many bytes in use come as huge pages, and only buffers of these are kept.
+        assert!(buffers.returned.huge.get());
+        assert!(buffers.returned.spare.borrow().iter().all(IoBuf::is_one_of_several));
+        buffers.clear();
+        assert!(!buffers.returned.huge.get() && spare(&buffers) == 0);
+        buffers.write(PieceIndex(0), 0, &data[..65536]);
+        drop(finish(&mut buffers, PieceIndex(0)).unwrap());
+        assert!(!buffers.returned.spare.borrow()[0].is_one_of_several(), "a slow download takes small pages");
         // The first piece is let in whatever its size.
         let mut small = PieceBuffers::new(info, 1);
         small.write(PieceIndex(0), 0, &data[..65536]);

@@ -10,6 +10,7 @@ pub(super) struct DiskTraffic {
     serving: AtomicU64,
     verifying: AtomicU64,
     written: AtomicU64,
+    written_past_cache: AtomicU64,
     hashed: AtomicU64,
     errors: AtomicU64,
 }
@@ -30,9 +31,14 @@ impl DiskTraffic {
         self.errors.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Bytes of pieces were written.
+    /// Bytes of pieces were written, whichever way.
     pub(super) fn wrote(&self, bytes: u64) {
         self.written.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// So many of them went past the page cache.
+    pub(super) fn wrote_past_cache(&self, bytes: u64) {
+        self.written_past_cache.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 
@@ -45,6 +51,8 @@ pub struct StorageStatus {
     pub verifying_read_bytes: u64,
     /// Bytes of pieces written.
     pub written_bytes: u64,
+    /// Those of them that went past the page cache.
+    pub past_cache_written_bytes: u64,
     /// Bytes of received pieces that were hashed.
     pub hashed_bytes: u64,
     /// Errors of files.
@@ -82,6 +90,7 @@ impl StoreLimits {
             serving_read_bytes: read(&self.traffic.serving),
             verifying_read_bytes: read(&self.traffic.verifying),
             written_bytes: read(&self.traffic.written),
+            past_cache_written_bytes: read(&self.traffic.written_past_cache),
             hashed_bytes: read(&self.traffic.hashed),
             errors: read(&self.traffic.errors),
             read_ahead_bytes: self.read_ahead().used(),

@@ -9,7 +9,7 @@ use super::limits::{CHUNK_BYTES, VERIFY_READS};
 use super::piece_ranges::PieceRanges;
 use super::store::TorrentStore;
 use crate::executor::give_way;
-use ringseed_proto::hash::{Hasher, update_pair};
+use ringseed_proto::hash::{Hasher, update_together};
 use ringseed_proto::layout::Layout;
 use ringseed_proto::units::PieceIndex;
 use ringseed_ring::{IoBuf, Ring, RingConfig, RingError};
@@ -165,7 +165,10 @@ impl Checker<'_> {
                 (Some(mut one), Some(second), Some(mut two)) => {
                     let (bytes_one, bytes_two) =
                         (&first.buf[one.range.clone()], &second.buf[two.range.clone()]);
-                    update_pair((&mut one.open.hasher, bytes_one), (&mut two.open.hasher, bytes_two));
+                    update_together(&mut [
+                        (&mut one.open.hasher, bytes_one),
+                        (&mut two.open.hasher, bytes_two),
+                    ]);
                     self.end(one, &mut done);
                     self.end(two, &mut done);
                 }

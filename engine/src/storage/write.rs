@@ -18,6 +18,15 @@ use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
+/// How a piece gets to disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Through the page cache, where whoever asks for it finds it.
+    Cached,
+    /// Past the page cache, for half the work: nobody is expected to ask for it soon.
+    PastCache,
+}
+
 /// `fdatasync`s in flight: a journal commits those that wait together at once.
 const SYNCS: usize = 32;
 
@@ -78,7 +87,8 @@ impl TorrentStore {
     /// Writes a piece that was hashed and found good. When this returns, the data is in the kernel's hands and
     /// can be served, but may not be claimed over a restart before a [`TorrentStore::sync_dirty`].
     ///
-    /// Files and folders are created when their first piece comes.
+    /// `way` is a wish: what cannot go past the page cache goes through it. Files and folders are created when their
+    /// first piece comes.
     ///
     /// # Errors
     /// A full disk, a read-only file system and the like, with the file's path. The piece counts as missing;
@@ -88,6 +98,7 @@ impl TorrentStore {
         ring: &Ring,
         piece: PieceIndex,
         data: Rc<PieceBuf>,
+        way: Way,
     ) -> Result<(), StorageError> {
         let length = self.layout().piece_len(piece);
         if length == 0 || data.len() != length as usize {
@@ -102,16 +113,21 @@ impl TorrentStore {
         for span in spans {
             let bytes = span.length as usize;
             if !span.padding {
-                self.write_span(ring, span.file, &data, from, span.offset, bytes)
+                self.write_span(ring, span.file, &data, from, span.offset, bytes, way)
                     .await
                     .inspect_err(|error| self.files.note(span.file, error))?;
                 self.limits().traffic.wrote(span.length);
             }
             from += bytes;
         }
+        if way == Way::PastCache {
+            // The kernel may have had pages from before there was something in them; it has let go of those.
+            self.seen.forget(piece.0);
+        }
         Ok(())
     }
 
+    #[expect(clippy::too_many_arguments, reason = "two ranges, and the way between them")]
     async fn write_span(
         &self,
         ring: &Ring,
@@ -120,15 +136,30 @@ impl TorrentStore {
         from: usize,
         offset: u64,
         length: usize,
+        way: Way,
     ) -> Result<(), StorageError> {
+        let failed = |error: std::io::Error| StorageError::from_io(&error, "write", self.files.path(file));
         let open = self.files.open(file, Purpose::Write)?;
         self.files.set_written(file);
         self.allocate(ring, file, &open).await?;
-        // Counted before it is written: bytes on their way are as dirty as those that arrived.
-        self.mark_dirty(file, &open, length as u64);
-        write_fully(ring, &open.fd, data, from, offset, length)
-            .await
-            .map_err(|error| StorageError::from_io(&error, "write", self.files.path(file)))?;
+        let past_cache = match way {
+            Way::Cached => 0,
+            Way::PastCache => {
+                self.write_past_cache(ring, &open, data, from, offset, length).await.map_err(failed)?
+            }
+        };
+        self.limits().traffic.wrote_past_cache(past_cache as u64);
+        let cached = length - past_cache;
+        if cached > 0 {
+            // Counted before it is written: bytes on their way are as dirty as those that arrived.
+            self.mark_dirty(file, &open, cached as u64);
+            write_fully(ring, &open.fd, data, from + past_cache, offset + past_cache as u64, cached)
+                .await
+                .map_err(failed)?;
+        }
+        // A sync that began meanwhile has not seen it and took the mark: it is for the next. What went past the cache is
+        // in the disk's own and takes no memory, but is no more durable.
+        self.mark_dirty(file, &open, 0);
         if self.write_back_is_due(file) {
             // Starts write-back and does not wait for it, except when the disk's queue is full, which is the
             // moment to wait. Its errors come back from the sync.

@@ -3,7 +3,7 @@
 use super::machine::{Role, Swarm};
 use super::peer::Peer;
 use super::stats::{PeerStats, SwarmStats};
-use crate::units::Time;
+use crate::units::{PieceIndex, Time};
 
 /// Seconds over which displayed rates are averaged.
 const RATE_SECONDS: u64 = 5;
@@ -13,6 +13,23 @@ impl Swarm {
     #[must_use]
     pub fn moved(&self) -> (u64, u64) {
         (self.totals.uploaded, self.totals.downloaded)
+    }
+
+    /// Bytes of blocks per second, over the last second or two.
+    #[must_use]
+    pub fn download_rate(&self, now: Time) -> u64 {
+        self.totals.down_rate.per_second(now, 1)
+    }
+
+    /// Whether a peer is connected that has not said that it has this piece, and so may ask for it.
+    #[must_use]
+    pub fn is_lacked(&self, piece: PieceIndex) -> bool {
+        match &self.role {
+            Role::Leeching(picker) => {
+                u64::from(picker.seeds) + u64::from(picker.availability(piece.0)) < self.peers.len() as u64
+            }
+            Role::Seeding => self.peers.values().any(|peer| !peer.have.get(piece.0)),
+        }
     }
 
     /// Numbers of the swarm. Costs a look at each peer and, unless seeding, at each piece.

@@ -326,6 +326,23 @@ fn the_queue_a_peer_announces_is_respected() {
 }
 
 #[test]
+fn a_piece_is_lacked_while_somebody_may_ask_for_it() {
+    let mut swarm = swarm(SwarmConfig::default(), false);
+    assert!(!swarm.is_lacked(PieceIndex(3)), "nobody is there");
+    let seed = swarm.peer_connected(Time::ZERO, info(1, true)).unwrap();
+    assert!(swarm.is_lacked(PieceIndex(3)), "it has not said what it has");
+    hear(&mut swarm, Time::ZERO, seed, &[Message::HaveAll]).unwrap();
+    assert!(!swarm.is_lacked(PieceIndex(3)));
+    let other = swarm.peer_connected(Time::ZERO, info(2, true)).unwrap();
+    hear(&mut swarm, Time::ZERO, other, &[Message::HaveNone]).unwrap();
+    assert!(swarm.is_lacked(PieceIndex(3)));
+    hear(&mut swarm, Time::ZERO, other, &[Message::Have(PieceIndex(3))]).unwrap();
+    assert!(!swarm.is_lacked(PieceIndex(3)) && swarm.is_lacked(PieceIndex(4)));
+    swarm.peer_disconnected(Time::ZERO, other);
+    assert!(!swarm.is_lacked(PieceIndex(4)));
+}
+
+#[test]
 fn idle_connections_are_kept_alive_and_silent_ones_dropped() {
     let (mut swarm, key) = serving(SwarmConfig::default(), true);
     let (mut now, mut kept) = (Time::ZERO, 0);

@@ -67,7 +67,10 @@ fn a_read_only_disk_is_named_and_still_served_from() {
     on_shard(async |shard| {
         let store = open();
         for (piece, name) in [(PieceIndex(0), "s/x"), (PieceIndex(4), "s/y")] {
-            let error = store.write_piece(&shard.ring, piece, sample.piece_buf(piece)).await.unwrap_err();
+            let error = store
+                .write_piece(&shard.ring, piece, sample.piece_buf(piece), Way::Cached)
+                .await
+                .unwrap_err();
             assert_eq!(error, StorageError::ReadOnly { path: disk.path().join(name) });
         }
         let store = open();

@@ -9,7 +9,7 @@ mod serving;
 mod verifying;
 mod writing;
 
-use super::{PieceBuf, StorageError, StoreConfig, StoreLimits, TorrentStore};
+use super::{PieceBuf, StorageError, StoreConfig, StoreLimits, TorrentStore, Way};
 use crate::executor::{Executor, give_way};
 use glommio::io::{PollState, PollableFd};
 use ringseed_proto::layout::{FileSpec, Layout};
@@ -221,7 +221,7 @@ impl Sample {
 
     pub(super) async fn write_all(&self, store: &TorrentStore, ring: &Ring) -> Result<(), StorageError> {
         for piece in self.pieces() {
-            store.write_piece(ring, piece, self.piece_buf(piece)).await?;
+            store.write_piece(ring, piece, self.piece_buf(piece), Way::Cached).await?;
         }
         Ok(())
     }

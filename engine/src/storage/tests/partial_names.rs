@@ -24,7 +24,7 @@ fn files_carry_the_suffix_until_their_last_piece_is_there() {
         let mut order: Vec<_> = sample.pieces().collect();
         order.rotate_left(4);
         for piece in order {
-            store.write_piece(&shard.ring, piece, sample.piece_buf(piece)).await.unwrap();
+            store.write_piece(&shard.ring, piece, sample.piece_buf(piece), Way::Cached).await.unwrap();
             store.sync_dirty(&shard.ring).await.unwrap();
             have.set(piece.0);
             store.finish_names(&have).unwrap();
@@ -61,7 +61,7 @@ fn what_an_earlier_run_left_is_found_and_goes_on() {
     let stamps = on_shard(async |shard| {
         for piece in [0, 1] {
             let piece = PieceIndex(piece);
-            store.write_piece(&shard.ring, piece, sample.piece_buf(piece)).await.unwrap();
+            store.write_piece(&shard.ring, piece, sample.piece_buf(piece), Way::Cached).await.unwrap();
         }
         store.sync_dirty(&shard.ring).await.unwrap();
         store.stamps()
@@ -85,7 +85,7 @@ fn what_an_earlier_run_left_is_found_and_goes_on() {
         assert_eq!(store.stamps(), stamps, "a name is no change");
         for piece in [2, 3] {
             let piece = PieceIndex(piece);
-            store.write_piece(&shard.ring, piece, sample.piece_buf(piece)).await.unwrap();
+            store.write_piece(&shard.ring, piece, sample.piece_buf(piece), Way::Cached).await.unwrap();
         }
         store.sync_dirty(&shard.ring).await.unwrap();
         store.finish_names(&Bitfield::full(4)).unwrap();

@@ -1,7 +1,7 @@
 //! Pieces onto disk: spans, space, dirty bytes and syncing.
 
 use super::*;
-use crate::storage::{Allocation, SizeCheck};
+use crate::storage::{Allocation, Residency, SizeCheck};
 use std::os::unix::fs::MetadataExt;
 
 #[test]
@@ -17,7 +17,7 @@ fn pieces_in_any_order_make_the_files() {
             .into_iter()
             .map(|piece| {
                 let (store, ring, data) = (Arc::clone(&store), shard.ring.clone(), sample.piece_buf(piece));
-                glommio::spawn_local(async move { store.write_piece(&ring, piece, data).await })
+                glommio::spawn_local(async move { store.write_piece(&ring, piece, data, Way::Cached).await })
             })
             .collect();
         for write in writes {
@@ -56,6 +56,98 @@ fn large_pieces_are_written_and_served_in_parts() {
 }
 
 #[test]
+fn pieces_written_past_the_cache_are_right_and_leave_nothing_in_it() {
+    // On a disk, for a file system in memory has nothing else than the page cache.
+    let sample = Sample::new(1 << 20, vec![file("s/x", (5 << 20) + 5000)]);
+    let store = sample.open();
+    on_shard(async |shard| {
+        for piece in sample.pieces() {
+            let way = if piece.0 == 1 { Way::Cached } else { Way::PastCache };
+            store.write_piece(&shard.ring, piece, sample.piece_buf(piece), way).await.unwrap();
+            assert!(store.is_dirty(), "what the disk has it may keep in memory of its own");
+        }
+        let before_sync = sample.limits.dirty().used();
+        store.sync_dirty(&shard.ring).await.unwrap();
+        let status = sample.limits.status();
+        assert_eq!(status.written_bytes, (5 << 20) + 5000);
+        if status.past_cache_written_bytes == 0 {
+            eprintln!("skipped: this file system has no writes past the cache");
+            return;
+        }
+        // All but piece 1, and of the last the whole page.
+        assert_eq!(status.past_cache_written_bytes, (4 << 20) + 4096);
+        assert_eq!(before_sync, (1 << 20) + 904);
+        let residency =
+            |piece| store.residency(&Block { piece: PieceIndex(piece), begin: 0, length: 16_384 });
+        if residency(2) == Residency::Resident {
+            eprintln!("skipped: this file system keeps its pages");
+            return;
+        }
+        assert_eq!(
+            [0, 1, 2, 3, 4].map(residency).map(|it| it == Residency::Cold),
+            [true, false, true, true, true]
+        );
+    });
+    assert_eq!(sample.limits.past_cache_writes.used(), 0);
+    assert!(std::fs::read(sample.path(0)).unwrap() == sample.file_data(0));
+}
+
+#[test]
+fn what_cannot_go_past_the_cache_goes_through_it() {
+    let sparse = StoreConfig { allocation: Allocation::Sparse, ..StoreConfig::default() };
+    for (sample, some) in [(Sample::varied(&StoreConfig::default()), true), (Sample::varied(&sparse), false)]
+    {
+        let store = sample.open();
+        on_shard(async |shard| {
+            for piece in sample.pieces() {
+                store.write_piece(&shard.ring, piece, sample.piece_buf(piece), Way::PastCache).await.unwrap();
+            }
+            store.sync_dirty(&shard.ring).await.unwrap();
+            let verified = store.verify(&shard.ring, once(0..u32::MAX), |_, _| (), || false).await.unwrap();
+            assert_eq!((verified.bad, verified.unreadable), (0, None));
+        });
+        let status = sample.limits.status();
+        // Files begin anywhere in pieces here: hardly any page of a file is a page of its piece.
+        assert!(status.past_cache_written_bytes < status.written_bytes / 2, "{status:?}");
+        assert!(some || status.past_cache_written_bytes == 0);
+    }
+    // While the disk has enough to do.
+    let sample = Sample::new(65_536, vec![file("s/x", 2 * 65_536)]);
+    let store = sample.open();
+    let _busy = sample.limits.past_cache_writes.try_take(sample.limits.past_cache_writes.max()).unwrap();
+    on_shard(async |shard| {
+        let piece = PieceIndex(0);
+        store.write_piece(&shard.ring, piece, sample.piece_buf(piece), Way::PastCache).await.unwrap();
+    });
+    let status = sample.limits.status();
+    assert_eq!(
+        (status.written_bytes, status.past_cache_written_bytes, status.dirty_bytes),
+        (65_536, 0, 65_536)
+    );
+}
+
+#[test]
+fn a_write_that_ends_after_a_sync_began_is_dirty() {
+    let sample = Sample::new(65_536, vec![file("s/x", 4 * 65_536)]);
+    let store = sample.open();
+    on_shard(async |shard| {
+        let write = |piece, way| store.write_piece(&shard.ring, piece, sample.piece_buf(piece), way);
+        write(PieceIndex(0), Way::Cached).await.unwrap();
+        store.sync_dirty(&shard.ring).await.unwrap();
+        for (piece, way) in [(PieceIndex(1), Way::Cached), (PieceIndex(2), Way::PastCache)] {
+            let mut write = std::pin::pin!(write(piece, way));
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(write.as_mut().poll(&mut context).is_pending());
+            store.sync_dirty(&shard.ring).await.unwrap();
+            write.await.unwrap();
+            assert!(store.is_dirty(), "the sync may not have seen {piece}");
+            store.sync_dirty(&shard.ring).await.unwrap();
+            assert!(!store.is_dirty());
+        }
+    });
+}
+
+#[test]
 fn space_is_reserved_or_not_as_asked() {
     for (allocation, least, most) in [(Allocation::Full, 4 << 20, u64::MAX), (Allocation::Sparse, 0, 1 << 20)]
     {
@@ -64,7 +156,7 @@ fn space_is_reserved_or_not_as_asked() {
         let store = sample.open();
         on_shard(async |shard| {
             let piece = PieceIndex(5);
-            store.write_piece(&shard.ring, piece, sample.piece_buf(piece)).await.unwrap();
+            store.write_piece(&shard.ring, piece, sample.piece_buf(piece), Way::Cached).await.unwrap();
             store.sync_dirty(&shard.ring).await.unwrap();
         });
         let metadata = std::fs::metadata(sample.path(0)).unwrap();
@@ -94,7 +186,7 @@ fn a_buffer_of_the_wrong_length_is_refused() {
         for (piece, data) in
             [(PieceIndex(0), PieceIndex(1)), (PieceIndex(1), PieceIndex(0)), (PieceIndex(2), PieceIndex(0))]
         {
-            let refused = store.write_piece(&shard.ring, piece, sample.piece_buf(data)).await;
+            let refused = store.write_piece(&shard.ring, piece, sample.piece_buf(data), Way::Cached).await;
             assert!(matches!(refused, Err(StorageError::OutOfRange(_))));
         }
     });
@@ -109,15 +201,24 @@ fn the_dirty_budget_tells_when_it_is_used_up() {
     on_shard(async |shard| {
         let dirty = sample.limits.dirty();
         assert!(!dirty.half_used());
-        store.write_piece(&shard.ring, PieceIndex(0), sample.piece_buf(PieceIndex(0))).await.unwrap();
+        store
+            .write_piece(&shard.ring, PieceIndex(0), sample.piece_buf(PieceIndex(0)), Way::Cached)
+            .await
+            .unwrap();
         assert!(dirty.half_used() && !dirty.over_budget());
-        store.write_piece(&shard.ring, PieceIndex(1), sample.piece_buf(PieceIndex(1))).await.unwrap();
+        store
+            .write_piece(&shard.ring, PieceIndex(1), sample.piece_buf(PieceIndex(1)), Way::Cached)
+            .await
+            .unwrap();
         assert!(dirty.over_budget());
         assert_eq!(dirty.available(), 0);
         store.sync_dirty(&shard.ring).await.unwrap();
         assert_eq!(dirty.available(), 65536);
         // What a removed torrent had not synced does not count for ever.
-        store.write_piece(&shard.ring, PieceIndex(2), sample.piece_buf(PieceIndex(2))).await.unwrap();
+        store
+            .write_piece(&shard.ring, PieceIndex(2), sample.piece_buf(PieceIndex(2)), Way::Cached)
+            .await
+            .unwrap();
     });
     drop(store);
     assert_eq!(sample.limits.dirty().used(), 0);
@@ -173,7 +274,7 @@ fn thousands_of_small_files_need_few_descriptors() {
     let mut most = 0;
     on_shard(async |shard| {
         for piece in sample.pieces() {
-            store.write_piece(&shard.ring, piece, sample.piece_buf(piece)).await.unwrap();
+            store.write_piece(&shard.ring, piece, sample.piece_buf(piece), Way::Cached).await.unwrap();
             most = most.max(sample.limits.open_files());
         }
         store.sync_dirty(&shard.ring).await.unwrap();

@@ -18,6 +18,12 @@ pub(super) fn tell(page: &Page, storage: &StorageStatus) -> Result<()> {
         [(vec![], storage.written_bytes)],
     )?;
     page.counter(
+        "disk_past_cache_written_bytes_total",
+        "Those bytes of pieces that were written past the page cache, as nobody connected lacked them.",
+        &[],
+        [(vec![], storage.past_cache_written_bytes)],
+    )?;
+    page.counter(
         "hashed_bytes_total",
         "Bytes that were hashed: of pieces from peers, and of files that were verified.",
         &["purpose"],
