@@ -52,10 +52,11 @@ pub(super) fn compress<const N: usize>(states: &mut [[u32; 5]; N], blocks: [&[[u
 
     let count = blocks.iter().map(|blocks| blocks.len()).min().unwrap_or(0);
     for at in 0..count {
+        let now = blocks.map(|of_one| &of_one[at]);
         let load = |part: usize| {
             let mut words = [zero; N];
             for stream in 0..N {
-                let sixteen: &[u8] = &blocks[stream][at][part * 16..part * 16 + 16];
+                let sixteen: &[u8] = &now[stream][part * 16..part * 16 + 16];
                 // SAFETY: the slice has 16 bytes, and this load asks for no alignment.
                 let bytes = unsafe { _mm_loadu_si128(sixteen.as_ptr().cast::<__m128i>()) };
                 words[stream] = _mm_shuffle_epi8(bytes, order);
