@@ -26,7 +26,7 @@ pub(crate) struct BufferRing {
     /// Mirror of the tail that the kernel reads.
     tail: Cell<u16>,
     free: Cell<u32>,
-    /// Buffers in use, from the first on; the others were never touched and take no memory.
+    /// Buffers in use, from the first on; the others were never touched.
     used: Cell<u16>,
     /// Whether the kernel still takes buffers from here.
     registered: Cell<bool>,

@@ -170,7 +170,14 @@ impl Default for IoBuf {
 
 impl Drop for IoBuf {
     fn drop(&mut self) {
-        if self.capacity > 0 && self.part_of.is_none() {
+        if let Some(mapping) = &self.part_of {
+            if Arc::strong_count(mapping) > 1 {
+                let bytes = self.capacity.next_multiple_of(ALIGNMENT);
+                // The other parts may live for long. Where pages are larger than a part the kernel refuses it.
+                // SAFETY: this part of the mapping, rounded up as `several` did, is nobody else's and not used again.
+                unsafe { libc::madvise(self.ptr.as_ptr().cast(), bytes, libc::MADV_DONTNEED) };
+            }
+        } else if self.capacity > 0 {
             // SAFETY: allocated in `with_capacity` with this very layout, freed only here.
             unsafe { dealloc(self.ptr.as_ptr(), Self::layout(self.capacity)) }
         }

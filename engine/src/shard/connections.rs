@@ -415,7 +415,10 @@ impl Shard {
         if self.ring.buffers_free() < used / 4 {
             return;
         }
-        for key in std::mem::take(&mut self.starved) {
+        // Another is first each time: one with more to read than the buffers hold would else leave none to others.
+        let mut starved = std::mem::take(&mut self.starved);
+        starved.rotate_left(1);
+        for key in starved {
             self.receive(key);
         }
     }

@@ -28,8 +28,11 @@ pub const DIRTY_FILES_MAX: usize = DESCRIPTORS_MAX / 2;
 /// Write-back of a file is started whenever this many bytes were written to it.
 pub const WRITE_BACK_BYTES: u64 = 8 << 20;
 /// Bytes being written past the page cache at once in the process. What a disk does not take as fast as that goes
-/// through the cache, whose memory is there to wait for disks.
+/// through the cache, whose memory is there to wait for disks. They are not counted as dirty: a file system that only
+/// seems to write past the cache has them there until the sync of each second.
 pub const PAST_CACHE_WRITES_MAX: u64 = 24 << 20;
+/// Fewest bytes of one file that are written past the page cache: less is not worth a descriptor of its own.
+pub const PAST_CACHE_WRITE_MIN: usize = 256 << 10;
 /// Largest single read or write: past 1 MiB the cost per call is spread thin enough.
 pub const CHUNK_BYTES: usize = 1 << 20;
 /// Bytes being read from one device at once by all verifications of the process, so that ten rechecks do not read

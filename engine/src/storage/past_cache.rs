@@ -10,7 +10,7 @@
 use super::disk::until;
 use super::error::StorageError;
 use super::files::DataFile;
-use super::limits::{Allocation, CHUNK_BYTES};
+use super::limits::{Allocation, CHUNK_BYTES, PAST_CACHE_WRITE_MIN};
 use super::piece_buffers::PieceBuf;
 use super::store::{Access, TorrentStore};
 use ringseed_proto::units::Block;
@@ -104,9 +104,9 @@ impl TorrentStore {
     }
 
     /// Writes what it can of `length` bytes of `data` from `from` at `offset` of a file past the page cache, from the
-    /// first on, and returns how many bytes that was: whole pages, none where file and memory are not aligned alike,
-    /// where the space has not been reserved (each write would be an extent of its own), where the file system has no
-    /// such writes, or when the disk has enough to do.
+    /// first on, and returns how many bytes that was: whole pages, none of less than [`PAST_CACHE_WRITE_MIN`], where file
+    /// and memory are not aligned alike, where space is not to be reserved (each write would be an extent of its own),
+    /// where the file system has no such writes, or when the disk has enough to do.
     ///
     /// # Errors
     /// Those of the write. Parts may have been written.
@@ -122,7 +122,7 @@ impl TorrentStore {
         let page = ALIGNMENT as usize;
         let whole = length - length % page;
         let aligned = offset.is_multiple_of(ALIGNMENT) && from.is_multiple_of(page);
-        if !aligned || whole == 0 || self.limits().allocation != Allocation::Full {
+        if !aligned || whole < PAST_CACHE_WRITE_MIN || self.limits().allocation != Allocation::Full {
             return Ok(0);
         }
         let Some(direct) = file.past_cache(|| self.limits().descriptors.lease(0)) else { return Ok(0) };

@@ -208,7 +208,7 @@ impl PieceBuffers {
         self.refused_bytes
     }
 
-    /// An empty buffer that holds `length` bytes, used before or not.
+    /// A buffer that holds `length` bytes, with whatever was in it before.
     fn buffer(&self, length: usize) -> IoBuf {
         let mut spare = self.returned.spare.borrow_mut();
         if let Some(kept) = spare.pop().filter(|kept| kept.capacity() >= length) {
@@ -216,7 +216,8 @@ impl PieceBuffers {
         }
         // What is taken for a short last piece alone is no longer than that.
         let capacity = (self.layout().piece_length as usize).min(length.next_power_of_two()).max(length);
-        if self.open_bytes + self.whole_bytes() >= HUGE_FROM
+        if capacity == self.layout().piece_length as usize
+            && self.open_bytes + self.whole_bytes() >= HUGE_FROM
             && let Ok(mut several) = IoBuf::several(capacity)
             && let Some(one) = several.pop()
         {

@@ -142,11 +142,14 @@ impl TorrentStore {
         let open = self.files.open(file, Purpose::Write)?;
         self.files.set_written(file);
         self.allocate(ring, file, &open).await?;
+        // Before anything is written: whatever becomes of that, the name is there and the descriptor stays.
+        self.mark_dirty(file, &open, 0);
+        // Each file that is written past the cache has a second descriptor for that as long as it is dirty.
         let past_cache = match way {
-            Way::Cached => 0,
-            Way::PastCache => {
+            Way::PastCache if self.dirty().files.len() <= DIRTY_FILES_MAX / 2 => {
                 self.write_past_cache(ring, &open, data, from, offset, length).await.map_err(failed)?
             }
+            Way::PastCache | Way::Cached => 0,
         };
         self.limits().traffic.wrote_past_cache(past_cache as u64);
         let cached = length - past_cache;
@@ -211,6 +214,7 @@ impl TorrentStore {
             since_write_back: 0,
             new_name: open.created,
         });
+        entry.new_name |= open.created;
         entry.bytes.add(bytes);
         entry.since_write_back += bytes;
     }
