@@ -10,6 +10,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use support::content::{Content, assert_same, single};
 use support::process::Process;
@@ -132,6 +134,25 @@ fn a_claim_of_two_gigabytes_of_metadata_is_ignored() {
         let beyond = b"d8:msg_typei0e5:piecei999999999ee";
         let _ = stream.write_all(&message(20, &[&[1u8][..], beyond].concat()));
     });
+}
+
+#[test]
+fn floods_of_keep_alives_leave_receive_buffers_to_others() {
+    let flooded = Arc::new(AtomicU64::new(0));
+    seed_survives(|content, address| {
+        // Several for each shard, each with more to read at any time than all buffers of a shard hold.
+        for name in 1..=6 {
+            let (mut stream, flooded) = (connect(content, address, name), Arc::clone(&flooded));
+            std::thread::spawn(move || {
+                let keep_alives = vec![0; 1 << 20];
+                while stream.write_all(&keep_alives).is_ok() {
+                    flooded.fetch_add(1 << 20, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    let flooded = flooded.load(Ordering::Relaxed);
+    assert!(flooded > 64 << 20, "{flooded} bytes were taken: the floods did not last");
 }
 
 #[test]

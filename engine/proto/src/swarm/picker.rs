@@ -281,21 +281,23 @@ impl Picker {
         }
     }
 
-    /// In endgame, a piece that is reserved to a slow suspect and that `asker` should fetch instead. The
-    /// piece is empty afterwards and reserved to `asker`: the caller forgets all requests for it.
+    /// In endgame, a piece that nobody else brings to its end and that `asker` should fetch instead: one that is reserved
+    /// to a slow suspect; for a suspect, which may not add to what others have sent, one of which nobody owes anything.
+    /// The piece is empty afterwards and reserved to `asker`: the caller forgets all requests for it.
     pub(super) fn take_over(&mut self, now: Time, asker: &Asker<'_>) -> Option<PieceIndex> {
-        if asker.suspect || self.exclusives == 0 || !self.rarest.is_empty() {
+        if !self.rarest.is_empty() {
             return None;
         }
+        let stuck = |open: &OpenPiece| match open.exclusive {
+            Some(holder) => !asker.suspect && holder != asker.key && open.opened + EXCLUSIVE_PATIENCE <= now,
+            None => asker.suspect && open.free > 0 && open.free + open.done == open.blocks.len() as u32,
+        };
         let slot = self.open.iter().position(|open| {
-            open.as_ref().is_some_and(|open| {
-                open.phase == Phase::Filling
-                    && open.exclusive.is_some_and(|holder| holder != asker.key)
-                    && open.opened + EXCLUSIVE_PATIENCE <= now
-                    && asker.may(open.piece)
-            })
+            open.as_ref()
+                .is_some_and(|open| open.phase == Phase::Filling && stuck(open) && asker.may(open.piece))
         })?;
         let open = self.open[slot].as_mut()?;
+        self.exclusives += usize::from(open.exclusive.is_none());
         open.reset(Some(asker.key), now);
         let piece = PieceIndex(open.piece);
         self.note_free(slot as u32);

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::limits::{KEEP_ALIVE, SILENT_MAX, TICK};
+use super::picker::{Asker, Picker};
+use super::rng::Rng;
 use super::*;
 use crate::bitfield::Bitfield;
 use crate::layout::Layout;
@@ -323,6 +325,37 @@ fn the_queue_a_peer_announces_is_respected() {
     let hello = Message::Extended { id: 0, payload: &payload };
     hear(&mut swarm, Time::ZERO, key, &[Message::HaveAll, hello, Message::Unchoke]).unwrap();
     assert_eq!(swarm.stats(Time::ZERO).requests_out, 3);
+}
+
+#[test]
+fn a_suspect_that_is_alone_begins_anew_what_others_have_left() {
+    let swarm = swarm(SwarmConfig::default(), false);
+    let (none, all) = (Bitfield::new(PIECES), Bitfield::full(PIECES));
+    let mut picker = Picker::new(Arc::clone(&swarm.content.info), &none, u64::MAX, false);
+    let mut keys = slotmap::SlotMap::<PeerKey, ()>::with_key();
+    let [gone, suspect] = [keys.insert(()), keys.insert(())];
+    let asker = |key, suspect| Asker { key, has: &all, suspect, only: None, suggested: &[] };
+    let (mut rng, mut picked) = (Rng::new(1), Vec::new());
+    picker.pick(Time::ZERO, &asker(gone, false), 1000, &mut rng, &mut picked);
+    assert_eq!(picked.len(), 2 * PIECES as usize, "endgame");
+    // One block of each piece comes, the other never.
+    for block in &picked {
+        if block.begin == 0 {
+            assert!(picker.begin(Time::ZERO, block, gone, false, true, |_| false));
+            picker.finish(block, info(1, true).addr.ip(), true);
+        } else {
+            assert_eq!(picker.take_over(Time::ZERO, &asker(suspect, true)), None, "it is still owed");
+            picker.release(block);
+        }
+        if block.begin > 0 {
+            let taken = picker.take_over(Time::ZERO, &asker(suspect, true));
+            assert_eq!(taken, Some(block.piece));
+            let mut anew = Vec::new();
+            picker.pick(Time::ZERO, &asker(suspect, true), 1000, &mut rng, &mut anew);
+            assert_eq!(anew.len(), 2, "both blocks: the sender of a bad one is known then");
+            assert_eq!(picker.take_over(Time::ZERO, &asker(suspect, true)), None);
+        }
+    }
 }
 
 #[test]
