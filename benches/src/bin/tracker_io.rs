@@ -19,6 +19,7 @@ use io_uring::{
     IoUring, cqueue, opcode,
     types::{BufRingEntry, Fd, Fixed, RecvMsgOut},
 };
+use memmap2::MmapMut;
 use ringseed_benches::datagrams::{BATCH, batched, send_all};
 use ringseed_benches::exit_code;
 use ringseed_benches::results::{Measurement, Results};
@@ -282,22 +283,9 @@ struct Provided {
 
 impl Provided {
     fn new() -> io::Result<Provided> {
-        let map = |len: usize| {
-            // SAFETY: a fresh anonymous mapping aliases nothing.
-            let found = unsafe {
-                libc::mmap(
-                    std::ptr::null_mut(),
-                    len,
-                    libc::PROT_READ | libc::PROT_WRITE,
-                    libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-                    -1,
-                    0,
-                )
-            };
-            if found == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(found) }
-        };
+        let map = |len| MmapMut::map_anon(len).map(|map| Box::leak(Box::new(map)).as_mut_ptr());
         let entries = map(usize::from(BUFFERS) * size_of::<BufRingEntry>())?.cast();
-        let data = map(usize::from(BUFFERS) * BUFFER_LEN)?.cast();
+        let data = map(usize::from(BUFFERS) * BUFFER_LEN)?;
         let provided = Provided { entries, data, tail: std::cell::Cell::new(0) };
         (0..BUFFERS).for_each(|id| provided.give_back(id));
         Ok(provided)

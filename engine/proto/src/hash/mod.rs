@@ -130,9 +130,9 @@ fn update_group(streams: &mut [(&mut Hasher, &[u8])]) {
         }
         match active[..count] {
             [] => break,
-            [a, b, c, d] if lanes_are_faster() => take_together(streams, &mut todo, [a, b, c, d], shared),
-            [a, b, c] if lanes_are_faster() => take_together(streams, &mut todo, [a, b, c], shared),
-            [a, b] if lanes_are_faster() => take_together(streams, &mut todo, [a, b], shared),
+            [a, b, c, d] => take_together(streams, &mut todo, [a, b, c, d], shared),
+            [a, b, c] => take_together(streams, &mut todo, [a, b, c], shared),
+            [a, b] => take_together(streams, &mut todo, [a, b], shared),
             [alone, ..] => streams[alone].0.take(std::mem::take(&mut todo[alone].0)),
         }
     }
@@ -191,31 +191,15 @@ fn compress(state: &mut [u32; 5], blocks: &[[u8; BLOCK]]) {
     }
 }
 
-/// Whether this processor has something for [`compress_together`].
-#[cfg(target_arch = "x86_64")]
-fn lanes_are_faster() -> bool {
-    lanes::is_supported()
-}
-
-/// Takes equally many blocks of `N` streams into their states.
-#[cfg(target_arch = "x86_64")]
+/// Takes equally many blocks of `N` streams into their states, side by side where this processor has something for it.
 fn compress_together<const N: usize>(states: &mut [[u32; 5]; N], blocks: [&[[u8; BLOCK]]; N]) {
     debug_assert!(blocks.iter().all(|of_one| of_one.len() == blocks[0].len()));
+    #[cfg(target_arch = "x86_64")]
     if lanes::is_supported() {
         // SAFETY: the processor has the instructions, as was just asked.
         unsafe { lanes::compress(states, blocks) };
-    } else {
-        states.iter_mut().zip(blocks).for_each(|(state, blocks)| compress(state, blocks));
+        return;
     }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn lanes_are_faster() -> bool {
-    false
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn compress_together<const N: usize>(states: &mut [[u32; 5]; N], blocks: [&[[u8; BLOCK]]; N]) {
     states.iter_mut().zip(blocks).for_each(|(state, blocks)| compress(state, blocks));
 }
 
