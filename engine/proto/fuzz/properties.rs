@@ -184,8 +184,9 @@ pub fn udp_tracker(data: &[u8]) {
             Response::Announce { response, .. } => {
                 let head = udp::AnnounceHead {
                     interval: response.interval,
-                    complete: response.complete.unwrap_or(0),
-                    incomplete: response.incomplete.unwrap_or(0),
+                    // A negative number is one that is not known.
+                    complete: response.complete.unwrap_or(u32::MAX),
+                    incomplete: response.incomplete.unwrap_or(u32::MAX),
                 };
                 let peers = response.peers.iter().map(|peer| peer.addr);
                 udp::encode_announce(&mut bytes, id, &head, family, peers);

@@ -250,7 +250,7 @@ fn integer_end(bytes: &[u8], start: usize) -> Result<usize, BencodeError> {
 }
 
 /// The content of the string whose length begins at `start`, which is a digit.
-fn string_span(bytes: &[u8], start: usize) -> Result<Range<usize>, BencodeError> {
+pub(crate) fn string_span(bytes: &[u8], start: usize) -> Result<Range<usize>, BencodeError> {
     let mut length = 0usize;
     let mut at = start;
     loop {

@@ -20,6 +20,9 @@ pub enum AnnounceEvent {
     Stopped,
     /// The download just finished.
     Completed,
+    /// The interval has passed, and the client is a partial seed (BEP 21): it lacks pieces and wants none. Over UDP,
+    /// which has no word for it, this is [`AnnounceEvent::None`].
+    Paused,
 }
 
 /// An announce, whatever it travels in.
@@ -68,11 +71,11 @@ pub struct AnnounceResponse {
     pub interval: u32,
     /// Seconds before which no announce may follow.
     pub min_interval: Option<u32>,
-    /// Number of seeds.
+    /// Number of seeds; `None` when it is not known, which trackers also write as a negative number.
     pub complete: Option<u32>,
-    /// Number of leeches.
+    /// Number of leeches; `None` as above.
     pub incomplete: Option<u32>,
-    /// Number of finished downloads so far.
+    /// Number of finished downloads so far; `None` as above.
     pub downloaded: Option<u32>,
     /// Peers, IPv4 and IPv6.
     pub peers: Vec<PeerAddr>,
@@ -170,6 +173,9 @@ fn is_reachable(addr: &SocketAddr) -> bool {
     let broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
     addr.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !broadcast
 }
+
+/// What a refusal without a reason that can be read is shown as.
+pub const NO_REASON: &str = "the tracker refused without a reason";
 
 /// A text from a tracker, made printable: bounded, control characters and what is not UTF-8 replaced.
 fn text_from_tracker(bytes: &[u8]) -> String {

@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 
-use crate::limits::{TRACKER_PEERS_MAX, UDP_SCRAPE_TORRENTS_MAX, UDP_URL_DATA_BYTES_MAX};
+use crate::limits::{
+    TRACKER_INTERVAL_DEFAULT_S, TRACKER_PEERS_MAX, UDP_SCRAPE_TORRENTS_MAX, UDP_URL_DATA_BYTES_MAX,
+};
 use crate::tracker::{
-    AnnounceEvent, AnnounceRequest, AnnounceResponse, Family, PeerAddr, ScrapeEntry, compact_peers,
-    interval_from_tracker, put_compact, text_from_tracker,
+    AnnounceEvent, AnnounceRequest, AnnounceResponse, Family, NO_REASON, PeerAddr, ScrapeEntry,
+    compact_peers, count_from_tracker, interval_from_tracker, put_compact, text_from_tracker,
 };
 use crate::units::{InfoHash, PeerId};
 
@@ -18,6 +20,7 @@ const CONNECT: u32 = 0;
 const ANNOUNCE: u32 = 1;
 const SCRAPE: u32 = 2;
 const ERROR: u32 = 3;
+const ERROR_REVERSED: u32 = ERROR.swap_bytes();
 
 const OPTION_END: u8 = 0;
 const OPTION_NOP: u8 = 1;
@@ -90,7 +93,7 @@ impl Request<'_> {
                 out.extend_from_slice(&announce.left.to_be_bytes());
                 out.extend_from_slice(&announce.uploaded.to_be_bytes());
                 let event: u32 = match announce.event {
-                    AnnounceEvent::None => 0,
+                    AnnounceEvent::None | AnnounceEvent::Paused => 0,
                     AnnounceEvent::Completed => 1,
                     AnnounceEvent::Started => 2,
                     AnnounceEvent::Stopped => 3,
@@ -266,35 +269,40 @@ impl Response {
             CONNECT => Ok(Response::Connect { transaction_id, connection_id: bytes.u64()? }),
             ANNOUNCE => {
                 let interval = bytes.u32()?;
-                let incomplete = bytes.u32()?;
-                let complete = bytes.u32()?;
+                // What is cut off is not known; there are no peers then.
+                let (incomplete, complete) = (bytes.u32().ok(), bytes.u32().ok());
                 let peers = compact_peers(bytes.0, family, TRACKER_PEERS_MAX).map(PeerAddr::from).collect();
                 let response = AnnounceResponse {
-                    // The number is signed in BEP 15; a negative one becomes the longest that is believed.
-                    interval: interval_from_tracker(interval),
-                    complete: Some(complete),
-                    incomplete: Some(incomplete),
+                    interval: interval_from_tracker(
+                        count_from_datagram(interval).unwrap_or(TRACKER_INTERVAL_DEFAULT_S),
+                    ),
+                    complete: complete.and_then(count_from_datagram),
+                    incomplete: incomplete.and_then(count_from_datagram),
                     peers,
                     ..AnnounceResponse::default()
                 };
                 Ok(Response::Announce { transaction_id, response })
             }
             SCRAPE => {
-                let (entries, rest) = bytes.0.as_chunks::<12>();
-                if !rest.is_empty() || entries.len() > UDP_SCRAPE_TORRENTS_MAX {
-                    return Err(PacketError::ScrapeLength);
-                }
+                // A part of an entry, and what is beyond the most that can be asked for, is left out.
+                let (entries, _) = bytes.0.as_chunks::<12>();
                 let number = |entry: &[u8; 12], at: usize| {
-                    u32::from_be_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]])
+                    let number = [entry[at], entry[at + 1], entry[at + 2], entry[at + 3]];
+                    count_from_datagram(u32::from_be_bytes(number)).unwrap_or(0)
                 };
-                let entries = entries.iter().map(|entry| ScrapeEntry {
+                let entries = entries.iter().take(UDP_SCRAPE_TORRENTS_MAX).map(|entry| ScrapeEntry {
                     complete: number(entry, 0),
                     downloaded: number(entry, 4),
                     incomplete: number(entry, 8),
                 });
                 Ok(Response::Scrape { transaction_id, entries: entries.collect() })
             }
-            ERROR => Ok(Response::Error { transaction_id, message: text_from_tracker(bytes.0) }),
+            // Some trackers write the number of this action from its other end.
+            ERROR | ERROR_REVERSED => {
+                let message = Some(text_from_tracker(bytes.0)).filter(|message| !message.is_empty());
+                let message = message.unwrap_or_else(|| NO_REASON.to_owned());
+                Ok(Response::Error { transaction_id, message })
+            }
             other => Err(PacketError::Action(other)),
         }
     }
@@ -359,6 +367,11 @@ fn put_head(out: &mut Vec<u8>, connection_id: u64, action: u32, transaction_id: 
 fn put_answer_head(out: &mut Vec<u8>, action: u32, transaction_id: u32) {
     out.extend_from_slice(&action.to_be_bytes());
     out.extend_from_slice(&transaction_id.to_be_bytes());
+}
+
+/// A number of seconds or peers. They are signed in BEP 15; a negative one means that it is not known.
+fn count_from_datagram(number: u32) -> Option<u32> {
+    count_from_tracker((number as i32).into())
 }
 
 /// Takes fixed-length values off the front of a datagram.

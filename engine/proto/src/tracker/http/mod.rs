@@ -1,7 +1,9 @@
 //! The HTTP tracker protocol: queries (BEP 3), answers (BEP 3, 7, 23, 24, 31) and scrapes (BEP 48).
 //!
-//! Everything is bytes to values and back; sending them is up to the caller.
+//! Everything is bytes to values and back; sending them is up to the caller. Of an answer all that can be used is taken,
+//! and the rest is left out (`lenient`).
 
+mod lenient;
 mod query;
 mod response;
 mod scrape;

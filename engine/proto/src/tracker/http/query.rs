@@ -31,6 +31,7 @@ pub fn announce_url(tracker: &str, request: &AnnounceRequest, tracker_id: Option
         AnnounceEvent::Started => url.push_str("&event=started"),
         AnnounceEvent::Stopped => url.push_str("&event=stopped"),
         AnnounceEvent::Completed => url.push_str("&event=completed"),
+        AnnounceEvent::Paused => url.push_str("&event=paused"),
     }
     if let Some(id) = tracker_id {
         url.push_str("&trackerid=");
@@ -261,8 +262,7 @@ fn event_value(value: &[u8]) -> Result<AnnounceEvent, QueryError> {
         b"started" => Ok(AnnounceEvent::Started),
         b"stopped" => Ok(AnnounceEvent::Stopped),
         b"completed" => Ok(AnnounceEvent::Completed),
-        // BEP 21: a partial seed still announces, and wants peers that lack what it has.
-        b"paused" => Ok(AnnounceEvent::None),
+        b"paused" => Ok(AnnounceEvent::Paused),
         _ => Err(QueryError::Event),
     }
 }
@@ -292,9 +292,13 @@ mod tests {
 
     #[test]
     fn announce_round_trips() {
-        for event in
-            [AnnounceEvent::None, AnnounceEvent::Started, AnnounceEvent::Stopped, AnnounceEvent::Completed]
-        {
+        for event in [
+            AnnounceEvent::None,
+            AnnounceEvent::Started,
+            AnnounceEvent::Stopped,
+            AnnounceEvent::Completed,
+            AnnounceEvent::Paused,
+        ] {
             let request = AnnounceRequest { event, ..request() };
             let url = announce_url("http://t.example/announce", &request, Some(b"a b"));
             let query = parse_announce(query_of(&url)).unwrap();

@@ -2,12 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use serde_bytes::ByteBuf;
-
-use crate::bencode::{self, BencodeError, Limits, Loose, dict, put_bytes, put_integer};
+use super::lenient::{self, Value};
+use crate::bencode::{BencodeError, put_bytes, put_integer};
 use crate::limits::{TRACKER_ID_BYTES_MAX, TRACKER_INTERVAL_DEFAULT_S, TRACKER_PEERS_MAX};
 use crate::tracker::{
-    AnnounceResponse, Family, PeerAddr, compact_peers, count_from_tracker, interval_from_tracker,
+    AnnounceResponse, Family, NO_REASON, PeerAddr, compact_peers, count_from_tracker, interval_from_tracker,
     is_reachable, put_compact, text_from_tracker,
 };
 use crate::units::PeerId;
@@ -40,161 +39,77 @@ pub enum ResponseError {
     NoPeers,
 }
 
-dict! {
-    struct AnnounceDict {
-        b"failure reason" => failure: Loose,
-        b"retry in" => retry: Loose,
-        b"warning message" => warning: Loose,
-        b"interval" => interval: Loose,
-        b"min interval" => min_interval: Loose,
-        b"complete" => complete: Loose,
-        b"incomplete" => incomplete: Loose,
-        b"downloaded" => downloaded: Loose,
-        b"tracker id" => tracker_id: Loose,
-        b"external ip" => external_ip: Loose,
-        b"peers" => peers: Peers,
-        b"peers6" => peers6: Loose,
-    }
-}
-
-dict! {
-    struct PeerDict {
-        b"ip" => ip: ByteBuf,
-        b"port" => port: i64,
-        b"peer id" => peer_id: Loose,
-    }
-}
-
-/// Compact peers or a list of dictionaries.
-#[derive(Debug)]
-enum Peers {
-    Compact(Vec<u8>),
-    List(Vec<PeerDict>),
-    /// Some trackers send an empty dictionary when there are none.
-    Nothing,
-}
-
-impl<'de> serde::Deserialize<'de> for Peers {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Peers, D::Error> {
-        use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-        struct Either;
-        impl<'de> Visitor<'de> for Either {
-            type Value = Peers;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("peers")
-            }
-
-            fn visit_bytes<E: Error>(self, value: &[u8]) -> Result<Peers, E> {
-                let room = TRACKER_PEERS_MAX * Family::V4.compact_len();
-                Ok(Peers::Compact(value[..value.len().min(room)].to_vec()))
-            }
-
-            fn visit_seq<S: SeqAccess<'de>>(self, mut list: S) -> Result<Peers, S::Error> {
-                let mut peers = Vec::new();
-                while peers.len() < TRACKER_PEERS_MAX {
-                    match list.next_element()? {
-                        Some(peer) => peers.push(peer),
-                        None => return Ok(Peers::List(peers)),
-                    }
-                }
-                while list.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Peers::List(peers))
-            }
-
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Peers, M::Error> {
-                while map.next_key::<IgnoredAny>()?.is_some() {
-                    map.next_value::<IgnoredAny>()?;
-                }
-                Ok(Peers::Nothing)
-            }
-        }
-        deserializer.deserialize_any(Either)
-    }
-}
-
-/// Reads the body of an answer to an announce. At most [`TRACKER_PEERS_MAX`] peers of each family are taken;
-/// peers named by a host name instead of an address are left out.
+/// Reads the body of an answer to an announce. At most [`TRACKER_PEERS_MAX`] peers of each list are taken; peers named
+/// by a host name instead of an address are left out, and so is whatever else cannot be used.
 ///
 /// # Errors
 /// When the tracker refused, or the body is not an answer of a tracker.
 pub fn parse_announce_response(body: &[u8]) -> Result<AnnounceResponse, ResponseError> {
-    // Some trackers end their answer with a line break.
-    let (dict, _) = bencode::decode_prefix::<AnnounceDict>(body, &Limits::TRACKER)?;
-    if let Some(failure) = failure(dict.failure, dict.retry) {
+    let answer = lenient::dictionary(body)?;
+    if let Some(failure) = failure(answer) {
         return Err(failure);
     }
-    if dict.peers.is_none() && dict.peers6.is_none() && dict.interval.is_none() {
+    let (ipv4, ipv6, interval) = (answer.get(b"peers"), answer.get(b"peers6"), answer.get(b"interval"));
+    if ipv4.is_none() && ipv6.is_none() && interval.is_none() {
         return Err(ResponseError::NoPeers);
     }
-    let mut peers: Vec<PeerAddr> = match dict.peers {
-        Some(Peers::Compact(bytes)) => {
-            compact_peers(&bytes, Family::V4, TRACKER_PEERS_MAX).map(PeerAddr::from).collect()
+    let mut peers = Vec::new();
+    for (list, family) in [(ipv4, Family::V4), (ipv6, Family::V6)] {
+        match list {
+            Some(Value::Bytes(bytes)) => {
+                peers.extend(compact_peers(bytes, family, TRACKER_PEERS_MAX).map(PeerAddr::from));
+            }
+            // Some trackers send an empty dictionary when there are none, some a dictionary of dictionaries.
+            Some(list) => peers.extend(list.elements().filter_map(peer_from_dict).take(TRACKER_PEERS_MAX)),
+            None => {}
         }
-        Some(Peers::List(list)) => list.into_iter().filter_map(peer_from_dict).collect(),
-        Some(Peers::Nothing) | None => Vec::new(),
-    };
-    if let Some(Loose::Bytes(bytes)) = dict.peers6 {
-        peers.extend(compact_peers(&bytes, Family::V6, TRACKER_PEERS_MAX).map(PeerAddr::from));
     }
+    let count = |key: &[u8]| answer.get(key).and_then(Value::integer).and_then(count_from_tracker);
     Ok(AnnounceResponse {
-        interval: interval_from_tracker(count(dict.interval).unwrap_or(TRACKER_INTERVAL_DEFAULT_S)),
-        min_interval: count(dict.min_interval).map(interval_from_tracker),
-        complete: count(dict.complete),
-        incomplete: count(dict.incomplete),
-        downloaded: count(dict.downloaded),
+        interval: interval_from_tracker(count(b"interval").unwrap_or(TRACKER_INTERVAL_DEFAULT_S)),
+        min_interval: count(b"min interval").map(interval_from_tracker),
+        complete: count(b"complete"),
+        incomplete: count(b"incomplete"),
+        downloaded: count(b"downloaded"),
         peers,
-        warning: text(dict.warning).filter(|text| !text.is_empty()),
-        tracker_id: match dict.tracker_id {
-            Some(Loose::Bytes(id)) if id.len() <= TRACKER_ID_BYTES_MAX => Some(id),
-            _ => None,
-        },
-        external_ip: match dict.external_ip {
-            Some(Loose::Bytes(ip)) => ip_from_bytes(&ip),
-            _ => None,
-        },
+        warning: text(answer.get(b"warning message")),
+        tracker_id: answer
+            .get(b"tracker id")
+            .and_then(Value::bytes)
+            .filter(|id| id.len() <= TRACKER_ID_BYTES_MAX)
+            .map(<[u8]>::to_vec),
+        external_ip: answer.get(b"external ip").and_then(Value::bytes).and_then(ip_from_bytes),
     })
 }
 
-/// What an answer with a failure reason means.
-pub(super) fn failure(reason: Option<Loose>, retry: Option<Loose>) -> Option<ResponseError> {
-    let reason = text(Some(reason?)).unwrap_or_default();
-    let retry = match retry {
-        Some(Loose::Integer(minutes)) => {
-            count_from_tracker(minutes).map(|minutes| Retry::After(minutes.saturating_mul(60)))
-        }
-        Some(Loose::Bytes(text)) if text == b"never" => Some(Retry::Never),
-        // The specification's example writes the number as a string.
-        Some(Loose::Bytes(text)) => std::str::from_utf8(&text)
-            .ok()
-            .and_then(|text| text.parse::<u32>().ok())
-            .map(|minutes| Retry::After(minutes.saturating_mul(60))),
-        _ => None,
+/// What an answer with a failure reason means; `None` when it has none. Whatever the reason is, the tracker refused.
+pub(super) fn failure(answer: Value<'_>) -> Option<ResponseError> {
+    let reason = match answer.get(b"failure reason")? {
+        Value::Integer(Some(number)) => number.to_string(),
+        value => text(Some(value)).unwrap_or_else(|| NO_REASON.to_owned()),
     };
+    let retry = answer.get(b"retry in").and_then(|retry| match retry {
+        Value::Bytes(b"never") => Some(Retry::Never),
+        // The specification's example writes the number as a string.
+        minutes => {
+            count_from_tracker(minutes.integer()?).map(|minutes| Retry::After(minutes.saturating_mul(60)))
+        }
+    });
     Some(ResponseError::Failure { reason, retry })
 }
 
-fn text(value: Option<Loose>) -> Option<String> {
-    match value? {
-        Loose::Bytes(bytes) => Some(text_from_tracker(&bytes)),
-        _ => None,
-    }
+/// A text for the user; `None` when there is nothing to read.
+fn text(value: Option<Value<'_>>) -> Option<String> {
+    Some(text_from_tracker(value?.bytes()?)).filter(|text| !text.is_empty())
 }
 
-fn count(value: Option<Loose>) -> Option<u32> {
-    match value? {
-        Loose::Integer(value) => count_from_tracker(value),
-        _ => None,
-    }
-}
-
-fn peer_from_dict(peer: PeerDict) -> Option<PeerAddr> {
-    let ip: IpAddr = std::str::from_utf8(&peer.ip?).ok()?.parse().ok()?;
-    let addr = SocketAddr::new(ip.to_canonical(), u16::try_from(peer.port?).ok()?);
-    let peer_id = match peer.peer_id {
-        Some(Loose::Bytes(id)) => id.try_into().ok().map(PeerId),
-        _ => None,
-    };
+fn peer_from_dict(peer: Value<'_>) -> Option<PeerAddr> {
+    let text = std::str::from_utf8(peer.get(b"ip")?.bytes()?).ok()?.trim();
+    let text = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let ip: IpAddr = text.parse().ok()?;
+    let port = u16::try_from(peer.get(b"port")?.integer()?).ok()?;
+    let addr = SocketAddr::new(ip.to_canonical(), port);
+    let peer_id = peer.get(b"peer id").and_then(Value::bytes).and_then(|id| id.try_into().ok()).map(PeerId);
     is_reachable(&addr).then_some(PeerAddr { addr, peer_id })
 }
 
@@ -385,6 +300,102 @@ mod tests {
         assert_eq!(peers(b"d5:peers8:\x01\x02\x03\x04\x00\x50zze").len(), 1);
         assert_eq!(peers(b"d5:peersld2:ip9:localhost4:porti1eed2:ip7:1.2.3.44:porti0eeee").len(), 0);
         assert_eq!(peers(b"d5:peersld2:ip7:1.2.3.44:porti70000eed2:ip3:::14:porti9eed4:porti9eeee").len(), 1);
+    }
+
+    /// A tracker of which one value is odd is used for the others: whatever is wrong, the peers come.
+    #[test]
+    fn one_odd_value_does_not_cost_the_others() {
+        let odd = [
+            &b"i99999999999999999999999e"[..],
+            b"i900.5e",
+            b"ie",
+            b"i-1e",
+            b"3:abc",
+            b"0:",
+            b"le",
+            b"li1e1:xe",
+            b"de",
+            b"d1:ai1ee",
+        ];
+        let mut peers = Vec::new();
+        put_bytes(&mut peers, &[1, 2, 3, 4, 0, 80]);
+        for key in [
+            "complete",
+            "downloaded",
+            "external ip",
+            "incomplete",
+            "interval",
+            "min interval",
+            "peers6",
+            "tracker id",
+            "warning message",
+            "\u{ff}",
+        ] {
+            for value in odd {
+                // Keys out of order, too.
+                let mut body = b"d5:peers".to_vec();
+                body.extend_from_slice(&peers);
+                put_bytes(&mut body, key.as_bytes());
+                body.extend_from_slice(value);
+                body.push(b'e');
+                let answer = parse_announce_response(&body).unwrap_or_else(|error| panic!("{key}: {error}"));
+                assert_eq!(answer.peers.len(), 1, "{key} {}", value.escape_ascii());
+                assert!((1..=86400).contains(&answer.interval), "{key}");
+            }
+        }
+        let numbers = parse_announce_response(b"d8:complete1:78:interval3:9005:peers0:e").unwrap();
+        assert_eq!((numbers.interval, numbers.complete), (900, Some(7)), "numbers written as text");
+    }
+
+    #[test]
+    fn one_odd_peer_does_not_cost_the_others() {
+        let good = "d2:ip7:1.2.3.44:porti80ee";
+        for odd in [
+            "i5e",
+            "0:",
+            "le",
+            "de",
+            "d2:ipi5e4:porti80ee",
+            "d2:ip7:1.2.3.44:port2:xxe",
+            "d2:ip7:1.2.3.44:porti99999999999999999999ee",
+            "d2:ip9:localhost4:porti80ee",
+            "d4:porti80ee",
+            "d2:ip7:1.2.3.4e",
+        ] {
+            for key in ["5:peers", "6:peers6"] {
+                let body = format!("d8:intervali1800e{key}l{odd}{good}{odd}ee");
+                let answer = parse_announce_response(body.as_bytes()).unwrap();
+                assert_eq!(answer.peers.len(), 1, "{body}");
+            }
+        }
+        // As a language without lists writes one, the port as text, the address as in a URL.
+        let body = "d5:peersd1:0d2:ip5:[::2]4:port2:80ee6:peers6ld2:ip3:::24:porti81eeee";
+        let peers: Vec<_> =
+            parse_announce_response(body.as_bytes()).unwrap().peers.iter().map(|peer| peer.addr).collect();
+        assert_eq!(peers, ["[::2]:80".parse().unwrap(), "[::2]:81".parse().unwrap()]);
+    }
+
+    #[test]
+    fn a_refusal_without_a_readable_reason_is_a_refusal() {
+        for reason in ["0:", "1: ", "le", "de", "d1:ai1ee", "i99999999999999999999e"] {
+            let body = format!("d14:failure reason{reason}8:intervali1800e5:peers0:e");
+            match parse_announce_response(body.as_bytes()) {
+                Err(ResponseError::Failure { reason, .. }) => assert_eq!(reason, NO_REASON),
+                other => panic!("{other:?}"),
+            }
+        }
+        match parse_announce_response(b"d14:failure reasoni5ee") {
+            Err(ResponseError::Failure { reason, .. }) => assert_eq!(reason, "5"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_stands_around_an_answer_is_passed_over() {
+        for (before, after) in [("", "\r\n"), ("\r\n", ""), ("\u{feff}", "<!-- -->"), (" \t", "\0\0")] {
+            let body = format!("{before}d8:intervali77e5:peers0:e{after}");
+            assert_eq!(parse_announce_response(body.as_bytes()).unwrap().interval, 77, "{body:?}");
+        }
     }
 
     #[test]

@@ -1,13 +1,8 @@
 //! Answers to a scrape (BEP 48): parsed by clients, encoded by trackers.
 
-use std::fmt;
-
-use serde::Deserialize;
-use serde::de::{Deserializer, Error, MapAccess, Visitor};
-use serde_bytes::ByteBuf;
-
+use super::lenient::{self, Value};
 use super::response::{ResponseError, failure};
-use crate::bencode::{self, Limits, Loose, dict, put_bytes, put_integer};
+use crate::bencode::{put_bytes, put_integer};
 use crate::limits::SCRAPE_TORRENTS_MAX;
 use crate::tracker::{ScrapeEntry, count_from_tracker, interval_from_tracker};
 use crate::units::InfoHash;
@@ -21,84 +16,34 @@ pub struct ScrapeResponse {
     pub min_request_interval: Option<u32>,
 }
 
-dict! {
-    struct ScrapeDict {
-        b"failure reason" => failure: Loose,
-        b"retry in" => retry: Loose,
-        b"files" => files: Files,
-        b"flags" => flags: FlagsDict,
-    }
-}
-
-dict! {
-    struct FlagsDict {
-        b"min_request_interval" => min_request_interval: Loose,
-    }
-}
-
-dict! {
-    struct EntryDict {
-        b"complete" => complete: i64,
-        b"downloaded" => downloaded: i64,
-        b"incomplete" => incomplete: i64,
-    }
-}
-
-/// A dictionary whose keys are info-hashes.
-#[derive(Debug)]
-struct Files(Vec<(InfoHash, ScrapeEntry)>);
-
-impl<'de> Deserialize<'de> for Files {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Files, D::Error> {
-        struct ByHash;
-        impl<'de> Visitor<'de> for ByHash {
-            type Value = Files;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a dictionary of torrents")
-            }
-
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Files, M::Error> {
-                let mut files = Vec::new();
-                while let Some(key) = map.next_key::<ByteBuf>()? {
-                    let entry: EntryDict = map.next_value()?;
-                    let hash = key
-                        .into_vec()
-                        .try_into()
-                        .map_err(|_| M::Error::custom("an info-hash that is not 20 bytes long"))?;
-                    let count = |value: Option<i64>| value.and_then(count_from_tracker).unwrap_or(0);
-                    if files.len() < SCRAPE_TORRENTS_MAX {
-                        let entry = ScrapeEntry {
-                            complete: count(entry.complete),
-                            downloaded: count(entry.downloaded),
-                            incomplete: count(entry.incomplete),
-                        };
-                        files.push((InfoHash(hash), entry));
-                    }
-                }
-                Ok(Files(files))
-            }
-        }
-        deserializer.deserialize_map(ByHash)
-    }
-}
-
-/// Reads the body of an answer to a scrape; at most [`SCRAPE_TORRENTS_MAX`] torrents are taken.
+/// Reads the body of an answer to a scrape; at most [`SCRAPE_TORRENTS_MAX`] torrents are taken. What is no torrent is
+/// left out, and counts that are not told are 0.
 ///
 /// # Errors
 /// When the tracker refused, or the body is not an answer of a tracker.
 pub fn parse_scrape_response(body: &[u8]) -> Result<ScrapeResponse, ResponseError> {
-    let (dict, _) = bencode::decode_prefix::<ScrapeDict>(body, &Limits::TRACKER)?;
-    if let Some(failure) = failure(dict.failure, dict.retry) {
+    let answer = lenient::dictionary(body)?;
+    if let Some(failure) = failure(answer) {
         return Err(failure);
     }
-    let interval = dict.flags.and_then(|flags| flags.min_request_interval);
+    let Some(files @ Value::Dictionary(_)) = answer.get(b"files") else { return Err(ResponseError::NoPeers) };
+    let torrents = files.entries().filter_map(|(hash, entry)| {
+        let count = |key| entry.get(key).and_then(Value::integer).and_then(count_from_tracker).unwrap_or(0);
+        let Value::Dictionary(_) = entry else { return None };
+        let entry = ScrapeEntry {
+            complete: count(b"complete"),
+            downloaded: count(b"downloaded"),
+            incomplete: count(b"incomplete"),
+        };
+        Some((InfoHash(hash.try_into().ok()?), entry))
+    });
+    let interval = answer.get(b"flags").and_then(|flags| flags.get(b"min_request_interval"));
     Ok(ScrapeResponse {
-        torrents: dict.files.ok_or(ResponseError::NoPeers)?.0,
-        min_request_interval: match interval {
-            Some(Loose::Integer(seconds)) => count_from_tracker(seconds).map(interval_from_tracker),
-            _ => None,
-        },
+        torrents: torrents.take(SCRAPE_TORRENTS_MAX).collect(),
+        min_request_interval: interval
+            .and_then(Value::integer)
+            .and_then(count_from_tracker)
+            .map(interval_from_tracker),
     })
 }
 
@@ -161,10 +106,13 @@ mod tests {
     }
 
     #[test]
-    fn refusals_and_wrong_hashes_are_errors() {
+    fn refusals_are_errors_and_what_is_no_torrent_is_left_out() {
         let body = b"d14:failure reason2:noe";
         assert!(matches!(parse_scrape_response(body), Err(ResponseError::Failure { .. })));
-        assert!(parse_scrape_response(b"d5:filesd3:abcd8:completei1eeee").is_err());
+        let body = b"d5:filesd3:abcd8:completei1ee20:aaaaaaaaaaaaaaaaaaaad8:completei-1e10:incompletei4ee\
+            20:bbbbbbbbbbbbbbbbbbbbi5eee";
+        let entry = ScrapeEntry { complete: 0, downloaded: 0, incomplete: 4 };
+        assert_eq!(parse_scrape_response(body).unwrap().torrents, [(InfoHash([b'a'; 20]), entry)]);
         assert!(parse_scrape_response(b"de").is_err());
         assert!(parse_scrape_response(b"d5:filesi1ee").is_err());
     }

@@ -192,8 +192,17 @@ fn answers_round_trip() {
 #[test]
 fn cut_answers_are_errors_or_have_fewer_peers() {
     let bytes = announce_answer(Family::V6);
-    for cut in 0..20 {
+    for cut in 0..12 {
         assert_eq!(Response::decode(&bytes[..cut], Family::V6), Err(PacketError::Truncated), "cut at {cut}");
+    }
+    for cut in 12..20 {
+        match Response::decode(&bytes[..cut], Family::V6).unwrap() {
+            Response::Announce { response, .. } => {
+                assert_eq!((response.complete, response.peers.len()), (None, 0), "cut at {cut}");
+                assert_eq!(response.incomplete.is_some(), cut >= 16, "cut at {cut}");
+            }
+            other => panic!("{other:?}"),
+        }
     }
     for cut in 20..bytes.len() {
         match Response::decode(&bytes[..cut], Family::V6).unwrap() {
@@ -203,9 +212,38 @@ fn cut_answers_are_errors_or_have_fewer_peers() {
     }
 }
 
+/// As over HTTP, where trackers write -1 as well.
+#[test]
+fn negative_numbers_are_not_known() {
+    let head = AnnounceHead { interval: -1i32 as u32, complete: -1i32 as u32, incomplete: i32::MIN as u32 };
+    let mut out = Vec::new();
+    encode_announce(&mut out, 1, &head, Family::V4, ["1.1.1.1:1".parse().unwrap()]);
+    match Response::decode(&out, Family::V4).unwrap() {
+        Response::Announce { response, .. } => {
+            assert_eq!((response.complete, response.incomplete), (None, None));
+            assert_eq!((response.interval, response.peers.len()), (1800, 1));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_refusal_without_a_reason_is_one() {
+    for (action, text, shown) in [
+        ([0, 0, 0, 3], &b""[..], NO_REASON),
+        ([0, 0, 0, 3], b" \0", NO_REASON),
+        ([0, 0, 0, 3], b"not registered\0", "not registered"),
+        ([3, 0, 0, 0], b"the number from its other end", "the number from its other end"),
+    ] {
+        let datagram = [&action[..], &[0, 0, 0, 9], text].concat();
+        let error = Response::Error { transaction_id: 9, message: shown.to_owned() };
+        assert_eq!(Response::decode(&datagram, Family::V4), Ok(error));
+    }
+}
+
 #[test]
 fn hostile_answers_are_bounded() {
-    let head = AnnounceHead { interval: u32::MAX, complete: u32::MAX, incomplete: 0 };
+    let head = AnnounceHead { interval: i32::MAX as u32, complete: u32::MAX, incomplete: 0 };
     let mut out = Vec::new();
     encode_announce(&mut out, 1, &head, Family::V4, vec!["1.1.1.1:1".parse().unwrap(); 10_000]);
     match Response::decode(&out, Family::V4).unwrap() {
@@ -221,8 +259,11 @@ fn hostile_answers_are_bounded() {
         other => panic!("{other:?}"),
     }
     assert_eq!(Response::decode(&[0, 0, 0, 4, 0, 0, 0, 1], Family::V4), Err(PacketError::Action(4)));
-    let scrape = [&[0, 0, 0, 2, 0, 0, 0, 1][..], &[0; 13]].concat();
-    assert_eq!(Response::decode(&scrape, Family::V4), Err(PacketError::ScrapeLength));
+    let scrape = [&[0, 0, 0, 2, 0, 0, 0, 1][..], &[0; 12 * 100 + 1]].concat();
+    match Response::decode(&scrape, Family::V4).unwrap() {
+        Response::Scrape { entries, .. } => assert_eq!(entries.len(), UDP_SCRAPE_TORRENTS_MAX),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
