@@ -74,9 +74,21 @@ pub(crate) struct Arguments {
     #[arg(long = "proxy", env = "RINGSEED_TRACKER_PROXY", value_name = "NETWORK", value_delimiter = ',')]
     proxies: Vec<Network>,
 
-    /// Most announces per minute from one IPv4 address or IPv6 /64; 0 is no bound [default: 0]
+    /// Most announces per minute from one IPv4 address or IPv6 /64; 0 is no bound [default: 6000]
     #[arg(long, env = "RINGSEED_TRACKER_ANNOUNCES_PER_MINUTE", value_name = "COUNT")]
     announces_per_minute: Option<u32>,
+
+    /// Most torrents per minute that one IPv4 address or IPv6 /64 may bring in; 0 is no bound [default: 1000]
+    #[arg(long, env = "RINGSEED_TRACKER_NEW_TORRENTS_PER_MINUTE", value_name = "COUNT")]
+    new_torrents_per_minute: Option<u32>,
+
+    /// Most ports of one IPv4 address or IPv6 /64 in one swarm; 0 is no bound [default: 16]
+    #[arg(long, env = "RINGSEED_TRACKER_PORTS_PER_CLIENT", value_name = "COUNT")]
+    ports_per_client: Option<usize>,
+
+    /// Network that has none of these bounds, may be repeated [default: 127.0.0.0/8 and ::1]
+    #[arg(long, env = "RINGSEED_TRACKER_EXEMPT", value_name = "NETWORK", value_delimiter = ',')]
+    exempt: Vec<Network>,
 
     /// Keep the swarms in this file over restarts
     #[arg(long, env = "RINGSEED_TRACKER_STATE", value_name = "FILE")]
@@ -128,6 +140,11 @@ impl Arguments {
         put(&mut settings.interval_s, &self.interval);
         put(&mut settings.workers, &self.workers);
         put(&mut settings.limits.announces_per_minute, &self.announces_per_minute);
+        put(&mut settings.limits.new_torrents_per_minute, &self.new_torrents_per_minute);
+        put(&mut settings.limits.ports_per_client, &self.ports_per_client);
+        if !self.exempt.is_empty() {
+            settings.limits.exempt = self.exempt.iter().map(Network::to_string).collect();
+        }
         if !self.hosts.is_empty() {
             settings.hosts.clone_from(&self.hosts);
         }
@@ -210,11 +227,19 @@ mod tests {
             "10.0.0.0/8",
             "--announces-per-minute",
             "7",
+            "--new-torrents-per-minute",
+            "8",
+            "--ports-per-client",
+            "9",
+            "--exempt",
+            "192.168.0.0/16",
             "--interval",
             "60",
         ])
         .unwrap();
         assert_eq!((config.workers, config.announces_per_minute_max), (3, 7));
+        assert_eq!((config.new_torrents_per_minute_max, config.service.ports_per_client_max), (8, 9));
+        assert_eq!(config.service.exempt, ["192.168.0.0/16".parse().unwrap()]);
         assert_eq!(config.access.allow, Some("a".into()));
         assert_eq!(config.access.deny, Some("d".into()));
         assert_eq!(config.access.keys, Some("k".into()));

@@ -31,7 +31,7 @@ use crate::shared::{Rejection, Shared};
 use crate::uring_stream::UringStream;
 
 /// Told to a peer that no other will be told about.
-const NOT_REMEMBERED: &str = "this tracker is full: other peers will not be told about you";
+const NOT_REMEMBERED: &str = "no place is left for you here: other peers will not be told about you";
 const NO_FULL_SCRAPE: &str = "a scrape must name info-hashes";
 /// Headers in which proxies name their clients.
 const FORWARDED_FOR: &str = "x-forwarded-for";

@@ -23,6 +23,16 @@ pub const TORRENTS_MAX_DEFAULT: usize = 4_000_000;
 pub const PEERS_MAX_DEFAULT: usize = 16_000_000;
 /// Most peers of one swarm in one address family, so that one torrent cannot use up all peers.
 pub const SWARM_PEERS_MAX_DEFAULT: usize = 1_000_000;
+/// Most ports of one client in one swarm. Several people behind one address are served; somebody who invents peers is
+/// fewer than an answer has, so that real ones are always among them.
+pub const PORTS_PER_CLIENT_DEFAULT: usize = 16;
+/// Most torrents that one client may bring in per minute. Those of an hour, after which they are forgotten, are 60,000:
+/// more than most seeders have, and one in sixty of all.
+pub const NEW_TORRENTS_PER_MINUTE_DEFAULT: u32 = 1000;
+/// Most announces of one client per minute: as many as 180,000 torrents make at the usual interval.
+pub const ANNOUNCES_PER_MINUTE_DEFAULT: u32 = 6000;
+/// Whose clients have none of these bounds: this machine, where load tests and proxies are.
+pub const EXEMPT_DEFAULT: [&str; 2] = ["127.0.0.0/8", "::1"];
 /// A swarm of more peers than this finds them by hash table, a smaller one by looking at each.
 pub const SWARM_SCANNED_MAX: usize = 32;
 
@@ -87,7 +97,7 @@ pub const KEY_BYTES_MAX: usize = 64;
 pub const LIST_BYTES_MAX: u64 = 256 << 20;
 /// How often the lists are looked at for changes.
 pub const LISTS_LOOK_EVERY: Duration = Duration::from_secs(2);
-/// Counters of the quota of addresses: 256 KiB.
+/// Counters of each quota of addresses: 256 KiB.
 pub const QUOTA_CELLS: usize = 1 << 16;
 /// What the tracker's clock shows when it starts: more than the longest lifetime of a peer.
 pub const CLOCK_START: Duration = Duration::from_secs(15 * 24 * 3600);
@@ -102,6 +112,7 @@ pub const WORKERS_MAX: usize = 256;
 /// How long a stop may take. Requests under way have half of it, then their connections are closed.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
+const _: () = assert!(PORTS_PER_CLIENT_DEFAULT < NUMWANT_DEFAULT as usize);
 const _: () = assert!(20 + 6 * NUMWANT_MAX as usize <= UDP_REPLY_BYTES_MAX);
 const _: () = assert!(8 + 12 * UDP_SCRAPE_TORRENTS_MAX <= UDP_REPLY_BYTES_MAX);
 const _: () = assert!(16 + 20 * UDP_SCRAPE_TORRENTS_MAX <= UDP_REQUEST_BYTES_MAX);

@@ -1,4 +1,4 @@
-//! A bound for how often one address may ask, in memory that does not grow.
+//! A bound for how often one address may do something, in memory that does not grow.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use crate::limits::QUOTA_CELLS;
 const COUNT_BITS: u32 = 24;
 const COUNT_MAX: u32 = (1 << COUNT_BITS) - 1;
 
-/// Announces per minute of each address: an IPv4 address, or the /64 of an IPv6 one, for a client has all of that.
+/// What each address may do so many times a minute: an IPv4 address, or the /64 of an IPv6 one, for a client has all of that.
 ///
 /// Addresses share [`QUOTA_CELLS`] counters by a keyed hash. Two that fall on one counter share a quota until the
 /// process ends; nobody can aim at another, and no address makes memory grow.
@@ -23,7 +23,7 @@ pub(crate) struct Quota {
 }
 
 impl Quota {
-    /// At most `per_minute` announces; 0 is no bound.
+    /// At most `per_minute` times; 0 is no bound.
     pub(crate) fn new(per_minute: u32) -> Quota {
         let cells = if per_minute == 0 { 0 } else { QUOTA_CELLS };
         Quota {
@@ -33,7 +33,7 @@ impl Quota {
         }
     }
 
-    /// Counts an announce; false when there were too many in this minute.
+    /// Counts once more; false when it was too often in this minute.
     pub(crate) fn admit(&self, now: Time, client: IpAddr) -> bool {
         if self.cells.is_empty() {
             return true;

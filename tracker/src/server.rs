@@ -16,8 +16,8 @@ use crate::announce_service::ServiceConfig;
 use crate::connections::Connections;
 use crate::http;
 use crate::limits::{
-    HTTP_CONNECTIONS_MAX_DEFAULT, HTTP_HEAD_TIMEOUT_DEFAULT, INTERVAL_DEFAULT, INTERVAL_MAX, STOP_TIMEOUT,
-    WORKERS_MAX,
+    ANNOUNCES_PER_MINUTE_DEFAULT, HTTP_CONNECTIONS_MAX_DEFAULT, HTTP_HEAD_TIMEOUT_DEFAULT, INTERVAL_DEFAULT,
+    INTERVAL_MAX, NEW_TORRENTS_PER_MINUTE_DEFAULT, STOP_TIMEOUT, WORKERS_MAX,
 };
 use crate::metrics::TrackerStats;
 use crate::privileges::{Account, AccountError};
@@ -48,8 +48,11 @@ pub struct TrackerConfig {
     pub access: AccessConfig,
     /// Proxies that are believed about their clients' addresses.
     pub proxies: Vec<Network>,
-    /// Most announces per minute from one IPv4 address or IPv6 /64; 0 is no bound.
+    /// Most announces per minute from one IPv4 address or IPv6 /64; 0 is no bound. Networks that the service exempts
+    /// have none.
     pub announces_per_minute_max: u32,
+    /// Most torrents per minute that one IPv4 address or IPv6 /64 may bring in; 0 is no bound.
+    pub new_torrents_per_minute_max: u32,
     /// Where the swarms are kept over restarts.
     pub state: Option<PathBuf>,
     /// Whom to become when the ports are bound.
@@ -81,7 +84,8 @@ impl Default for TrackerConfig {
             http_connections_max: HTTP_CONNECTIONS_MAX_DEFAULT,
             access: AccessConfig::default(),
             proxies: Vec::new(),
-            announces_per_minute_max: 0,
+            announces_per_minute_max: ANNOUNCES_PER_MINUTE_DEFAULT,
+            new_torrents_per_minute_max: NEW_TORRENTS_PER_MINUTE_DEFAULT,
             state: None,
             account: None,
             workers: 0,
@@ -140,9 +144,6 @@ pub enum TrackerError {
     /// A list cannot be used.
     #[error(transparent)]
     List(#[from] ListError),
-    /// The file of swarms cannot be used.
-    #[error("cannot read the swarms in {0}: {1}; move the file away to start without it")]
-    State(PathBuf, #[source] io::Error),
     /// The account cannot be used.
     #[error(transparent)]
     Account(#[from] AccountError),
@@ -210,9 +211,7 @@ impl Tracker {
             is_serving: false,
         };
         if let Some(path) = &tracker.shared.config.state {
-            let peers = state::load(&tracker.shared, path)
-                .map_err(|error| TrackerError::State(path.clone(), error))?;
-            tracing::info!(peers, "the swarms of the last run are back");
+            state::restore(&tracker.shared, path);
         }
         tracker.start_upkeep()?;
         // If one of them fails, dropping `tracker` stops the others.

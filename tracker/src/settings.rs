@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ringseed_tracker::limits::{
-    HTTP_CONNECTIONS_MAX_DEFAULT, INTERVAL_DEFAULT, PEERS_MAX_DEFAULT, SWARM_PEERS_MAX_DEFAULT,
+    ANNOUNCES_PER_MINUTE_DEFAULT, EXEMPT_DEFAULT, HTTP_CONNECTIONS_MAX_DEFAULT, INTERVAL_DEFAULT,
+    NEW_TORRENTS_PER_MINUTE_DEFAULT, PEERS_MAX_DEFAULT, PORTS_PER_CLIENT_DEFAULT, SWARM_PEERS_MAX_DEFAULT,
     TORRENTS_MAX_DEFAULT,
 };
 use ringseed_tracker::{AccessConfig, Account, AccountError, Endpoint, Network, TrackerConfig};
@@ -47,6 +48,9 @@ pub(crate) struct LimitSettings {
     pub(crate) peers_per_swarm: usize,
     pub(crate) http_connections: usize,
     pub(crate) announces_per_minute: u32,
+    pub(crate) new_torrents_per_minute: u32,
+    pub(crate) ports_per_client: usize,
+    pub(crate) exempt: Vec<String>,
 }
 
 impl Default for Settings {
@@ -74,7 +78,10 @@ impl Default for LimitSettings {
             peers: PEERS_MAX_DEFAULT,
             peers_per_swarm: SWARM_PEERS_MAX_DEFAULT,
             http_connections: HTTP_CONNECTIONS_MAX_DEFAULT,
-            announces_per_minute: 0,
+            announces_per_minute: ANNOUNCES_PER_MINUTE_DEFAULT,
+            new_torrents_per_minute: NEW_TORRENTS_PER_MINUTE_DEFAULT,
+            ports_per_client: PORTS_PER_CLIENT_DEFAULT,
+            exempt: EXEMPT_DEFAULT.map(str::to_owned).to_vec(),
         }
     }
 }
@@ -86,8 +93,8 @@ pub(crate) enum SettingsError {
     Read(PathBuf, #[source] io::Error),
     #[error("the settings {0} are wrong: {1}")]
     Parse(PathBuf, #[source] toml::de::Error),
-    #[error("the proxy {0:?} is not an IP address or a network like 10.0.0.0/8")]
-    Proxy(String),
+    #[error("{0} {1:?} is not an IP address or a network like 10.0.0.0/8")]
+    Network(&'static str, String),
     #[error(transparent)]
     Account(#[from] AccountError),
 }
@@ -122,23 +129,29 @@ impl Settings {
         let addresses = || hosts.iter().map(|&host| SocketAddr::new(host, self.port));
         let http = addresses().map(Endpoint::Http).filter(|_| self.http);
         let udp = addresses().map(Endpoint::Udp).filter(|_| self.udp);
-        let proxy = |text: &String| text.parse::<Network>().map_err(|_| SettingsError::Proxy(text.clone()));
+        let networks = |what, texts: &[String]| {
+            let parse = |text: &String| text.parse().map_err(|_| SettingsError::Network(what, text.clone()));
+            texts.iter().map(parse).collect::<Result<Vec<Network>, _>>()
+        };
         let config = TrackerConfig {
             more: http.chain(udp).collect(),
             workers: self.workers,
-            proxies: self.proxies.iter().map(proxy).collect::<Result<_, _>>()?,
+            proxies: networks("the proxy", &self.proxies)?,
             access: AccessConfig {
                 allow: self.access.allow_list.clone(),
                 deny: self.access.deny_list.clone(),
                 keys: self.access.keys.clone(),
             },
             announces_per_minute_max: self.limits.announces_per_minute,
+            new_torrents_per_minute_max: self.limits.new_torrents_per_minute,
             http_connections_max: self.limits.http_connections,
             state: self.state.clone(),
             account: self.user.as_deref().map(Account::named).transpose()?,
             ..TrackerConfig::default()
         };
         let mut config = config.with_interval(Duration::from_secs(self.interval_s));
+        config.service.ports_per_client_max = self.limits.ports_per_client;
+        config.service.exempt = networks("the exempt network", &self.limits.exempt)?;
         config.service.torrents_max = self.limits.torrents;
         config.service.peers_max = self.limits.peers;
         config.service.swarm_peers_max = self.limits.peers_per_swarm;
@@ -186,7 +199,7 @@ mod tests {
             assert!(matches!(error, SettingsError::Parse(..)), "{text}: {error}");
         }
         let wrong = Settings { proxies: vec!["x".into()], ..Settings::default() };
-        assert!(matches!(wrong.config(), Err(SettingsError::Proxy(_))));
+        assert!(matches!(wrong.config(), Err(SettingsError::Network(..))));
         let wrong = Settings { user: Some("no such user".into()), ..Settings::default() };
         assert!(matches!(wrong.config(), Err(SettingsError::Account(_))));
     }

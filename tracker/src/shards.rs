@@ -11,7 +11,7 @@ use ringseed_proto::tracker::{AnnounceRequest, Family, ScrapeEntry};
 use ringseed_proto::units::{InfoHash, Time};
 
 use crate::announce_service::{
-    AnnounceService, Announced, Held, Record, Refusal, Room, ServiceConfig, Stage,
+    Admission, AnnounceService, Announced, Held, Record, Refusal, Room, ServiceConfig, Stage,
 };
 use crate::limits::SHARDS;
 
@@ -52,19 +52,21 @@ impl Shards {
         }
     }
 
-    /// Takes an announce; see [`AnnounceService::announce_within`].
+    /// Takes an announce; see [`AnnounceService::announce_within`]. `new_torrent` says whether the asker may bring in
+    /// one more torrent.
     pub(crate) fn announce(
         &self,
         now: Time,
         from: IpAddr,
         request: &AnnounceRequest,
         peers_max: u32,
+        new_torrent: &dyn Fn() -> bool,
         visit: impl FnMut(&[u8]),
     ) -> Result<Announced, Refusal> {
         let mut shard = self.shard(&request.info_hash);
-        let room = self.room();
+        let admission = Admission { room: self.room(), new_torrent };
         let before = shard.held();
-        let announced = shard.announce_within(room, now, from, request, peers_max, visit);
+        let announced = shard.announce_within(admission, now, from, request, peers_max, visit);
         self.account(before, shard.held());
         announced
     }

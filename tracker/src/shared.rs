@@ -24,7 +24,8 @@ pub(crate) struct Shared {
     pub(crate) access: Access,
     pub(crate) metrics: Metrics,
     pub(crate) config: TrackerConfig,
-    quota: Quota,
+    announces: Quota,
+    new_torrents: Quota,
     started: Instant,
     stop: watch::Receiver<bool>,
 }
@@ -53,7 +54,8 @@ impl Shared {
             ids: ConnectionIds::new(),
             access: Access::new(config.access.clone())?,
             metrics: Metrics::new()?,
-            quota: Quota::new(config.announces_per_minute_max),
+            announces: Quota::new(config.announces_per_minute_max),
+            new_torrents: Quota::new(config.new_torrents_per_minute_max),
             config,
             started: Instant::now(),
             stop,
@@ -82,10 +84,12 @@ impl Shared {
         visit: impl FnMut(&[u8]),
     ) -> Result<Announced, Rejection> {
         self.access.check(path, &request.info_hash)?;
-        if !self.quota.admit(now, from) {
+        let exempt = self.config.service.exempt.iter().any(|network| network.contains(from));
+        if !exempt && !self.announces.admit(now, from) {
             return Err(Rejection::TooOften);
         }
-        Ok(self.shards.announce(now, from, request, peers_max, visit)?)
+        let new_torrent = || exempt || self.new_torrents.admit(now, from);
+        Ok(self.shards.announce(now, from, request, peers_max, &new_torrent, visit)?)
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

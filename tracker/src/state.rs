@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::announce_service::Record;
@@ -19,7 +19,7 @@ const MAGIC: &[u8; 16] = b"ringseed swarms1";
 /// # Errors
 /// When the file cannot be written; then the old one is as it was.
 pub(crate) fn save(shared: &Shared, path: &Path) -> io::Result<()> {
-    let new = path.with_extension("new");
+    let new = beside(path, ".new");
     let file = File::create(&new)?;
     let mut out = BufWriter::new(&file);
     out.write_all(MAGIC)?;
@@ -37,11 +37,44 @@ pub(crate) fn save(shared: &Shared, path: &Path) -> io::Result<()> {
     fs::rename(&new, path)
 }
 
+/// Takes the swarms of the last run, as far as they can be read: they are a cache, clients announce again. A damaged
+/// file is moved aside, to the same name with `.damaged` behind it, for whoever wants to know what happened to it.
+pub(crate) fn restore(shared: &Shared, path: &Path) {
+    let error = match load(shared, path) {
+        Ok(peers) => return tracing::info!(peers, "the swarms of the last run are back"),
+        Err(error) => error,
+    };
+    let (peers, aside, name) = (shared.shards.peers(), beside(path, ".damaged"), path.display());
+    if error.kind() != io::ErrorKind::InvalidData {
+        return tracing::warn!("cannot read the swarms in {name}: {error}; starting without them");
+    }
+    match fs::rename(path, &aside) {
+        Ok(()) => tracing::warn!(
+            peers,
+            "cannot read all of the swarms in {name}: {error}; starting with those that could be read; the file is \
+             now {}",
+            aside.display()
+        ),
+        Err(rename) => tracing::warn!(
+            peers,
+            "cannot read all of the swarms in {name}: {error}; starting with those that could be read; the file \
+             cannot be moved aside ({rename}) and will be replaced"
+        ),
+    }
+}
+
+/// The path with something behind its name.
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
+}
+
 /// Takes the swarms of a file; returns how many peers came back. No file is no swarms.
 ///
 /// # Errors
 /// When it cannot be read or is no such file. What came before a damaged place is kept.
-pub(crate) fn load(shared: &Shared, path: &Path) -> io::Result<usize> {
+fn load(shared: &Shared, path: &Path) -> io::Result<usize> {
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
         opened => opened?,

@@ -6,8 +6,10 @@ use std::io::ErrorKind;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use harness::{HttpClient, UdpClient, V4, V6, addresses, started, target, tracker, tracker_with};
+use harness::{HttpClient, UdpClient, V4, V6, addresses, announce, started, target, tracker, tracker_with};
+use ringseed_proto::tracker::http::parse_announce_response;
 use ringseed_proto::tracker::udp::{Request, Response};
+use ringseed_proto::tracker::{AnnounceEvent, AnnounceRequest, AnnounceResponse};
 
 /// Resident memory of this process, in bytes.
 fn resident() -> usize {
@@ -302,4 +304,63 @@ fn stopping_under_load_does_not_hang() {
         tracker.shutdown();
         stopped.store(true, Ordering::Relaxed);
     });
+}
+
+/// An announce over HTTP by way of a proxy, which names the client.
+fn announce_as(client: &mut HttpClient, from: &str, request: &AnnounceRequest) -> AnnounceResponse {
+    let target = target(request);
+    let head = format!("GET {target} HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {from}\r\n\r\n");
+    client.send(head.as_bytes()).unwrap();
+    let reply = client.reply().unwrap();
+    parse_announce_response(&reply.body).unwrap_or_else(|error| panic!("{error}: {}", reply.text()))
+}
+
+/// Somebody with one address announces each port to one swarm: it stays a swarm of real peers.
+#[test]
+fn one_address_does_not_fill_a_swarm() {
+    let tracker = tracker_with(V4, |config| config.proxies = vec!["127.0.0.0/8".parse().unwrap()]);
+    let mut client = HttpClient::connect(tracker.http_addr().unwrap());
+    let not_remembered = (1..=3000).filter(|port| {
+        let answer = announce_as(&mut client, "198.51.100.1", &started(1, *port));
+        answer.warning.is_some_and(|warning| warning.contains("no place"))
+    });
+    assert_eq!(not_remembered.count(), 3000 - 16);
+    announce_as(&mut client, "203.0.113.5", &announce(1, 6881, 0, AnnounceEvent::Started));
+    for n in 1..=20 {
+        let given = addresses(&announce_as(&mut client, &format!("192.0.2.{n}"), &started(1, 6881)));
+        assert!(given.contains(&"203.0.113.5:6881".parse().unwrap()), "{given:?}");
+    }
+    // People behind one address are served beside each other.
+    for port in 1..=8 {
+        let answer = announce_as(&mut client, "192.0.2.200", &started(1, port));
+        assert_eq!(answer.warning, None);
+    }
+}
+
+/// Nor does it fill the tracker with torrents that nobody else has.
+#[test]
+fn one_address_does_not_fill_the_tracker() {
+    let tracker = tracker_with(V4, |config| {
+        config.proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        config.new_torrents_per_minute_max = 50;
+        config.service.torrents_max = 400;
+    });
+    let mut client = HttpClient::connect(tracker.http_addr().unwrap());
+    for n in 0..=255 {
+        announce_as(&mut client, "198.51.100.1", &started(n, 1));
+    }
+    let held = tracker.stats().torrents;
+    // Another minute may have begun meanwhile.
+    assert!((50..=100).contains(&held), "{held}");
+    // Of the /64 that one customer has each address is the same client.
+    for n in 0..=255 {
+        announce_as(&mut client, &format!("2001:db8::{n:x}"), &started(n, 1));
+    }
+    let both = tracker.stats().torrents;
+    assert!((100..=200).contains(&both), "{both}");
+    // Others bring in theirs, and join what is there.
+    assert_eq!(announce_as(&mut client, "203.0.113.5", &started(0, 1)).warning, None);
+    let fresh =
+        (0..=255).filter(|n| announce_as(&mut client, "203.0.113.6", &started(*n, 1)).warning.is_none());
+    assert!(fresh.count() >= 50);
 }

@@ -7,6 +7,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 pub(super) trait Address: Copy + Eq + Hash {
     /// The address as compact replies have it: IP, then port, in network byte order.
     fn bytes(&self) -> &[u8];
+
+    /// Whose it is: an IPv4 address, or the first 64 bits of an IPv6 one.
+    fn client(&self) -> &[u8];
+
+    /// Without the port.
+    fn ip(&self) -> IpAddr;
 }
 
 /// An IPv4 address and a port.
@@ -47,11 +53,30 @@ impl Address for V4 {
     fn bytes(&self) -> &[u8] {
         &self.0
     }
+
+    fn client(&self) -> &[u8] {
+        &self.0[..4]
+    }
+
+    fn ip(&self) -> IpAddr {
+        let [a, b, c, d, ..] = self.0;
+        Ipv4Addr::new(a, b, c, d).into()
+    }
 }
 
 impl Address for V6 {
     fn bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    fn client(&self) -> &[u8] {
+        &self.0[..8]
+    }
+
+    fn ip(&self) -> IpAddr {
+        let mut ip = [0; 16];
+        ip.copy_from_slice(&self.0[..16]);
+        Ipv6Addr::from(ip).into()
     }
 }
 

@@ -4,11 +4,12 @@
 //! number of peers (u32), then for each peer its compact address, 1 for a seeder or 0, and the seconds since it
 //! announced (u32). All numbers are big-endian.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 
 use ringseed_proto::units::InfoHash;
 
 use super::address::{Address, V4, V6};
+use super::shares::Shares;
 use super::swarms::Swarms;
 
 const HEAD: usize = 20 + 1 + 4 + 4;
@@ -97,14 +98,14 @@ impl<'a> Record<'a> {
     pub(super) fn restore<A: Stored>(
         &self,
         swarms: &mut Swarms<A>,
-        hasher: &RandomState,
+        shares: &Shares,
         (now_s, away_s, lifetime_s): (u32, u32, u32),
         mut room: usize,
     ) {
         if self.family != A::FAMILY {
             return;
         }
-        let key = hasher.hash_one(self.info_hash);
+        let key = shares.hasher.hash_one(self.info_hash);
         for peer in self.peers.chunks_exact(A::LEN + 5) {
             let (address, rest) = peer.split_at(A::LEN);
             let (&[seeder], age) = rest.split_first_chunk::<1>().unwrap_or((&[0], &[]));
@@ -118,9 +119,13 @@ impl<'a> Record<'a> {
                 Some(torrent) => torrent,
                 None => swarms.add(key, self.info_hash),
             };
-            swarms.change(hasher, torrent, |swarm| {
-                let known = swarm.find(hasher, address);
-                swarm.upsert(hasher, known, address, seeder == 1, seen_s);
+            swarms.change(shares, torrent, |swarm| {
+                let known = swarm.find(shares, address);
+                // The share of a client may have been larger when this was written.
+                if known.is_none() && !swarm.has_share_left(shares, address) {
+                    return;
+                }
+                swarm.upsert(shares, known, address, seeder == 1, seen_s);
                 swarm.restore_completed(self.completed);
             });
             room -= 1;

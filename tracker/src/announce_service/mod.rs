@@ -11,12 +11,15 @@
 //!   bounded amount of work per call.
 //! - When a bound is reached, those who are known stay known and a newcomer is answered but not remembered:
 //!   a flood of invented peers cannot push out real ones.
+//! - One client, which is an IPv4 address or an IPv6 /64, has a share of each swarm: so many ports. More of it are
+//!   not remembered, so that it cannot be most of what others are told.
 //! - A torrent without peers is forgotten, its count of finished downloads too.
 
 mod address;
 mod draw;
 mod dump;
 mod index;
+mod shares;
 mod swarm;
 mod swarms;
 
@@ -31,13 +34,15 @@ use ringseed_proto::units::{InfoHash, Time};
 pub use self::address::socket_addr;
 use self::address::{Address, Either, V4, V6};
 pub use self::dump::{DumpError, Record};
+use self::shares::Shares;
 use self::swarm::Change;
 pub use self::swarms::Stage;
 use self::swarms::Swarms;
 use crate::limits::{
-    INTERVAL_DEFAULT, NUMWANT_DEFAULT, NUMWANT_MAX, PEER_LIFETIME_MIN, PEERS_MAX_DEFAULT,
-    SWARM_PEERS_MAX_DEFAULT, TORRENTS_MAX_DEFAULT,
+    EXEMPT_DEFAULT, INTERVAL_DEFAULT, NUMWANT_DEFAULT, NUMWANT_MAX, PEER_LIFETIME_MIN, PEERS_MAX_DEFAULT,
+    PORTS_PER_CLIENT_DEFAULT, SWARM_PEERS_MAX_DEFAULT, TORRENTS_MAX_DEFAULT,
 };
+use crate::proxies::Network;
 
 /// Bounds and times of the service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +55,10 @@ pub struct ServiceConfig {
     pub peers_max: usize,
     /// Most peers of one torrent in one address family.
     pub swarm_peers_max: usize,
+    /// Most ports of one client, an IPv4 address or IPv6 /64, in one swarm; 0 is no bound.
+    pub ports_per_client_max: usize,
+    /// Networks whose clients have no bound of this kind.
+    pub exempt: Vec<Network>,
     /// Peers given when a request does not say how many.
     pub numwant_default: u32,
     /// Most peers given.
@@ -64,6 +73,8 @@ impl ServiceConfig {
             torrents_max: TORRENTS_MAX_DEFAULT,
             peers_max: PEERS_MAX_DEFAULT,
             swarm_peers_max: SWARM_PEERS_MAX_DEFAULT,
+            ports_per_client_max: PORTS_PER_CLIENT_DEFAULT,
+            exempt: EXEMPT_DEFAULT.iter().filter_map(|text| text.parse().ok()).collect(),
             numwant_default: NUMWANT_DEFAULT,
             numwant_max: NUMWANT_MAX,
         }
@@ -137,8 +148,7 @@ impl std::ops::Add for Held {
 /// All swarms of a tracker.
 pub struct AnnounceService {
     config: ServiceConfig,
-    // Keyed by the operating system's randomness: nobody can aim at one bucket.
-    hasher: RandomState,
+    shares: Shares,
     rng: Rng,
     v4: Swarms<V4>,
     v6: Swarms<V6>,
@@ -152,7 +162,8 @@ impl AnnounceService {
 
     /// Like [`new`](Self::new), with the hasher of a torrent's key.
     pub fn with_hasher(config: ServiceConfig, seed: u64, hasher: RandomState) -> AnnounceService {
-        AnnounceService { config, hasher, rng: Rng::with_seed(seed), v4: Swarms::new(), v6: Swarms::new() }
+        let shares = Shares::new(hasher, config.ports_per_client_max, &config.exempt);
+        AnnounceService { config, shares, rng: Rng::with_seed(seed), v4: Swarms::new(), v6: Swarms::new() }
     }
 
     /// Takes an announce from this address and visits the peers that the asker is told about. `peers_max` bounds
@@ -173,21 +184,22 @@ impl AnnounceService {
             torrents: self.config.torrents_max.saturating_sub(held.torrents()),
             peers: self.config.peers_max.saturating_sub(held.peers()),
         };
-        self.announce_within(room, now, from, request, peers_max, |peer| {
+        let admission = Admission { room, new_torrent: &|| true };
+        self.announce_within(admission, now, from, request, peers_max, |peer| {
             if let Some(peer) = socket_addr(peer) {
                 visit(peer);
             }
         })
     }
 
-    /// Like [`announce`](Self::announce), with the room that is left as the caller counts it, and peers as compact
+    /// Like [`announce`](Self::announce), with what may be added as the caller decides it, and peers as compact
     /// entries of the asker's address family.
     ///
     /// # Errors
     /// When the request makes no sense; then nothing changed.
     pub fn announce_within(
         &mut self,
-        room: Room,
+        admission: Admission<'_>,
         now: Time,
         from: IpAddr,
         request: &AnnounceRequest,
@@ -203,13 +215,13 @@ impl AnnounceService {
             request,
             wanted: wanted as usize,
             now_s: seconds(now),
-            room,
+            admission,
             swarm_peers_max: self.config.swarm_peers_max,
         };
-        let (hasher, rng) = (&self.hasher, &mut self.rng);
+        let (shares, rng) = (&self.shares, &mut self.rng);
         Ok(match Either::from(SocketAddr::new(from, request.port)) {
-            Either::V4(asker) => step.take(&mut self.v4, hasher, rng, asker, |peer| visit(peer.bytes())),
-            Either::V6(asker) => step.take(&mut self.v6, hasher, rng, asker, |peer| visit(peer.bytes())),
+            Either::V4(asker) => step.take(&mut self.v4, shares, rng, asker, |peer| visit(peer.bytes())),
+            Either::V6(asker) => step.take(&mut self.v6, shares, rng, asker, |peer| visit(peer.bytes())),
         })
     }
 
@@ -225,8 +237,8 @@ impl AnnounceService {
     /// The numbers of a torrent among peers of one address family; zeros if it is unknown.
     pub fn scrape(&self, family: Family, info_hash: &InfoHash) -> ScrapeEntry {
         match family {
-            Family::V4 => scrape(&self.v4, &self.hasher, info_hash),
-            Family::V6 => scrape(&self.v6, &self.hasher, info_hash),
+            Family::V4 => scrape(&self.v4, &self.shares, info_hash),
+            Family::V6 => scrape(&self.v6, &self.shares, info_hash),
         }
     }
 
@@ -235,8 +247,8 @@ impl AnnounceService {
     pub fn expire(&mut self, now: Time, budget: usize) -> usize {
         let lifetime_s = u32::try_from(self.config.peer_lifetime.as_secs()).unwrap_or(u32::MAX);
         let Some(oldest_s) = seconds(now).checked_sub(lifetime_s) else { return 0 };
-        self.v4.expire(&self.hasher, oldest_s, budget.div_ceil(2))
-            + self.v6.expire(&self.hasher, oldest_s, budget / 2)
+        self.v4.expire(&self.shares, oldest_s, budget.div_ceil(2))
+            + self.v6.expire(&self.shares, oldest_s, budget / 2)
     }
 
     /// Appends everything that is held as [`Record`]s.
@@ -254,8 +266,8 @@ impl AnnounceService {
         let whole = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
         let times = (seconds(now), whole(away), whole(self.config.peer_lifetime));
         let room = room.peers.min(self.config.swarm_peers_max);
-        record.restore(&mut self.v4, &self.hasher, times, room);
-        record.restore(&mut self.v6, &self.hasher, times, room);
+        record.restore(&mut self.v4, &self.shares, times, room);
+        record.restore(&mut self.v6, &self.shares, times, room);
     }
 
     /// What is held now.
@@ -280,12 +292,21 @@ pub struct Room {
     pub peers: usize,
 }
 
+/// What an announce may add.
+#[derive(Clone, Copy)]
+pub struct Admission<'a> {
+    /// What there is room for.
+    pub room: Room,
+    /// Whether the asker may bring in one more torrent; asked only when it is about to.
+    pub new_torrent: &'a dyn Fn() -> bool,
+}
+
 /// One announce, whatever the family.
 struct Step<'a> {
     request: &'a AnnounceRequest,
     wanted: usize,
     now_s: u32,
-    room: Room,
+    admission: Admission<'a>,
     swarm_peers_max: usize,
 }
 
@@ -293,37 +314,42 @@ impl Step<'_> {
     fn take<A: Address>(
         &self,
         swarms: &mut Swarms<A>,
-        hasher: &RandomState,
+        shares: &Shares,
         rng: &mut Rng,
         asker: A,
         visit: impl FnMut(A),
     ) -> Announced {
         let info_hash = self.request.info_hash;
-        let key = hasher.hash_one(info_hash);
+        let key = shares.hasher.hash_one(info_hash);
+        let room = self.admission.room;
         let stopped = self.request.event == AnnounceEvent::Stopped;
         let seeds = self.request.left == 0;
         let torrent = match swarms.find(key, &info_hash) {
             Some(torrent) => torrent,
             None if stopped => return Announced { scrape: ScrapeEntry::default(), remembered: true },
-            None if self.room.torrents == 0 || self.room.peers == 0 || self.swarm_peers_max == 0 => {
-                return Announced { scrape: ScrapeEntry::default(), remembered: false };
+            None if room.torrents > 0
+                && room.peers > 0
+                && self.swarm_peers_max > 0
+                && (self.admission.new_torrent)() =>
+            {
+                swarms.add(key, info_hash)
             }
-            None => swarms.add(key, info_hash),
+            None => return Announced { scrape: ScrapeEntry::default(), remembered: false },
         };
-        swarms.change(hasher, torrent, |swarm| {
-            let known = swarm.find(hasher, asker);
+        swarms.change(shares, torrent, |swarm| {
+            let known = swarm.find(shares, asker);
             if stopped {
                 if let Some(at) = known {
-                    swarm.remove(hasher, at);
+                    swarm.remove(shares, at);
                 }
                 // Who leaves needs no peers.
                 return Announced { scrape: entry(swarm), remembered: true };
             }
-            let full = self.room.peers == 0 || swarm.len() >= self.swarm_peers_max;
-            let remembered = known.is_some() || !full;
+            let has_room = || room.peers > 0 && swarm.len() < self.swarm_peers_max;
+            let remembered = known.is_some() || (has_room() && swarm.has_share_left(shares, asker));
             let mut at = None;
             if remembered {
-                let (change, position) = swarm.upsert(hasher, known, asker, seeds, self.now_s);
+                let (change, position) = swarm.upsert(shares, known, asker, seeds, self.now_s);
                 // Only a leecher that was seen downloading can finish, and only once: the count is not for sale.
                 if change == (Change::Refreshed { was_seeder: false })
                     && seeds
@@ -339,9 +365,9 @@ impl Step<'_> {
     }
 }
 
-fn scrape<A: Address>(swarms: &Swarms<A>, hasher: &RandomState, info_hash: &InfoHash) -> ScrapeEntry {
+fn scrape<A: Address>(swarms: &Swarms<A>, shares: &Shares, info_hash: &InfoHash) -> ScrapeEntry {
     swarms
-        .find(hasher.hash_one(info_hash), info_hash)
+        .find(shares.hasher.hash_one(info_hash), info_hash)
         .map(|torrent| entry(swarms.swarm(torrent)))
         .unwrap_or_default()
 }

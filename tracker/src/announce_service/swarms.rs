@@ -1,11 +1,12 @@
 //! All torrents of one address family, and their expiry in small steps.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 
 use ringseed_proto::units::InfoHash;
 
 use super::address::Address;
 use super::index::{Index, prefetch};
+use super::shares::Shares;
 use super::swarm::Swarm;
 
 /// A torrent and its peers in one address family. Never without peers: with the last one it is forgotten.
@@ -112,7 +113,7 @@ impl<A: Address> Swarms<A> {
     /// Lets `change` work on a swarm, keeps the counts and forgets the torrent if it has no peers any more.
     pub(super) fn change<R>(
         &mut self,
-        hasher: &RandomState,
+        shares: &Shares,
         at: usize,
         change: impl FnOnce(&mut Swarm<A>) -> R,
     ) -> R {
@@ -122,16 +123,16 @@ impl<A: Address> Swarms<A> {
         self.counts.peers = self.counts.peers - peers + swarm.len();
         self.counts.seeders = self.counts.seeders - seeders + swarm.seeders() as usize;
         if swarm.is_empty() {
-            self.forget(hasher, at);
+            self.forget(shares, at);
         }
         result
     }
 
-    fn forget(&mut self, hasher: &RandomState, at: usize) {
-        self.index.remove(hasher.hash_one(self.torrents[at].info_hash), at);
+    fn forget(&mut self, shares: &Shares, at: usize) {
+        self.index.remove(shares.hasher.hash_one(self.torrents[at].info_hash), at);
         let last = self.torrents.len() - 1;
         if at != last {
-            self.index.replace(hasher.hash_one(self.torrents[last].info_hash), last, at);
+            self.index.replace(shares.hasher.hash_one(self.torrents[last].info_hash), last, at);
         }
         self.torrents.swap_remove(at);
         if self.torrents.capacity() > 64 && self.torrents.len() < self.torrents.capacity() / 4 {
@@ -141,7 +142,7 @@ impl<A: Address> Swarms<A> {
 
     /// Looks at up to `budget` peers and torrents and removes peers that were seen last before `oldest_s`. Returns
     /// how many it removed.
-    pub(super) fn expire(&mut self, hasher: &RandomState, oldest_s: u32, mut budget: usize) -> usize {
+    pub(super) fn expire(&mut self, shares: &Shares, oldest_s: u32, mut budget: usize) -> usize {
         let mut removed = 0;
         // At most one round in a step, so that few torrents are not looked at over and over.
         let mut rounds = 0;
@@ -159,11 +160,11 @@ impl<A: Address> Swarms<A> {
             let first = self.walk.peers.unwrap_or(len).min(len);
             let last = first.saturating_sub(budget);
             budget -= first - last;
-            removed += self.change(hasher, at, |swarm| {
+            removed += self.change(shares, at, |swarm| {
                 let mut removed = 0;
                 for peer in (last..first).rev() {
                     if swarm.seen_s(peer).is_some_and(|seen| seen < oldest_s) {
-                        swarm.remove(hasher, peer);
+                        swarm.remove(shares, peer);
                         removed += 1;
                     }
                 }

@@ -330,3 +330,45 @@ fn when_full_the_known_stay_and_newcomers_are_answered_but_not_remembered() {
     announce(&mut service, 1, v4(0), &request(1, LEECH, AnnounceEvent::Stopped));
     assert!(announce(&mut service, 1, v4(2), &join(2)).0.remembered, "there is room again");
 }
+
+/// One client with every port there is, and one real seed: others are told about the seed each time.
+#[test]
+fn one_client_cannot_be_most_of_a_swarm() {
+    let mut service = service(|_| {});
+    let ports = |port| AnnounceRequest { port, ..request(1, LEECH, AnnounceEvent::Started) };
+    let remembered = |service: &mut AnnounceService, from| {
+        (1..=4000).filter(|port| announce(service, 0, from, &ports(*port)).0.remembered).count()
+    };
+    assert_eq!(remembered(&mut service, v4(1)), 16);
+    // The /64 of an IPv6 address is one client, with whatever addresses.
+    let all = (1..=100).map(|n| remembered(&mut service, v6(n))).sum::<usize>();
+    assert_eq!(all, 16);
+    // Who is known stays known.
+    assert!(announce(&mut service, 1, v4(1), &ports(3)).0.remembered);
+    started(&mut service, v4(2), 1, SEED);
+    for n in 3..40 {
+        let peers = started(&mut service, v4(n), 2 + n as u8, LEECH);
+        assert!(peers.is_empty());
+        let (announced, peers) = announce(&mut service, 1, v4(n), &request(1, LEECH, AnnounceEvent::Started));
+        assert!(announced.remembered);
+        // As long as an answer has them all, and with its share beyond that.
+        assert!(n > 30 || peers.contains(&SocketAddr::new(v4(2), 6881)), "{n}: {peers:?}");
+    }
+    // Several people behind one address are served.
+    let neighbours = (1..=10).map(|port| announce(&mut service, 1, v4(500), &ports(port)).0.remembered);
+    assert!(neighbours.into_iter().all(|remembered| remembered));
+}
+
+#[test]
+fn who_may_bring_in_no_torrent_is_answered_and_joins_those_that_are_there() {
+    let mut service = service(|_| {});
+    started(&mut service, v4(1), 1, SEED);
+    let room = Room { torrents: 10, peers: 10 };
+    let none = Admission { room, new_torrent: &|| false };
+    let mut join = |torrent| {
+        let request = request(torrent, LEECH, AnnounceEvent::Started);
+        service.announce_within(none, at(1), v4(2), &request, 50, |_| ()).unwrap().remembered
+    };
+    assert!(join(1) && !join(2));
+    assert_eq!(service.held().torrents(), 1);
+}
