@@ -3,6 +3,7 @@
 pub(crate) mod handle;
 mod inbox;
 pub(crate) mod loader;
+pub(crate) mod pieces;
 pub mod rpc;
 pub(crate) mod session;
 pub mod snapshot;

@@ -1,5 +1,6 @@
 //! One torrent of the session: what the user wants of it, what the shards do with it, what is known of it.
 
+use super::pieces::Pieces;
 use super::snapshot::{PeerStatus, TorrentState, TorrentStatus, TrackerStatus};
 use crate::shard::checks::Check;
 use crate::shard::publish::TorrentSample;
@@ -131,8 +132,8 @@ pub struct Torrent {
     pub entry: Arc<TorrentEntry>,
     /// What happens with it.
     pub activity: Activity,
-    /// Pieces on disk.
-    pub have: Arc<Bitfield>,
+    /// Its pieces: what is served now, and what may be claimed after a crash.
+    pub pieces: Pieces,
     /// Directory its files are below.
     pub data_dir: PathBuf,
     /// Payload bytes sent in earlier runs.
@@ -224,7 +225,7 @@ impl Torrent {
 
     /// Counts what is missing of what is wanted.
     pub fn count_left(&self) {
-        let left = missing_bytes(&self.entry.content.info.layout, &self.have, &self.wishes.files);
+        let left = missing_bytes(&self.entry.content.info.layout, self.pieces.live(), &self.wishes.files);
         self.entry.left.store(left, Ordering::Relaxed);
     }
 
@@ -260,17 +261,18 @@ impl Torrent {
         self.wishes.tiers.as_deref().unwrap_or(&self.entry.metainfo.tiers)
     }
 
-    /// Takes over what is on disk.
-    pub fn set_have(&mut self, have: Bitfield) {
-        self.have = Arc::new(have);
+    /// Changes what is known of its pieces, and with it what is left.
+    pub fn with_pieces<T>(&mut self, change: impl FnOnce(&mut Pieces) -> T) -> T {
+        let changed = change(&mut self.pieces);
         self.count_left();
         self.status = None;
+        changed
     }
 
     /// Takes over what a shard published; `None` when it has no peers there.
     pub fn set_sample(&mut self, shard: usize, sample: Option<TorrentSample>) {
         if let Some(have) = sample.as_ref().and_then(|sample| sample.have.as_ref()) {
-            self.have = have.clone();
+            self.pieces.publish(have);
             self.count_left();
         }
         let moves = |sample: &TorrentSample| sample.stats.upload_rate + sample.stats.download_rate > 0;
@@ -320,7 +322,7 @@ impl Torrent {
             metainfo: self.entry.metainfo.clone(),
             data_dir: self.data_dir.clone(),
             state,
-            have: self.have.clone(),
+            have: self.pieces.live().clone(),
             left,
             wanted: wanted_bytes(layout, &self.wishes.files),
             downloaded: self.downloaded(),

@@ -21,6 +21,16 @@ pub struct MovedConnection {
     pub leftover: Vec<u8>,
 }
 
+/// What the home shard of a torrent knows to be on disk, whatever happens to the machine.
+#[derive(Debug, Clone)]
+pub struct DurablePieces {
+    /// The pieces that an `fdatasync` covered.
+    pub pieces: Bitfield,
+    /// How many writes the store had begun ([`crate::storage::TorrentStore::writes_begun`]) when its files held these
+    /// pieces and no write was under way; `None` when one was.
+    pub settled: Option<u64>,
+}
+
 /// To a shard.
 pub enum ToShard {
     /// Be home to this torrent: serve it when `have` is full, download the rest otherwise.
@@ -48,7 +58,7 @@ pub enum FromShard {
     /// A shard has no more to do for a check: the right pieces that it found.
     Checked { check: Arc<Check>, result: Result<Bitfield, String> },
     /// These pieces are verified and durable.
-    Durable(InfoHash, Bitfield),
+    Durable(InfoHash, DurablePieces),
     /// All wanted pieces are on disk.
     Completed(InfoHash),
     /// A peer of this shard asks for the info dictionary of a torrent, which is not in memory.
@@ -56,7 +66,7 @@ pub enum FromShard {
     /// The torrent cannot go on; what is wrong and what to do.
     Failed(InfoHash, String),
     /// The answer to [`ToShard::Stop`]; the home shard gives the durable pieces.
-    Stopped { shard: usize, info_hash: InfoHash, have: Option<Bitfield> },
+    Stopped { shard: usize, info_hash: InfoHash, durable: Option<DurablePieces> },
     /// The shard has ended.
     Ended { shard: usize },
 }

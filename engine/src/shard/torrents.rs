@@ -3,12 +3,12 @@
 use super::candidates::Candidates;
 use super::connections::ConnKey;
 use super::local::LocalEvent;
-use super::message::FromShard;
+use super::message::{DurablePieces, FromShard};
 use super::registry::{Phase, TorrentEntry};
 use super::{Shard, TICK, dialing};
 use crate::config::UploadSlots;
 use crate::limits::CHECKPOINT_INTERVAL;
-use crate::storage::PieceBuffers;
+use crate::storage::{PieceBuffers, TorrentStore};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::swarm::{Action, BlockSink, PeerKey, Swarm, SwarmConfig};
 use ringseed_proto::units::{BLOCK_LEN, Block, InfoHash, PieceIndex, Time};
@@ -63,6 +63,11 @@ pub struct Home {
     pub unsaved: bool,
     /// A checkpoint's fdatasync is under way.
     pub syncing: bool,
+    /// The pieces that are on disk whatever happens: those it began with and what an fdatasync covered since. `None`
+    /// for a complete torrent, of which there is nothing to report.
+    durable: Option<Bitfield>,
+    /// An fdatasync failed: what was written since the last good one may be lost.
+    lost: bool,
     /// When the last checkpoint began.
     pub checkpoint_at: Time,
     /// Whole pieces on their way to disk: to be hashed, or being written.
@@ -74,16 +79,26 @@ pub struct Home {
 }
 
 impl Home {
-    fn new(now: Time, completed: bool) -> Self {
+    fn new(now: Time, durable: Option<Bitfield>) -> Self {
+        let completed = durable.is_none();
         Self {
             candidates: Candidates::default(),
             unsaved: false,
             syncing: false,
+            durable,
+            lost: false,
             checkpoint_at: now,
             writes: 0,
             completed,
             dials_held: now,
         }
+    }
+
+    /// The pieces to be reported as durable, with whether the files hold nothing else by now.
+    fn durable(&self, store: &TorrentStore) -> Option<DurablePieces> {
+        let quiet = self.writes == 0 && !self.unsaved && !self.syncing && !self.lost;
+        let settled = quiet.then(|| store.writes_begun());
+        self.durable.clone().map(|pieces| DurablePieces { pieces, settled })
     }
 
     /// When its stored pieces are to be made durable.
@@ -165,7 +180,7 @@ impl Shard {
             return None;
         }
         let count = entry.content.info.layout.piece_count();
-        let home = (entry.home == self.context.index).then(|| Home::new(self.now, true));
+        let home = (entry.home == self.context.index).then(|| Home::new(self.now, None));
         Some(self.insert_torrent(entry.clone(), Bitfield::full(count), home))
     }
 
@@ -225,14 +240,15 @@ impl Shard {
         }
         let complete = have.is_full();
         entry.set_phase(if complete { Phase::Seeding } else { Phase::Downloading });
-        self.insert_torrent(entry, have, Some(Home::new(self.now, complete)));
+        let home = Home::new(self.now, (!complete).then(|| have.clone()));
+        self.insert_torrent(entry, have, Some(home));
     }
 
     /// Closes a torrent's connections and forgets it; the home shard reports its durable pieces first.
     pub(super) fn stop_torrent(&mut self, info_hash: InfoHash) {
         let Some(key) = self.by_hash.get(&info_hash).copied() else {
             let shard = self.context.index;
-            return self.report(FromShard::Stopped { shard, info_hash, have: None });
+            return self.report(FromShard::Stopped { shard, info_hash, durable: None });
         };
         for connection in self.torrents[key].peers.values().copied().collect::<Vec<_>>() {
             self.close(connection);
@@ -245,8 +261,7 @@ impl Shard {
             self.stopping.insert(key);
             self.settle(key);
         } else {
-            let have = torrent.home.as_ref().map(|_| torrent.swarm.have().clone());
-            self.forget(key, have);
+            self.forget(key);
         }
     }
 
@@ -260,17 +275,18 @@ impl Shard {
         if home.unsaved {
             self.checkpoint(key);
         } else {
-            let have = torrent.swarm.have().clone();
-            self.forget(key, Some(have));
+            self.forget(key);
         }
     }
 
-    fn forget(&mut self, key: TorrentKey, have: Option<Bitfield>) {
+    /// Ends a torrent here, and reports what is durable of it: what a failed fdatasync left in doubt is not.
+    fn forget(&mut self, key: TorrentKey) {
         self.stopping.remove(&key);
         if let Some(torrent) = self.torrents.remove(key) {
             let info_hash = torrent.entry.info_hash();
             self.by_hash.remove(&info_hash);
-            self.report(FromShard::Stopped { shard: self.context.index, info_hash, have });
+            let durable = torrent.home.as_ref().and_then(|home| home.durable(&torrent.entry.store));
+            self.report(FromShard::Stopped { shard: self.context.index, info_hash, durable });
         }
     }
 
@@ -378,14 +394,18 @@ impl Shard {
             LocalEvent::PieceWritten { torrent, piece, result } => self.piece_written(torrent, piece, result),
             LocalEvent::Synced { torrent: key, have, result } => {
                 let Some(torrent) = self.torrents.get_mut(key) else { return };
-                if let Some(home) = &mut torrent.home {
-                    home.syncing = false;
+                let Some(home) = &mut torrent.home else { return };
+                home.syncing = false;
+                match &result {
+                    Ok(()) => home.durable = Some(have),
+                    Err(_) => home.lost = true,
                 }
-                let info_hash = torrent.entry.info_hash();
+                let (info_hash, durable) = (torrent.entry.info_hash(), home.durable(&torrent.entry.store));
                 self.touch(key);
-                match result {
-                    Ok(()) => self.report(FromShard::Durable(info_hash, have)),
-                    Err(error) => self.fail_torrent(key, error.to_string()),
+                match (result, durable) {
+                    (Ok(()), Some(durable)) => self.report(FromShard::Durable(info_hash, durable)),
+                    (Ok(()), None) => {}
+                    (Err(error), _) => self.fail_torrent(key, error.to_string()),
                 }
                 if self.stopping.contains(&key) {
                     self.settle(key);

@@ -131,6 +131,20 @@ impl Files {
         Ok(found.map(|found| found.stat))
     }
 
+    /// Brings to disk what the kernel holds of each file that is there. Waits for the disk.
+    pub(super) fn flush(&self) -> Result<(), StorageError> {
+        let files = self.layout().files.iter().enumerate();
+        for (file, _) in files.filter(|(_, entry)| !entry.padding && entry.length > 0) {
+            match self.open_named(file, Purpose::Read) {
+                Ok(opened) => rustix::fs::fdatasync(&opened.fd)
+                    .map_err(|errno| StorageError::from_errno(errno, "sync", self.path(file)))?,
+                Err(StorageError::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     fn open_named(&self, file: usize, purpose: Purpose) -> Result<Opened, StorageError> {
         let (path, new_is_partial) = (&self.entry(file).path, self.limits.partial_names());
         let (opened, partial) = self.names.open(&self.root, path, purpose, new_is_partial)?;

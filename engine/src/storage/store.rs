@@ -13,6 +13,7 @@ use ringseed_proto::metainfo::Info;
 use ringseed_proto::units::{Block, PieceIndex};
 use ringseed_ring::SendList;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// How the bytes of a torrent get from disk into a send.
@@ -32,6 +33,8 @@ pub struct TorrentStore {
     pub(super) seen: SeenChunks,
     pub(super) loaded: LoadedPieces,
     pub(super) dirty: Mutex<DirtyFiles>,
+    /// Pieces of which the writing has begun.
+    pub(super) writes: AtomicU64,
 }
 
 /// Zeros for padding files (BEP 47), which are not stored. A block is seldom longer.
@@ -80,6 +83,7 @@ impl TorrentStore {
             seen,
             loaded: LoadedPieces::default(),
             dirty: Mutex::default(),
+            writes: AtomicU64::new(0),
         })
     }
 
@@ -317,6 +321,12 @@ impl TorrentStore {
     /// When a file cannot be looked at, for example because a symbolic link is in the way.
     pub fn check_sizes(&self) -> Result<Vec<SizeCheck>, StorageError> {
         (0..self.layout().files.len()).map(|file| self.files.check_size(file)).collect()
+    }
+
+    /// How many pieces were, or are being, written through this store. Stamps that are taken while it stays the same
+    /// show no write of ours that began in between.
+    pub fn writes_begun(&self) -> u64 {
+        self.writes.load(Ordering::Acquire)
     }
 
     /// Size and time of every file as they are now, for the resume record; zero for what is not there.

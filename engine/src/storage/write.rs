@@ -16,6 +16,7 @@ use ringseed_ring::Ring;
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 /// How a piece gets to disk.
@@ -107,6 +108,7 @@ impl TorrentStore {
         if self.dirty().files.len() >= DIRTY_FILES_MAX {
             self.sync_dirty(ring).await?;
         }
+        self.writes.fetch_add(1, Ordering::AcqRel);
         self.loaded.forget(piece);
         let spans: Vec<_> = self.layout().spans(piece, 0, u32::MAX).collect();
         let mut from = 0;
@@ -285,6 +287,15 @@ impl TorrentStore {
             }
         }
         Ok(())
+    }
+
+    /// Makes everything durable that is in the files, whoever wrote it. Waits for the disk, so it belongs on a thread of
+    /// its own.
+    ///
+    /// # Errors
+    /// The first file that could not be synced.
+    pub fn flush_files(&self) -> Result<(), StorageError> {
+        self.files.flush()
     }
 
     /// Whether data of this store is not durable yet.

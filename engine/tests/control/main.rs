@@ -8,6 +8,7 @@ mod command_line;
 mod creations;
 mod daemon;
 mod extensions;
+mod finished;
 mod import;
 mod kills;
 mod metrics;

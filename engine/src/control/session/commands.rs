@@ -1,12 +1,12 @@
 //! What handles ask of the session.
 
 use super::super::handle::{AddOutcome, AddTorrent, Command, EngineError, Reply};
+use super::super::pieces::Pieces;
 use super::super::torrent::{Activity, Next, Torrent};
 use super::{Session, has_data, has_files};
 use crate::limits::{CANDIDATES_MAX, CONTROL_QUEUE};
 use crate::shard::message::ToShard;
 use crate::storage::{TorrentStore, Wishes};
-use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
 use std::net::SocketAddr;
@@ -120,9 +120,9 @@ impl Session {
             TorrentStore::open_or_create(&data_dir, add.metainfo.info.clone(), &self.parts.store_limits)
                 .map_err(|error| EngineError::Storage(error.to_string()))?;
         let entry = self.entry(add.metainfo, store);
-        let have = Bitfield::new(entry.content.info.layout.piece_count());
+        let pieces = Pieces::none(entry.content.info.layout.piece_count());
         let wishes = Wishes { queue: self.last_place + 1, move_when_done, ..add.wishes };
-        let id = self.insert(entry.clone(), have, data_dir, |torrent| {
+        let id = self.insert(entry.clone(), pieces, data_dir, |torrent| {
             torrent.wishes = Arc::new(wishes);
             torrent.apply_wishes(add.sequential);
             torrent.uploaded_before = add.earlier.uploaded;
@@ -136,7 +136,7 @@ impl Session {
         } else if !add.paused {
             self.begin_run(info_hash);
         }
-        if let Err(error) = self.save(info_hash) {
+        if let Err(error) = self.save_new(info_hash) {
             self.torrents.remove(&id);
             self.ids.remove(&info_hash);
             self.broadcast(|| ToShard::Stop(info_hash));

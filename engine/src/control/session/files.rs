@@ -123,6 +123,7 @@ impl Session {
         let Some(torrent) = self.torrent(&info_hash) else { return Ok(()) };
         torrent.uploaded_before = torrent.uploaded();
         torrent.downloaded_before = torrent.downloaded();
+        torrent.pieces.reopened(&old.store);
         torrent.entry = entry.clone();
         torrent.apply_wishes(sequential);
         self.parts.registry.insert([entry]);

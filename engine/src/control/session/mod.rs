@@ -6,6 +6,7 @@
 mod alt_speed;
 mod commands;
 mod files;
+mod flushes;
 mod goals;
 mod port;
 mod publish;
@@ -18,6 +19,7 @@ mod transitions;
 mod wishes;
 
 use super::handle::Command;
+use super::pieces::Pieces;
 use super::snapshot::{EngineLimits, EngineSnapshot, UnderWay};
 use super::torrent::{Activity, Torrent};
 use crate::announce::Announcer;
@@ -36,7 +38,7 @@ use crate::storage::{
 use arc_swap::ArcSwap;
 pub use files::FilesDone;
 pub(in crate::control) use files::{finish_names, renamed};
-use ringseed_proto::bitfield::Bitfield;
+use flushes::Flushes;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -128,6 +130,8 @@ pub struct Session {
     unsent: Vec<std::collections::VecDeque<ToShard>>,
     /// Torrents with pieces, totals or stamps that the resume store does not have.
     unsaved: HashSet<InfoHash>,
+    /// Checked torrents whose files are brought to disk, so that what was found may be claimed.
+    flushes: Flushes,
     ended: HashSet<usize>,
     /// Stored torrents are still being handed over.
     loading: bool,
@@ -175,6 +179,7 @@ impl Session {
             dirty: true,
             unsent: (0..shards).map(|_| std::collections::VecDeque::new()).collect(),
             unsaved: HashSet::new(),
+            flushes: Flushes::default(),
             ended: HashSet::new(),
             loading,
             held: Vec::new(),
@@ -218,7 +223,7 @@ impl Session {
     fn insert(
         &mut self,
         entry: Arc<TorrentEntry>,
-        have: Bitfield,
+        pieces: Pieces,
         data_dir: PathBuf,
         set: impl FnOnce(&mut Torrent),
     ) -> u32 {
@@ -229,7 +234,7 @@ impl Session {
             id,
             entry,
             activity: Activity::Paused,
-            have: Arc::new(have),
+            pieces,
             data_dir,
             uploaded_before: 0,
             downloaded_before: 0,
@@ -286,14 +291,7 @@ impl Session {
     pub fn refresh(&mut self, now: bool) {
         self.flush();
         for shard in 0..self.parts.published.len() {
-            let published = self.parts.published[shard].load_full();
-            if published.sequence != self.sequences[shard] {
-                self.sequences[shard] = published.sequence;
-                // Connections in no swarm change nothing of a torrent, and are to be told of as well.
-                let around = (published.under_way, published.counters.handshakes);
-                self.dirty |= std::mem::replace(&mut self.around[shard], around) != around;
-                self.take_samples(shard, &published);
-            }
+            self.take_published(shard);
         }
         for info_hash in self.parts.announcer.take_changed() {
             if let Some(torrent) = self.torrent(&info_hash) {
@@ -305,6 +303,7 @@ impl Session {
         self.look_at_goals();
         self.fill_queues();
         self.keep_totals();
+        self.look_at_flushes();
         if !self.unsaved.is_empty() {
             self.save_progress();
         }

@@ -9,8 +9,20 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 impl Session {
-    /// Takes over what a shard published.
-    pub(super) fn take_samples(&mut self, shard: usize, published: &ShardSnapshot) {
+    /// Takes over what a shard published last, when that is new.
+    pub(super) fn take_published(&mut self, shard: usize) {
+        let published = self.parts.published[shard].load_full();
+        if published.sequence == self.sequences[shard] {
+            return;
+        }
+        self.sequences[shard] = published.sequence;
+        // Connections in no swarm change nothing of a torrent, and are to be told of as well.
+        let around = (published.under_way, published.counters.handshakes);
+        self.dirty |= std::mem::replace(&mut self.around[shard], around) != around;
+        self.take_samples(shard, &published);
+    }
+
+    fn take_samples(&mut self, shard: usize, published: &ShardSnapshot) {
         let mut now = HashSet::with_capacity(published.torrents.len());
         for sample in &published.torrents {
             let Some(id) = self.ids.get(&sample.info_hash) else { continue };

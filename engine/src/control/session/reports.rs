@@ -1,10 +1,11 @@
 //! What shards and trackers report.
 
+use super::super::pieces::Pieces;
 use super::super::torrent::{Activity, FileWork, Next};
 use super::{Session, finish_names};
 use crate::announce::AnnounceUpdate;
 use crate::shard::checks::Check;
-use crate::shard::message::{FromShard, ToShard};
+use crate::shard::message::{DurablePieces, FromShard, ToShard};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::units::InfoHash;
 use std::net::SocketAddr;
@@ -18,13 +19,7 @@ impl Session {
         self.dirty = true;
         match message {
             FromShard::Checked { check, result } => self.checked(&check, result),
-            FromShard::Durable(info_hash, have) => {
-                if let Some(torrent) = self.torrent(&info_hash) {
-                    finish_names(&torrent.entry.store, &have);
-                    torrent.set_have(have);
-                    self.unsaved.insert(info_hash);
-                }
-            }
+            FromShard::Durable(info_hash, durable) => self.made_durable(info_hash, durable),
             FromShard::Completed(info_hash) => {
                 self.completed(info_hash);
             }
@@ -36,10 +31,20 @@ impl Session {
                 self.send(shard, ToShard::Metadata(info_hash, bytes.ok()));
             }
             FromShard::Failed(info_hash, reason) => self.begin_stop(info_hash, Next::Fail(reason)),
-            FromShard::Stopped { shard, info_hash, have } => self.stopped(shard, info_hash, have),
+            FromShard::Stopped { shard, info_hash, durable } => self.stopped(shard, info_hash, durable),
             FromShard::Ended { shard } => {
                 self.ended.insert(shard);
             }
+        }
+    }
+
+    /// What the home shard of a torrent has made durable: it is stored with the next progress.
+    pub(super) fn made_durable(&mut self, info_hash: InfoHash, durable: DurablePieces) {
+        let DurablePieces { pieces, settled } = durable;
+        let Some(torrent) = self.torrent(&info_hash) else { return };
+        finish_names(&torrent.entry.store, &pieces);
+        if torrent.with_pieces(|known| known.made_durable(pieces, settled)) {
+            self.unsaved.insert(info_hash);
         }
     }
 
@@ -83,9 +88,10 @@ impl Session {
         match result {
             Ok(have) => {
                 finish_names(&torrent.entry.store, &have);
-                torrent.set_have(have);
+                torrent.with_pieces(|pieces| pieces.found(have));
                 torrent.unchecked = false;
                 torrent.activity = Activity::Paused;
+                self.flush_found(info_hash);
                 if run {
                     self.begin_run(info_hash);
                 }
@@ -95,19 +101,22 @@ impl Session {
         self.save_or_log(info_hash);
     }
 
-    pub(super) fn stopped(&mut self, shard: usize, info_hash: InfoHash, have: Option<Bitfield>) {
-        let Some(torrent) = self.torrent(&info_hash) else { return };
-        if let Some(have) = have {
-            finish_names(&torrent.entry.store, &have);
-            torrent.set_have(have);
+    fn stopped(&mut self, shard: usize, info_hash: InfoHash, durable: Option<DurablePieces>) {
+        // What it published before is not to be taken for something newer later on.
+        self.take_published(shard);
+        if let Some(durable) = durable {
+            self.made_durable(info_hash, durable);
         }
+        let Some(torrent) = self.torrent(&info_hash) else { return };
         torrent.set_sample(shard, None);
         let Activity::Stopping { waiting, next } = &mut torrent.activity else { return };
         waiting.retain(|other| *other != shard);
         if !waiting.is_empty() {
             return;
         }
-        match std::mem::replace(next, Next::Pause) {
+        let next = std::mem::replace(next, Next::Pause);
+        torrent.with_pieces(Pieces::stopped);
+        match next {
             Next::Pause => torrent.activity = Activity::Paused,
             Next::Fail(reason) => torrent.activity = Activity::Failed(reason),
             Next::Run => self.begin(info_hash),

@@ -2,10 +2,13 @@
 
 use super::super::handle::EngineError;
 use super::super::loader::{Loading, Restored};
+use super::super::pieces::{Pieces, StampUpdate};
 use super::super::torrent::{Activity, Next, Torrent};
 use super::Session;
 use super::renamed;
-use crate::storage::{PieceUpdate, ResumeError, ResumeStore, RunState, TorrentRecord, TorrentStore, Wishes};
+use crate::storage::{
+    FileStamp, PieceUpdate, ResumeError, ResumeStore, RunState, TorrentRecord, TorrentStore, Wishes,
+};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
@@ -51,7 +54,9 @@ impl Session {
         for Restored { entry, record, have, activity, trusted } in batch {
             let info_hash = record.info_hash;
             let runs = activity == Activity::Running;
-            self.insert(entry, have, record.data_dir, |torrent| {
+            // Of files that cannot be looked at, what was stored stays as it is.
+            let pieces = Pieces::stored(have, trusted || entry.store.absence().is_some());
+            self.insert(entry, pieces, record.data_dir, |torrent| {
                 torrent.activity = activity;
                 torrent.uploaded_before = record.uploaded;
                 torrent.downloaded_before = record.downloaded;
@@ -100,7 +105,7 @@ impl Session {
                     (torrent.uploaded(), torrent.downloaded());
                 torrent.entry = entry.clone();
                 torrent.apply_wishes(sequential);
-                torrent.set_have(Bitfield::new(entry.content.info.layout.piece_count()));
+                torrent.with_pieces(Pieces::forget);
                 self.parts.registry.insert([entry]);
                 true
             }
@@ -119,35 +124,47 @@ impl Session {
         Metainfo::parse(&bytes).map_err(|error| EngineError::Store(error.to_string()))
     }
 
-    /// Enters all that is kept of a torrent. Nothing to do for one that is being removed.
-    pub(super) fn save(&self, info_hash: InfoHash) -> Result<(), EngineError> {
-        self.enter(info_hash, |resume, torrent, record| {
+    /// Enters a torrent that is new.
+    pub(super) fn save_new(&mut self, info_hash: InfoHash) -> Result<(), EngineError> {
+        self.enter(info_hash, |resume, torrent, record, stamps| {
+            let (metainfo, stamps) = (torrent.entry.metainfo.to_bytes(), stamps.unwrap_or_default().to_vec());
+            resume.put(&TorrentRecord { metainfo, stamps, ..record })
+        })
+    }
+
+    /// Enters all that is kept of a torrent but its torrent file. Nothing to do for one that is being removed.
+    pub(super) fn save(&mut self, info_hash: InfoHash) -> Result<(), EngineError> {
+        self.enter(info_hash, |resume, torrent, record, stamps| {
             // Without its directory nothing new is known of its files: what was entered of them stays.
             if torrent.entry.store.absence().is_some() {
                 return resume.set_settings(&record);
             }
-            let record = TorrentRecord { stamps: torrent.entry.store.stamps(), ..record };
-            if torrent.entry.metainfo.is_lean() {
-                return resume.replace(&record);
-            }
-            resume.put(&TorrentRecord { metainfo: torrent.entry.metainfo.to_bytes(), ..record })
+            resume.replace(&record, stamps)
         })
     }
 
     /// Enters what the user wants of a torrent and when it was finished, and nothing about its files.
     pub(super) fn save_settings(&self, info_hash: InfoHash) -> Result<(), EngineError> {
-        self.enter(info_hash, |resume, _, record| resume.set_settings(&record))
+        let (Some(resume), Some(record)) = (&self.parts.resume, self.record(info_hash)) else {
+            return Ok(());
+        };
+        resume.set_settings(&record).map_err(|error| EngineError::Store(error.to_string()))
     }
 
-    /// Hands the record of a torrent, without its torrent file and the stamps of its files, to `how`.
+    /// Hands the record of a torrent, without its torrent file, and the stamps that are to be entered with it to `how`.
     fn enter(
-        &self,
+        &mut self,
         info_hash: InfoHash,
-        how: impl FnOnce(&ResumeStore, &Torrent, TorrentRecord) -> Result<(), ResumeError>,
+        how: impl FnOnce(&ResumeStore, &Torrent, TorrentRecord, Option<&[FileStamp]>) -> Result<(), ResumeError>,
     ) -> Result<(), EngineError> {
-        let (Some(resume), Some(id)) = (&self.parts.resume, self.ids.get(&info_hash)) else { return Ok(()) };
+        let Some(resume) = self.parts.resume.clone() else { return Ok(()) };
         let Some(record) = self.record(info_hash) else { return Ok(()) };
-        how(resume, &self.torrents[id], record).map_err(|error| EngineError::Store(error.to_string()))
+        let Some(torrent) = self.torrent(&info_hash) else { return Ok(()) };
+        let update = torrent.pieces.stamp_update(&torrent.entry.store);
+        how(&resume, torrent, record, update.stamps())
+            .map_err(|error| EngineError::Store(error.to_string()))?;
+        torrent.pieces.note_stored(&update);
+        Ok(())
     }
 
     /// The record of a torrent, without its torrent file and the stamps of its files; `None` for one that is being
@@ -164,7 +181,7 @@ impl Session {
         };
         Some(TorrentRecord {
             state: if paused { RunState::Paused } else { RunState::Running },
-            have: Bitfield::clone(&torrent.have),
+            have: Bitfield::clone(torrent.pieces.durable()),
             uploaded: torrent.uploaded(),
             downloaded: torrent.downloaded(),
             added_at: torrent.added_at,
@@ -173,7 +190,12 @@ impl Session {
             wishes: Wishes { active_at: torrent.active_at, ..Wishes::clone(&torrent.wishes) },
             upload_limit: torrent.upload_limit,
             download_limit: torrent.download_limit,
-            ..TorrentRecord::new(info_hash, Vec::new(), torrent.data_dir.clone(), torrent.have.len())
+            ..TorrentRecord::new(
+                info_hash,
+                Vec::new(),
+                torrent.data_dir.clone(),
+                torrent.pieces.durable().len(),
+            )
         })
     }
 
@@ -184,27 +206,36 @@ impl Session {
             let known = self.unsaved.iter().filter_map(|info_hash| self.ids.get(info_hash));
             known.map(|id| &self.torrents[id])
         };
-        let stamps: Vec<_> = torrents()
+        let stamps: Vec<StampUpdate> = torrents()
             .map(|torrent| {
                 let store = &torrent.entry.store;
                 // One look-up per file: too much for every second of a torrent with very many.
-                (store.layout().files.len() <= STAMPED_FILES_MAX).then(|| store.stamps())
+                match store.layout().files.len() <= STAMPED_FILES_MAX || torrent.is_done() {
+                    true => torrent.pieces.stamp_update(store),
+                    false => StampUpdate::Clear,
+                }
             })
             .collect();
         let updates: Vec<PieceUpdate<'_>> = torrents()
             .zip(&stamps)
             .map(|(torrent, stamps)| PieceUpdate {
                 info_hash: torrent.entry.info_hash(),
-                have: &torrent.have,
+                have: torrent.pieces.durable(),
                 uploaded: torrent.uploaded(),
                 downloaded: torrent.downloaded(),
-                stamps: stamps.as_deref(),
+                stamps: stamps.stamps(),
             })
             .collect();
         if let Err(error) = resume.set_pieces(&updates) {
             tracing::error!(%error, "cannot save progress");
+            return; // it stays unsaved, and is saved the next time
         }
-        self.unsaved.clear();
+        let stored: Vec<u32> = self.unsaved.drain().filter_map(|hash| self.ids.get(&hash).copied()).collect();
+        for (id, stamps) in stored.iter().zip(&stamps) {
+            if let Some(torrent) = self.torrents.get_mut(id) {
+                torrent.pieces.note_stored(stamps);
+            }
+        }
     }
 
     /// Enters how long torrents have run, in one transaction.
@@ -226,7 +257,7 @@ impl Session {
         }
     }
 
-    pub(super) fn save_or_log(&self, info_hash: InfoHash) {
+    pub(super) fn save_or_log(&mut self, info_hash: InfoHash) {
         if let Err(error) = self.save(info_hash) {
             tracing::error!(%error, torrent = %info_hash, "cannot save the torrent's state");
         }

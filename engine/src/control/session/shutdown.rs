@@ -1,6 +1,6 @@
 //! The end of a session.
 
-use super::{Session, finish_names};
+use super::Session;
 use crate::limits::SHUTDOWN_MAX;
 use crate::shard::message::{FromShard, ToShard};
 use std::time::Duration;
@@ -24,14 +24,8 @@ impl Session {
                 let Ok(message) = tokio::time::timeout_at(deadline, inbox.next()).await else { break };
                 match message {
                     // The end of the process is not the end of the torrent: it runs again next time.
-                    FromShard::Stopped { info_hash, have, .. } => {
-                        if let (Some(torrent), Some(have)) = (self.torrent(&info_hash), have)
-                            && *torrent.have != have
-                        {
-                            finish_names(&torrent.entry.store, &have);
-                            torrent.set_have(have);
-                            self.unsaved.insert(info_hash);
-                        }
+                    FromShard::Stopped { info_hash, durable: Some(durable), .. } => {
+                        self.made_durable(info_hash, durable);
                     }
                     message
                     @ (FromShard::Durable(..) | FromShard::Ended { .. } | FromShard::Completed(_)) => {
@@ -43,6 +37,7 @@ impl Session {
             }
         };
         tokio::join!(trackers, shards);
+        self.finish_flushes(deadline).await;
         self.save_progress();
         self.save_totals(usize::MAX);
         self.save_times();

@@ -27,6 +27,7 @@ impl Session {
         torrent.activity = Activity::Checking { run, done: 0, found };
         // Until it is done: a check that a pause ends early has told nothing about the files.
         torrent.unchecked = true;
+        torrent.pieces.doubt();
         torrent.status = None;
         torrent.entry.store.forgive();
         self.broadcast(|| ToShard::Check(check.clone()));
@@ -66,7 +67,7 @@ impl Session {
             torrent.finished_at = Some(SystemTime::now());
         }
         let entry = torrent.entry.clone();
-        let have = torrent.have.clone();
+        let have = torrent.pieces.durable().clone();
         if let Err(error) = entry.store.create_empty_files() {
             torrent.activity = Activity::Failed(error.to_string());
             torrent.running_since = None;

@@ -269,18 +269,19 @@ impl ResumeStore {
         if record.metainfo.len() > TORRENT_BYTES_MAX {
             return Err(ResumeError::TooLarge { info_hash: record.info_hash, what: "torrent file" });
         }
-        self.enter(record, |transaction| {
+        self.enter(record, Some(&record.stamps), |transaction| {
             transaction.open_table(METAINFO)?.insert(record.info_hash.0, record.metainfo.as_slice())?;
             Ok(true)
         })
     }
 
-    /// Replaces all that is kept about a torrent but its torrent file, when there is such a torrent.
+    /// Replaces all that is kept about a torrent but its torrent file, when there is such a torrent. The stamps are
+    /// `stamps`, not those of the record; `None` leaves the old ones, which belong to the pieces of the record then.
     ///
     /// # Errors
     /// As [`ResumeStore::put`].
-    pub fn replace(&self, record: &TorrentRecord) -> Result<(), ResumeError> {
-        self.enter(record, |transaction| {
+    pub fn replace(&self, record: &TorrentRecord, stamps: Option<&[FileStamp]>) -> Result<(), ResumeError> {
+        self.enter(record, stamps, |transaction| {
             Ok(transaction.open_table(METAINFO)?.get(record.info_hash.0)?.is_some())
         })
     }
@@ -289,6 +290,7 @@ impl ResumeStore {
     fn enter(
         &self,
         record: &TorrentRecord,
+        stamps: Option<&[FileStamp]>,
         first: impl FnOnce(&redb::WriteTransaction) -> Result<bool, redb::Error>,
     ) -> Result<(), ResumeError> {
         let settings = serde_json::to_vec(&record.settings())
@@ -297,13 +299,15 @@ impl ResumeStore {
             return Err(ResumeError::TooLarge { info_hash: record.info_hash, what: "settings record" });
         }
         let pieces = record::encode_pieces(&record.have, record.uploaded, record.downloaded);
-        let stamps = record::encode_stamps(&record.stamps);
+        let stamps = stamps.map(record::encode_stamps);
         self.change(|transaction| {
             let key = record.info_hash.0;
             if first(transaction)? {
                 transaction.open_table(SETTINGS)?.insert(key, settings.as_slice())?;
                 transaction.open_table(PIECES)?.insert(key, pieces.as_slice())?;
-                transaction.open_table(STAMPS)?.insert(key, stamps.as_slice())?;
+                if let Some(stamps) = &stamps {
+                    transaction.open_table(STAMPS)?.insert(key, stamps.as_slice())?;
+                }
             }
             Ok(())
         })
