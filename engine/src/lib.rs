@@ -12,6 +12,7 @@ pub mod config;
 pub mod config_file;
 pub mod control;
 pub mod create;
+mod descriptors;
 mod executor;
 pub mod limits;
 mod net;

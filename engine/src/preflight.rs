@@ -1,12 +1,11 @@
 //! What an engine needs of the system, looked at before anything starts: each lack is one clear error.
 
+use crate::descriptors::LIMIT_MIN;
 use ringseed_ring::{ProbeError, Ring};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Locked memory that each executor asks for; glommio refuses to start below it.
 const MEMLOCK_MIN: u64 = 512 * 1024;
-/// Descriptors without which an engine is of no use.
-const NOFILE_MIN: u64 = 256;
 
 /// What is missing.
 #[derive(Debug, thiserror::Error)]
@@ -38,21 +37,21 @@ pub enum PreflightError {
     },
 }
 
-/// Raises soft limits to the hard ones and checks that an engine can run.
+/// Raises soft limits to the hard ones and checks that an engine can run. Gives how many files may be open at once.
 ///
 /// # Errors
 /// See [`PreflightError`].
-pub fn check() -> Result<(), PreflightError> {
+pub fn check() -> Result<u64, PreflightError> {
     let nofile = raise(Resource::Nofile);
-    if nofile < NOFILE_MIN {
-        return Err(PreflightError::OpenFiles { have: nofile, need: NOFILE_MIN });
+    if nofile < LIMIT_MIN {
+        return Err(PreflightError::OpenFiles { have: nofile, need: LIMIT_MIN });
     }
     let memlock = raise(Resource::Memlock);
     if memlock < MEMLOCK_MIN {
         return Err(PreflightError::MemoryLock { have: memlock / 1024, need: MEMLOCK_MIN / 1024 });
     }
     Ring::probe()?;
-    Ok(())
+    Ok(nofile)
 }
 
 /// Raises a soft limit to its hard limit; gives what holds then.

@@ -5,6 +5,7 @@ use crate::config::EngineConfig;
 use crate::control::session::{Session, SessionParts};
 use crate::control::watch as watch_folder;
 use crate::control::{EngineHandle, EngineSnapshot, Inbox, loader, rpc, thread};
+use crate::descriptors::Descriptors;
 use crate::executor::Executor;
 use crate::limits::{CONTROL_QUEUE, SHARD_MAILBOX, SHARD_REPORTS};
 use crate::net::listener::{ListenError, Listeners, PortClaim};
@@ -83,10 +84,16 @@ impl Engine {
     /// # Errors
     /// See [`StartError`]; each is one clear message with what to do.
     pub fn start(config: EngineConfig) -> Result<Self, StartError> {
-        preflight::check()?;
+        let descriptor_limit = preflight::check()?;
         let cpus = allowed_cpus();
-        let shard_count = config.shards.unwrap_or(cpus.len()).max(1);
-        let store_config = StoreConfig { dirty_bytes_max: config.dirty_bytes_max, ..StoreConfig::default() };
+        let descriptors = Descriptors::share(descriptor_limit, config.shards.unwrap_or(cpus.len()).max(1));
+        let config = within(config, &descriptors, descriptor_limit);
+        let shard_count = descriptors.shards;
+        let store_config = StoreConfig {
+            dirty_bytes_max: config.dirty_bytes_max,
+            descriptors_max: descriptors.files,
+            ..StoreConfig::default()
+        };
         let store_limits = StoreLimits::new(&store_config);
         let interface = config.bind_interface.as_deref();
         let listeners =
@@ -142,6 +149,7 @@ impl Engine {
             let context = ShardContext {
                 index,
                 settings: settings.clone(),
+                descriptors,
                 route: route.clone(),
                 peer_id,
                 listen_port: port,
@@ -181,6 +189,7 @@ impl Engine {
             EngineHandle { commands, snapshot: snapshot.clone(), changed, listen_port: listen_port.clone() };
         let starting = ControlStart {
             settings: settings.clone(),
+            descriptors,
             registry,
             senders,
             published,
@@ -276,6 +285,22 @@ impl Drop for Engine {
     }
 }
 
+/// The settings with as many connections as there are descriptors for.
+fn within(mut config: EngineConfig, descriptors: &Descriptors, limit: u64) -> EngineConfig {
+    let asked = config.shards.unwrap_or(descriptors.shards);
+    if descriptors.peers < config.connections_max || descriptors.shards < asked {
+        tracing::warn!(
+            limit,
+            connections = descriptors.peers.min(config.connections_max),
+            shards = descriptors.shards,
+            "few files may be open at once, which leaves less for peers; raise it with `ulimit -n`, LimitNOFILE= \
+             (systemd) or --ulimit nofile= (Docker, Podman)"
+        );
+    }
+    config.connections_max = config.connections_max.min(descriptors.peers);
+    config
+}
+
 fn run_shard(context: ShardContext, placement: Placement, ready: &std_mpsc::Sender<Result<(), String>>) {
     let index = context.index;
     let executor = match Executor::new(placement) {
@@ -303,6 +328,7 @@ fn run_shard(context: ShardContext, placement: Placement, ready: &std_mpsc::Send
 /// What the control thread is made of; it makes the rest itself, for much of it stays on its thread.
 struct ControlStart {
     settings: Arc<EngineConfig>,
+    descriptors: Descriptors,
     registry: Arc<Registry>,
     senders: Vec<mailbox::Sender<crate::shard::message::ToShard>>,
     published: Vec<Arc<ArcSwap<ShardSnapshot>>>,
@@ -356,6 +382,7 @@ impl ControlStart {
             listen_port: self.listen_port.load(Ordering::Relaxed),
             user_agent: concat!("Ringseed/", env!("CARGO_PKG_VERSION")).into(),
             route: self.route.clone(),
+            sockets_max: self.descriptors.trackers,
         };
         let session = Session::new(SessionParts {
             settings: self.settings.clone(),
@@ -390,6 +417,7 @@ impl ControlStart {
                 version: env!("CARGO_PKG_VERSION").into(),
                 download_dir: self.settings.download_dir.clone(),
                 state_dir: self.settings.state_dir.clone(),
+                sockets_max: self.descriptors.rpc,
                 connections_max: self.settings.connections_max,
                 torrent_connections_max: self.settings.torrent_connections_max,
                 allowed_hosts: self.settings.rpc_hosts.clone(),

@@ -25,6 +25,7 @@ fn client(number: u8) -> (Announcer, mpsc::Receiver<AnnounceUpdate>) {
         listen_port: 7000 + u16::from(number),
         user_agent: "Ringseed".into(),
         route: Route::default(),
+        sockets_max: 256,
     };
     (Announcer::new(config, events), updates)
 }

@@ -13,6 +13,7 @@ pub mod magnet;
 pub mod metainfo;
 #[cfg(test)]
 mod noise;
+pub mod peer_address;
 mod percent;
 pub mod socks5;
 pub mod swarm;

@@ -21,6 +21,13 @@ impl Ring {
         self.start(Op::Accept { token }, entry)
     }
 
+    /// Accepts one connection: as [`Ring::accept_multishot`], with one [`Event::Accepted`](crate::Event::Accepted).
+    pub fn accept_once(&self, fd: RawFd, token: u64) -> OpId {
+        let none = (std::ptr::null_mut(), std::ptr::null_mut());
+        let entry = opcode::Accept::new(Fd(fd), none.0, none.1).flags(libc::SOCK_CLOEXEC).build();
+        self.start(Op::Accept { token }, entry)
+    }
+
     /// Receives until the peer closes, an error, a cancel, or no buffers:
     /// [`Event::Received`](crate::Event::Received) for each filled buffer.
     pub fn recv_multishot(&self, fd: RawFd, token: u64) -> OpId {

@@ -23,6 +23,7 @@ fn trackers() -> HttpTrackers {
         listen_port: 6881,
         user_agent: "Ringseed/0.1".into(),
         route: Route::default(),
+        sockets_max: 256,
     };
     HttpTrackers::new(&config, Arc::new(Names::new()))
 }

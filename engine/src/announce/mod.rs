@@ -45,6 +45,8 @@ pub struct AnnounceConfig {
     pub user_agent: String,
     /// How trackers are reached.
     pub route: Route,
+    /// Sockets that may be open at once.
+    pub sockets_max: usize,
 }
 
 /// A torrent to announce.

@@ -312,7 +312,7 @@ impl State {
     /// The next announce to send, hosts taking turns.
     pub(super) fn launch(&mut self, config: &AnnounceConfig) -> Option<Flight> {
         let running_max = if self.closing { RUNNING_CLOSING_MAX } else { RUNNING_MAX };
-        while self.running < running_max {
+        while self.running < running_max.min(config.sockets_max) {
             let key = self.ready.pop_front()?;
             let Some(host) = self.hosts.get_mut(&key) else { continue };
             host.listed = false;

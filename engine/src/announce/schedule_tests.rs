@@ -137,6 +137,7 @@ fn play_with<F: Future<Output = ()>>(room: usize, test: impl FnOnce(Play) -> F) 
             listen_port: 6881,
             user_agent: "Ringseed".into(),
             route: Route::default(),
+            sockets_max: 256,
         };
         let core = Core::new(config, stage.clone(), events, Some(11));
         test(Play { stage, announcer: Announcer::with(core), updates }).await;

@@ -1,52 +1,64 @@
-//! Lists of addresses that peers may not have: CIDR (`10.0.0.0/8`), P2P (`name:1.2.3.4-1.2.3.9`), eMule's DAT
-//! (`001.002.003.000 - 001.002.003.255 , 000 , name`) and single addresses, a rule a line, plain or in gzip.
+//! Lists of addresses that peers may not have.
+//!
+//! Text, one rule a line: PeerGuardian's P2P (`name:1.2.3.4-1.2.3.9`), eMule's DAT (`001.002.003.000 - 001.002.003.255 ,
+//! 000 , name`, where a level above 127 blocks nothing), CIDR (`10.0.0.0/8`) and single addresses, of IPv4 and IPv6.
+//! Binary: PeerGuardian's P2B, versions 1 to 3. Plain, in gzip or as the first file of a zip archive.
 
-use std::io::Read;
+mod line;
+mod p2b;
+mod packing;
+
+use line::Line;
 use std::net::IpAddr;
 
-/// Bytes of a list after unpacking: the largest ones in use have 30 MB.
-const TEXT_BYTES_MAX: u64 = 256 << 20;
 /// Rules of one list.
 const RULES_MAX: usize = 4_000_000;
 
-/// Ranges of addresses, ascending, none touching another.
+/// What UTF-8 text may begin with.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Ranges of addresses, ascending, none overlapping another.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Blocklist {
     v4: Vec<(u32, u32)>,
     v6: Vec<(u128, u128)>,
     rules: usize,
+    malformed: Malformed,
+}
+
+/// Lines of a list that are in no known format, and were left out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Malformed {
+    /// How many.
+    pub lines: usize,
+    /// Number of the first one, from 1; 0 when there is none.
+    pub first: usize,
 }
 
 impl Blocklist {
-    /// Reads a list. Lines that are no rule are left out.
+    /// Reads a list. Malformed lines are left out and counted.
     ///
     /// # Errors
-    /// When nothing in it is a rule, it is too large, or its gzip is damaged.
+    /// When nothing in it is a rule, it is too large, or what it is packed in is damaged.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let mut unpacked = Vec::new();
-        let text = if bytes.starts_with(&[0x1f, 0x8b]) {
-            flate2::read::MultiGzDecoder::new(bytes)
-                .take(TEXT_BYTES_MAX)
-                .read_to_end(&mut unpacked)
-                .map_err(|error| format!("the list cannot be unpacked: {error}"))?;
-            &unpacked
-        } else {
-            bytes
-        };
+        let bytes = packing::unpacked(bytes)?;
         let mut list = Self::default();
-        for line in text.split(|byte| *byte == b'\n') {
-            let Some((first, last)) = rule(&String::from_utf8_lossy(line)) else { continue };
-            if list.rules >= RULES_MAX {
-                return Err(format!("the list has more than {RULES_MAX} rules"));
+        let mut permitted = false;
+        if p2b::is_p2b(&bytes) {
+            p2b::read(&bytes, |range| list.add(range))?;
+        } else {
+            // Names may be in any encoding that leaves ASCII alone; nothing of them is used.
+            let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes);
+            for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
+                match Line::parse(&String::from_utf8_lossy(line)) {
+                    Line::Empty => {}
+                    Line::Blocked(range) => list.add(range)?,
+                    Line::Permitted => permitted = true,
+                    Line::Malformed => list.malformed.count(number),
+                }
             }
-            match (first, last) {
-                (IpAddr::V4(first), IpAddr::V4(last)) => list.v4.push((first.to_bits(), last.to_bits())),
-                (IpAddr::V6(first), IpAddr::V6(last)) => list.v6.push((first.to_bits(), last.to_bits())),
-                _ => continue,
-            }
-            list.rules += 1;
         }
-        if list.rules == 0 {
+        if list.rules == 0 && !permitted {
             return Err("nothing in it is a rule of a blocklist".to_owned());
         }
         list.v4 = merged(list.v4);
@@ -54,7 +66,20 @@ impl Blocklist {
         Ok(list)
     }
 
-    /// Whether an address may not be a peer's.
+    fn add(&mut self, range: (IpAddr, IpAddr)) -> Result<(), String> {
+        if self.rules >= RULES_MAX {
+            return Err(format!("the list has more than {RULES_MAX} rules"));
+        }
+        match range {
+            (IpAddr::V4(first), IpAddr::V4(last)) => self.v4.push((first.to_bits(), last.to_bits())),
+            (IpAddr::V6(first), IpAddr::V6(last)) => self.v6.push((first.to_bits(), last.to_bits())),
+            _ => return Ok(()), // both ends of a range are of one family
+        }
+        self.rules += 1;
+        Ok(())
+    }
+
+    /// Whether an address may not be a peer's. An IPv4-mapped address is the IPv4 address.
     pub fn contains(&self, address: IpAddr) -> bool {
         match address.to_canonical() {
             IpAddr::V4(v4) => within(&self.v4, v4.to_bits()),
@@ -65,6 +90,20 @@ impl Blocklist {
     /// How many rules were read.
     pub fn rules(&self) -> usize {
         self.rules
+    }
+
+    /// What could not be read.
+    pub fn malformed(&self) -> Malformed {
+        self.malformed
+    }
+}
+
+impl Malformed {
+    fn count(&mut self, number: usize) {
+        if self.lines == 0 {
+            self.first = number;
+        }
+        self.lines += 1;
     }
 }
 
@@ -86,127 +125,49 @@ fn merged<T: Ord + Copy>(mut ranges: Vec<(T, T)>) -> Vec<(T, T)> {
     out
 }
 
-/// First and last address of a line.
-fn rule(line: &str) -> Option<(IpAddr, IpAddr)> {
-    let line = line.trim();
-    if line.is_empty() || line.starts_with(['#', ';']) || line.starts_with("//") {
-        return None;
-    }
-    if let Some((network, bits)) = line.split_once('/')
-        && let (Some(network), Ok(bits)) = (address(network), bits.trim().parse::<u32>())
-    {
-        return cidr(network, bits);
-    }
-    if let Some(single) = address(line) {
-        return Some((single, single));
-    }
-    // DAT has its range first, P2P has it behind the last colon of the name.
-    let dat = line.split(',').next().unwrap_or_default();
-    range(dat).or_else(|| {
-        // The colons of IPv6 addresses are behind the name's, too: the first that leaves a range is it.
-        line.match_indices(':').find_map(|(at, _)| range(&line[at + 1..]))
-    })
-}
-
-fn range(text: &str) -> Option<(IpAddr, IpAddr)> {
-    let (first, last) = text.split_once('-')?;
-    let (first, last) = (address(first)?, address(last)?);
-    (first.is_ipv4() == last.is_ipv4() && first <= last).then_some((first, last))
-}
-
-fn cidr(network: IpAddr, bits: u32) -> Option<(IpAddr, IpAddr)> {
-    match network {
-        IpAddr::V4(v4) if bits <= 32 => {
-            let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
-            let first = v4.to_bits() & mask;
-            Some((IpAddr::V4(first.into()), IpAddr::V4((first | !mask).into())))
-        }
-        IpAddr::V6(v6) if bits <= 128 => {
-            let mask = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
-            let first = v6.to_bits() & mask;
-            Some((IpAddr::V6(first.into()), IpAddr::V6((first | !mask).into())))
-        }
-        _ => None,
-    }
-}
-
-/// An address; numbers of IPv4 may have leading zeros, as DAT writes them.
-fn address(text: &str) -> Option<IpAddr> {
-    let text = text.trim();
-    if let Ok(address) = text.parse() {
-        return Some(address);
-    }
-    let mut octets = [0u8; 4];
-    let mut parts = text.split('.');
-    for octet in &mut octets {
-        let part = parts.next()?;
-        if part.is_empty() || part.len() > 3 || !part.bytes().all(|byte| byte.is_ascii_digit()) {
-            return None;
-        }
-        *octet = part.parse().ok()?;
-    }
-    parts.next().is_none().then(|| IpAddr::from(octets))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
-
-    const LIST: &str = "# a comment\n\
-        10.0.0.0/8\n\
-        Some Corp, Inc: the one:1.2.3.4-1.2.3.9\n\
-        005.006.007.000 - 005.006.007.255 , 000 , a name\n\
-        9.9.9.9\n\
-        2001:db8::/32\n\
-        v6 name:fd00::1-fd00::ff\n\
-        nonsense\n\
-        4.4.4.4-3.3.3.3\n";
 
     fn blocked(list: &Blocklist, address: &str) -> bool {
         list.contains(address.parse().unwrap())
     }
 
     #[test]
-    fn all_forms_are_read() {
-        let list = Blocklist::parse(LIST.as_bytes()).unwrap();
-        assert_eq!(list.rules(), 6);
-        for address in [
-            "10.0.0.0",
-            "10.255.255.255",
-            "1.2.3.4",
-            "1.2.3.9",
-            "5.6.7.8",
-            "9.9.9.9",
-            "2001:db8::1",
-            "fd00::80",
-            "::ffff:10.1.1.1",
-        ] {
+    fn one_list_may_mix_formats_and_malformed_lines_are_counted() {
+        let list = b"\xef\xbb\xbf10.0.0.0/8\r\n\
+            Soci\xe9t\xe9 \x80: the one:1.2.3.4-1.2.3.9\r\n\
+            005.006.007.000 - 005.006.007.255 , 000 , a name\r\n\
+            nonsense\r\n\
+            005.006.008.000 - 005.006.008.255 , 200 , permitted\r\n\
+            # a comment\r\n\
+            2001:db8::/32\r\n\
+            more nonsense";
+        let list = Blocklist::parse(list).unwrap();
+        assert_eq!(list.rules(), 4);
+        assert_eq!(list.malformed(), Malformed { lines: 2, first: 4 });
+        for address in ["10.0.0.0", "10.255.255.255", "1.2.3.4", "1.2.3.9", "5.6.7.8", "2001:db8::1"] {
             assert!(blocked(&list, address), "{address}");
         }
-        for address in [
-            "11.0.0.0",
-            "9.255.255.255",
-            "1.2.3.3",
-            "1.2.3.10",
-            "5.6.8.0",
-            "9.9.9.8",
-            "2001:db9::1",
-            "fd00::100",
-            "3.5.5.5",
-        ] {
+        assert!(blocked(&list, "::ffff:10.1.1.1"), "an IPv4-mapped address passed by the rules of IPv4");
+        for address in ["11.0.0.0", "9.255.255.255", "1.2.3.3", "1.2.3.10", "5.6.8.0", "2001:db9::1"] {
             assert!(!blocked(&list, address), "{address}");
         }
     }
 
     #[test]
-    fn gzip_is_unpacked_and_damage_is_told() {
-        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        packed.write_all(LIST.as_bytes()).unwrap();
-        let packed = packed.finish().unwrap();
-        assert_eq!(Blocklist::parse(&packed).unwrap(), Blocklist::parse(LIST.as_bytes()).unwrap());
-        assert!(Blocklist::parse(&packed[..packed.len() / 2]).is_err());
-        assert!(Blocklist::parse(b"<html>not found</html>").is_err() && Blocklist::parse(b"").is_err());
+    fn what_holds_no_rule_is_no_list() {
+        assert!(Blocklist::parse(b"<html>not found</html>").is_err());
+        assert!(Blocklist::parse(b"").is_err() && Blocklist::parse(b"# nothing\n").is_err());
+        // Every rule of it permits: there is nothing to block, and it is a list.
+        assert_eq!(Blocklist::parse(b"1.2.3.4 - 1.2.3.9 , 200 , x\n").unwrap().rules(), 0);
+    }
+
+    #[test]
+    fn a_binary_list_is_read_too() {
+        let list = Blocklist::parse(b"\xff\xff\xff\xffP2B\x02one\0\x01\x02\x03\x04\x01\x02\x03\x09").unwrap();
+        assert!(blocked(&list, "1.2.3.5") && !blocked(&list, "1.2.3.10"));
+        assert!(Blocklist::parse(b"\xff\xff\xff\xffP2B\x02one\0\x01\x02").is_err());
     }
 
     #[test]

@@ -1,9 +1,15 @@
-//! Addresses of a torrent's peers that could be dialled.
+//! Addresses of a torrent's peers that could be dialled: who named each, what was tried on it, and who gets a place.
+//!
+//! Anybody may name addresses, so places are shared out. What the user or a tracker names takes the place of what peers
+//! told. Peers of one network share a quota, and an address has one port when peers told it. Addresses on which a dial
+//! failed make room for new ones.
 
-use crate::limits::CANDIDATES_MAX;
+use crate::limits::{CANDIDATES_MAX, CANDIDATES_OF_TELLER_MAX, CANDIDATES_TOLD_MAX, TRACKER_PORTS_MAX};
+use ringseed_proto::peer_address::{Scope, canonical, network, scope};
 use ringseed_proto::units::Time;
-use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// Wait before the second dial to an address that failed once; doubled for each further failure.
@@ -11,46 +17,259 @@ const RETRY_FIRST: Duration = Duration::from_secs(2);
 /// Longest wait between two dials to one address.
 const RETRY_MAX: Duration = Duration::from_secs(1800);
 
+/// Who named an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The user.
+    User,
+    /// A tracker.
+    Tracker,
+    /// A peer with this address, by peer exchange.
+    Peer(IpAddr),
+}
+
+impl Source {
+    /// Orders sources: one of a higher rank takes the places of those below it.
+    fn rank(self) -> u8 {
+        match self {
+            Self::Peer(_) => 0,
+            Self::Tracker => 1,
+            Self::User => 2,
+        }
+    }
+
+    fn is_told(self) -> bool {
+        matches!(self, Self::Peer(_))
+    }
+
+    /// How many ports of one address it may name. On this machine many peers have one address.
+    fn ports_max(self, address: IpAddr) -> usize {
+        match self {
+            _ if scope(address) == Some(Scope::Loopback) => usize::MAX,
+            Self::User => usize::MAX,
+            Self::Tracker => TRACKER_PORTS_MAX,
+            Self::Peer(_) => 1,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// May be dialled from then on.
     Waiting(Time),
     /// Being dialled or connected.
     Busy,
-    /// Never again: it is this engine, or banned.
+    /// Never again: it is this engine, or blocked.
     Excluded,
 }
 
 #[derive(Debug)]
 struct Candidate {
+    port: u16,
+    source: Source,
     state: State,
+    /// Dials that failed since the last useful connection.
     failures: u8,
+    /// Grows with each candidate: the order in which they were learnt.
+    number: u64,
+}
+
+impl Candidate {
+    /// Whether it may be forgotten for a better one.
+    fn has_failed(&self) -> bool {
+        match self.state {
+            State::Waiting(_) => self.failures > 0,
+            State::Busy => false,
+            State::Excluded => true,
+        }
+    }
+}
+
+/// What is known of the peers of one network as tellers.
+#[derive(Debug, Default)]
+struct Teller {
+    /// Candidates that they told.
+    held: usize,
+    /// Failed dials to what they told: who tells junk is believed last.
+    failures: u32,
+}
+
+/// An address to dial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chosen {
+    /// The address.
+    pub address: SocketAddr,
+    /// Whether a peer told it: nobody vouches for it.
+    pub told: bool,
 }
 
 /// The candidates of one torrent, at most [`CANDIDATES_MAX`].
 #[derive(Debug, Default)]
 pub struct Candidates {
-    known: HashMap<SocketAddr, Candidate>,
-    /// Addresses in the order of their next dial; each known and not excluded address is in it once.
-    order: VecDeque<SocketAddr>,
+    known: HashMap<IpAddr, Vec<Candidate>>,
+    count: usize,
+    /// Those that peers told.
+    told: usize,
+    /// By network of the peers.
+    tellers: HashMap<IpAddr, Teller>,
+    numbers: u64,
     /// None may be dialled before; `None` when all are busy or excluded.
     due: Option<Time>,
 }
 
 impl Candidates {
-    /// Learns addresses; what is known or over the limit is ignored, as are ports and hosts that cannot be
-    /// connected to.
-    pub fn learn(&mut self, addresses: impl IntoIterator<Item = SocketAddr>, now: Time) {
+    /// Learns addresses, as far as there is room for what `source` names. Those that no peer can have are ignored.
+    pub fn learn(&mut self, source: Source, addresses: impl IntoIterator<Item = SocketAddr>, now: Time) {
         for address in addresses {
-            let unusable =
-                address.port() == 0 || address.ip().is_unspecified() || address.ip().is_multicast();
-            if unusable || self.known.len() >= CANDIDATES_MAX || self.known.contains_key(&address) {
+            let address = canonical(address);
+            if address.port() == 0 || scope(address.ip()).is_none() || self.is_confirmed(source, address, now)
+            {
                 continue;
             }
-            self.known.insert(address, Candidate { state: State::Waiting(now), failures: 0 });
-            self.order.push_back(address);
-            self.due_at(now);
+            if !self.make_room_at(source, address.ip()) {
+                continue;
+            }
+            if !self.make_room(source) {
+                break; // nor is there room for the others
+            }
+            self.insert(source, address, now);
         }
+    }
+
+    fn insert(&mut self, source: Source, address: SocketAddr, now: Time) {
+        self.numbers += 1;
+        self.count += 1;
+        if let Source::Peer(teller) = source {
+            self.told += 1;
+            self.tellers.entry(network(teller)).or_default().held += 1;
+        }
+        self.known.entry(address.ip()).or_default().push(Candidate {
+            port: address.port(),
+            source,
+            state: State::Waiting(now),
+            failures: 0,
+            number: self.numbers,
+        });
+        self.due_at(now);
+    }
+
+    fn remove(&mut self, address: SocketAddr) {
+        let Some(ports) = self.known.get_mut(&address.ip()) else { return };
+        let Some(at) = ports.iter().position(|candidate| candidate.port == address.port()) else { return };
+        let candidate = ports.swap_remove(at);
+        if ports.is_empty() {
+            self.known.remove(&address.ip());
+        }
+        self.count -= 1;
+        self.release(candidate.source);
+    }
+
+    /// A candidate is no longer one that its source named.
+    fn release(&mut self, source: Source) {
+        let Source::Peer(teller) = source else { return };
+        self.told -= 1;
+        let teller = network(teller);
+        if let Some(entry) = self.tellers.get_mut(&teller) {
+            entry.held -= 1;
+            if entry.held == 0 {
+                self.tellers.remove(&teller);
+            }
+        }
+    }
+
+    /// Whether the address is known. When somebody names it who is to be believed more than whoever did first, it is
+    /// theirs from now on, and what was tried before does not count.
+    fn is_confirmed(&mut self, source: Source, address: SocketAddr, now: Time) -> bool {
+        let Some(candidate) = self.get_mut(&address) else { return false };
+        let before = candidate.source;
+        if source.rank() > before.rank() {
+            candidate.source = source;
+            if before.is_told()
+                && let State::Waiting(_) = candidate.state
+            {
+                candidate.failures = 0;
+                candidate.state = State::Waiting(now);
+                self.due_at(now);
+            }
+            self.release(before);
+        }
+        true
+    }
+
+    /// Makes room for one more port of an address; false when there is none.
+    fn make_room_at(&mut self, source: Source, ip: IpAddr) -> bool {
+        let Some(ports) = self.known.get(&ip) else { return true };
+        if ports.len() < source.ports_max(ip) {
+            return true;
+        }
+        let weaker = |candidate: &&Candidate| match candidate.source.rank().cmp(&source.rank()) {
+            std::cmp::Ordering::Less => candidate.state != State::Busy,
+            std::cmp::Ordering::Equal => candidate.has_failed(),
+            std::cmp::Ordering::Greater => false,
+        };
+        match ports.iter().find(weaker).map(|candidate| candidate.port) {
+            Some(port) => {
+                self.remove(SocketAddr::new(ip, port));
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Makes room for one more candidate of `source`; false when there is none.
+    fn make_room(&mut self, source: Source) -> bool {
+        if let Source::Peer(teller) = source {
+            let ours = network(teller);
+            let held = self.tellers.get(&ours).map_or(0, |teller| teller.held);
+            if held >= CANDIDATES_OF_TELLER_MAX {
+                // What failed of it makes room for what it tells now.
+                let of_ours = |candidate: &Candidate| {
+                    candidate.has_failed()
+                        && matches!(candidate.source, Source::Peer(teller) if network(teller) == ours)
+                };
+                return self.forget_one(of_ours);
+            }
+            if self.told >= CANDIDATES_TOLD_MAX {
+                let most = self.tellers.iter().max_by_key(|(_, teller)| teller.held);
+                let Some((most, _)) = most.filter(|(_, most)| most.held > held + 1) else { return false };
+                let most = *most;
+                let of_most = |candidate: &Candidate| {
+                    candidate.state != State::Busy
+                        && matches!(candidate.source, Source::Peer(teller) if network(teller) == most)
+                };
+                if !self.forget_one(of_most) {
+                    return false;
+                }
+            }
+        }
+        self.count < CANDIDATES_MAX
+            || self.forget_one(|candidate| {
+                let lower = candidate.source.rank() < source.rank() && candidate.state != State::Busy;
+                lower || candidate.source.rank() == source.rank() && candidate.has_failed()
+            })
+    }
+
+    /// Forgets one of the candidates that `may_go`: of the lowest rank, then with the most failures, then the oldest.
+    fn forget_one(&mut self, may_go: impl Fn(&Candidate) -> bool) -> bool {
+        let worst = self
+            .all()
+            .filter(|(_, candidate)| may_go(candidate))
+            .min_by_key(|(_, candidate)| {
+                (candidate.source.rank(), Reverse(candidate.failures), candidate.number)
+            })
+            .map(|(ip, candidate)| SocketAddr::new(ip, candidate.port));
+        let Some(address) = worst else { return false };
+        self.remove(address);
+        true
+    }
+
+    fn all(&self) -> impl Iterator<Item = (IpAddr, &Candidate)> {
+        self.known.iter().flat_map(|(ip, ports)| ports.iter().map(|candidate| (*ip, candidate)))
+    }
+
+    fn get_mut(&mut self, address: &SocketAddr) -> Option<&mut Candidate> {
+        let ports = self.known.get_mut(&address.ip())?;
+        ports.iter_mut().find(|candidate| candidate.port == address.port())
     }
 
     /// When an address may be dialled, at the earliest: to be asked again then.
@@ -62,121 +281,84 @@ impl Candidates {
         self.due = Some(self.due.map_or(time, |due| due.min(time)));
     }
 
-    /// The next address to dial now; it counts as busy until [`Candidates::ended`].
-    pub fn next(&mut self, now: Time) -> Option<SocketAddr> {
+    /// The next address to dial now; it counts as busy until [`Candidates::ended`]. Only one that the user or a tracker
+    /// named when `told_too` is false.
+    ///
+    /// First come those that the user or a tracker named and that never failed, then the others by their failures: among
+    /// what peers told, those come last whose tellers told junk.
+    pub fn next(&mut self, now: Time, told_too: bool) -> Option<Chosen> {
         if self.due.is_none_or(|due| due > now) {
             return None;
         }
-        self.due = None;
-        for _ in 0..self.order.len() {
-            let address = self.order.pop_front()?;
-            let Some(candidate) = self.known.get_mut(&address) else { continue };
+        let mut best = None;
+        let mut ready = 0;
+        let mut later: Option<Time> = None;
+        for (ip, candidate) in self.all() {
             match candidate.state {
-                State::Excluded => continue,
-                State::Waiting(from) if from <= now => {
-                    candidate.state = State::Busy;
-                    self.order.push_back(address);
-                    // The others were not all looked at.
-                    self.due = Some(now);
-                    return Some(address);
-                }
+                State::Waiting(from) if from <= now => ready += 1,
                 State::Waiting(from) => {
-                    self.order.push_back(address);
-                    self.due_at(from);
+                    later = Some(later.map_or(from, |later| later.min(from)));
+                    continue;
                 }
-                State::Busy => self.order.push_back(address),
+                State::Busy | State::Excluded => continue,
+            }
+            if candidate.source.is_told() && !told_too {
+                continue;
+            }
+            let junk = match candidate.source {
+                Source::Peer(teller) => {
+                    self.tellers.get(&network(teller)).map_or(0, |teller| teller.failures)
+                }
+                Source::User | Source::Tracker => 0,
+            };
+            let told = candidate.source.is_told();
+            let order = (candidate.failures, told, junk, candidate.number);
+            if best.is_none_or(|(before, _)| order < before) {
+                let address = SocketAddr::new(ip, candidate.port);
+                best = Some((order, Chosen { address, told }));
             }
         }
-        None
+        let chosen = best.map(|(_, chosen)| chosen);
+        self.due = if ready > usize::from(chosen.is_some()) { Some(now) } else { later };
+        if let Some(candidate) = chosen.and_then(|chosen| self.get_mut(&chosen.address)) {
+            candidate.state = State::Busy;
+        }
+        chosen
     }
 
     /// A dial failed or a dialled connection ended. `useful`: it had become a working connection.
     pub fn ended(&mut self, address: &SocketAddr, useful: bool, now: Time) {
-        let Some(candidate) = self.known.get_mut(address) else { return };
+        let Some(candidate) = self.get_mut(address) else { return };
         if candidate.state == State::Excluded {
             return;
         }
-        candidate.failures = if useful { 1 } else { candidate.failures.saturating_add(1) };
-        let wait = RETRY_FIRST * (1 << u32::from(candidate.failures - 1).min(10));
+        candidate.failures = if useful { 0 } else { candidate.failures.saturating_add(1) };
+        let wait = RETRY_FIRST * (1 << u32::from(candidate.failures.saturating_sub(1)).min(10));
         let from = now + wait.min(RETRY_MAX);
         candidate.state = State::Waiting(from);
+        if let Source::Peer(teller) = candidate.source
+            && let Some(teller) = self.tellers.get_mut(&network(teller))
+        {
+            teller.failures = if useful { teller.failures / 2 } else { teller.failures.saturating_add(1) };
+        }
         self.due_at(from);
+    }
+
+    /// An address that [`Candidates::next`] gave cannot be dialled now: it is to be dialled first when that changes.
+    pub fn put_back(&mut self, address: &SocketAddr, now: Time) {
+        if let Some(candidate) = self.get_mut(address) {
+            candidate.state = State::Waiting(now);
+            self.due_at(now);
+        }
     }
 
     /// Never dial this address again.
     pub fn exclude(&mut self, address: &SocketAddr) {
-        if let Some(candidate) = self.known.get_mut(address) {
+        if let Some(candidate) = self.get_mut(address) {
             candidate.state = State::Excluded;
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn address(last: u8) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, last], 6881))
-    }
-
-    #[test]
-    fn each_address_is_dialled_once_until_it_ended_and_its_wait_is_over() {
-        let mut candidates = Candidates::default();
-        let now = Time::ZERO;
-        candidates.learn([address(1), address(2), address(1)], now);
-        assert_eq!(candidates.next(now), Some(address(1)));
-        assert_eq!(candidates.next(now), Some(address(2)));
-        assert_eq!(candidates.next(now), None);
-        candidates.ended(&address(1), false, now);
-        assert_eq!(candidates.next(now), None);
-        assert_eq!(candidates.next(now + RETRY_FIRST), Some(address(1)));
-    }
-
-    #[test]
-    fn waits_double_up_to_their_limit() {
-        let mut candidates = Candidates::default();
-        candidates.learn([address(1)], Time::ZERO);
-        let mut now = Time::ZERO;
-        for _ in 0..300 {
-            assert!(candidates.next(now).is_some());
-            candidates.ended(&address(1), false, now);
-            now = now + RETRY_MAX;
-        }
-    }
-
-    #[test]
-    fn unusable_and_excluded_addresses_are_not_dialled() {
-        let mut candidates = Candidates::default();
-        candidates
-            .learn(["0.0.0.0:1".parse().unwrap(), "127.0.0.1:0".parse().unwrap(), address(9)], Time::ZERO);
-        assert_eq!(candidates.known.len(), 1);
-        candidates.exclude(&address(9));
-        assert_eq!(candidates.next(Time::ZERO), None);
-        assert_eq!(candidates.due(), None);
-    }
-
-    #[test]
-    fn the_next_dial_is_due_when_the_first_wait_is_over() {
-        let mut candidates = Candidates::default();
-        let now = Time::ZERO;
-        assert_eq!(candidates.due(), None);
-        candidates.learn([address(1), address(2)], now);
-        assert_eq!(candidates.due(), Some(now));
-        assert!(candidates.next(now).is_some() && candidates.next(now).is_some());
-        assert_eq!(candidates.next(now), None);
-        assert_eq!(candidates.due(), None);
-        candidates.ended(&address(2), false, now);
-        candidates.ended(&address(1), false, now + RETRY_FIRST);
-        assert_eq!(candidates.due(), Some(now + RETRY_FIRST));
-        assert_eq!(candidates.next(now + RETRY_FIRST), Some(address(2)));
-        assert_eq!(candidates.next(now + RETRY_FIRST), None);
-        assert_eq!(candidates.due(), Some(now + RETRY_FIRST * 2));
-    }
-
-    #[test]
-    fn the_number_of_addresses_is_bounded() {
-        let mut candidates = Candidates::default();
-        candidates.learn((0..60_000u16).map(|n| SocketAddr::from(([10, 0, 0, 1], n))), Time::ZERO);
-        assert_eq!(candidates.known.len(), CANDIDATES_MAX);
-    }
-}
+mod tests;

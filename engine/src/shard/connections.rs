@@ -4,6 +4,7 @@ use super::message::{MovedConnection, ToShard};
 use super::publish::HandshakeEnd;
 use super::registry::{Phase, TorrentEntry};
 use super::round::Place;
+use super::shares::Holder;
 use super::torrents::TorrentKey;
 use super::{Shard, tokens};
 use crate::limits::HANDSHAKE_TIMEOUT;
@@ -12,7 +13,7 @@ use ringseed_proto::swarm::{PeerInfo, PeerKey};
 use ringseed_proto::units::{InfoHash, Time};
 use ringseed_proto::wire::Handshake;
 use ringseed_ring::{Completion, Event, OpId, SendList};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -76,23 +77,30 @@ impl Shard {
     /// A new connection from outside.
     pub(super) fn accepted(&mut self, socket: OwnedFd) {
         let Some(address) = peer_address(&socket) else { return };
+        if !self.half_open.begin(address.ip()) {
+            return;
+        }
         if !self.admit(&address) {
+            self.half_open.end(address.ip());
             return;
         }
         let stage = Stage::Handshaking { reader: HandshakeReader::default(), dialled: None, since: self.now };
         self.begin(socket, address, stage);
     }
 
-    /// Counts a new connection; false when the engine is full or the address is banned.
+    /// Counts a new connection; false when the address is banned or the engine is full and nobody makes room.
     fn admit(&mut self, address: &SocketAddr) -> bool {
         if self.banned.contains(&address.ip()) || self.context.registry.blocks(address.ip()) {
             return false;
         }
-        if self.context.connections.fetch_add(1, Ordering::Relaxed) >= self.context.settings.connections_max {
+        let max = self.context.settings.connections_max;
+        let open = self.context.connections.fetch_add(1, Ordering::Relaxed);
+        let room =
+            open < max || open < max + self.context.descriptors.making_room && self.make_room(address.ip());
+        if !room {
             self.context.connections.fetch_sub(1, Ordering::Relaxed);
-            return false;
         }
-        true
+        room
     }
 
     fn begin(&mut self, socket: OwnedFd, address: SocketAddr, stage: Stage) -> ConnKey {
@@ -269,6 +277,7 @@ impl Shard {
     fn move_to(&mut self, key: ConnKey, home: usize, handshake: Handshake, leftover: Vec<u8>) {
         let Some(connection) = self.connections.remove(key) else { return };
         debug_assert!(connection.receiving.is_none() && connection.sending.is_none());
+        self.half_open.end(connection.address.ip()); // only those from outside move
         let Connection { socket, address, .. } = connection;
         let moved = MovedConnection { socket, address, handshake, leftover };
         if self.context.shards[home].send(ToShard::Connection(Box::new(moved))).is_err() {
@@ -289,12 +298,14 @@ impl Shard {
         let Some(torrent) = self.torrent_for(&entry) else {
             return self.refuse_handshake(key, HandshakeEnd::Refused, "the torrent is not served here");
         };
-        if entry.connections.fetch_add(1, Ordering::Relaxed) >= self.connections_per_torrent(&entry) {
-            entry.connections.fetch_sub(1, Ordering::Relaxed);
+        let address = self.connections[key].address;
+        let max = self.connections_per_torrent(&entry);
+        let full = entry.connections.load(Ordering::Relaxed) >= max;
+        if full && !self.make_room_in(torrent, address.ip()) {
             let reason = "the torrent has all the connections it may have";
             return self.refuse_handshake(key, HandshakeEnd::Refused, reason);
         }
-        let address = self.connections[key].address;
+        entry.connections.fetch_add(1, Ordering::Relaxed);
         let home = &mut self.torrents[torrent];
         let info = PeerInfo { addr: address, outgoing: dialled.is_some(), handshake };
         let info_hash = info.handshake.info_hash;
@@ -307,6 +318,7 @@ impl Shard {
         };
         self.counters.handshakes[HandshakeEnd::Done as usize] += 1;
         home.peers.insert(peer, key);
+        self.ends_half_open(key);
         self.connections[key].stage =
             Stage::Active { torrent, peer, dialled: dialled.is_some(), since: self.now, in_flight: (0, 0) };
         if dialled.is_none() {
@@ -347,6 +359,7 @@ impl Shard {
 
     /// Ends a connection: out of its swarm at once, out of the table when the kernel is done with it.
     fn end(&mut self, key: ConnKey) {
+        self.ends_half_open(key);
         let Some(connection) = self.connections.get_mut(key) else { return };
         let stage = std::mem::replace(&mut connection.stage, Stage::Closing);
         let address = connection.address;
@@ -367,6 +380,58 @@ impl Shard {
         self.remove_if_done(key);
     }
 
+    /// Ends the connection that is of the least use, for one from `newcomer`; false when all are to stay.
+    fn make_room(&mut self, newcomer: IpAddr) -> bool {
+        let mut room = std::mem::take(&mut self.room);
+        let victim =
+            room.take(newcomer, self.now, || self.connections.keys().filter_map(|key| self.holder(key)));
+        self.room = room;
+        self.makes_room(victim)
+    }
+
+    /// As [`Shard::make_room`], among the connections of a torrent on this shard.
+    pub(super) fn make_room_in(&mut self, torrent: TorrentKey, newcomer: IpAddr) -> bool {
+        let Some(home) = self.torrents.get_mut(torrent) else { return false };
+        let mut room = std::mem::take(&mut home.room);
+        let peers = &self.torrents[torrent].peers;
+        let victim = room.take(newcomer, self.now, || peers.values().filter_map(|key| self.holder(*key)));
+        self.torrents[torrent].room = room;
+        self.makes_room(victim)
+    }
+
+    fn makes_room(&mut self, victim: Option<Holder<ConnKey>>) -> bool {
+        let Some(victim) = victim else { return false };
+        // It may have ended, or become useful, since it was found.
+        let same = self.holder(victim.key).is_some_and(|now| now.used_at == victim.used_at);
+        if same {
+            self.counters.made_room += 1;
+            self.refuse(victim.key, "of little use while others wait for its place");
+        }
+        same
+    }
+
+    /// A connection as one that may make room, unless it is on its way out.
+    fn holder(&self, key: ConnKey) -> Option<Holder<ConnKey>> {
+        let connection = self.connections.get(key)?;
+        let (used_at, half_open) = match &connection.stage {
+            Stage::Handshaking { since, .. } => (*since, true),
+            Stage::Active { torrent, peer, .. } => {
+                (self.torrents.get(*torrent)?.swarm.last_used(*peer)?, false)
+            }
+            Stage::Closing => return None,
+        };
+        Some(Holder { key, address: connection.address.ip(), used_at, half_open })
+    }
+
+    /// The handshake of a connection is done, or it ends without one.
+    fn ends_half_open(&mut self, key: ConnKey) {
+        if let Some(Connection { stage: Stage::Handshaking { dialled: None, .. }, address, .. }) =
+            self.connections.get(key)
+        {
+            self.half_open.end(address.ip());
+        }
+    }
+
     fn leave(&mut self, torrent: TorrentKey, peer: PeerKey) {
         let Some(home) = self.torrents.get_mut(torrent) else { return };
         home.swarm.peer_disconnected(self.now, peer);
@@ -383,6 +448,21 @@ impl Shard {
             self.connections.remove(key);
             self.context.connections.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    /// Ends connections of addresses that are blocked since the blocklist changed.
+    pub(super) fn drop_blocked(&mut self) {
+        let list = self.context.registry.blocklist.load_full();
+        if self.blocklist.as_ref().map(Arc::as_ptr) == list.as_ref().map(Arc::as_ptr) {
+            return;
+        }
+        if let Some(list) = &list {
+            let blocked = self.connections.iter().filter(|(_, open)| list.contains(open.address.ip()));
+            for key in blocked.map(|(key, _)| key).collect::<Vec<_>>() {
+                self.refuse(key, "the address is in the blocklist");
+            }
+        }
+        self.blocklist = list;
     }
 
     /// Ends connections whose handshake takes too long.

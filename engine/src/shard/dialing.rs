@@ -1,10 +1,12 @@
 //! Dials of a home shard: which addresses, how many at once, and what became of them.
 
+use super::candidates::{Chosen, Source};
 use super::local::LocalEvent;
 use super::registry::Phase;
 use super::torrents::TorrentKey;
 use super::{Shard, proxied};
-use crate::limits::{CONNECT_TIMEOUT, DIALS_MAX};
+use crate::descriptors;
+use crate::limits::{CONNECT_TIMEOUT, TOLD_DIALS_PART};
 use crate::route::Route;
 use ringseed_proto::units::InfoHash;
 use ringseed_ring::Ring;
@@ -22,39 +24,88 @@ const SEED_DIALS_MAX: usize = 30;
 /// Wait after which a torrent looks again whether it may dial, when a limit kept it from it.
 const HELD_WAIT: Duration = Duration::from_millis(250);
 
+/// Wait after which a torrent dials again when there was no descriptor for a socket.
+const DESCRIPTOR_WAIT: Duration = Duration::from_secs(1);
+
+/// Dials in flight for which a download that has all its connections lets useless ones go.
+const EXCHANGES_MAX: usize = 8;
+
+/// Dials of a shard that are under way.
+#[derive(Debug, Default)]
+pub(super) struct Dials {
+    all: usize,
+    /// To addresses that peers told.
+    told: usize,
+}
+
+impl Dials {
+    fn began(&mut self, told: bool) {
+        self.all += 1;
+        self.told += usize::from(told);
+    }
+
+    fn ended(&mut self, told: bool) {
+        self.all -= 1;
+        self.told -= usize::from(told);
+    }
+}
+
 /// Begins the dials of a torrent that are due.
 pub(super) fn dial(shard: &mut Shard, key: TorrentKey) {
+    while begin_dial(shard, key) {}
+}
+
+/// Begins the next dial of a torrent; false when none is due or a limit keeps it from it.
+fn begin_dial(shard: &mut Shard, key: TorrentKey) -> bool {
     let now = shard.now;
-    let Some(torrent) = shard.torrents.get_mut(key) else { return };
-    let Some(home) = &mut torrent.home else { return };
-    loop {
-        if home.candidates.due().is_none_or(|due| due > now) {
-            return;
-        }
-        let most = match torrent.entry.phase() {
-            Phase::Stopped => 0,
-            Phase::Downloading => shard.context.settings.torrent_connections_max,
-            Phase::Seeding => SEED_DIALS_MAX,
-        };
-        let connections = torrent.entry.connections.load(Ordering::Relaxed);
-        if shard.dials >= DIALS_MAX || connections + torrent.dials >= most {
-            home.dials_held = now + HELD_WAIT;
-            return;
-        }
-        let Some(address) = home.candidates.next(now) else { return };
-        if shard.context.registry.blocks(address.ip()) {
-            home.candidates.exclude(&address);
-            continue;
-        }
-        torrent.dials += 1;
-        shard.dials += 1;
-        let (settings, route) = (shard.context.settings.clone(), shard.context.route.clone());
-        let ring = shard.ring.clone();
-        shard.local.spawn(async move {
-            let result = connect(&ring, &route, &settings.listen_addresses, address).await;
-            LocalEvent::Dialled { torrent: key, address, result }
-        });
+    let Some(torrent) = shard.torrents.get(key) else { return false };
+    let due = torrent.home.as_ref().and_then(|home| home.candidates.due());
+    if due.is_none_or(|due| due > now) {
+        return false;
     }
+    let phase = torrent.entry.phase();
+    let most = match phase {
+        Phase::Stopped => 0,
+        Phase::Downloading => shard.connections_per_torrent(&torrent.entry),
+        Phase::Seeding => SEED_DIALS_MAX,
+    };
+    let full = torrent.entry.connections.load(Ordering::Relaxed) + torrent.dials >= most;
+    // A full download exchanges useless connections for others, a few at a time: a dial may fail.
+    let exchanges = full && phase == Phase::Downloading && torrent.dials < EXCHANGES_MAX;
+    // Half of the dials at most, a quarter for one torrent: see `limits::TOLD_DIALS_PART`.
+    let dials_max = shard.context.descriptors.dials;
+    let told_max = dials_max.div_ceil(TOLD_DIALS_PART);
+    let told_too = shard.dials.told < told_max && torrent.told_dials < told_max.div_ceil(2);
+    let Some(home) = shard.torrents[key].home.as_mut() else { return false };
+    if shard.dials.all >= dials_max || full && !exchanges {
+        home.dials_held = now + HELD_WAIT;
+        return false;
+    }
+    let Some(Chosen { address, told }) = home.candidates.next(now, told_too) else {
+        if !told_too {
+            home.dials_held = now + HELD_WAIT;
+        }
+        return false;
+    };
+    if shard.context.registry.blocks(address.ip()) {
+        home.candidates.exclude(&address);
+        return true;
+    }
+    if exchanges && !shard.make_room_in(key, address.ip()) {
+        shard.put_back(key, &address, HELD_WAIT);
+        return false;
+    }
+    let torrent = &mut shard.torrents[key];
+    torrent.dials += 1;
+    torrent.told_dials += usize::from(told);
+    shard.dials.began(told);
+    let (settings, route) = (shard.context.settings.clone(), shard.context.route.clone());
+    let ring = shard.ring.clone();
+    shard.local.spawn(async move {
+        let result = connect(&ring, &route, &settings.listen_addresses, address).await;
+        LocalEvent::Dialled { torrent: key, address, told, result }
+    });
+    true
 }
 
 /// Connects to a peer, or has the proxy do it. Without the interface or the proxy there is no connection at all.
@@ -87,19 +138,34 @@ impl Shard {
         &mut self,
         torrent: TorrentKey,
         address: SocketAddr,
+        told: bool,
         result: io::Result<OwnedFd>,
     ) {
-        self.dials -= 1;
+        self.dials.ended(told);
         self.touch(torrent);
         let Some(home) = self.torrents.get_mut(torrent) else { return };
         home.dials -= 1;
+        home.told_dials -= usize::from(told);
         match result {
             Ok(socket) if home.entry.phase() != Phase::Stopped => self.dialled(torrent, address, socket),
             Ok(_) => {}
+            // It says nothing about the peer.
+            Err(error) if descriptors::are_used_up(&error) => {
+                self.put_back(torrent, &address, DESCRIPTOR_WAIT)
+            }
             Err(error) => {
                 tracing::debug!(%address, %error, "dial failed");
                 self.dial_ended(torrent, &address, false);
             }
+        }
+    }
+
+    /// An address cannot be dialled now, which is not its fault; no dials of the torrent before `wait` is over.
+    fn put_back(&mut self, torrent: TorrentKey, address: &SocketAddr, wait: Duration) {
+        let now = self.now;
+        if let Some(home) = self.torrents.get_mut(torrent).and_then(|torrent| torrent.home.as_mut()) {
+            home.candidates.put_back(address, now);
+            home.dials_held = now + wait;
         }
     }
 
@@ -120,14 +186,14 @@ impl Shard {
     }
 
     /// Addresses from the control thread.
-    pub(super) fn learn_peers(&mut self, info_hash: &InfoHash, addresses: Vec<SocketAddr>) {
+    pub(super) fn learn_peers(&mut self, info_hash: &InfoHash, source: Source, addresses: Vec<SocketAddr>) {
         let known = self.by_hash.get(info_hash).copied();
         // A complete torrent has no part here before somebody wants something of it.
         let made = || self.context.registry.get(info_hash).and_then(|entry| self.torrent_for(&entry));
         let Some(key) = known.or_else(made) else { return };
         let now = self.now;
         if let Some(home) = &mut self.torrents[key].home {
-            home.candidates.learn(addresses, now);
+            home.candidates.learn(source, addresses, now);
         }
         dial(self, key);
         self.touch(key);

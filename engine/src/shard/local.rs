@@ -37,7 +37,7 @@ pub enum LocalEvent {
     /// This shard's part of a check ended.
     Checked { check: Arc<Check>, result: Result<Bitfield, StorageError> },
     /// A dial ended.
-    Dialled { torrent: TorrentKey, address: SocketAddr, result: io::Result<OwnedFd> },
+    Dialled { torrent: TorrentKey, address: SocketAddr, told: bool, result: io::Result<OwnedFd> },
 }
 
 #[derive(Default)]

@@ -1,5 +1,6 @@
 //! What the control thread and the shards say to each other.
 
+use super::candidates::Source;
 use super::checks::Check;
 use super::registry::TorrentEntry;
 use ringseed_proto::bitfield::Bitfield;
@@ -43,8 +44,8 @@ pub enum ToShard {
     Changed(InfoHash),
     /// The answer to [`FromShard::MetadataWanted`]; `None` when it cannot be had.
     Metadata(InfoHash, Option<Arc<[u8]>>),
-    /// Addresses of peers, for the home shard.
-    Peers(InfoHash, Vec<SocketAddr>),
+    /// Addresses of peers, for the home shard, and who named them.
+    Peers(InfoHash, Source, Vec<SocketAddr>),
     /// A connection from another shard.
     Connection(Box<MovedConnection>),
     /// Listen on these sockets, which have this port, and no longer on the ones before.

@@ -22,6 +22,7 @@ pub mod rate;
 mod reads;
 pub mod registry;
 mod round;
+mod shares;
 mod staged;
 pub mod timers;
 mod tokens;
@@ -29,12 +30,15 @@ pub mod torrents;
 mod transmit;
 
 use crate::config::EngineConfig;
+use crate::descriptors::Descriptors;
 use crate::executor::give_way;
 use crate::limits::{DISK_WORKERS_MAX, SHARD_REPORTS, SNAPSHOT_INTERVAL};
 use crate::route::Route;
 use arc_swap::ArcSwap;
+use blocklist::Blocklist;
 use checks::Checks;
 use connections::{ConnKey, Connection};
+use dialing::Dials;
 use glommio::timer::Timer;
 use hashing::{GATHER_WAIT, Gathered};
 use listeners::Listeners;
@@ -50,6 +54,7 @@ use ringseed_proto::swarm::{PeerKey, SendBatch};
 use ringseed_proto::units::{InfoHash, PeerId, Time};
 use ringseed_ring::{Completion, Ring, RingConfig, RingError, SendList};
 use round::Round;
+use shares::{HalfOpen, Room};
 use slotmap::SlotMap;
 use staged::Staged;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -86,6 +91,8 @@ pub struct ShardContext {
     pub index: usize,
     /// Settings of the engine.
     pub settings: Arc<EngineConfig>,
+    /// What it may open.
+    pub descriptors: Descriptors,
     /// How peers are dialled.
     pub route: Route,
     /// Our peer id, the same on all shards.
@@ -136,6 +143,10 @@ pub struct Shard {
     handshaking: VecDeque<ConnKey>,
     /// Connections whose receive found no buffer.
     starved: Vec<ConnKey>,
+    /// Connections from outside without a handshake.
+    half_open: HalfOpen,
+    /// Connections that may make room for others, of all torrents.
+    room: Room<ConnKey>,
     /// Peers that wait for the upload limit.
     throttled: Vec<(TorrentKey, PeerKey)>,
     round: Round,
@@ -144,7 +155,9 @@ pub struct Shard {
     staged: Staged,
     listeners: Listeners,
     banned: HashSet<IpAddr>,
-    dials: usize,
+    /// The blocklist that all connections were compared with.
+    blocklist: Option<Arc<Blocklist>>,
+    dials: Dials,
     /// Reports that the control thread's full mailbox did not take yet.
     reports: VecDeque<FromShard>,
     spare_lists: Vec<SendList>,
@@ -196,12 +209,15 @@ impl Shard {
             gathered: Gathered::default(),
             handshaking: VecDeque::new(),
             starved: Vec::new(),
+            half_open: HalfOpen::default(),
+            room: Room::default(),
             throttled: Vec::new(),
             round: Round::default(),
             reads: Reads::default(),
             staged: Staged::default(),
             banned: HashSet::new(),
-            dials: 0,
+            blocklist: None,
+            dials: Dials::default(),
             reports: VecDeque::new(),
             spare_lists: Vec::new(),
             batch: SendBatch::default(),
@@ -307,7 +323,7 @@ impl Shard {
             }
             ToShard::Changed(info_hash) => self.entry_changed(&info_hash),
             ToShard::Metadata(info_hash, bytes) => self.provide_metadata(&info_hash, bytes),
-            ToShard::Peers(info_hash, addresses) => self.learn_peers(&info_hash, addresses),
+            ToShard::Peers(info_hash, source, addresses) => self.learn_peers(&info_hash, source, addresses),
             ToShard::Connection(moved) => self.moved_here(*moved),
             ToShard::Listen { port, sockets } => self.listen_on(port, sockets),
             ToShard::Shutdown => {
@@ -343,6 +359,7 @@ impl Shard {
         if self.now.saturating_since(self.files_checked_at) >= FILE_CHECK {
             self.files_checked_at = self.now;
             self.check_files();
+            self.drop_blocked();
         }
         if self.now.saturating_since(self.published_at) >= SNAPSHOT_INTERVAL {
             self.published_at = self.now;

@@ -33,6 +33,8 @@ pub struct ShardCounters {
     pub dirty_waits: u64,
     /// Turns of the loop.
     pub turns: u64,
+    /// Connections that were ended to make room for others.
+    pub made_room: u64,
     /// Handshakes by how they ended, in the order of [`HandshakeEnd::NAMES`].
     pub handshakes: [u64; 5],
 }

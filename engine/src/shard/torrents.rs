@@ -1,10 +1,11 @@
 //! Torrents of a shard: their swarms, and on the home shard the way of a piece from memory to disk.
 
-use super::candidates::Candidates;
+use super::candidates::{Candidates, Source};
 use super::connections::ConnKey;
 use super::local::LocalEvent;
 use super::message::{DurablePieces, FromShard};
 use super::registry::{Phase, TorrentEntry};
+use super::shares::Room;
 use super::{Shard, TICK, dialing};
 use crate::config::UploadSlots;
 use crate::limits::CHECKPOINT_INTERVAL;
@@ -128,8 +129,12 @@ pub struct ShardTorrent {
     /// Parts of pieces being brought in or about to be, with the peers that wait for them.
     pub cold: HashMap<Block, Vec<PeerKey>>,
     pub home: Option<Home>,
+    /// Connections that may make room for others.
+    pub(super) room: Room<ConnKey>,
     /// Dials under way.
     pub dials: usize,
+    /// Of those, dials to addresses that peers told.
+    pub told_dials: usize,
     /// Connections and pieces at the last publication.
     pub published_peers: usize,
     pub published_have: Option<u32>,
@@ -220,7 +225,9 @@ impl Shard {
             peers: SecondaryMap::new(),
             cold: HashMap::new(),
             home,
+            room: Room::default(),
             dials: 0,
+            told_dials: 0,
             published_peers: 0,
             published_have: None,
             touched: false,
@@ -346,9 +353,9 @@ impl Shard {
             }
             Action::PieceReady(piece) => self.piece_ready(key, piece),
             Action::Completed => self.swarm_finished(key),
-            Action::PexPeers(addresses) => {
+            Action::PexPeers { from, addrs } => {
                 if let Some(home) = &mut self.torrents[key].home {
-                    home.candidates.learn(addresses, self.now);
+                    home.candidates.learn(Source::Peer(from), addrs, self.now);
                 }
             }
             Action::MetadataWanted => {
@@ -413,7 +420,9 @@ impl Shard {
             }
             LocalEvent::BroughtIn { torrent, part, result } => self.brought_in(torrent, part, result),
             LocalEvent::Checked { check, result } => self.checked(&check, result),
-            LocalEvent::Dialled { torrent, address, result } => self.on_dialled(torrent, address, result),
+            LocalEvent::Dialled { torrent, address, told, result } => {
+                self.on_dialled(torrent, address, told, result);
+            }
         }
     }
 

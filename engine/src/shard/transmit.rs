@@ -81,7 +81,11 @@ impl Shard {
             // A header without its block would shift the peer's stream: this connection ends, and the
             // torrent with it.
             self.keep_list(list);
-            self.fail_torrent(torrent, error.to_string());
+            match error.is_shortage() {
+                // What is lacking comes back; the peer does, too.
+                true => self.refuse(key, &error.to_string()),
+                false => self.fail_torrent(torrent, error.to_string()),
+            }
             return;
         }
         match outcome {

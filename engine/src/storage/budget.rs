@@ -115,6 +115,9 @@ pub(super) trait Evictable: Send + Sync {
     fn is_gone(&self) -> bool;
 }
 
+/// How many of them [`Leases::evict_some`] evicts.
+const EVICTED_AT_ONCE: usize = 8;
+
 /// A bounded number of maps or descriptors. Evicts by second chance: what was used since the hand last
 /// passed stays for another round.
 pub(super) struct Leases {
@@ -178,6 +181,23 @@ impl Leases {
         let mut hand = self.lock();
         self.make_room(&mut hand, bytes);
         (!self.full_for(bytes) || self.count() == 0).then(|| self.count_one(bytes))
+    }
+
+    /// Evicts some that were not used lately, because the system has no more to give; false when there are none.
+    pub(super) fn evict_some(&self) -> bool {
+        let mut hand = self.lock();
+        let before = self.count();
+        // Twice round: the first pass may only clear marks.
+        for _ in 0..hand.len().saturating_mul(2) {
+            if self.count() + EVICTED_AT_ONCE <= before {
+                break;
+            }
+            let Some(entry) = hand.pop_front() else { break };
+            if !entry.is_gone() && (entry.take_used() || !entry.evict()) {
+                hand.push_back(entry);
+            }
+        }
+        self.count() < before
     }
 
     fn make_room(&self, hand: &mut VecDeque<Box<dyn Evictable>>, bytes: u64) {

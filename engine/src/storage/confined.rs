@@ -4,15 +4,18 @@
 //! followed and nothing leads out (`openat2` with `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS`), whatever the
 //! torrent calls its files and whatever another program puts there meanwhile.
 
+use super::budget::Leases;
 use super::error::StorageError;
+use super::place::{Directory, Place};
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, fcntl_getfl, fcntl_setfl, fstat, fstatfs, mkdirat,
-    openat, openat2,
+    openat2,
 };
 use rustix::io::Errno;
 use std::ffi::OsStr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 /// What a file is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +37,8 @@ pub(super) struct Opened {
 /// The directory that a torrent's files are below.
 #[derive(Debug)]
 pub(super) struct Root {
-    /// The open directory, or why it could not be opened.
-    place: Result<OwnedFd, StorageError>,
+    /// The directory, or why it could not be opened.
+    place: Result<Arc<Place>, StorageError>,
     path: PathBuf,
     maps_are_bad: bool,
 }
@@ -48,23 +51,22 @@ const BENEATH: ResolveFlags =
 impl Root {
     /// Number of the device that the directory is on; 0 when it is not there.
     pub(super) fn device(&self) -> u64 {
-        self.place.as_ref().ok().and_then(|fd| rustix::fs::fstat(fd).ok()).map_or(0, |stat| stat.st_dev)
+        self.place.as_ref().map_or(0, |place| place.device())
     }
 
-    /// Opens an existing directory.
+    /// Opens an existing directory, which stays open.
     pub(super) fn open(path: &Path) -> Result<Root, StorageError> {
-        let fd = openat(
-            rustix::fs::CWD,
-            path,
-            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-        .map_err(|errno| match errno {
-            Errno::NOENT => StorageError::DirectoryMissing { path: path.into() },
-            other => StorageError::from_errno(other, "open", path),
-        })?;
-        let maps_are_bad = maps_are_bad(&fd);
-        Ok(Root { place: Ok(fd), path: path.into(), maps_are_bad })
+        Root::at(Place::open(path, None)?)
+    }
+
+    /// Opens an existing directory, which is closed when `descriptors` are needed for what is used more.
+    pub(super) fn open_within(path: &Path, descriptors: Arc<Leases>) -> Result<Root, StorageError> {
+        Root::at(Place::open(path, Some(descriptors))?)
+    }
+
+    fn at(place: Arc<Place>) -> Result<Root, StorageError> {
+        let maps_are_bad = maps_are_bad(&*place.directory()?);
+        Ok(Root { path: place.path().into(), place: Ok(place), maps_are_bad })
     }
 
     /// Stands for a directory that could not be opened: everything asked of it gives `error`.
@@ -74,14 +76,20 @@ impl Root {
 
     /// Whether the directory is still what its path names.
     pub(super) fn is_at_its_path(&self) -> bool {
-        let open = self.fd().ok().and_then(|fd| fstat(fd).ok());
-        let named = rustix::fs::stat(&self.path).ok();
-        open.zip(named).is_some_and(|(a, b)| (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
+        self.place.as_ref().is_ok_and(|place| place.is_at_its_path())
     }
 
     /// The open directory.
-    fn fd(&self) -> Result<&OwnedFd, StorageError> {
-        self.place.as_ref().map_err(StorageError::clone)
+    fn fd(&self) -> Result<Arc<Directory>, StorageError> {
+        self.place.as_ref().map_err(StorageError::clone)?.directory()
+    }
+
+    /// See [`Place::retry`].
+    fn retry<T>(&self, operation: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+        match &self.place {
+            Ok(place) => place.retry(operation),
+            Err(_) => Err(Errno::NOENT),
+        }
     }
 
     /// Why the directory could not be opened, when it could not.
@@ -106,10 +114,11 @@ impl Root {
     /// Opens a file of the torrent. What is not a regular file is refused.
     pub(super) fn open_file(&self, relative: &Path, purpose: Purpose) -> Result<Opened, StorageError> {
         let root = self.fd()?;
-        match try_open(root, relative, purpose, false) {
+        match self.retry(|| try_open(&root, relative, purpose, false)) {
             Err(Errno::NOENT) if purpose == Purpose::Write => {
                 self.make_parents(relative)?;
-                self.opened(try_open(root, relative, purpose, true), relative, true)
+                let made = self.retry(|| try_open(&root, relative, purpose, true));
+                self.opened(made, relative, true)
             }
             other => self.opened(other, relative, false),
         }
@@ -121,7 +130,8 @@ impl Root {
         relative: &Path,
         purpose: Purpose,
     ) -> Result<Option<Opened>, StorageError> {
-        match try_open(self.fd()?, relative, purpose, false) {
+        let root = self.fd()?;
+        match self.retry(|| try_open(&root, relative, purpose, false)) {
             Err(Errno::NOENT) => Ok(None),
             other => self.opened(other, relative, false).map(Some),
         }
@@ -149,7 +159,7 @@ impl Root {
     pub(super) fn stat(&self, relative: &Path) -> Result<Option<Stat>, StorageError> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let root = self.fd()?;
-        match retry(|| openat2(root, relative, flags, Mode::empty(), BENEATH)) {
+        match self.retry(|| openat2(&*root, relative, flags, Mode::empty(), BENEATH)) {
             Ok(fd) => fstat(&fd)
                 .map(Some)
                 .map_err(|errno| StorageError::from_errno(errno, "stat", self.full(relative))),
@@ -175,8 +185,8 @@ impl Root {
                 return Err(StorageError::NotADirectory { path: self.full(relative) });
             };
             walked.push(name);
-            let here = at.as_ref().unwrap_or(root);
-            let open = || retry(|| openat2(here, name, DIRECTORY, Mode::empty(), BENEATH));
+            let here = at.as_ref().map_or_else(|| root.as_fd(), AsFd::as_fd);
+            let open = || self.retry(|| openat2(here, name, DIRECTORY, Mode::empty(), BENEATH));
             let next = match open() {
                 Err(Errno::NOENT) => match mkdirat(here, name, Mode::from_raw_mode(0o777)) {
                     // Somebody else may have been faster.
@@ -208,7 +218,8 @@ impl Root {
         let above = relative.parent().filter(|above| !above.as_os_str().is_empty());
         let above = above.unwrap_or(Path::new("."));
         let root = self.fd()?;
-        let folder = retry(|| openat2(root, above, DIRECTORY, Mode::empty(), BENEATH))
+        let folder = self
+            .retry(|| openat2(&*root, above, DIRECTORY, Mode::empty(), BENEATH))
             .map_err(|errno| self.explain(errno, "open", above))?;
         Ok((folder, name))
     }
@@ -222,7 +233,7 @@ impl Root {
             .skip(1)
             .map(|folder| {
                 let name = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-                retry(|| openat2(root, name, flags, Mode::empty(), BENEATH))
+                self.retry(|| openat2(&*root, name, flags, Mode::empty(), BENEATH))
                     .map_err(|errno| self.explain(errno, "open", folder))
             })
             .collect()
@@ -235,7 +246,7 @@ impl Root {
             for component in relative.components() {
                 walked.push(component);
                 // `walked` is all real folders but for its last component, so this stays inside.
-                let Ok(stat) = rustix::fs::statat(root, &walked, AtFlags::SYMLINK_NOFOLLOW) else {
+                let Ok(stat) = rustix::fs::statat(&*root, &walked, AtFlags::SYMLINK_NOFOLLOW) else {
                     break;
                 };
                 match FileType::from_raw_mode(stat.st_mode) {
@@ -256,7 +267,7 @@ impl Root {
 /// Whether maps of files on this file system are a bad idea: over a network, or served by a process,
 /// a page fault can wait for ever and truncation is not noticed; encrypting file systems decrypt page
 /// by page in the fault.
-fn maps_are_bad(directory: &OwnedFd) -> bool {
+fn maps_are_bad(directory: &Directory) -> bool {
     // From linux/magic.h; CIFS and SMB2 have theirs in fs/smb/client.
     const NFS: u64 = 0x6969;
     const CIFS: u64 = 0xff53_4d42;
@@ -272,7 +283,7 @@ fn maps_are_bad(directory: &OwnedFd) -> bool {
     [NFS, CIFS, SMB2, FUSE, NINE_P, CEPH, AFS, ECRYPTFS].contains(&magic)
 }
 
-fn try_open(root: &OwnedFd, relative: &Path, purpose: Purpose, create: bool) -> Result<OwnedFd, Errno> {
+fn try_open(root: &Directory, relative: &Path, purpose: Purpose, create: bool) -> Result<OwnedFd, Errno> {
     let access = match purpose {
         Purpose::Read => OFlags::RDONLY,
         Purpose::Write => OFlags::RDWR,
@@ -282,19 +293,7 @@ fn try_open(root: &OwnedFd, relative: &Path, purpose: Purpose, create: bool) -> 
         false => (OFlags::empty(), Mode::empty()),
     };
     let flags = access | create | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    retry(|| openat2(root, relative, flags, mode, BENEATH))
-}
-
-/// `openat2` gives `EAGAIN` when a rename elsewhere made its check of the path inconclusive.
-fn retry(mut open: impl FnMut() -> Result<OwnedFd, Errno>) -> Result<OwnedFd, Errno> {
-    let mut last = Errno::AGAIN;
-    for _ in 0..16 {
-        match open() {
-            Err(errno @ (Errno::AGAIN | Errno::INTR)) => last = errno,
-            other => return other,
-        }
-    }
-    Err(last)
+    openat2(root, relative, flags, mode, BENEATH)
 }
 
 /// What the size of a file on disk says, compared with the torrent.

@@ -100,7 +100,7 @@ pub enum StorageError {
         path: PathBuf,
     },
     /// `EMFILE` or `ENFILE`.
-    #[error("too many open files, so {} cannot be opened; raise the limit of open files (ulimit -n)", shown(.path))]
+    #[error("too many open files, so {} cannot be opened now; raise the limit of open files (ulimit -n)", shown(.path))]
     TooManyOpenFiles {
         /// The file.
         path: PathBuf,
@@ -189,6 +189,12 @@ impl StorageError {
             | StorageError::Io { path, .. } => Some(path),
             StorageError::NotLoaded(_) | StorageError::OutOfRange(_) | StorageError::Cancelled => None,
         }
+    }
+
+    /// Whether the system lacked something for the moment that others give back: it is to be tried again, and says nothing
+    /// about the file.
+    pub fn is_shortage(&self) -> bool {
+        matches!(self, StorageError::TooManyOpenFiles { .. } | StorageError::TooManyMaps { .. })
     }
 
     /// Whether it says that data which was there is gone or altered, so that the torrent has to be verified.

@@ -5,6 +5,7 @@
 
 use super::budget::{Evictable, Lease};
 use super::confined::{FileStamp, Opened, Purpose, Root, SizeCheck};
+use super::disk::until;
 use super::error::StorageError;
 use super::file_map::{FileId, FileMap};
 use super::limits::StoreLimits;
@@ -14,12 +15,14 @@ use super::relocate;
 use arc_swap::{ArcSwapOption, Guard};
 use ringseed_proto::layout::{FileEntry, Layout};
 use ringseed_proto::metainfo::Info;
+use ringseed_ring::Ring;
 use rustix::fs::Stat;
 use rustix::io::Errno;
 use std::collections::{BTreeSet, HashMap};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 /// An open data file. Operations in flight hold it by `Arc`, so that it stays open for them.
 #[derive(Debug)]
@@ -41,11 +44,14 @@ pub(super) struct DataFile {
 impl DataFile {
     /// A descriptor that reads, and writes when this one does, past the page cache, opened now if there is none; `None`
     /// where that cannot be.
-    pub(super) fn past_cache(&self, lease: impl FnOnce() -> Lease) -> Option<&Arc<OwnedFd>> {
+    pub(super) fn past_cache(&self, lease: impl FnOnce() -> Option<Lease>) -> Option<&Arc<OwnedFd>> {
         if self.cannot_pass.load(Ordering::Relaxed) {
             return None;
         }
-        let open = || past_cache::reopen(self).map(|fd| (Arc::new(fd), lease()));
+        let open = || {
+            let lease = lease()?;
+            past_cache::reopen(self).map(|fd| (Arc::new(fd), lease))
+        };
         self.past_cache.get_or_init(open).as_ref().map(|(fd, _)| fd)
     }
 
@@ -54,6 +60,9 @@ impl DataFile {
         self.cannot_pass.store(true, Ordering::Relaxed);
     }
 }
+
+/// Longest wait for a descriptor of the budget: files that failed may keep theirs.
+const BUDGET_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is open of one file.
 #[derive(Debug, Default)]
@@ -236,11 +245,12 @@ impl Files {
         Ok(map)
     }
 
-    /// An open descriptor of a file, opened now if it is not.
+    /// An open descriptor of a file, opened now if it is not. Over the budget there is none, unless `anyway` says so.
     pub(super) fn open(
         self: &Arc<Self>,
         file: usize,
         purpose: Purpose,
+        anyway: bool,
     ) -> Result<Arc<DataFile>, StorageError> {
         let slot = &self.slots[file];
         if slot.failed.load(Ordering::Acquire) {
@@ -258,7 +268,13 @@ impl Files {
         {
             return Ok(open);
         }
-        let lease = self.limits.descriptors.lease(0);
+        let descriptors = &self.limits.descriptors;
+        let lease = match anyway {
+            true => descriptors.lease(0),
+            false => descriptors
+                .try_lease(0)
+                .ok_or_else(|| StorageError::TooManyOpenFiles { path: self.path(file) })?,
+        };
         let Opened { fd, stat, created } = self.open_named(file, purpose)?;
         // Reads are as large as what is wanted; the kernel must not read on from there. It is advice: when it is
         // not taken, more is read than was needed.
@@ -279,13 +295,33 @@ impl Files {
         Ok(open)
     }
 
+    /// As [`Files::open`], waiting for a descriptor when there is none.
+    pub(super) async fn open_when_possible(
+        self: &Arc<Self>,
+        ring: &Ring,
+        file: usize,
+        purpose: Purpose,
+    ) -> Result<Arc<DataFile>, StorageError> {
+        when_possible(ring, |anyway| self.open(file, purpose, anyway)).await
+    }
+
+    /// As [`Files::map_and_open`], waiting for a descriptor when there is none.
+    pub(super) async fn map_and_open_when_possible(
+        self: &Arc<Self>,
+        ring: &Ring,
+        file: usize,
+    ) -> Result<(Arc<FileMap>, Arc<DataFile>), StorageError> {
+        when_possible(ring, |anyway| self.map_and_open(file, anyway)).await
+    }
+
     /// The map of a file, and a descriptor that reads the same file.
     pub(super) fn map_and_open(
         self: &Arc<Self>,
         file: usize,
+        anyway: bool,
     ) -> Result<(Arc<FileMap>, Arc<DataFile>), StorageError> {
         let map = self.map_owned(file)?;
-        let open = self.open(file, Purpose::Read).inspect_err(|error| self.note(file, error))?;
+        let open = self.open(file, Purpose::Read, anyway).inspect_err(|error| self.note(file, error))?;
         if open.id != map.id {
             let error = StorageError::Replaced { path: self.path(file) };
             self.fail(file, error.clone());
@@ -422,6 +458,20 @@ impl Files {
             std::cmp::Ordering::Greater => SizeCheck::Long(size),
         })
     }
+}
+
+/// Tries until it is not for lack of a descriptor that something fails. They come back as soon as others have done what
+/// they need them for: `attempt` is told when it has waited for so long that it may exceed the budget.
+pub(super) async fn when_possible<T>(
+    ring: &Ring,
+    mut attempt: impl FnMut(bool) -> Result<T, StorageError>,
+) -> Result<T, StorageError> {
+    let mut began = None;
+    until(ring, || match attempt(began.get_or_insert_with(Instant::now).elapsed() > BUDGET_PATIENCE) {
+        Err(StorageError::TooManyOpenFiles { .. }) => None,
+        other => Some(other),
+    })
+    .await
 }
 
 /// What is kept under a lock here stays whole whatever panics.

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub const MAPS_MAX: usize = 32_768;
 /// Mapped bytes of the process: a quarter of the 128 TiB that a process can address on x86-64.
 pub const MAPPED_BYTES_MAX: u64 = 32 << 40;
-/// Data files held open. Sockets need the descriptors more; a mapped file needs none.
+/// Data files and directories held open. Sockets need the descriptors more; a mapped file needs none.
 pub const DESCRIPTORS_MAX: usize = 256;
 /// Bytes being brought in from disk at once in the process: at 5 GB/s this is 13 ms of reading, and no more
 /// than this is lost when peers turn away.
@@ -93,7 +93,7 @@ pub struct StoreLimits {
     pub(super) allocation: Allocation,
     pub(super) ring_read_always: bool,
     pub(super) maps: Leases,
-    pub(super) descriptors: Leases,
+    pub(super) descriptors: Arc<Leases>,
     pub(super) read_ahead: Arc<Bytes>,
     pub(super) verifying: DeviceBudgets,
     pub(super) loaded: Leases,
@@ -113,7 +113,7 @@ impl StoreLimits {
             allocation: config.allocation,
             ring_read_always: config.ring_read_always,
             maps: Leases::new(config.maps_max, config.mapped_bytes_max),
-            descriptors: Leases::new(config.descriptors_max, u64::MAX),
+            descriptors: Arc::new(Leases::new(config.descriptors_max, u64::MAX)),
             read_ahead: Bytes::new(config.read_ahead_bytes_max),
             verifying: DeviceBudgets::new(VERIFY_BYTES_MAX),
             loaded: Leases::new(usize::MAX, config.loaded_bytes_max),
@@ -161,7 +161,7 @@ impl StoreLimits {
         self.maps.bytes()
     }
 
-    /// Data files held open.
+    /// Data files and directories held open.
     pub fn open_files(&self) -> usize {
         self.descriptors.count()
     }

@@ -29,6 +29,7 @@ mod names;
 mod past_cache;
 mod piece_buffers;
 mod piece_ranges;
+mod place;
 mod read_ahead;
 pub mod relocate;
 mod residency;

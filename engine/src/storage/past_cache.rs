@@ -68,8 +68,10 @@ impl TorrentStore {
         if span.padding || self.access == Access::RingRead {
             return Ok(None);
         }
-        let (_, file) = self.files.map_and_open(span.file)?;
-        let Some(direct) = file.past_cache(|| self.limits().descriptors.lease(0)) else { return Ok(None) };
+        let (_, file) = self.files.map_and_open_when_possible(ring, span.file).await?;
+        let Some(direct) = file.past_cache(|| self.limits().descriptors.try_lease(0)) else {
+            return Ok(None);
+        };
         let from = span.offset - span.offset % ALIGNMENT;
         // A block and two pages at most.
         let range = (span.offset - from) as usize..(span.offset - from + span.length) as usize;
@@ -125,7 +127,7 @@ impl TorrentStore {
         if !aligned || whole < PAST_CACHE_WRITE_MIN || self.limits().allocation != Allocation::Full {
             return Ok(0);
         }
-        let Some(direct) = file.past_cache(|| self.limits().descriptors.lease(0)) else { return Ok(0) };
+        let Some(direct) = file.past_cache(|| self.limits().descriptors.try_lease(0)) else { return Ok(0) };
         let Some(_permit) = self.limits().past_cache_writes.try_take(whole as u64) else { return Ok(0) };
         let mut done = 0;
         while done < whole {

@@ -36,7 +36,7 @@ impl TorrentStore {
         let mut reads = Vec::new();
         let mut absent = 0;
         for span in self.layout().spans(part.piece, part.begin, part.length).filter(|span| !span.padding) {
-            let (map, file) = self.files.map_and_open(span.file)?;
+            let (map, file) = self.files.map_and_open_when_possible(ring, span.file).await?;
             absent += map.absent_bytes(span.offset, span.length);
             let end = span.offset + span.length;
             let started = ring.read_ahead(&file.fd, span.offset, span.length as usize);
@@ -84,7 +84,8 @@ impl TorrentStore {
             }
             let file = self
                 .files
-                .open(span.file, Purpose::Read)
+                .open_when_possible(ring, span.file, Purpose::Read)
+                .await
                 .inspect_err(|error| self.files.note(span.file, error))?;
             let from = buf.len();
             let (result, back) = read_fully(ring, &file.fd, buf, span.offset, bytes).await;

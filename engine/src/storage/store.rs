@@ -51,7 +51,7 @@ impl TorrentStore {
         info: Arc<Info>,
         limits: &Arc<StoreLimits>,
     ) -> Result<Arc<TorrentStore>, StorageError> {
-        Ok(TorrentStore::with_root(limits.directories.open(directory)?, info, limits))
+        Ok(TorrentStore::with_root(limits.directories.open(directory, &limits.descriptors)?, info, limits))
     }
 
     /// Stands for a torrent whose directory could not be opened, so that it can be listed with the reason: no
@@ -205,7 +205,11 @@ impl TorrentStore {
         let spans = self.layout().spans(range.piece, range.begin, range.length);
         spans.filter(|span| !span.padding).all(|span| {
             // A failed file is not cold: `push_block` tells what is wrong with it.
-            self.files.map_owned(span.file).map_or(true, |map| map.is_resident(span.offset, span.length))
+            match self.files.map_owned(span.file) {
+                Ok(map) => map.is_resident(span.offset, span.length),
+                // A read waits until it can be opened; the peer waits for that.
+                Err(error) => !error.is_shortage(),
+            }
         })
     }
 
@@ -289,9 +293,12 @@ impl TorrentStore {
         let mapped: Vec<_> = self.files.mapped().collect();
         let mut found = Vec::new();
         for file in mapped {
-            if let Err(error) = self.files.check_mapped(file) {
-                self.files.fail(file, error.clone());
-                found.push(error);
+            match self.files.check_mapped(file) {
+                Err(error) if !error.is_shortage() => {
+                    self.files.fail(file, error.clone());
+                    found.push(error);
+                }
+                _ => {}
             }
         }
         found

@@ -71,7 +71,7 @@ pub struct StorageStatus {
     pub maps: u64,
     /// Bytes of those maps.
     pub mapped_bytes: u64,
-    /// Data files held open.
+    /// Data files and directories held open.
     pub open_files: u64,
 }
 

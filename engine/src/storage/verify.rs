@@ -291,7 +291,7 @@ impl TorrentStore {
                 buf.resize(end);
                 continue;
             }
-            let failure = match self.files.open(span.file, Purpose::Read) {
+            let failure = match self.files.open_when_possible(ring, span.file, Purpose::Read).await {
                 Err(StorageError::NotFound { .. }) => None,
                 Err(error) => Some(error),
                 Ok(file) => {

@@ -7,7 +7,7 @@ use super::budget::Bytes;
 use super::confined::Purpose;
 use super::disk::{InOrder, until, write_fully};
 use super::error::StorageError;
-use super::files::DataFile;
+use super::files::{DataFile, when_possible};
 use super::limits::{Allocation, DIRTY_FILES_MAX, WRITE_BACK_BYTES};
 use super::piece_buffers::PieceBuf;
 use super::store::TorrentStore;
@@ -141,7 +141,16 @@ impl TorrentStore {
         way: Way,
     ) -> Result<(), StorageError> {
         let failed = |error: std::io::Error| StorageError::from_io(&error, "write", self.files.path(file));
-        let open = self.files.open(file, Purpose::Write)?;
+        let open = match self.files.open(file, Purpose::Write, false) {
+            Err(StorageError::TooManyOpenFiles { .. }) => {
+                // Files with unsynced data keep their descriptors: those of this piece perhaps, when it has many.
+                if !self.dirty().files.is_empty() {
+                    self.sync_dirty(ring).await?;
+                }
+                self.files.open_when_possible(ring, file, Purpose::Write).await?
+            }
+            other => other?,
+        };
         self.files.set_written(file);
         self.allocate(ring, file, &open).await?;
         // Before anything is written: whatever becomes of that, the name is there and the descriptor stays.
@@ -280,7 +289,8 @@ impl TorrentStore {
         let path = || self.files.path(file);
         ring.fdatasync(&open.fd).await.map_err(|error| StorageError::from_io(&error, "sync", path()))?;
         if new_name {
-            for folder in self.files.root.open_folders(&self.files.entry(file).path)? {
+            let folders = || self.files.root.open_folders(&self.files.entry(file).path);
+            for folder in when_possible(ring, |_| folders()).await? {
                 ring.fsync(&Arc::new(folder))
                     .await
                     .map_err(|error| StorageError::from_io(&error, "sync the directory of", path()))?;

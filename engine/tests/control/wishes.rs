@@ -173,7 +173,7 @@ fn peers_of_the_blocklist_are_neither_dialled_nor_let_in() {
     daemon.seed(&content);
     let dir = tempfile::tempdir().unwrap();
     let peer = |daemon: &Daemon| format!("127.0.0.1:{}", daemon.call("session-get", json!({}))["peer-port"]);
-    let is_let_in = |daemon: &Daemon| {
+    let says_hello = |daemon: &Daemon| {
         let mut stream = std::net::TcpStream::connect(peer(daemon)).unwrap();
         stream.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
         let hash: Vec<u8> = (0..20)
@@ -183,9 +183,12 @@ fn peers_of_the_blocklist_are_neither_dialled_nor_let_in() {
             [b"\x13BitTorrent protocol\0\0\0\0\0\0\0\0".as_slice(), &hash, b"-XX0000-abcdefghijkl"].concat();
         let _ = stream.write_all(&hello);
         let mut answer = [0; 48];
-        stream.read_exact(&mut answer).is_ok() && answer[28..48] == hash[..]
+        let let_in = stream.read_exact(&mut answer).is_ok() && answer[28..48] == hash[..];
+        (let_in, stream)
     };
-    assert!(is_let_in(&daemon));
+    let is_let_in = |daemon: &Daemon| says_hello(daemon).0;
+    let (let_in, mut before) = says_hello(&daemon);
+    assert!(let_in);
     daemon.call("session-set", json!({"blocklist-enabled": true}));
     let p2p = b"# comment\nlocal machines:127.0.0.0-127.0.0.9\nothers:10.0.0.0-10.0.0.1\n".to_vec();
     let cidr = b"127.0.0.0/8\n2001:db8::/32\n".to_vec();
@@ -201,6 +204,11 @@ fn peers_of_the_blocklist_are_neither_dialled_nor_let_in() {
         assert_eq!(daemon.call("blocklist-update", json!({})), json!({"blocklist-size": rules}));
         assert_eq!(daemon.call("session-get", json!({}))["blocklist-size"], rules);
         assert_eq!(is_let_in(&daemon), !blocks);
+        if blocks {
+            // Who was there before is sent away.
+            let ended = before.read_to_end(&mut Vec::new());
+            assert!(!ended.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock));
+        }
     }
     // A list that cannot be read changes nothing.
     daemon.call("session-set", json!({"blocklist-url": serve(b"<html>".to_vec())}));

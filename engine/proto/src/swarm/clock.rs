@@ -183,7 +183,8 @@ fn listen_addr(peer: &Peer) -> Option<SocketAddr> {
     if peer.outgoing {
         return Some(peer.addr);
     }
-    peer.extensions.listen_port.map(|port| SocketAddr::new(peer.addr.ip(), port))
+    let port = peer.extensions.listen_port.filter(|port| *port != 0);
+    port.map(|port| SocketAddr::new(peer.addr.ip(), port))
 }
 
 fn shareable<'a>(peers: impl Iterator<Item = &'a Peer>) -> Vec<PexPeer> {

@@ -167,6 +167,7 @@ impl Swarm {
                 Role::Seeding => false,
             };
         if wanted {
+            peer.used_at = now;
             sink.write(block.piece, block.begin + offset, data);
         } else {
             self.totals.wasted += length;

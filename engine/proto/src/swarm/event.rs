@@ -44,8 +44,13 @@ pub enum Action {
     PieceReady(PieceIndex),
     /// The last wanted piece was stored.
     Completed,
-    /// Addresses learned from peers.
-    PexPeers(Vec<SocketAddr>),
+    /// Addresses learned by peer exchange, in canonical form.
+    PexPeers {
+        /// The peer that told them.
+        from: IpAddr,
+        /// Where peers accept connections, as it says.
+        addrs: Vec<SocketAddr>,
+    },
     /// A peer asks for the metadata, which the swarm was made without: call `provide_metadata`.
     MetadataWanted,
     /// This address sent bad data; connect to it no more. Its connections are disconnected by other actions.
@@ -127,6 +132,9 @@ pub enum Violation {
     /// A malformed extension message.
     #[error("a malformed extension message")]
     Extension,
+    /// Peer exchange far more often than once a minute.
+    #[error("too many peer exchange messages")]
+    PexFlood,
     /// Messages that cost us answers, faster than the peer reads them.
     #[error("too many answers pile up")]
     NotReading,

@@ -95,8 +95,12 @@ pub const METADATA_WINDOW: Duration = Duration::from_secs(300);
 
 /// Time between peer exchange messages to a peer; BEP 11 asks for at most one a minute.
 pub const PEX_INTERVAL: Duration = Duration::from_secs(60);
-/// Peer exchange messages closer together than this are ignored.
-pub const PEX_RECEIVE_INTERVAL_MIN: Duration = Duration::from_secs(30);
+/// A peer earns one peer exchange message in this time (BEP 11)...
+pub const PEX_RECEIVE_INTERVAL: Duration = Duration::from_secs(60);
+/// ... and may send so many at once: clients that were busy catch up. What comes earlier is ignored.
+pub const PEX_BURST: u32 = 6;
+/// Ignored messages in a row after which the peer is disconnected: it floods.
+pub const PEX_EXCESS_MAX: u32 = 12;
 /// Most peers added or dropped in one message; the number of BEP 11.
 pub const PEX_CHANGES_MAX: usize = 50;
 /// Most addresses that are kept as told to one peer.

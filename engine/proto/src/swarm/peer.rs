@@ -147,6 +147,8 @@ pub(super) struct Peer {
     pub(super) last_sent: Time,
     /// Since when a batch is with the socket.
     pub(super) sending_since: Option<Time>,
+    /// When bytes of a wanted block last moved in either direction; at first when it connected.
+    pub(super) used_at: Time,
     /// Since when neither side wants anything.
     pub(super) useless_since: Option<Time>,
     pub(super) have: Bitfield,
@@ -182,6 +184,7 @@ impl Peer {
             last_received: now,
             last_sent: now,
             sending_since: None,
+            used_at: now,
             useless_since: Some(now),
             have,
             bitfield_seen: false,

@@ -1,5 +1,6 @@
 //! Numbers about the swarm for those who watch it.
 
+use super::PeerKey;
 use super::machine::{Role, Swarm};
 use super::peer::Peer;
 use super::stats::{PeerStats, SwarmStats};
@@ -30,6 +31,13 @@ impl Swarm {
             }
             Role::Seeding => self.peers.values().any(|peer| !peer.have.get(piece.0)),
         }
+    }
+
+    /// When bytes of a wanted block last moved between this peer and us, in either direction; when it connected if none
+    /// did. Since then the connection is of no use.
+    #[must_use]
+    pub fn last_used(&self, key: PeerKey) -> Option<Time> {
+        self.peers.get(key).map(|peer| peer.used_at)
     }
 
     /// Numbers of the swarm. Costs a look at each peer and, unless seeding, at each piece.

@@ -193,9 +193,10 @@ impl Swarm {
                     return Ok(());
                 }
                 let peer = &mut self.peers[key];
-                let addrs = peer.pex.received(now, &message, peer.addr.ip());
+                let from = peer.addr.ip();
+                let addrs = peer.pex.received(now, &message, from)?;
                 if !addrs.is_empty() {
-                    self.actions.push_back(Action::PexPeers(addrs));
+                    self.actions.push_back(Action::PexPeers { from, addrs });
                 }
             }
             extension_id::METADATA => {

@@ -257,6 +257,7 @@ impl Swarm {
         if payload_bytes > 0 {
             peer.up.rate.add(now, payload_bytes);
             peer.up.total += payload_bytes;
+            peer.used_at = now;
             peer.up.given += payload_bytes;
         }
     }

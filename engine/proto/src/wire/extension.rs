@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::dict::{self, Value};
 use super::limits::{CLIENT_NAME_LEN_MAX, PEX_PEERS_MAX};
+use crate::peer_address;
 
 /// Bytes of metadata in one `ut_metadata` message; only the last may be shorter (BEP 9).
 pub const METADATA_PIECE_LEN: usize = 16 * 1024;
@@ -263,7 +264,8 @@ impl PexMessage {
 fn compact(bytes: &[u8], v6: bool) -> impl Iterator<Item = SocketAddr> + '_ {
     bytes.chunks_exact(if v6 { 18 } else { 6 }).take(PEX_PEERS_MAX).filter_map(|entry| {
         let (ip, port) = entry.split_at(entry.len() - 2);
-        Some(SocketAddr::new(parse_ip(ip)?, u16::from_be_bytes([port[0], port[1]])))
+        let address = SocketAddr::new(parse_ip(ip)?, u16::from_be_bytes([port[0], port[1]]));
+        Some(peer_address::canonical(address))
     })
 }
 

@@ -564,7 +564,7 @@ impl Network {
                 self.at(self.now + 2 * MS, Event::Verified { node, piece, ok });
             }
             Action::Completed => assert!(self.nodes[node].swarm.is_finished()),
-            Action::PexPeers(addrs) => {
+            Action::PexPeers { addrs, .. } => {
                 for addr in if self.use_pex { addrs } else { Vec::new() } {
                     assert_eq!(addr.port(), 6881, "a port that nobody listens on was exchanged");
                     let target = self.nodes.iter().position(|other| other.addr == addr);

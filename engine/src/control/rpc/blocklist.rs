@@ -33,7 +33,7 @@ impl Server {
         let bytes = fetch(&request).await.map_err(|why| format!("cannot fetch {url}: {why}"))?;
         let state_dir = self.info.state_dir.clone();
         let kept = tokio::task::spawn_blocking(move || {
-            let list = Blocklist::parse(&bytes)?;
+            let list = read(&bytes)?;
             if let Some(dir) = state_dir {
                 keep(&file(&dir), &bytes).map_err(|error| format!("cannot keep the blocklist: {error}"))?;
             }
@@ -44,6 +44,23 @@ impl Server {
         self.handle.set_blocklist(Arc::new(list)).await.map_err(|error| error.to_string())?;
         Ok(json!({"blocklist-size": rules}))
     }
+}
+
+/// Reads a list and says in the log what of it could not be read.
+fn read(bytes: &[u8]) -> Result<Blocklist, String> {
+    let list = Blocklist::parse(bytes)?;
+    let malformed = list.malformed();
+    if malformed.lines > 0 {
+        tracing::warn!(
+            rules = list.rules(),
+            malformed = malformed.lines,
+            first_line = malformed.first,
+            "lines of the blocklist are in no known format and were left out"
+        );
+    } else {
+        tracing::info!(rules = list.rules(), "read the blocklist");
+    }
+    Ok(list)
 }
 
 /// Writes the file as a whole or not at all.
@@ -58,9 +75,7 @@ fn keep(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 pub async fn load_blocklist(state_dir: PathBuf, handle: EngineHandle) {
     let read = tokio::task::spawn_blocking(move || {
         let bytes = std::fs::read(file(&state_dir)).ok()?;
-        Blocklist::parse(&bytes)
-            .map_err(|error| tracing::error!(error, "the kept blocklist cannot be used"))
-            .ok()
+        read(&bytes).map_err(|error| tracing::error!(error, "the kept blocklist cannot be used")).ok()
     });
     if let Ok(Some(list)) = read.await {
         let _ = handle.set_blocklist(Arc::new(list)).await;

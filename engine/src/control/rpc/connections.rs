@@ -1,6 +1,5 @@
 //! The open connections of the RPC: a bounded number, of which the longest idle one makes room for a new one.
 
-use super::limits::CONNECTIONS_MAX;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -28,13 +27,18 @@ impl Drop for BusyMark {
 }
 
 /// The open connections, oldest first.
-#[derive(Default)]
 pub(super) struct Connections {
+    most: usize,
     open: BTreeMap<u64, (AbortHandle, Busy)>,
     next: u64,
 }
 
 impl Connections {
+    /// Room for so many.
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, open: BTreeMap::new(), next: 0 }
+    }
+
     /// Takes in a connection.
     pub(super) fn insert(&mut self, task: AbortHandle, busy: Busy) {
         self.open.insert(self.next, (task, busy));
@@ -43,11 +47,11 @@ impl Connections {
 
     /// Makes room for one more connection; false when all are busy.
     pub(super) fn make_room(&mut self) -> bool {
-        if self.open.len() < CONNECTIONS_MAX {
+        if self.open.len() < self.most {
             return true;
         }
         self.open.retain(|_, (task, _)| !task.is_finished());
-        if self.open.len() < CONNECTIONS_MAX {
+        if self.open.len() < self.most {
             return true;
         }
         let idle = self.open.iter().find(|(_, (_, busy))| !busy.0.get()).map(|(number, _)| *number);

@@ -54,6 +54,8 @@ pub struct RpcInfo {
     pub download_dir: PathBuf,
     /// Where state is kept, when it is.
     pub state_dir: Option<PathBuf>,
+    /// Connections of the RPC for which there are descriptors.
+    pub sockets_max: usize,
     /// Connections of the whole engine at most.
     pub connections_max: usize,
     /// Connections of one torrent at most.
@@ -82,6 +84,7 @@ pub struct Doors {
 
 /// Serves the RPC until the future is dropped. Has to run inside a `LocalSet`.
 pub async fn serve(doors: Doors, handle: EngineHandle, info: RpcInfo) {
+    let most = info.sockets_max.min(limits::CONNECTIONS_MAX);
     let server = match Server::new(handle, info) {
         Ok(server) => Rc::new(server),
         Err(error) => {
@@ -90,7 +93,7 @@ pub async fn serve(doors: Doors, handle: EngineHandle, info: RpcInfo) {
         }
     };
     // Dropping them ends the connections.
-    let connections = RefCell::new(Connections::default());
+    let connections = RefCell::new(Connections::new(most));
     let tcp = async {
         let Some((listener, tls)) = &doors.tcp else { return std::future::pending().await };
         loop {

@@ -103,9 +103,11 @@ pub fn base64(data: &[u8]) {
     }
 }
 
-/// A list is read or refused. It never has more rules than lines, unless it was compressed.
+/// A list is read or refused. It never has more rules than lines, unless it is packed or binary.
 pub fn blocklist(data: &[u8]) {
     let Ok(list) = Blocklist::parse(data) else { return };
     let lines = data.split(|byte| matches!(byte, b'\n' | b'\r')).count();
-    assert!(list.rules() <= lines || data.starts_with(&[0x1f, 0x8b]));
+    let packed = [&[0x1f, 0x8b][..], b"PK", b"\xff\xff\xff\xffP2B"];
+    assert!(list.rules() <= lines || packed.iter().any(|magic| data.starts_with(magic)));
+    assert!(list.malformed().lines <= lines || packed.iter().any(|magic| data.starts_with(magic)));
 }

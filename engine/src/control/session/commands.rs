@@ -5,9 +5,11 @@ use super::super::pieces::Pieces;
 use super::super::torrent::{Activity, Next, Torrent};
 use super::{Session, has_data, has_files};
 use crate::limits::{CANDIDATES_MAX, CONTROL_QUEUE};
+use crate::shard::candidates::Source;
 use crate::shard::message::ToShard;
 use crate::storage::{TorrentStore, Wishes};
 use ringseed_proto::metainfo::Metainfo;
+use ringseed_proto::peer_address::canonical;
 use ringseed_proto::units::InfoHash;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -90,10 +92,13 @@ impl Session {
     /// Peers that the user named: tried now, and again whenever the torrent starts.
     pub(super) fn keep_peers(&mut self, info_hash: InfoHash, peers: Vec<SocketAddr>) {
         if let Some(torrent) = self.torrent(&info_hash) {
-            let room = CANDIDATES_MAX.saturating_sub(torrent.known_peers.len());
-            torrent.known_peers.extend(peers.iter().take(room));
+            for peer in peers.iter().copied().map(canonical) {
+                if torrent.known_peers.len() < CANDIDATES_MAX && !torrent.known_peers.contains(&peer) {
+                    torrent.known_peers.push(peer);
+                }
+            }
         }
-        self.send_peers(info_hash, peers);
+        self.send_peers(info_hash, Source::User, peers);
     }
 
     pub(super) fn known(&self, info_hash: InfoHash) -> Result<(), EngineError> {

@@ -4,6 +4,7 @@ use super::super::pieces::Pieces;
 use super::super::torrent::{Activity, FileWork, Next};
 use super::{Session, finish_names};
 use crate::announce::AnnounceUpdate;
+use crate::shard::candidates::Source;
 use crate::shard::checks::Check;
 use crate::shard::message::{DurablePieces, FromShard, ToShard};
 use ringseed_proto::bitfield::Bitfield;
@@ -140,15 +141,15 @@ impl Session {
     /// Peers or news from trackers.
     pub fn on_announce(&mut self, update: AnnounceUpdate) {
         let AnnounceUpdate::Peers { info_hash, peers } = update;
-        self.send_peers(info_hash, peers);
+        self.send_peers(info_hash, Source::Tracker, peers);
     }
 
-    pub(super) fn send_peers(&mut self, info_hash: InfoHash, peers: Vec<SocketAddr>) {
+    pub(super) fn send_peers(&mut self, info_hash: InfoHash, source: Source, peers: Vec<SocketAddr>) {
         let Some(torrent) = self.torrent(&info_hash) else { return };
         torrent.status = None;
         let home = torrent.entry.home;
         if !peers.is_empty() {
-            self.send(home, ToShard::Peers(info_hash, peers));
+            self.send(home, ToShard::Peers(info_hash, source, peers));
         }
     }
 }

@@ -5,6 +5,7 @@ use super::super::torrent::{Activity, Findings, Next, Torrent};
 use super::{Session, has_data};
 use crate::announce::{TrackedTorrent, TransferTotals};
 use crate::limits::{REMOVED_LIFE, REMOVED_MAX};
+use crate::shard::candidates::Source;
 use crate::shard::checks::Check;
 use crate::shard::message::ToShard;
 use crate::shard::registry::Phase;
@@ -81,7 +82,7 @@ impl Session {
             entry.set_phase(Phase::Downloading);
             self.send(entry.home, ToShard::Start { torrent: entry.clone(), have: Bitfield::clone(&have) });
         }
-        self.send_peers(info_hash, known_peers);
+        self.send_peers(info_hash, Source::User, known_peers);
         self.announce(info_hash);
     }
 

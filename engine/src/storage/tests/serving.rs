@@ -1,6 +1,7 @@
 //! Blocks from disk into sends, mapped and ring-read, and the budgets around that.
 
 use super::*;
+use crate::storage::files::when_possible;
 use crate::storage::{Access, Residency};
 
 fn ring_read() -> StoreConfig {
@@ -238,11 +239,31 @@ fn read_ahead_over_its_budget_waits_and_all_get_their_turn() {
 }
 
 #[test]
+fn a_lack_of_descriptors_is_waited_for_and_other_errors_are_not() {
+    let path = std::path::PathBuf::from("file");
+    on_shard(async |shard| {
+        let mut tries = 0;
+        let opened = when_possible(&shard.ring, |_| {
+            tries += 1;
+            match tries {
+                5 => Ok(tries),
+                _ => Err(StorageError::TooManyOpenFiles { path: path.clone() }),
+            }
+        });
+        assert_eq!(opened.await, Ok(5));
+        let missing =
+            when_possible(&shard.ring, |_| Err::<(), _>(StorageError::NotFound { path: path.clone() }));
+        assert!(matches!(missing.await, Err(StorageError::NotFound { .. })));
+    });
+}
+
+#[test]
 fn opening_a_store_touches_no_file() {
     let sample = Sample::varied(&StoreConfig::default());
     // No file is there at all.
     let store = sample.open();
-    assert_eq!((sample.limits.maps(), sample.limits.open_files()), (0, 0));
+    // Its directory alone is open.
+    assert_eq!((sample.limits.maps(), sample.limits.open_files()), (0, 1));
     let missing =
         TorrentStore::open(&sample.directory.path().join("no"), Arc::clone(&sample.info), &sample.limits);
     assert!(matches!(missing, Err(StorageError::DirectoryMissing { .. })));

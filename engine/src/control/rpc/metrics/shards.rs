@@ -9,7 +9,7 @@ const PER_SECOND: f64 = 1e6;
 type Value = fn(&ShardStatus) -> u64;
 
 /// Counters by shard.
-const COUNTERS: [(&str, &str, Value); 16] = [
+const COUNTERS: [(&str, &str, Value); 17] = [
     ("shard_turns_total", "Turns of the shard's loop.", |shard| shard.counters.turns),
     ("shard_sends_total", "Gathered sends to peers.", |shard| shard.counters.sends),
     (
@@ -36,6 +36,11 @@ const COUNTERS: [(&str, &str, Value); 16] = [
     ("shard_dirty_waits_total", "Times requesting waited for the dirty-byte budget.", |shard| {
         shard.counters.dirty_waits
     }),
+    (
+        "shard_made_room_total",
+        "Connections of little use that were ended because others waited for a place.",
+        |shard| shard.counters.made_room,
+    ),
     ("ring_enters_total", "io_uring_enter calls.", |shard| shard.ring.enters),
     ("ring_submissions_total", "Submission entries handed to the kernel.", |shard| shard.ring.sqes),
     ("ring_completions_total", "Completion entries read.", |shard| shard.ring.cqes),

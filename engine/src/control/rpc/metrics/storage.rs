@@ -43,7 +43,7 @@ pub(super) fn tell(page: &Page, storage: &StorageStatus) -> Result<()> {
         ("dirty_max_bytes", "Dirty bytes at which requesting waits.", storage.dirty_bytes_max),
         ("maps", "Files mapped for sending.", storage.maps),
         ("mapped_bytes", "Bytes of those maps.", storage.mapped_bytes),
-        ("open_data_files", "Data files held open.", storage.open_files),
+        ("open_data_files", "Data files and directories held open.", storage.open_files),
     ] {
         page.value(name, help, value as f64)?;
     }

@@ -9,6 +9,7 @@ fn page(snapshot: &EngineSnapshot) -> String {
         version: "0.1.0".to_owned(),
         download_dir: "/tmp".into(),
         state_dir: None,
+        sockets_max: 256,
         connections_max: 500,
         torrent_connections_max: 50,
         allowed_hosts: Vec::new(),
@@ -64,6 +65,7 @@ fn every_counter_that_explains_a_slow_box_is_there() {
         major_faults: 9,
         dirty_waits: 5,
         turns: 6,
+        made_room: 7,
         handshakes: [11, 12, 13, 14, 15],
     };
     let under_way = UnderWay { dialling: 1, handshaking: 2, active: 3, closing: 4, reads: (5, 6), pieces: 7 };

@@ -255,6 +255,7 @@ pub(super) fn bench<F: Future<Output = ()>>(test: impl FnOnce(Bench) -> F) {
             version: "0.1.0".to_owned(),
             download_dir: "/tmp".into(),
             state_dir: None,
+            sockets_max: 256,
             connections_max: 500,
             torrent_connections_max: 50,
             allowed_hosts: vec!["seedbox.lan".to_owned()],
