@@ -31,7 +31,7 @@ fn client(number: u8) -> (Announcer, mpsc::Receiver<AnnounceUpdate>) {
 }
 
 fn start(announcer: &Announcer, tiers: Vec<Vec<String>>, left: u64) {
-    let totals = TransferTotals { uploaded: 0, downloaded: 0, left };
+    let totals = TransferTotals { left, ..TransferTotals::default() };
     let torrent = TrackedTorrent { info_hash: TORRENT, tiers, private: false };
     announcer.start(torrent, Box::new(move || totals));
 }

@@ -7,7 +7,6 @@ use super::limits::SHUTDOWN_GRACE;
 use super::schedule::{Flight, State, describe};
 use super::transport::Transport;
 use super::{AnnounceConfig, AnnounceUpdate, TrackedTorrent, TrackerState, TransferTotals};
-use ringseed_proto::tracker::AnnounceEvent;
 use ringseed_proto::units::InfoHash;
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -67,6 +66,11 @@ impl Core {
         self.wake.notify_one();
     }
 
+    pub(super) fn set_trackers(&self, info_hash: InfoHash, tiers: Vec<Vec<String>>) {
+        self.state.borrow_mut().set_trackers(info_hash, tiers, Instant::now());
+        self.wake.notify_one();
+    }
+
     pub(super) fn reannounce(&self, info_hash: InfoHash) {
         self.state.borrow_mut().reschedule(info_hash, |tier, now| tier.reannounce(now));
         self.wake.notify_one();
@@ -79,7 +83,7 @@ impl Core {
     }
 
     pub(super) fn stop(&self, info_hash: InfoHash) {
-        self.state.borrow_mut().stop(info_hash, &self.config.borrow(), Instant::now());
+        self.state.borrow_mut().stop(info_hash, Instant::now());
         self.wake.notify_one();
     }
 
@@ -93,7 +97,7 @@ impl Core {
     }
 
     pub(super) async fn shutdown(self: &Rc<Self>, most: Duration) {
-        self.state.borrow_mut().close(&self.config.borrow(), Instant::now());
+        self.state.borrow_mut().close(Instant::now());
         self.pump();
         let grace_ends = Instant::now() + SHUTDOWN_GRACE;
         let told = async {
@@ -130,7 +134,7 @@ impl Core {
 
     async fn fly(self: Rc<Self>, flight: Flight) {
         let request = &flight.request;
-        let peers_wanted = request.announce.event != AnnounceEvent::Stopped;
+        let peers_wanted = !flight.is_farewell();
         let outcome = announce_all(
             &*self.transport,
             request,
@@ -139,7 +143,7 @@ impl Core {
         )
         .await;
         let info_hash = request.announce.info_hash;
-        let late = self.state.borrow_mut().land(flight, outcome, &self.config.borrow(), Instant::now());
+        let late = self.state.borrow_mut().land(flight, outcome, Instant::now());
         self.landed.notify_waiters();
         self.wake.notify_one();
         self.pump();

@@ -88,12 +88,14 @@ pub(super) async fn announce_all(
 ) -> Outcome {
     let families = match transport.families(&request.url).await {
         Ok(families) => usable(families),
-        Err(failure) => return Outcome { result: Err(failure), late: Vec::new(), broken: None },
+        Err(failure) => return Outcome { result: Err(failure), peers: 0, late: Vec::new(), broken: None },
     };
-    let mut late = Vec::new();
+    let (mut late, mut count) = (Vec::new(), 0);
     let mut take = |result: &mut Result<AnnounceResponse, Failure>| {
         if let Ok(response) = result {
-            let peers = std::mem::take(&mut response.peers).into_iter().map(|peer| peer.addr).collect();
+            let peers: Vec<_> =
+                std::mem::take(&mut response.peers).into_iter().map(|peer| peer.addr).collect();
+            count += peers.len() as u32;
             if let Err(peers) = deliver(peers) {
                 late.extend(peers);
             }
@@ -105,7 +107,7 @@ pub(super) async fn announce_all(
             None => Err(Failure::Unreachable("no address family to use".to_owned())),
         };
         take(&mut result);
-        return Outcome { result, late, broken: None };
+        return Outcome { result, peers: count, late, broken: None };
     };
     let mut one = transport.announce(request, first);
     let mut two = transport.announce(request, second);
@@ -133,7 +135,7 @@ pub(super) async fn announce_all(
         }
         (Err(early), Err(_)) => (Err(early), None),
     };
-    Outcome { result, late, broken }
+    Outcome { result, peers: count, late, broken }
 }
 
 /// One answer of two: the swarm is at least as large as either says.

@@ -84,6 +84,9 @@ pub(super) const RUNNING_CLOSING_MAX: usize = 1024;
 pub(super) const CLOSING_PER_HOST_MAX: usize = 64;
 /// How long a stop waits for announces in flight that could register us yet.
 pub(super) const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
+/// Trackers noted that were not told of the last bytes before a stop: those of some hundred torrents whose trackers are
+/// all down.
+pub(super) const UNTOLD_MAX: usize = 4096;
 /// How long `started` waits while `stopped` for the same torrent is in flight, before it looks again.
 pub(super) const STOP_IN_FLIGHT_PAUSE: Duration = Duration::from_secs(1);
 /// Names being looked up at once: each takes a thread of the runtime.

@@ -2,9 +2,11 @@
 //!
 //! [`Announcer`] lives on the control thread, inside a tokio `LocalSet`. Each tier of each torrent (BEP 12)
 //! announces to one tracker at a time; `tier` says to which and when, `host` says how many at once, `schedule`
-//! drives both, and `http` and `udp` speak to trackers behind the contract in `transport`.
+//! drives both, `retier` edits the trackers of a torrent while it runs, `leaving` tells trackers that we go, `counts`
+//! says what each of them has counted, and `http` and `udp` speak to trackers behind the contract in `transport`.
 
 mod address;
+mod counts;
 mod dial;
 mod driver;
 mod families;
@@ -12,9 +14,11 @@ mod fetch;
 mod host;
 mod http;
 mod jitter;
+mod leaving;
 mod limits;
 mod names;
 mod redirect;
+mod retier;
 mod schedule;
 mod tier;
 mod transport;
@@ -60,15 +64,17 @@ pub struct TrackedTorrent {
     pub private: bool,
 }
 
-/// What a tracker is told about transfers, in payload bytes since the torrent was started.
+/// What was moved of a torrent, in payload bytes. A tracker is told what was added since it was told `started`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TransferTotals {
-    /// Sent.
+    /// Sent, counted from whenever: it never becomes less while the torrent is announced.
     pub uploaded: u64,
-    /// Received.
+    /// Received, counted likewise.
     pub downloaded: u64,
-    /// Still missing; 0 makes us a seed.
+    /// Missing of the whole torrent, wanted or not; 0 makes us a seed.
     pub left: u64,
+    /// Something is missing, and nothing of it is wanted: a partial seed (BEP 21).
+    pub partial_seed: bool,
 }
 
 /// What the announcer has to tell.
@@ -100,6 +106,8 @@ pub struct TrackerState {
     pub seeders: Option<u32>,
     /// Leechers the tracker reported.
     pub leechers: Option<u32>,
+    /// Peers in its last answer; `None` before the first.
+    pub peers: Option<u32>,
     /// When its next announce is due; `None` while another tracker of the tier serves.
     pub next_announce: Option<SystemTime>,
     /// When the last announce was sent.
@@ -138,7 +146,14 @@ impl Announcer {
         self.core.completed(torrent);
     }
 
-    /// Tells the trackers that we leave, and forgets the torrent.
+    /// Announces a torrent that is announced already to these trackers from now on: those that stay go on as they
+    /// are, new ones are told `started`, and those that are gone `stopped`.
+    pub fn set_trackers(&self, torrent: InfoHash, tiers: Vec<Vec<String>>) {
+        self.core.set_trackers(torrent, tiers);
+    }
+
+    /// Tells the trackers that we leave, and forgets the torrent. What was moved until now is told: call it when
+    /// nothing more will be.
     pub fn stop(&self, torrent: InfoHash) {
         self.core.stop(torrent);
     }

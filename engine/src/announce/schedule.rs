@@ -3,13 +3,15 @@
 //! A tier waits in `due`, then in its tracker's host queue, then its announce is in flight as one task; each
 //! is in exactly one of these places. Nothing here waits or talks to a tracker: [`super::driver`] does.
 
+use super::counts::{Base, Untold};
 use super::host::{Host, Turn};
 use super::jitter::Jitter;
+use super::leaving::Farewell;
 use super::limits::{
     HOST_RECOVERY_SPREAD, HOSTS_MAX, NUMWANT_DOWNLOADING, NUMWANT_SEEDING, RUNNING_CLOSING_MAX, RUNNING_MAX,
     STOP_IN_FLIGHT_PAUSE, TRACKERS_PER_TORRENT_MAX,
 };
-use super::tier::{LastResult, Phase, Tier};
+use super::tier::{LastResult, Phase, Tier, TierId};
 use super::transport::{Failure, Request};
 use super::url::{HostKey, TrackerUrl};
 use super::{AnnounceConfig, TrackedTorrent, TrackerState, TransferTotals};
@@ -22,11 +24,11 @@ use std::time::SystemTime;
 use tokio::time::Instant;
 
 /// What waits for a host.
-enum Job {
+pub(super) enum Job {
     /// The announce of a tier, as it will be when its turn comes.
-    Tier { info_hash: InfoHash, generation: u64, tier: usize },
-    /// The `stopped` of a torrent that is forgotten.
-    Stop(Box<Request>),
+    Tier(InfoHash, TierId),
+    /// The last of a tracker that is left.
+    Farewell(Box<Farewell>),
 }
 
 /// An announce in flight.
@@ -36,34 +38,52 @@ pub(super) struct Flight {
     pub(super) request: Request,
 }
 
+impl Flight {
+    /// Whether nobody wants its peers any more.
+    pub(super) fn is_farewell(&self) -> bool {
+        matches!(self.job, Job::Farewell(_))
+    }
+}
+
 /// A torrent that is announced.
 pub(super) struct Torrent {
-    /// Tells a torrent from an earlier one with the same info-hash.
-    generation: u64,
     pub(super) tiers: Vec<Tier>,
     totals: Box<dyn Fn() -> TransferTotals>,
+}
+
+impl Torrent {
+    /// What was moved until now.
+    pub(super) fn totals(&self) -> TransferTotals {
+        (self.totals)()
+    }
 }
 
 /// All that is scheduled.
 pub(super) struct State {
     pub(super) torrents: HashMap<InfoHash, Torrent>,
-    due: BTreeSet<(Instant, InfoHash, usize)>,
-    hosts: HashMap<HostKey, Host<Job>>,
+    due: BTreeSet<(Instant, InfoHash, TierId)>,
+    pub(super) hosts: HashMap<HostKey, Host<Job>>,
     /// Hosts which may have both a job and room for it, each once.
     ready: VecDeque<HostKey>,
     pub(super) running: usize,
-    /// `stopped` announces that are queued or in flight.
+    /// Farewells that are queued or in flight.
     pub(super) stopping: HashSet<(InfoHash, Rc<str>)>,
-    generations: u64,
+    /// Farewells to trackers that will know us if the announce in flight, of a tier that is gone, succeeds.
+    pub(super) leaving: HashMap<TierId, Farewell>,
+    pub(super) untold: Untold,
+    /// Tiers that there have been.
+    tiers: u64,
     /// Torrents whose trackers have news.
-    changed: HashSet<InfoHash>,
+    pub(super) changed: HashSet<InfoHash>,
     closing: bool,
-    jitter: Jitter,
+    pub(super) jitter: Jitter,
 }
 
 /// What came of an announce over all families.
 pub(super) struct Outcome {
     pub(super) result: Result<AnnounceResponse, Failure>,
+    /// Peers in the answers of all families.
+    pub(super) peers: u32,
     /// Peers that could not be handed over yet.
     pub(super) late: Vec<SocketAddr>,
     /// A family that failed where another worked.
@@ -79,7 +99,9 @@ impl State {
             ready: VecDeque::new(),
             running: 0,
             stopping: HashSet::new(),
-            generations: 0,
+            leaving: HashMap::new(),
+            untold: Untold::default(),
+            tiers: 0,
             changed: HashSet::new(),
             closing: false,
             jitter: Jitter::new(seed),
@@ -97,43 +119,28 @@ impl State {
         }
         let info_hash = torrent.info_hash;
         self.forget(info_hash);
-        self.generations += 1;
-        let mut room = TRACKERS_PER_TORRENT_MAX;
-        let mut tiers = Vec::new();
-        for mut urls in torrent.tiers {
-            urls.truncate(room);
-            room -= urls.len();
-            if !urls.is_empty() {
-                tiers.push(Tier::new(urls, &mut self.jitter));
-            }
+        let base = Base::at(totals());
+        let mut started = Torrent { tiers: Vec::new(), totals };
+        for urls in cut(torrent.tiers) {
+            let tier = Tier::new(self.tier_id(), urls, base, &mut self.jitter);
+            started.tiers.push(tier);
         }
-        for tracker in tiers.iter().flat_map(|tier| &tier.trackers) {
-            if let Ok(url) = &tracker.target {
-                self.unqueue_stop(info_hash, url);
-            }
-        }
-        let count = tiers.len();
-        self.torrents.insert(info_hash, Torrent { generation: self.generations, tiers, totals });
-        for tier in 0..count {
+        self.unqueue_farewells(&mut started, info_hash);
+        let tiers: Vec<TierId> = started.tiers.iter().map(|tier| tier.id).collect();
+        self.torrents.insert(info_hash, started);
+        for tier in tiers {
             self.schedule(info_hash, tier, Some(now));
         }
     }
 
-    /// A `stopped` that is still queued is not sent when the torrent is back.
-    fn unqueue_stop(&mut self, info_hash: InfoHash, url: &TrackerUrl) {
-        let key = (info_hash, url.text.clone());
-        if !self.stopping.contains(&key) {
-            return;
-        }
-        let Some(host) = self.hosts.get_mut(&url.host_key()) else { return };
-        let before = host.waiting.len();
-        host.waiting.retain(|job| {
-            !matches!(job, Job::Stop(request)
-                if request.announce.info_hash == info_hash && request.url.text == url.text)
-        });
-        if host.waiting.len() < before {
-            self.stopping.remove(&key);
-        }
+    /// An id that no tier has had.
+    pub(super) fn tier_id(&mut self) -> TierId {
+        self.tiers += 1;
+        TierId(self.tiers)
+    }
+
+    fn tier(&mut self, info_hash: InfoHash, id: TierId) -> Option<&mut Tier> {
+        self.torrents.get_mut(&info_hash)?.tiers.iter_mut().find(|tier| tier.id == id)
     }
 
     /// Torrents whose trackers have other things to tell than at the last call.
@@ -142,61 +149,41 @@ impl State {
     }
 
     /// Removes a torrent with everything that is scheduled for it.
-    fn forget(&mut self, info_hash: InfoHash) -> Option<Torrent> {
+    pub(super) fn forget(&mut self, info_hash: InfoHash) -> Option<Torrent> {
         let torrent = self.torrents.remove(&info_hash)?;
-        for (index, tier) in torrent.tiers.iter().enumerate() {
-            match tier.phase {
-                Phase::Waiting(Some(due)) => {
-                    self.due.remove(&(due, info_hash, index));
-                }
-                Phase::Queued => {
-                    let tracker = tier.trackers.get(tier.current);
-                    let key = tracker.and_then(|tracker| Some(tracker.target.as_ref().ok()?.host_key()));
-                    if let Some(host) = key.and_then(|key| self.hosts.get_mut(&key)) {
-                        host.waiting.retain(
-                            |job| !matches!(job, Job::Tier { info_hash: other, .. } if *other == info_hash),
-                        );
-                    }
-                }
-                Phase::Waiting(None) | Phase::Running(_) => {}
-            }
+        for tier in &torrent.tiers {
+            self.unschedule(info_hash, tier.id, tier.phase, tier.host().as_ref());
         }
         Some(torrent)
     }
 
-    pub(super) fn stop(&mut self, info_hash: InfoHash, config: &AnnounceConfig, now: Instant) {
-        let Some(torrent) = self.forget(info_hash) else { return };
-        let totals = (torrent.totals)();
-        for tracker in torrent.tiers.iter().flat_map(|tier| &tier.trackers) {
-            if let (Ok(url), true) = (&tracker.target, tracker.registered) {
-                let announce = request(config, info_hash, AnnounceEvent::Stopped, totals);
-                let tracker_id = tracker.tracker_id.clone();
-                self.queue_stop(Request { url: url.clone(), announce, tracker_id }, now);
+    /// Removes what is scheduled for a tier that is gone, or scheduled anew. `host`: where it waits when it does.
+    pub(super) fn unschedule(
+        &mut self,
+        info_hash: InfoHash,
+        id: TierId,
+        phase: Phase,
+        host: Option<&HostKey>,
+    ) {
+        match phase {
+            Phase::Waiting(Some(due)) => _ = self.due.remove(&(due, info_hash, id)),
+            Phase::Queued => {
+                if let Some(host) = host.and_then(|key| self.hosts.get_mut(key)) {
+                    host.waiting.retain(|job| !matches!(job, Job::Tier(_, other) if *other == id));
+                }
             }
+            Phase::Waiting(None) | Phase::Running(_) => {}
         }
     }
 
-    fn queue_stop(&mut self, request: Request, now: Instant) {
-        let key = request.url.host_key();
-        let id = (request.announce.info_hash, request.url.text.clone());
-        let host = self.host(&key);
-        // A tracker that is down forgets us by itself.
-        if host.down(now).is_none() {
-            // Before regular announces: whoever stops something is waiting for it.
-            host.waiting.push_front(Job::Stop(Box::new(request)));
-            self.stopping.insert(id);
-            self.list(&key);
-        }
-    }
-
-    pub(super) fn close(&mut self, config: &AnnounceConfig, now: Instant) {
+    pub(super) fn close(&mut self, now: Instant) {
         self.closing = true;
         for host in self.hosts.values_mut() {
-            host.waiting.retain(|job| matches!(job, Job::Stop(_)));
+            host.waiting.retain(|job| matches!(job, Job::Farewell(_)));
         }
         let torrents: Vec<InfoHash> = self.torrents.keys().copied().collect();
         for info_hash in torrents {
-            self.stop(info_hash, config, now);
+            self.stop(info_hash, now);
         }
         // Every host may have more at once now.
         let keys: Vec<HostKey> = self.hosts.keys().cloned().collect();
@@ -204,16 +191,13 @@ impl State {
     }
 
     /// Sets when a tier announces next; `None` leaves it to the user.
-    fn schedule(&mut self, info_hash: InfoHash, index: usize, due: Option<Instant>) {
-        let Some(torrent) = self.torrents.get_mut(&info_hash) else { return };
-        let Some(tier) = torrent.tiers.get_mut(index) else { return };
-        if let Phase::Waiting(Some(old)) = tier.phase {
-            self.due.remove(&(old, info_hash, index));
-        }
+    pub(super) fn schedule(&mut self, info_hash: InfoHash, id: TierId, due: Option<Instant>) {
+        let Some(tier) = self.tier(info_hash, id) else { return };
+        let before = std::mem::replace(&mut tier.phase, Phase::Waiting(due));
+        self.unschedule(info_hash, id, before, None);
         self.changed.insert(info_hash);
-        tier.phase = Phase::Waiting(due);
         if let Some(due) = due {
-            self.due.insert((due, info_hash, index));
+            self.due.insert((due, info_hash, id));
         }
     }
 
@@ -225,10 +209,10 @@ impl State {
     ) {
         let now = Instant::now();
         let Some(torrent) = self.torrents.get_mut(&info_hash) else { return };
-        let moments: Vec<_> = torrent.tiers.iter_mut().map(|tier| change(tier, now)).collect();
-        for (index, due) in moments.into_iter().enumerate() {
+        let moments: Vec<_> = torrent.tiers.iter_mut().map(|tier| (tier.id, change(tier, now))).collect();
+        for (id, due) in moments {
             if due.is_some() {
-                self.schedule(info_hash, index, due);
+                self.schedule(info_hash, id, due);
             }
         }
     }
@@ -253,54 +237,51 @@ impl State {
         None
     }
 
-    fn queue_tier(&mut self, info_hash: InfoHash, index: usize, now: Instant) {
-        let Some(torrent) = self.torrents.get_mut(&info_hash) else { return };
-        let generation = torrent.generation;
-        let Some(tier) = torrent.tiers.get_mut(index) else { return };
+    fn queue_tier(&mut self, info_hash: InfoHash, id: TierId, now: Instant) {
+        let Some(tier) = self.tier(info_hash, id) else { return };
         tier.phase = Phase::Waiting(None);
         let Some(chosen) = tier.choose(now) else {
             let due = tier.all_refuse();
-            return self.schedule(info_hash, index, due);
+            return self.schedule(info_hash, id, due);
         };
         let url = match &tier.trackers[chosen].target {
             Ok(url) => url.clone(),
             Err(why) => {
                 let failure = Failure::refused(why.clone());
-                return self.tier_failed(info_hash, index, &failure, now);
+                return self.tier_failed(info_hash, id, &failure, now);
             }
         };
         if self.stopping.contains(&(info_hash, url.text.clone())) {
             // Its `stopped` is in flight: `started` must not overtake it.
-            return self.schedule(info_hash, index, Some(now + STOP_IN_FLIGHT_PAUSE));
+            return self.schedule(info_hash, id, Some(now + STOP_IN_FLIGHT_PAUSE));
         }
         let key = url.host_key();
         if let Some((_, error)) = self.host(&key).down(now) {
             let failure = Failure::Unreachable(error.to_owned());
-            return self.tier_failed(info_hash, index, &failure, now);
+            return self.tier_failed(info_hash, id, &failure, now);
         }
-        if let Some(tier) = self.torrents.get_mut(&info_hash).and_then(|torrent| torrent.tiers.get_mut(index))
-        {
+        if let Some(tier) = self.tier(info_hash, id) {
             tier.phase = Phase::Queued;
-            self.host(&key).waiting.push_back(Job::Tier { info_hash, generation, tier: index });
+            self.host(&key).waiting.push_back(Job::Tier(info_hash, id));
             self.list(&key);
         }
     }
 
-    fn tier_failed(&mut self, info_hash: InfoHash, index: usize, failure: &Failure, now: Instant) {
+    fn tier_failed(&mut self, info_hash: InfoHash, id: TierId, failure: &Failure, now: Instant) {
         let Some(torrent) = self.torrents.get_mut(&info_hash) else { return };
-        let Some(tier) = torrent.tiers.get_mut(index) else { return };
+        let Some(tier) = torrent.tiers.iter_mut().find(|tier| tier.id == id) else { return };
         let due = tier.failed(now, failure, &mut self.jitter);
-        self.schedule(info_hash, index, due);
+        self.schedule(info_hash, id, due);
     }
 
-    fn host(&mut self, key: &HostKey) -> &mut Host<Job> {
+    pub(super) fn host(&mut self, key: &HostKey) -> &mut Host<Job> {
         if self.hosts.len() >= HOSTS_MAX && !self.hosts.contains_key(key) {
             self.hosts.retain(|_, host| host.is_used());
         }
         self.hosts.entry(key.clone()).or_insert_with(|| Host::new(key.udp))
     }
 
-    fn list(&mut self, key: &HostKey) {
+    pub(super) fn list(&mut self, key: &HostKey) {
         if let Some(host) = self.hosts.get_mut(key)
             && !host.listed
         {
@@ -335,20 +316,25 @@ impl State {
 
     /// The request of a job whose turn has come; `None` when it is no longer wanted.
     fn prepare(&mut self, job: &Job, config: &AnnounceConfig) -> Option<Request> {
-        let (info_hash, generation, index) = match job {
-            Job::Stop(request) => return Some((**request).clone()),
-            Job::Tier { info_hash, generation, tier } => (*info_hash, *generation, *tier),
+        let (info_hash, id) = match job {
+            Job::Farewell(farewell) => return Some(farewell.request(config)),
+            Job::Tier(info_hash, id) => (*info_hash, *id),
         };
-        let torrent = self.torrents.get_mut(&info_hash).filter(|torrent| torrent.generation == generation)?;
-        let totals = (torrent.totals)();
-        let tier = torrent.tiers.get_mut(index)?;
-        let event = tier.next_event();
+        let torrent = self.torrents.get_mut(&info_hash)?;
+        let totals = torrent.totals();
+        let tier = torrent.tiers.iter_mut().find(|tier| tier.id == id && tier.phase == Phase::Queued)?;
+        let event = tier.next_event(totals.partial_seed);
         let tracker = tier.trackers.get_mut(tier.current)?;
         let url = tracker.target.as_ref().ok()?.clone();
+        // The farewell before it may not have come through after all.
+        if let Some(base) = self.untold.take(info_hash, &url.text) {
+            tracker.base = base;
+        }
         tracker.last_announce = Some(SystemTime::now());
         let tracker_id = tracker.tracker_id.clone();
+        let announce = request(config, info_hash, event, tracker.base.of(totals));
         tier.phase = Phase::Running(event);
-        Some(Request { url, announce: request(config, info_hash, event, totals), tracker_id })
+        Some(Request { url, announce, tracker_id })
     }
 
     /// Which families to speak to a host over.
@@ -360,13 +346,7 @@ impl State {
     }
 
     /// Takes the outcome of an announce. Returns the peers that are still to be handed over.
-    pub(super) fn land(
-        &mut self,
-        flight: Flight,
-        outcome: Outcome,
-        config: &AnnounceConfig,
-        now: Instant,
-    ) -> Vec<SocketAddr> {
+    pub(super) fn land(&mut self, flight: Flight, outcome: Outcome, now: Instant) -> Vec<SocketAddr> {
         self.running -= 1;
         let mut turn = Turn::None;
         if let Some(host) = self.hosts.get_mut(&flight.host) {
@@ -387,28 +367,11 @@ impl State {
             }
         }
         match flight.job {
-            Job::Stop(request) => {
-                self.stopping.remove(&(request.announce.info_hash, request.url.text.clone()));
-            }
-            Job::Tier { info_hash, generation, tier } => {
-                let torrent = self.torrents.get(&info_hash);
-                match (torrent.map(|torrent| torrent.generation == generation), outcome.result) {
-                    (Some(true), result) => self.tier_landed(info_hash, tier, result, now),
-                    // It was stopped meanwhile, and the tracker knows us only since now.
-                    (None, Ok(response)) if flight.request.announce.event == AnnounceEvent::Started => {
-                        let mut request = flight.request;
-                        let totals = TransferTotals {
-                            uploaded: request.announce.uploaded,
-                            downloaded: request.announce.downloaded,
-                            left: request.announce.left,
-                        };
-                        request.announce = self::request(config, info_hash, AnnounceEvent::Stopped, totals);
-                        request.tracker_id = response.tracker_id.map(Into::into).or(request.tracker_id);
-                        self.queue_stop(request, now);
-                    }
-                    _ => {}
-                }
-            }
+            Job::Farewell(farewell) => self.farewell_landed(*farewell, &outcome.result, now),
+            Job::Tier(info_hash, id) => match self.tier(info_hash, id) {
+                Some(_) => self.tier_landed(info_hash, id, outcome.result, outcome.peers, now),
+                None => self.gone_landed(id, &flight.request, outcome.result, now),
+            },
         }
         match turn {
             Turn::None => {}
@@ -422,19 +385,20 @@ impl State {
     fn tier_landed(
         &mut self,
         info_hash: InfoHash,
-        index: usize,
+        id: TierId,
         result: Result<AnnounceResponse, Failure>,
+        peers: u32,
         now: Instant,
     ) {
         let Some(torrent) = self.torrents.get_mut(&info_hash) else { return };
-        let Some(tier) = torrent.tiers.get_mut(index) else { return };
+        let Some(tier) = torrent.tiers.iter_mut().find(|tier| tier.id == id) else { return };
         let Phase::Running(event) = tier.phase else { return };
         match result {
             Ok(response) => {
-                let due = tier.succeeded(now, event, &response, &mut self.jitter);
-                self.schedule(info_hash, index, Some(due));
+                let due = tier.succeeded(now, event, &response, peers, &mut self.jitter);
+                self.schedule(info_hash, id, Some(due));
             }
-            Err(failure) => self.tier_failed(info_hash, index, &failure, now),
+            Err(failure) => self.tier_failed(info_hash, id, &failure, now),
         }
     }
 
@@ -446,15 +410,8 @@ impl State {
         let failure = Failure::Unreachable(text);
         for job in jobs {
             match job {
-                Job::Stop(request) => {
-                    self.stopping.remove(&(request.announce.info_hash, request.url.text.clone()));
-                }
-                Job::Tier { info_hash, generation, tier } => {
-                    let torrent = self.torrents.get(&info_hash);
-                    if torrent.is_some_and(|torrent| torrent.generation == generation) {
-                        self.tier_failed(info_hash, tier, &failure, now);
-                    }
-                }
+                Job::Farewell(farewell) => self.farewell_landed(*farewell, &Err(failure.clone()), now),
+                Job::Tier(info_hash, id) => self.tier_failed(info_hash, id, &failure, now),
             }
         }
     }
@@ -463,7 +420,7 @@ impl State {
     fn pull_forward(&mut self, key: &HostKey, now: Instant) {
         let mut earlier = Vec::new();
         for (info_hash, torrent) in &self.torrents {
-            for (index, tier) in torrent.tiers.iter().enumerate() {
+            for tier in &torrent.tiers {
                 let Phase::Waiting(Some(due)) = tier.phase else { continue };
                 let knows = |url: &Rc<TrackerUrl>| url.host_key() == *key;
                 if tier.is_failing()
@@ -471,18 +428,29 @@ impl State {
                 {
                     let moment = now + self.jitter.up_to(HOST_RECOVERY_SPREAD);
                     if moment < due {
-                        earlier.push((*info_hash, index, moment));
+                        earlier.push((*info_hash, tier.id, moment));
                     }
                 }
             }
         }
-        for (info_hash, index, moment) in earlier {
-            self.schedule(info_hash, index, Some(moment));
+        for (info_hash, id, moment) in earlier {
+            self.schedule(info_hash, id, Some(moment));
         }
     }
 }
 
-fn request(
+/// Tiers of at most [`TRACKERS_PER_TORRENT_MAX`] trackers together, none of them empty.
+pub(super) fn cut(tiers: Vec<Vec<String>>) -> Vec<Vec<String>> {
+    let mut room = TRACKERS_PER_TORRENT_MAX;
+    let cut = tiers.into_iter().map(|mut urls| {
+        urls.truncate(room);
+        room -= urls.len();
+        urls
+    });
+    cut.filter(|urls| !urls.is_empty()).collect()
+}
+
+pub(super) fn request(
     config: &AnnounceConfig,
     info_hash: InfoHash,
     event: AnnounceEvent,
@@ -490,7 +458,7 @@ fn request(
 ) -> AnnounceRequest {
     let numwant = match event {
         AnnounceEvent::Stopped => 0,
-        _ if totals.left == 0 => NUMWANT_SEEDING,
+        _ if totals.left == 0 || totals.partial_seed => NUMWANT_SEEDING,
         _ => NUMWANT_DOWNLOADING,
     };
     AnnounceRequest {
@@ -530,6 +498,7 @@ pub(super) fn describe(tiers: &[Tier]) -> Vec<TrackerState> {
                 announcing: current && matches!(tier.phase, Phase::Running(_)),
                 seeders: tracker.seeders,
                 leechers: tracker.leechers,
+                peers: tracker.peers,
                 next_announce,
                 last_announce: tracker.last_announce,
             });

@@ -26,11 +26,14 @@ enum Answers {
     Silent,
 }
 
+/// An announce that a played tracker heard: its host, the event, the torrent, when, and the bytes sent.
+type Heard = (String, AnnounceEvent, InfoHash, Instant, u64);
+
 /// Trackers that are played; hosts that are not named answer at once.
 #[derive(Default)]
 struct Stage {
     answers: RefCell<HashMap<&'static str, Answers>>,
-    heard: RefCell<Vec<(String, AnnounceEvent, InfoHash, Instant)>>,
+    heard: RefCell<Vec<Heard>>,
     running: Cell<usize>,
     most: Cell<usize>,
     both_families: Cell<bool>,
@@ -53,7 +56,8 @@ impl Transport for Stage {
             self.running.set(self.running.get() + 1);
             self.most.set(self.most.get().max(self.running.get()));
             let event = request.announce.event;
-            self.heard.borrow_mut().push((host.clone(), event, request.announce.info_hash, Instant::now()));
+            let (hash, uploaded) = (request.announce.info_hash, request.announce.uploaded);
+            self.heard.borrow_mut().push((host.clone(), event, hash, Instant::now(), uploaded));
             let answers = self.answers.borrow().get(&*host).cloned();
             let result = match answers {
                 _ if family == Family::V6 && self.six_is_dead.get() => {
@@ -87,6 +91,12 @@ impl Stage {
         self.heard.borrow().iter().filter(|heard| heard.0 == host).map(|heard| heard.1).collect()
     }
 
+    /// Events that a host heard with the bytes that it was told of, in order.
+    fn told(&self, host: &str) -> Vec<(AnnounceEvent, u64)> {
+        let heard = self.heard.borrow();
+        heard.iter().filter(|heard| heard.0 == host).map(|heard| (heard.1, heard.4)).collect()
+    }
+
     fn times(&self, host: &str) -> Vec<Instant> {
         self.heard.borrow().iter().filter(|heard| heard.0 == host).map(|heard| heard.3).collect()
     }
@@ -117,8 +127,21 @@ struct Play {
 
 impl Play {
     fn start(&self, number: u32, tiers: &[&[&str]]) {
-        let totals = TransferTotals { uploaded: 1, downloaded: 2, left: 3 };
+        let totals = TransferTotals { uploaded: 1, downloaded: 2, left: 3, ..TransferTotals::default() };
         self.announcer.start(torrent(number, tiers), Box::new(move || totals));
+    }
+}
+
+impl Play {
+    /// Starts a torrent whose sent bytes are what the cell says.
+    fn start_counting(&self, tiers: &[&[&str]], uploaded: &Rc<Cell<u64>>) {
+        let uploaded = uploaded.clone();
+        let totals = move || TransferTotals { uploaded: uploaded.get(), ..TransferTotals::default() };
+        self.announcer.start(torrent(1, tiers), Box::new(totals));
+    }
+
+    fn set_trackers(&self, tiers: &[&[&str]]) {
+        self.announcer.set_trackers(hash(1), torrent(1, tiers).tiers);
     }
 }
 
@@ -441,5 +464,128 @@ fn starting_and_stopping_leaves_nothing_behind() {
             let last = heard.iter().rfind(|heard| heard.2 == hash(number));
             assert!(last.is_none_or(|last| last.1 == Stopped), "{number}");
         }
+    });
+}
+
+#[test]
+fn edited_trackers_that_stay_go_on_counting_and_those_removed_hear_stopped() {
+    play(|play| async move {
+        let uploaded = Rc::new(Cell::new(1000));
+        play.start_counting(&[&["a"], &["b"], &["c"]], &uploaded);
+        pass(SECOND).await;
+        uploaded.set(1500);
+        play.set_trackers(&[&["e"], &["b"]]);
+        pass(SECOND).await;
+        assert_eq!(play.stage.told("a"), [(Started, 0), (Stopped, 500)]);
+        assert_eq!(play.stage.told("c"), [(Started, 0), (Stopped, 500)]);
+        assert_eq!(play.stage.told("b"), [(Started, 0)]);
+        assert_eq!(play.stage.told("e"), [(Started, 0)]);
+        let tiers: Vec<_> = play.announcer.status(hash(1)).into_iter().map(|state| state.url).collect();
+        assert_eq!(tiers, ["http://e/announce", "http://b/announce"]);
+        uploaded.set(1700);
+        pass(INTERVAL_DEFAULT * 2).await;
+        assert_eq!(play.stage.told("b")[1], (Regular, 700));
+        assert_eq!(play.stage.told("e")[1], (Regular, 200));
+        play.announcer.stop(hash(1));
+        pass(SECOND).await;
+        assert_eq!(play.stage.told("b").last(), Some(&(Stopped, 700)));
+        assert_eq!(play.stage.told("e").last(), Some(&(Stopped, 200)));
+        assert_eq!(play.stage.told("a").len(), 2);
+    });
+}
+
+#[test]
+fn tiers_may_be_joined_and_split_while_they_announce() {
+    play(|play| async move {
+        let slow = Answers::After(SECOND * 5, AnnounceResponse::default());
+        for host in ["a", "b", "c"] {
+            play.stage.set(host, slow.clone());
+        }
+        let uploaded = Rc::new(Cell::new(0));
+        play.start_counting(&[&["a"], &["b"]], &uploaded);
+        pass(SECOND).await;
+        // `b`, whose announce is in flight, waits behind `a` now; `a` goes on.
+        play.set_trackers(&[&["a", "b", "c"]]);
+        pass(SECOND * 10).await;
+        assert_eq!((play.stage.events("a"), play.stage.events("b")), (vec![Started], vec![Started]));
+        play.set_trackers(&[&["b"], &["c"], &["a"]]);
+        pass(SECOND * 10).await;
+        assert_eq!(play.stage.events("a"), [Started], "it goes on in its new place");
+        assert_eq!(play.stage.events("b"), [Started, Regular], "it knew us");
+        assert_eq!(play.stage.events("c"), [Started]);
+        // One that is removed before it has answered hears `stopped` afterwards.
+        play.set_trackers(&[&["d"]]);
+        pass(SECOND * 20).await;
+        play.announcer.stop(hash(1));
+        pass(SECOND * 20).await;
+        for host in ["a", "b", "c", "d"] {
+            let events = play.stage.events(host);
+            assert_eq!(events.last(), Some(&Stopped), "{host}");
+            assert_eq!(events.iter().filter(|event| **event == Stopped).count(), 1, "{host}");
+        }
+        let state = play.announcer.core.state.borrow();
+        assert!(state.due.is_empty() && state.leaving.is_empty() && state.stopping.is_empty());
+    });
+}
+
+#[test]
+fn a_tracker_that_is_removed_before_it_answers_hears_stopped_afterwards() {
+    play(|play| async move {
+        play.stage.set("a", Answers::After(SECOND * 5, AnnounceResponse::default()));
+        let uploaded = Rc::new(Cell::new(7));
+        play.start_counting(&[&["a"]], &uploaded);
+        pass(SECOND).await;
+        uploaded.set(9);
+        play.set_trackers(&[]);
+        pass(SECOND * 20).await;
+        assert_eq!(play.stage.told("a"), [(Started, 0), (Stopped, 2)]);
+    });
+}
+
+/// What a tracker could not be told when a torrent stopped is told when it is back.
+#[test]
+fn bytes_that_no_tracker_heard_of_are_told_after_the_next_start() {
+    play(|play| async move {
+        let uploaded = Rc::new(Cell::new(0));
+        play.start_counting(&[&["a"], &["b"]], &uploaded);
+        pass(SECOND).await;
+        play.stage.set("a", Answers::Silent);
+        uploaded.set(500);
+        play.announcer.stop(hash(1));
+        pass(HTTP_TIMEOUT * 2).await;
+        play.stage.answers.borrow_mut().clear();
+        play.start_counting(&[&["a"], &["b"]], &uploaded);
+        pass(SECOND).await;
+        assert_eq!(play.stage.told("a"), [(Started, 0), (Stopped, 500), (Started, 500)]);
+        assert_eq!(play.stage.told("b"), [(Started, 0), (Stopped, 500), (Started, 0)]);
+    });
+}
+
+#[test]
+fn completed_is_told_before_stopped_when_both_come_at_once() {
+    play(|play| async move {
+        let uploaded = Rc::new(Cell::new(0));
+        play.start_counting(&[&["a"]], &uploaded);
+        pass(SECOND).await;
+        uploaded.set(3);
+        play.announcer.completed(hash(1));
+        play.announcer.stop(hash(1));
+        pass(SECOND).await;
+        assert_eq!(play.stage.told("a"), [(Started, 0), (Completed, 3), (Stopped, 3)]);
+        assert!(play.announcer.core.state.borrow().stopping.is_empty());
+    });
+}
+
+#[test]
+fn the_peers_of_the_last_answer_are_counted_over_both_families() {
+    play(|play| async move {
+        play.stage.both_families.set(true);
+        play.start(1, &[&["a"]]);
+        assert_eq!(play.announcer.status(hash(1))[0].peers, None);
+        pass(SECOND * 9).await;
+        assert_eq!(play.announcer.status(hash(1))[0].peers, Some(2));
+        play.stage.set("a", Answers::After(SECOND, AnnounceResponse::default()));
+        pass(INTERVAL_DEFAULT * 2).await;
+        assert_eq!(play.announcer.status(hash(1))[0].peers, Some(0));
     });
 }

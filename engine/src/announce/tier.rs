@@ -2,12 +2,13 @@
 //!
 //! Pure: time is an argument.
 
+use super::counts::Base;
 use super::jitter::Jitter;
 use super::limits::{
     INTERVAL_DEFAULT, INTERVAL_MAX, INTERVAL_MIN, MANUAL_INTERVAL, RETRY_FIRST, RETRY_LAST, TEXT_CHARS_MAX,
 };
 use super::transport::{Failure, Retry};
-use super::url::TrackerUrl;
+use super::url::{HostKey, TrackerUrl};
 use ringseed_proto::tracker::{AnnounceEvent, AnnounceResponse};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
@@ -30,13 +31,39 @@ pub(super) struct Tracker {
     pub(super) target: Result<Rc<TrackerUrl>, String>,
     /// It answered an announce since the torrent started: it has to be told when we leave.
     pub(super) registered: bool,
+    /// What was moved before it began to count.
+    pub(super) base: Base,
     pub(super) tracker_id: Option<Rc<[u8]>>,
     pub(super) last: LastResult,
     pub(super) last_announce: Option<SystemTime>,
     pub(super) seeders: Option<u32>,
     pub(super) leechers: Option<u32>,
+    /// Peers in its last answer.
+    pub(super) peers: Option<u32>,
     refuses: Refuses,
 }
+
+impl Tracker {
+    pub(super) fn new(text: String, base: Base) -> Self {
+        Self {
+            target: TrackerUrl::parse(&text).map(Rc::new),
+            text,
+            registered: false,
+            base,
+            tracker_id: None,
+            last: LastResult::None,
+            last_announce: None,
+            seeders: None,
+            leechers: None,
+            peers: None,
+            refuses: Refuses::No,
+        }
+    }
+}
+
+/// Tells a tier from all others that there were and will be, however the trackers of its torrent are edited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct TierId(pub(super) u64);
 
 /// Whether a tracker asked not to be announced to (BEP 31).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,12 +87,13 @@ pub(super) enum Phase {
 /// Trackers of which one at a time is announced to.
 #[derive(Debug)]
 pub(super) struct Tier {
+    pub(super) id: TierId,
     /// In the order of trying; the one that answered is first.
     pub(super) trackers: Vec<Tracker>,
     pub(super) current: usize,
     pub(super) phase: Phase,
     /// `completed` has not been taken by a tracker yet.
-    completed_pending: bool,
+    pub(super) completed_pending: bool,
     /// The user asked for an announce.
     manual: bool,
     /// Our address changed while an announce was in flight.
@@ -77,24 +105,17 @@ pub(super) struct Tier {
 }
 
 impl Tier {
-    /// A tier in random order, as BEP 12 wants it.
-    pub(super) fn new(urls: Vec<String>, jitter: &mut Jitter) -> Self {
-        let mut trackers: Vec<Tracker> = urls
-            .into_iter()
-            .map(|text| Tracker {
-                target: TrackerUrl::parse(&text).map(Rc::new),
-                text,
-                registered: false,
-                tracker_id: None,
-                last: LastResult::None,
-                last_announce: None,
-                seeders: None,
-                leechers: None,
-                refuses: Refuses::No,
-            })
-            .collect();
+    /// A tier in random order, as BEP 12 wants it, of trackers that know nothing of us.
+    pub(super) fn new(id: TierId, urls: Vec<String>, base: Base, jitter: &mut Jitter) -> Self {
+        let mut trackers: Vec<Tracker> = urls.into_iter().map(|text| Tracker::new(text, base)).collect();
         jitter.shuffle(&mut trackers);
+        Self::of(id, trackers)
+    }
+
+    /// A tier of trackers in their order.
+    pub(super) fn of(id: TierId, trackers: Vec<Tracker>) -> Self {
         Self {
+            id,
             trackers,
             current: 0,
             phase: Phase::Waiting(None),
@@ -106,10 +127,26 @@ impl Tier {
         }
     }
 
-    /// The event that the next announce to the current tracker carries.
-    pub(super) fn next_event(&self) -> AnnounceEvent {
-        match self.trackers.get(self.current) {
+    /// The same tier with other trackers, of which the first is the one that it is about now.
+    pub(super) fn with(self, trackers: Vec<Tracker>) -> Self {
+        Self { trackers, current: 0, ..self }
+    }
+
+    /// The tracker that it is about now.
+    pub(super) fn serving(&self) -> Option<&Tracker> {
+        self.trackers.get(self.current)
+    }
+
+    /// The host of that tracker; `None` when its URL cannot be used.
+    pub(super) fn host(&self) -> Option<HostKey> {
+        Some(self.serving()?.target.as_ref().ok()?.host_key())
+    }
+
+    /// The event that the next announce to the current tracker carries, for a partial seed or for another client.
+    pub(super) fn next_event(&self, partial_seed: bool) -> AnnounceEvent {
+        match self.serving() {
             Some(tracker) if tracker.registered && self.completed_pending => AnnounceEvent::Completed,
+            Some(tracker) if tracker.registered && partial_seed => AnnounceEvent::Paused,
             Some(tracker) if tracker.registered => AnnounceEvent::None,
             _ => AnnounceEvent::Started,
         }
@@ -181,6 +218,7 @@ impl Tier {
         now: Instant,
         event: AnnounceEvent,
         response: &AnnounceResponse,
+        peers: u32,
         jitter: &mut Jitter,
     ) -> Instant {
         let mut tracker = self.trackers.remove(self.current);
@@ -191,6 +229,7 @@ impl Tier {
         }
         tracker.seeders = response.complete.or(tracker.seeders);
         tracker.leechers = response.incomplete.or(tracker.leechers);
+        tracker.peers = Some(peers);
         tracker.last = LastResult::Ok(match &response.warning {
             Some(warning) => short(&format!("Success, with a warning: {warning}")),
             None => "Success".to_owned(),

@@ -4,7 +4,8 @@ use super::*;
 
 fn tier(urls: &[&str]) -> (Tier, Jitter) {
     let mut jitter = Jitter::new(Some(7));
-    let mut tier = Tier::new(urls.iter().map(|url| (*url).to_owned()).collect(), &mut jitter);
+    let urls = urls.iter().map(|url| (*url).to_owned()).collect();
+    let mut tier = Tier::new(TierId(1), urls, Base::default(), &mut jitter);
     tier.trackers.sort_by(|a, b| a.text.cmp(&b.text)); // the order that the tests name
     (tier, jitter)
 }
@@ -23,14 +24,14 @@ fn the_tracker_that_answers_moves_to_the_front() {
         assert_eq!(tier.failed(now, &Failure::Unreachable("x".into()), &mut jitter), Some(now));
     }
     assert_eq!(tier.choose(now), Some(2));
-    assert_eq!(tier.next_event(), AnnounceEvent::Started);
-    let due = tier.succeeded(now, AnnounceEvent::Started, &AnnounceResponse::default(), &mut jitter);
+    assert_eq!(tier.next_event(false), AnnounceEvent::Started);
+    let due = tier.succeeded(now, AnnounceEvent::Started, &AnnounceResponse::default(), 0, &mut jitter);
     assert_eq!(order(&tier), ["c", "a", "b"]);
     assert!(due >= now + INTERVAL_DEFAULT && due <= now + INTERVAL_DEFAULT * 21 / 20);
-    assert_eq!(tier.next_event(), AnnounceEvent::None);
+    assert_eq!(tier.next_event(false), AnnounceEvent::None);
     // The front fails: the next in line is asked, as one who knows nothing of us.
     tier.failed(now, &Failure::refused("x"), &mut jitter);
-    assert_eq!((tier.choose(now), tier.next_event()), (Some(1), AnnounceEvent::Started));
+    assert_eq!((tier.choose(now), tier.next_event(false)), (Some(1), AnnounceEvent::Started));
 }
 
 #[test]
@@ -38,14 +39,14 @@ fn another_address_is_told_at_once_and_not_to_those_that_do_not_answer() {
     let (mut tier, mut jitter) = tier(&URLS[..1]);
     let now = Instant::now();
     assert_eq!(tier.moved(now), None, "nobody knows the old one");
-    let due = tier.succeeded(now, AnnounceEvent::Started, &AnnounceResponse::default(), &mut jitter);
+    let due = tier.succeeded(now, AnnounceEvent::Started, &AnnounceResponse::default(), 0, &mut jitter);
     tier.phase = Phase::Waiting(Some(due));
     assert_eq!(tier.moved(now), Some(now), "whatever the minimum interval");
     tier.phase = Phase::Running(AnnounceEvent::None);
     assert_eq!(tier.moved(now), None);
-    let due = tier.succeeded(now, AnnounceEvent::None, &AnnounceResponse::default(), &mut jitter);
+    let due = tier.succeeded(now, AnnounceEvent::None, &AnnounceResponse::default(), 0, &mut jitter);
     assert_eq!(due, now, "what was in flight told the old one");
-    let due = tier.succeeded(now, AnnounceEvent::None, &AnnounceResponse::default(), &mut jitter);
+    let due = tier.succeeded(now, AnnounceEvent::None, &AnnounceResponse::default(), 0, &mut jitter);
     assert!(due > now + INTERVAL_MIN);
     let due = tier.failed(now, &Failure::Unreachable("x".into()), &mut jitter);
     tier.phase = Phase::Waiting(due);
@@ -64,7 +65,7 @@ fn a_round_of_failures_backs_off_and_doubles() {
         last = due;
     }
     assert!(last >= RETRY_LAST * 3 / 4);
-    tier.succeeded(now, AnnounceEvent::None, &AnnounceResponse::default(), &mut jitter);
+    tier.succeeded(now, AnnounceEvent::None, &AnnounceResponse::default(), 0, &mut jitter);
     assert!(tier.failed(now, &Failure::refused("x"), &mut jitter).unwrap() - now <= RETRY_FIRST);
 }
 
@@ -75,12 +76,24 @@ fn completed_waits_for_a_tracker_that_knows_us() {
     tier.phase = Phase::Running(AnnounceEvent::Started);
     assert_eq!(tier.complete(now), None);
     let response = AnnounceResponse::default();
-    assert_eq!(tier.succeeded(now, AnnounceEvent::Started, &response, &mut jitter), now);
-    assert_eq!(tier.next_event(), AnnounceEvent::Completed);
-    assert!(tier.succeeded(now, AnnounceEvent::Completed, &response, &mut jitter) > now);
-    assert_eq!(tier.next_event(), AnnounceEvent::None);
+    assert_eq!(tier.succeeded(now, AnnounceEvent::Started, &response, 0, &mut jitter), now);
+    assert_eq!(tier.next_event(false), AnnounceEvent::Completed);
+    assert!(tier.succeeded(now, AnnounceEvent::Completed, &response, 0, &mut jitter) > now);
+    assert_eq!(tier.next_event(false), AnnounceEvent::None);
     tier.phase = Phase::Waiting(Some(now + INTERVAL_DEFAULT));
     assert_eq!(tier.complete(now), Some(now));
+}
+
+/// BEP 21: every regular announce says so, and the events that there are come first.
+#[test]
+fn a_partial_seed_says_so_with_each_regular_announce() {
+    let (mut tier, mut jitter) = tier(&URLS[..1]);
+    let now = Instant::now();
+    assert_eq!(tier.next_event(true), AnnounceEvent::Started);
+    tier.succeeded(now, AnnounceEvent::Started, &AnnounceResponse::default(), 0, &mut jitter);
+    assert_eq!((tier.next_event(true), tier.next_event(false)), (AnnounceEvent::Paused, AnnounceEvent::None));
+    tier.complete(now);
+    assert_eq!(tier.next_event(true), AnnounceEvent::Completed);
 }
 
 #[test]
@@ -89,7 +102,7 @@ fn intervals_are_kept_within_reason() {
     let now = Instant::now();
     let mut due = |interval, min_interval| {
         let response = AnnounceResponse { interval, min_interval, ..AnnounceResponse::default() };
-        tier.succeeded(now, AnnounceEvent::None, &response, &mut jitter) - now
+        tier.succeeded(now, AnnounceEvent::None, &response, 0, &mut jitter) - now
     };
     assert!(due(0, None) >= INTERVAL_DEFAULT);
     assert!(due(1, None) >= INTERVAL_MIN);
@@ -103,7 +116,7 @@ fn a_manual_announce_keeps_the_minimum_interval() {
     let (mut tier, mut jitter) = tier(&URLS[..1]);
     let now = Instant::now();
     let response = AnnounceResponse { min_interval: Some(300), ..AnnounceResponse::default() };
-    let due = tier.succeeded(now, AnnounceEvent::Started, &response, &mut jitter);
+    let due = tier.succeeded(now, AnnounceEvent::Started, &response, 0, &mut jitter);
     tier.phase = Phase::Waiting(Some(due));
     assert_eq!(tier.reannounce(now), Some(now + Duration::from_secs(300)));
     let later = now + Duration::from_secs(301);

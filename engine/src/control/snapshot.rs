@@ -48,6 +48,8 @@ pub struct TrackerStatus {
     pub seeders: Option<u32>,
     /// Leechers the tracker reported.
     pub leechers: Option<u32>,
+    /// Peers in its last answer.
+    pub peers: Option<u32>,
     /// When the next announce is due.
     pub next_announce: Option<SystemTime>,
     /// When the last announce was sent.
@@ -64,6 +66,7 @@ impl TrackerStatus {
             ok: false,
             seeders: None,
             leechers: None,
+            peers: None,
             next_announce: None,
             last_announce: None,
         }
@@ -79,6 +82,7 @@ impl From<crate::announce::TrackerState> for TrackerStatus {
             ok: state.ok,
             seeders: state.seeders,
             leechers: state.leechers,
+            peers: state.peers,
             next_announce: state.next_announce,
             last_announce: state.last_announce,
         }

@@ -223,10 +223,14 @@ impl Torrent {
         self.count_left();
     }
 
-    /// Counts what is missing of what is wanted.
+    /// Counts what is missing, of what is wanted and of all.
     pub fn count_left(&self) {
-        let left = missing_bytes(&self.entry.content.info.layout, self.pieces.live(), &self.wishes.files);
+        let layout = &self.entry.content.info.layout;
+        let left = missing_bytes(layout, self.pieces.live(), &self.wishes.files);
+        let missing =
+            if self.wishes.files.is_empty() { left } else { missing_bytes(layout, self.pieces.live(), &[]) };
         self.entry.left.store(left, Ordering::Relaxed);
+        self.entry.missing.store(missing, Ordering::Relaxed);
     }
 
     /// Whether all that is wanted is here.

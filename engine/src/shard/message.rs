@@ -60,14 +60,17 @@ pub enum FromShard {
     Checked { check: Arc<Check>, result: Result<Bitfield, String> },
     /// These pieces are verified and durable.
     Durable(InfoHash, DurablePieces),
-    /// All wanted pieces are on disk.
-    Completed(InfoHash),
+    /// All wanted pieces are on disk, and what they brought in is in the entry's totals. `missing` bytes of the torrent
+    /// are not wanted; without any it is complete.
+    Completed { info_hash: InfoHash, missing: u64 },
     /// A peer of this shard asks for the info dictionary of a torrent, which is not in memory.
     MetadataWanted { shard: usize, info_hash: InfoHash },
     /// The torrent cannot go on; what is wrong and what to do.
     Failed(InfoHash, String),
     /// The answer to [`ToShard::Stop`]; the home shard gives the durable pieces.
     Stopped { shard: usize, info_hash: InfoHash, durable: Option<DurablePieces> },
+    /// After [`ToShard::Shutdown`]: all that was moved is in the totals of the torrents' entries.
+    Counted { shard: usize },
     /// The shard has ended.
     Ended { shard: usize },
 }

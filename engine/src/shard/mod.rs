@@ -329,6 +329,14 @@ impl Shard {
             ToShard::Shutdown => {
                 self.ends_at = Some(self.now + STOP_WAIT);
                 self.checks.cancel(|_| true);
+                // Before disks are waited for: trackers are told meanwhile.
+                for key in self.torrents.keys().collect::<Vec<_>>() {
+                    for connection in self.torrents[key].peers.values().copied().collect::<Vec<_>>() {
+                        self.close(connection);
+                    }
+                    self.count_totals(key);
+                }
+                self.report(FromShard::Counted { shard: self.context.index });
                 for info_hash in self.by_hash.keys().copied().collect::<Vec<_>>() {
                     self.stop_torrent(info_hash);
                 }

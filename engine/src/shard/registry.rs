@@ -52,8 +52,10 @@ pub struct TorrentEntry {
     pub priorities: ArcSwapOption<Vec<Priority>>,
     /// Connections of a download at most; 0 for the engine's setting.
     pub peers_max: AtomicUsize,
-    /// Bytes missing, as announced to trackers.
+    /// Bytes missing of the files that are wanted.
     pub left: AtomicU64,
+    /// Bytes missing of the whole torrent, as trackers are told.
+    pub missing: AtomicU64,
     /// Open connections on all shards.
     pub connections: AtomicUsize,
 }
@@ -77,6 +79,7 @@ impl TorrentEntry {
             priorities: ArcSwapOption::empty(),
             peers_max: AtomicUsize::new(0),
             left: AtomicU64::new(0),
+            missing: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
         }
     }

@@ -289,6 +289,9 @@ impl Shard {
     /// Ends a torrent here, and reports what is durable of it: what a failed fdatasync left in doubt is not.
     fn forget(&mut self, key: TorrentKey) {
         self.stopping.remove(&key);
+        if self.torrents.contains_key(key) {
+            self.count_totals(key);
+        }
         if let Some(torrent) = self.torrents.remove(key) {
             let info_hash = torrent.entry.info_hash();
             self.by_hash.remove(&info_hash);
@@ -388,7 +391,13 @@ impl Shard {
         let Some(home) = &mut torrent.home else { return };
         if !std::mem::replace(&mut home.completed, true) {
             let info_hash = torrent.entry.info_hash();
-            self.report(FromShard::Completed(info_hash));
+            let (layout, have) = (&torrent.entry.content.info.layout, torrent.swarm.have());
+            let here: u64 =
+                have.iter_ones().map(|piece| u64::from(layout.piece_len(PieceIndex(piece)))).sum();
+            let missing = layout.total_length.saturating_sub(here);
+            // Trackers are told with it how much was received.
+            self.count_totals(key);
+            self.report(FromShard::Completed { info_hash, missing });
         }
     }
 

@@ -396,6 +396,7 @@ fn tracker_stats(id: u32, tracker: &TrackerStatus) -> TrackerStats {
         host: host(&tracker.url).to_owned(),
         id,
         is_backup: tracker.next_announce.is_none() && !tracker.ok,
+        last_announce_peer_count: tracker.peers.unwrap_or(0),
         last_announce_result: tracker.last_result.clone(),
         last_announce_start_time: announced,
         last_announce_succeeded: tracker.ok,

@@ -134,6 +134,9 @@ impl Session {
             torrent.downloaded_before = add.earlier.downloaded;
             torrent.added_at = add.earlier.added_at.unwrap_or(torrent.added_at);
             torrent.finished_at = add.earlier.finished_at;
+            if torrent.finished_at.is_some() && torrent.wishes.files.is_empty() {
+                Arc::make_mut(&mut torrent.wishes).was_whole = true;
+            }
         });
         self.parts.registry.insert([entry.clone()]);
         if has_data(&entry) {
@@ -144,6 +147,7 @@ impl Session {
         if let Err(error) = self.save_new(info_hash) {
             self.torrents.remove(&id);
             self.ids.remove(&info_hash);
+            self.parts.announcer.stop(info_hash);
             self.broadcast(|| ToShard::Stop(info_hash));
             self.parts.registry.remove(&info_hash);
             return Err(error);

@@ -21,9 +21,7 @@ impl Session {
         match message {
             FromShard::Checked { check, result } => self.checked(&check, result),
             FromShard::Durable(info_hash, durable) => self.made_durable(info_hash, durable),
-            FromShard::Completed(info_hash) => {
-                self.completed(info_hash);
-            }
+            FromShard::Completed { info_hash, missing } => self.completed(info_hash, missing),
             FromShard::MetadataWanted { shard, info_hash } => {
                 let bytes = self.stored_metainfo(info_hash).map(|metainfo| metainfo.info_bytes);
                 if let Err(error) = &bytes {
@@ -33,6 +31,8 @@ impl Session {
             }
             FromShard::Failed(info_hash, reason) => self.begin_stop(info_hash, Next::Fail(reason)),
             FromShard::Stopped { shard, info_hash, durable } => self.stopped(shard, info_hash, durable),
+            // Waited for when the session ends.
+            FromShard::Counted { .. } => {}
             FromShard::Ended { shard } => {
                 self.ended.insert(shard);
             }
@@ -49,9 +49,11 @@ impl Session {
         }
     }
 
-    fn completed(&mut self, info_hash: InfoHash) {
+    /// All that is wanted of a torrent is here; `missing` bytes of the others are not.
+    fn completed(&mut self, info_hash: InfoHash, missing: u64) {
         let Some(torrent) = self.torrent(&info_hash) else { return };
         torrent.entry.left.store(0, Ordering::Relaxed);
+        torrent.entry.missing.store(missing, Ordering::Relaxed);
         torrent.count_time(Instant::now());
         torrent.status = None;
         // A download of some files completes again at each start.
@@ -60,7 +62,10 @@ impl Session {
             torrent.finished_at = Some(SystemTime::now());
         }
         let next = torrent.wishes.move_when_done.clone();
-        if first {
+        // Trackers count a download once, when all of it is here: a part that was wanted is none, and neither is a
+        // piece that was repaired.
+        if missing == 0 && !torrent.wishes.was_whole {
+            Arc::make_mut(&mut torrent.wishes).was_whole = true;
             self.parts.announcer.completed(info_hash);
         }
         self.queue_due = true;
@@ -117,6 +122,9 @@ impl Session {
         }
         let next = std::mem::replace(next, Next::Pause);
         torrent.with_pieces(Pieces::stopped);
+        // Now that all shards have counted what they moved.
+        self.parts.announcer.stop(info_hash);
+        let Some(torrent) = self.torrent(&info_hash) else { return };
         match next {
             Next::Pause => torrent.activity = Activity::Paused,
             Next::Fail(reason) => torrent.activity = Activity::Failed(reason),

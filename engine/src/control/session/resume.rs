@@ -64,6 +64,10 @@ impl Session {
                 torrent.finished_at = record.finished_at;
                 torrent.active_at = record.wishes.active_at;
                 torrent.wishes = Arc::new(record.wishes);
+                // As earlier versions entered it.
+                if record.finished_at.is_some() && torrent.wishes.files.is_empty() {
+                    Arc::make_mut(&mut torrent.wishes).was_whole = true;
+                }
                 torrent.upload_limit = record.upload_limit;
                 torrent.download_limit = record.download_limit;
                 torrent.unchecked = !trusted;

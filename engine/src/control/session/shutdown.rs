@@ -3,7 +3,11 @@
 use super::Session;
 use crate::limits::SHUTDOWN_MAX;
 use crate::shard::message::{FromShard, ToShard};
+use std::collections::HashSet;
 use std::time::Duration;
+
+/// How long trackers wait for the shards to count what they moved: they do so in the turn that hears of the stop.
+const COUNT_WAIT: Duration = Duration::from_millis(500);
 
 impl Session {
     /// Whether a stop was asked for.
@@ -16,19 +20,32 @@ impl Session {
         self.broadcast(|| ToShard::Shutdown);
         let announcer = self.parts.announcer.clone();
         let deadline = tokio::time::Instant::now() + SHUTDOWN_MAX - Duration::from_millis(500);
+        let (all_counted, counted) = tokio::sync::oneshot::channel::<()>();
         let trackers = async {
-            announcer.shutdown(SHUTDOWN_MAX - Duration::from_secs(1)).await;
+            let most = tokio::time::Instant::now() + SHUTDOWN_MAX - Duration::from_secs(1);
+            // What was moved last is told as well; a shard that is held up holds up no tracker.
+            let _ = tokio::time::timeout(COUNT_WAIT, counted).await;
+            announcer.shutdown(most - tokio::time::Instant::now()).await;
         };
+        let mut all_counted = Some(all_counted);
+        let mut uncounted: HashSet<usize> = (0..self.parts.shards.len()).collect();
         let shards = async {
             while self.ended.len() < self.parts.shards.len() {
                 let Ok(message) = tokio::time::timeout_at(deadline, inbox.next()).await else { break };
+                if let FromShard::Counted { shard } | FromShard::Ended { shard } = &message {
+                    uncounted.remove(shard);
+                    if uncounted.is_empty() {
+                        drop(all_counted.take());
+                    }
+                }
                 match message {
                     // The end of the process is not the end of the torrent: it runs again next time.
                     FromShard::Stopped { info_hash, durable: Some(durable), .. } => {
                         self.made_durable(info_hash, durable);
                     }
-                    message
-                    @ (FromShard::Durable(..) | FromShard::Ended { .. } | FromShard::Completed(_)) => {
+                    message @ (FromShard::Durable(..)
+                    | FromShard::Ended { .. }
+                    | FromShard::Completed { .. }) => {
                         self.on_shard(message);
                     }
                     _ => {}

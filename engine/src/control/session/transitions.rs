@@ -67,6 +67,9 @@ impl Session {
         if torrent.is_done() && torrent.finished_at.is_none() {
             torrent.finished_at = Some(SystemTime::now());
         }
+        if torrent.have.is_full() && !torrent.wishes.was_whole {
+            Arc::make_mut(&mut torrent.wishes).was_whole = true;
+        }
         let entry = torrent.entry.clone();
         let have = torrent.pieces.durable().clone();
         if let Err(error) = entry.store.create_empty_files() {
@@ -102,19 +105,28 @@ impl Session {
     pub(super) fn announce(&mut self, info_hash: InfoHash) {
         let Some(torrent) = self.torrent(&info_hash) else { return };
         let (entry, tiers) = (torrent.entry.clone(), torrent.tiers().to_vec());
-        // Trackers are told what was moved since they were told that it started.
-        let uploaded = entry.uploaded.load(Ordering::Relaxed);
-        let downloaded = entry.downloaded.load(Ordering::Relaxed);
+        let (uploaded, downloaded) = (torrent.uploaded_before, torrent.downloaded_before);
         let tracked = TrackedTorrent { info_hash, tiers, private: entry.metainfo.info.private };
-        let totals = move || TransferTotals {
-            uploaded: entry.uploaded.load(Ordering::Relaxed).saturating_sub(uploaded),
-            downloaded: entry.downloaded.load(Ordering::Relaxed).saturating_sub(downloaded),
-            left: entry.left.load(Ordering::Relaxed),
+        let totals = move || {
+            let missing = entry.missing.load(Ordering::Relaxed);
+            TransferTotals {
+                uploaded: uploaded + entry.uploaded.load(Ordering::Relaxed),
+                downloaded: downloaded + entry.downloaded.load(Ordering::Relaxed),
+                left: missing,
+                partial_seed: missing > 0 && entry.left.load(Ordering::Relaxed) == 0,
+            }
         };
         self.parts.announcer.start(tracked, Box::new(totals));
     }
 
-    /// Has all shards let go of a torrent; `next` follows.
+    /// Announces a running torrent to the trackers that it has now: those that it had go on counting.
+    pub(super) fn announce_to_others(&mut self, info_hash: InfoHash) {
+        let Some(torrent) = self.torrent(&info_hash) else { return };
+        let tiers = torrent.tiers().to_vec();
+        self.parts.announcer.set_trackers(info_hash, tiers);
+    }
+
+    /// Has all shards let go of a torrent; trackers are told once they have counted what they moved, and `next` follows.
     pub(super) fn begin_stop(&mut self, info_hash: InfoHash, next: Next) {
         let shards = (0..self.parts.shards.len()).collect();
         let Some(torrent) = self.torrent(&info_hash) else { return };
@@ -128,7 +140,6 @@ impl Session {
         torrent.activity = Activity::Stopping { waiting: shards, next };
         torrent.running_since = None;
         self.queue_due = true;
-        self.parts.announcer.stop(info_hash);
         self.broadcast(|| ToShard::Stop(info_hash));
     }
 

@@ -43,7 +43,7 @@ impl Session {
             self.send(home, ToShard::Changed(info_hash));
         }
         if announces {
-            self.announce(info_hash);
+            self.announce_to_others(info_hash);
         }
         self.queue_due = true;
         self.save_settings(info_hash)

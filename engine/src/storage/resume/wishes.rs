@@ -85,6 +85,8 @@ pub struct Wishes {
     pub seconds_seeding: u64,
     /// When payload moved last, in seconds since 1970; 0 for never.
     pub active_at: u64,
+    /// All of it was here once: trackers are told `completed` no more.
+    pub was_whole: bool,
 }
 
 /// One rename: everything below `from` is below `to`.
@@ -117,6 +119,7 @@ impl Default for Wishes {
             seconds_downloading: 0,
             seconds_seeding: 0,
             active_at: 0,
+            was_whole: false,
         }
     }
 }

@@ -240,7 +240,7 @@ pub(super) fn trackers(torrent: &TorrentStatus) -> Value {
                         (false, false) => 4,
                     },
                     "num_seeds": count(tracker.seeders), "num_leeches": count(tracker.leechers),
-                    "num_peers": count(tracker.leechers), "num_downloaded": -1,
+                    "num_peers": count(tracker.peers), "num_downloaded": -1,
                 }),
                 None => json!({"url": url, "tier": tier, "msg": "", "status": 1, "num_seeds": -1,
                     "num_leeches": -1, "num_peers": -1, "num_downloaded": -1}),

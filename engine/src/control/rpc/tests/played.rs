@@ -49,6 +49,7 @@ pub(super) fn status(id: u32, state: TorrentState) -> TorrentStatus {
         ok: true,
         seeders: Some(12),
         leechers: Some(3),
+        peers: Some(7),
         next_announce: Some(SystemTime::now() + Duration::from_secs(600)),
         last_announce: Some(SystemTime::now()),
     };

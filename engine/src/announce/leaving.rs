@@ -1,0 +1,179 @@
+//! Telling trackers that we leave: when a torrent stops, and when a tracker is taken from one.
+
+use super::TransferTotals;
+use super::counts::Base;
+use super::schedule::{Job, State, Torrent, request};
+use super::tier::{Phase, Tier, TierId, Tracker};
+use super::transport::{Failure, Request};
+use super::url::TrackerUrl;
+use super::{AnnounceConfig, host::Host};
+use ringseed_proto::tracker::{AnnounceEvent, AnnounceResponse};
+use ringseed_proto::units::InfoHash;
+use std::rc::Rc;
+use tokio::time::Instant;
+
+/// What a tracker is told last.
+#[derive(Debug, Clone)]
+pub(super) struct Farewell {
+    pub(super) info_hash: InfoHash,
+    pub(super) url: Rc<TrackerUrl>,
+    tracker_id: Option<Rc<[u8]>>,
+    /// What was moved when we left.
+    totals: TransferTotals,
+    base: Base,
+    /// It has not been told `completed` yet, which comes first.
+    completed: bool,
+}
+
+impl Farewell {
+    /// The announce to send next.
+    pub(super) fn request(&self, config: &AnnounceConfig) -> Request {
+        let event = if self.completed { AnnounceEvent::Completed } else { AnnounceEvent::Stopped };
+        let mut announce = request(config, self.info_hash, event, self.base.of(self.totals));
+        announce.numwant = Some(0);
+        Request { url: self.url.clone(), announce, tracker_id: self.tracker_id.clone() }
+    }
+
+    fn key(&self) -> (InfoHash, Rc<str>) {
+        (self.info_hash, self.url.text.clone())
+    }
+}
+
+impl State {
+    /// Forgets a torrent; trackers that know us are told `stopped`.
+    pub(super) fn stop(&mut self, info_hash: InfoHash, now: Instant) {
+        let Some(torrent) = self.forget(info_hash) else { return };
+        let totals = torrent.totals();
+        for tier in torrent.tiers {
+            self.leave(info_hash, tier, totals, now);
+        }
+    }
+
+    /// Leaves the trackers of a tier that is gone.
+    fn leave(&mut self, info_hash: InfoHash, tier: Tier, totals: TransferTotals, now: Instant) {
+        let Tier { id, trackers, current, phase, completed_pending, .. } = tier;
+        for (place, tracker) in trackers.into_iter().enumerate() {
+            let completed = completed_pending && place == current;
+            let asked = matches!(phase, Phase::Running(_)) && place == current;
+            self.leave_tracker(info_hash, tracker, asked.then_some(id), completed, totals, now);
+        }
+    }
+
+    /// Leaves one tracker. `asked`: the tier whose announce to it is in flight.
+    pub(super) fn leave_tracker(
+        &mut self,
+        info_hash: InfoHash,
+        tracker: Tracker,
+        asked: Option<TierId>,
+        completed: bool,
+        totals: TransferTotals,
+        now: Instant,
+    ) {
+        let Ok(url) = tracker.target else { return };
+        let Tracker { tracker_id, base, registered, .. } = tracker;
+        let farewell = Farewell { info_hash, url, tracker_id, totals, base, completed };
+        match (registered, asked) {
+            (true, _) => self.queue_farewell(farewell, now),
+            // It may know us once its answer is here.
+            (false, Some(tier)) => _ = self.leaving.insert(tier, farewell),
+            (false, None) => self.note_untold(&farewell),
+        }
+    }
+
+    /// An announce of a tier that is gone meanwhile has landed.
+    pub(super) fn gone_landed(
+        &mut self,
+        tier: TierId,
+        request: &Request,
+        result: Result<AnnounceResponse, Failure>,
+        now: Instant,
+    ) {
+        let (info_hash, url) = (request.announce.info_hash, &request.url.text);
+        match (self.leaving.remove(&tier), result) {
+            // The tracker knows us only since now.
+            (Some(farewell), Ok(response)) => {
+                let tracker_id = response.tracker_id.map(Into::into).or(farewell.tracker_id.clone());
+                self.queue_farewell(Farewell { tracker_id, ..farewell }, now);
+            }
+            (Some(farewell), Err(_)) => self.note_untold(&farewell),
+            // The tracker is in another tier now.
+            (None, Ok(_)) => {
+                let torrent = self.torrents.get_mut(&info_hash);
+                let trackers = torrent.into_iter().flat_map(|torrent| torrent.tiers.iter_mut());
+                let mut trackers = trackers.flat_map(|tier| tier.trackers.iter_mut());
+                let known =
+                    |tracker: &&mut Tracker| tracker.target.as_ref().is_ok_and(|target| target.text == *url);
+                if let Some(tracker) = trackers.find(known) {
+                    tracker.registered = true;
+                }
+            }
+            (None, Err(_)) => {}
+        }
+    }
+
+    /// What was told last has landed: `stopped` follows `completed`, and nothing follows `stopped`.
+    pub(super) fn farewell_landed(
+        &mut self,
+        farewell: Farewell,
+        result: &Result<AnnounceResponse, Failure>,
+        now: Instant,
+    ) {
+        self.stopping.remove(&farewell.key());
+        match result {
+            Err(Failure::Unreachable(_)) => self.note_untold(&farewell),
+            _ if farewell.completed => {
+                self.queue_farewell(Farewell { completed: false, ..farewell }, now);
+            }
+            Err(Failure::Refused { .. }) => self.note_untold(&farewell),
+            Ok(_) => {}
+        }
+    }
+
+    fn queue_farewell(&mut self, farewell: Farewell, now: Instant) {
+        let key = farewell.url.host_key();
+        if self.host(&key).down(now).is_some() {
+            // A tracker that is down forgets us by itself.
+            return self.note_untold(&farewell);
+        }
+        self.stopping.insert(farewell.key());
+        // Before regular announces: whoever stops something is waiting for it.
+        self.host(&key).waiting.push_front(Job::Farewell(Box::new(farewell)));
+        self.list(&key);
+    }
+
+    /// A tracker was not told all: when the torrent is back, it counts on from where it began.
+    fn note_untold(&mut self, farewell: &Farewell) {
+        if Base::at(farewell.totals) != farewell.base {
+            self.untold.note(farewell.info_hash, farewell.url.text.clone(), farewell.base);
+        }
+    }
+
+    /// A farewell that is still queued is not sent when the torrent is back: the tracker counts on.
+    pub(super) fn unqueue_farewells(&mut self, torrent: &mut Torrent, info_hash: InfoHash) {
+        for tier in &mut torrent.tiers {
+            for tracker in &mut tier.trackers {
+                let Ok(url) = &tracker.target else { continue };
+                if let Some(farewell) = self.unqueue(info_hash, url) {
+                    tracker.base = farewell.base;
+                    tier.completed_pending |= farewell.completed;
+                }
+                if let Some(base) = self.untold.take(info_hash, &url.text) {
+                    tracker.base = base;
+                }
+            }
+        }
+    }
+
+    fn unqueue(&mut self, info_hash: InfoHash, url: &TrackerUrl) -> Option<Farewell> {
+        let key = (info_hash, url.text.clone());
+        if !self.stopping.contains(&key) {
+            return None;
+        }
+        let host: &mut Host<Job> = self.hosts.get_mut(&url.host_key())?;
+        let queued = |job: &Job| matches!(job, Job::Farewell(farewell) if farewell.key() == key);
+        let place = host.waiting.iter().position(queued)?;
+        let Some(Job::Farewell(farewell)) = host.waiting.remove(place) else { return None };
+        self.stopping.remove(&key);
+        Some(*farewell)
+    }
+}
