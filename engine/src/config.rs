@@ -44,6 +44,8 @@ pub struct EngineConfig {
     pub bind_interface: Option<String>,
     /// Proxy that connects to peers and trackers for us.
     pub proxy: Option<ProxyUrl>,
+    /// PEM file of certificates that vouch for trackers, beside the built-in ones and the system's.
+    pub tracker_ca: Option<PathBuf>,
     /// Shards (cores) that serve peers; `None` is one per core this process may use.
     pub shards: Option<usize>,
     /// Whether shards are pinned to their cores.
@@ -95,6 +97,7 @@ impl Default for EngineConfig {
             listen_addresses: Vec::new(),
             bind_interface: None,
             proxy: None,
+            tracker_ca: None,
             shards: None,
             pin: true,
             state_dir: None,

@@ -30,6 +30,9 @@ pub struct Settings {
     #[arg(long, value_name = "URL", env = "RINGSEED_PROXY", hide_env = true, hide_env_values = true)]
     #[serde(default, deserialize_with = "text_or_number")]
     pub proxy: Option<ProxyUrl>,
+    /// PEM file of certificates that vouch for HTTPS trackers, beside those that are built in and the system's.
+    #[arg(long, value_name = "FILE", env = "RINGSEED_TRACKER_CA", hide_env = true)]
+    pub tracker_ca: Option<PathBuf>,
     /// Cores that serve peers [default: all].
     #[arg(long, value_name = "N", env = "RINGSEED_SHARDS", hide_env = true, value_parser = shard_count)]
     pub shards: Option<usize>,
@@ -190,6 +193,7 @@ impl Settings {
             listen: if self.listen.is_empty() { lower.listen } else { self.listen },
             bind_interface: self.bind_interface.or(lower.bind_interface),
             proxy: self.proxy.or(lower.proxy),
+            tracker_ca: self.tracker_ca.or(lower.tracker_ca),
             shards: self.shards.or(lower.shards),
             no_pin: self.no_pin.or(lower.no_pin),
             state_dir: self.state_dir.or(lower.state_dir),
@@ -224,6 +228,7 @@ impl Settings {
             listen_addresses: self.listen.clone(),
             bind_interface: self.bind_interface.clone(),
             proxy: self.proxy.clone(),
+            tracker_ca: self.tracker_ca.clone(),
             shards: self.shards,
             pin: !self.no_pin.unwrap_or(false),
             state_dir: self.state_dir.clone(),

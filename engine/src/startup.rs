@@ -1,6 +1,6 @@
 //! Start and stop of an engine: preflight, listeners, shards, control thread.
 
-use crate::announce::{AnnounceConfig, Announcer};
+use crate::announce::{AnnounceConfig, Announcer, Trust};
 use crate::config::EngineConfig;
 use crate::control::session::{Session, SessionParts};
 use crate::control::watch as watch_folder;
@@ -45,6 +45,9 @@ pub enum StartError {
     /// The proxy has no address.
     #[error("{0}")]
     Proxy(String),
+    /// The file of certificates for trackers cannot be used.
+    #[error("{0}; check --tracker-ca")]
+    TrackerCa(String),
     /// The resume store cannot be used.
     #[error("{0}")]
     State(String),
@@ -99,6 +102,10 @@ impl Engine {
         let listeners =
             Listeners::open(config.listen_port, &config.listen_addresses, interface, shard_count)?;
         let proxy = config.proxy.as_ref().map(route::resolve).transpose().map_err(StartError::Proxy)?;
+        let trust = match &config.tracker_ca {
+            Some(path) => Trust::with_file(path).map_err(StartError::TrackerCa)?,
+            None => Trust::default(),
+        };
         let route = Route {
             // With one address to listen on, trackers must see that one.
             bind: match config.listen_addresses[..] {
@@ -202,6 +209,7 @@ impl Engine {
             download_limit,
             peer_id,
             route,
+            trust,
             listen_port,
             claim,
             report_inbox,
@@ -341,6 +349,7 @@ struct ControlStart {
     download_limit: Arc<RateLimit>,
     peer_id: PeerId,
     route: Route,
+    trust: Trust,
     listen_port: Arc<AtomicU16>,
     claim: PortClaim,
     report_inbox: mailbox::Receiver<FromShard>,
@@ -383,6 +392,7 @@ impl ControlStart {
             user_agent: concat!("Ringseed/", env!("CARGO_PKG_VERSION")).into(),
             route: self.route.clone(),
             sockets_max: self.descriptors.trackers,
+            trust: self.trust.clone(),
         };
         let session = Session::new(SessionParts {
             settings: self.settings.clone(),
@@ -429,6 +439,7 @@ impl ControlStart {
                     .cloned()
                     .collect(),
                 route: self.route,
+                trust: self.trust,
                 started: std::time::SystemTime::now(),
             };
             tokio::task::spawn_local(rpc::serve(doors, self.handle.clone(), info));

@@ -1,6 +1,6 @@
 //! Announcers of two clients find each other through Ringseed's own tracker, over HTTP and UDP, IPv4 and IPv6.
 
-use ringseed::announce::{AnnounceConfig, AnnounceUpdate, Announcer, TrackedTorrent, TransferTotals};
+use ringseed::announce::{AnnounceConfig, AnnounceUpdate, Announcer, TrackedTorrent, TransferTotals, Trust};
 use ringseed::route::Route;
 use ringseed_proto::units::{InfoHash, PeerId};
 use ringseed_tracker::{Endpoint, Tracker, TrackerConfig};
@@ -26,6 +26,7 @@ fn client(number: u8) -> (Announcer, mpsc::Receiver<AnnounceUpdate>) {
         user_agent: "Ringseed".into(),
         route: Route::default(),
         sockets_max: 256,
+        trust: Trust::default(),
     };
     (Announcer::new(config, events), updates)
 }

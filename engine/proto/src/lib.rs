@@ -3,6 +3,7 @@
 //! Bytes come in as slices and time as an argument; bytes and actions go out. `clippy.toml` beside this
 //! crate forbids the rest of the world.
 
+pub mod base64;
 pub mod bencode;
 pub mod bitfield;
 pub mod create;
@@ -14,7 +15,7 @@ pub mod metainfo;
 #[cfg(test)]
 mod noise;
 pub mod peer_address;
-mod percent;
+pub mod percent;
 pub mod socks5;
 pub mod swarm;
 pub mod tracker;

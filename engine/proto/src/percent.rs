@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::units::hex_value;
 
 /// Appends the bytes; all but unreserved characters are written as `%XX`.
-pub(crate) fn encode(out: &mut String, bytes: &[u8]) {
+pub fn encode(out: &mut String, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     for &byte in bytes {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
@@ -20,7 +20,8 @@ pub(crate) fn encode(out: &mut String, bytes: &[u8]) {
 
 /// The bytes that `text` stands for; `None` when a `%` is not followed by two hexadecimal digits. A `+` stays
 /// a `+`, for it may be a byte of an info-hash.
-pub(crate) fn decode(text: &[u8]) -> Option<Cow<'_, [u8]>> {
+#[must_use]
+pub fn decode(text: &[u8]) -> Option<Cow<'_, [u8]>> {
     if !text.contains(&b'%') {
         return Some(Cow::Borrowed(text));
     }

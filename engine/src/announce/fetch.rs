@@ -3,12 +3,14 @@
 use super::http::{Dialer, HttpClient, client, led_to_local, root};
 use super::limits::{FETCH_TIMEOUT, REDIRECTS_MAX};
 use super::names::Names;
-use super::{address::is_local, redirect};
+use super::trust::{Trust, certificate_problem};
+use super::{address::is_local, encoding, redirect};
 use crate::route::Route;
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::Uri;
 use hyper::header::{ACCEPT, COOKIE, LOCATION, USER_AGENT};
 use ringseed_proto::tracker::Family;
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::time::timeout;
@@ -24,6 +26,8 @@ pub struct FetchRequest<'a> {
     pub local: bool,
     /// How to connect.
     pub route: &'a Route,
+    /// Whose certificates are believed.
+    pub trust: &'a Trust,
     /// Most bytes of the answer.
     pub bytes_max: usize,
 }
@@ -44,7 +48,7 @@ pub async fn fetch(request: &FetchRequest<'_>) -> Result<Vec<u8>, String> {
         if request.route.proxy.is_some() {
             // The proxy resolves names. Which of them it is asked for is decided where it is asked.
             let dialer = dialer(Family::V4, request, names);
-            return follow(&client(dialer), uri.clone(), request).await;
+            return follow(&client(dialer, request.trust), uri.clone(), request).await;
         }
         let addresses =
             names.resolve(host).await.map_err(|error| format!("cannot resolve {host}: {error}"))?;
@@ -57,7 +61,8 @@ pub async fn fetch(request: &FetchRequest<'_>) -> Result<Vec<u8>, String> {
             if !addresses.iter().any(usable) {
                 continue;
             }
-            match follow(&client(dialer(family, request, names.clone())), uri.clone(), request).await {
+            let client = client(dialer(family, request, names.clone()), request.trust);
+            match follow(&client, uri.clone(), request).await {
                 Ok(bytes) => return Ok(bytes),
                 Err(error) => last = error,
             }
@@ -88,7 +93,7 @@ async fn follow(client: &HttpClient, mut uri: Uri, request: &FetchRequest<'_>) -
         let ask = ask.body(Empty::new()).map_err(|error| error.to_string())?;
         let response = client.request(ask).await.map_err(|error| match led_to_local(&error) {
             true => LOCAL.to_owned(),
-            false => root(&error),
+            false => certificate_problem(&error).unwrap_or_else(|| root(&error)),
         })?;
         let status = response.status();
         if status.is_redirection() {
@@ -99,8 +104,12 @@ async fn follow(client: &HttpClient, mut uri: Uri, request: &FetchRequest<'_>) -
         if !status.is_success() {
             return Err(format!("the server answered {status}"));
         }
-        return match Limited::new(response.into_body(), request.bytes_max).collect().await {
-            Ok(body) => Ok(body.to_bytes().to_vec()),
+        let (head, body) = response.into_parts();
+        return match Limited::new(body, request.bytes_max).collect().await {
+            // It was not asked for; some servers do it all the same.
+            Ok(body) => {
+                encoding::decoded(&head.headers, &body.to_bytes(), request.bytes_max).map(Cow::into_owned)
+            }
             Err(error) if error.is::<LengthLimitError>() => {
                 Err(format!("the answer is larger than {} bytes", request.bytes_max))
             }
@@ -125,7 +134,8 @@ mod tests {
 
     fn request(url: &str, local: bool) -> FetchRequest<'_> {
         const DIRECT: &Route = &Route { bind: None, interface: None, proxy: None };
-        FetchRequest { url, cookies: Some("a=b"), local, route: DIRECT, bytes_max: 100 }
+        let trust = Box::leak(Box::default());
+        FetchRequest { url, cookies: Some("a=b"), local, route: DIRECT, trust, bytes_max: 100 }
     }
 
     #[test]

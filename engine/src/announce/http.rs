@@ -1,4 +1,5 @@
-//! HTTP and HTTPS announces: pooled connections, verified TLS, bounded answers, redirects with a conscience.
+//! HTTP and HTTPS announces: pooled connections, verified TLS, bounded answers, redirects with a conscience, credentials
+//! for the one host that they are for.
 
 use super::address::is_local;
 use super::limits::{
@@ -8,13 +9,14 @@ use super::limits::{
 use super::names::Names;
 use super::redirect;
 use super::transport::{Failure, Request, Retry};
-use super::{AnnounceConfig, dial};
+use super::trust::{Trust, certificate_problem};
+use super::{AnnounceConfig, dial, encoding};
 use crate::route::Route;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
-use hyper::header::{ACCEPT, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
-use hyper::{Response, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
+use hyper::{Response, StatusCode, Uri};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::{Client, connect::HttpInfo};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use ringseed_proto::tracker::http::{self as wire, ResponseError, announce_url, parse_announce_response};
@@ -44,7 +46,8 @@ pub(super) struct HttpTrackers {
 impl HttpTrackers {
     pub(super) fn new(config: &AnnounceConfig, names: Arc<Names>) -> Self {
         let client = |family, public_only| {
-            client(Dialer { family, public_only, route: config.route.clone(), names: names.clone() })
+            let dialer = Dialer { family, public_only, route: config.route.clone(), names: names.clone() };
+            client(dialer, &config.trust)
         };
         let user_agent = HeaderValue::from_str(&config.user_agent);
         Self {
@@ -60,24 +63,39 @@ impl HttpTrackers {
         request: &Request,
         family: Family,
     ) -> Result<AnnounceResponse, Failure> {
-        let url = announce_url(&request.url.text, &request.announce, request.tracker_id.as_deref());
+        let url = announce_url(&request.url.address, &request.announce, request.tracker_id.as_deref());
         let uri: Uri = url.parse().map_err(|error| Failure::refused(format!("not a URL: {error}")))?;
-        match timeout(HTTP_TIMEOUT, self.fetch(uri, family)).await {
+        match timeout(HTTP_TIMEOUT, self.fetch(uri, family, request.url.authorization.as_ref())).await {
             Ok(result) => result,
             Err(_) => Err(Failure::Unreachable(format!("no answer within {} s", HTTP_TIMEOUT.as_secs()))),
         }
     }
 
-    async fn fetch(&self, mut uri: Uri, family: Family) -> Result<AnnounceResponse, Failure> {
+    async fn fetch(
+        &self,
+        mut uri: Uri,
+        family: Family,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<AnnounceResponse, Failure> {
         let by_right = &self.clients[usize::from(family == Family::V6)];
         // The torrent may name a local tracker; a public one may not send us to it.
         let mut public_only = false;
+        let first = (uri.scheme().cloned(), uri.authority().cloned());
         for _ in 0..=REDIRECTS_MAX {
             let request = hyper::Request::get(uri.clone())
                 .header(USER_AGENT, &self.user_agent)
                 .header(ACCEPT, "*/*")
-                .body(Empty::new())
-                .map_err(|error| Failure::refused(error.to_string()))?;
+                .header(ACCEPT_ENCODING, encoding::ACCEPTED);
+            // Nobody that a redirect leads to is meant by them.
+            let request = match authorization {
+                Some(credentials)
+                    if (uri.scheme(), uri.authority()) == (first.0.as_ref(), first.1.as_ref()) =>
+                {
+                    request.header(AUTHORIZATION, credentials)
+                }
+                _ => request,
+            };
+            let request = request.body(Empty::new()).map_err(|error| Failure::refused(error.to_string()))?;
             let response =
                 by_right[usize::from(public_only)].request(request).await.map_err(|error| refused(&error))?;
             if !response.status().is_redirection() {
@@ -95,12 +113,8 @@ impl HttpTrackers {
     }
 }
 
-pub(super) fn client(dialer: Dialer) -> HttpClient {
-    let connector = HttpsConnectorBuilder::new()
-        .with_webpki_roots()
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(dialer);
+pub(super) fn client(dialer: Dialer, trust: &Trust) -> HttpClient {
+    let connector = trust.connector(dialer);
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(HTTP_IDLE)
@@ -118,13 +132,19 @@ async fn read(response: Response<hyper::body::Incoming>) -> Result<AnnounceRespo
         Some(seconds) if !status.is_success() => Retry::After(Duration::from_secs(seconds).min(INTERVAL_MAX)),
         _ => Retry::Backoff,
     };
-    let body = match Limited::new(response.into_body(), HTTP_BODY_MAX).collect().await {
+    let (head, body) = response.into_parts();
+    let body = match Limited::new(body, HTTP_BODY_MAX).collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<LengthLimitError>() => {
             return Err(Failure::refused(format!("the answer is larger than {HTTP_BODY_MAX} bytes")));
         }
         Err(error) => return Err(Failure::Unreachable(format!("the answer broke off: {}", root(&*error)))),
     };
+    let body =
+        encoding::decoded(&head.headers, &body, HTTP_BODY_MAX).map_err(|text| match status.is_success() {
+            true => Failure::refused(text),
+            false => Failure::Refused { text: format!("HTTP {status}"), retry },
+        })?;
     match parse_announce_response(&body) {
         // Some trackers give their reason with a status of their own.
         Err(ResponseError::Failure { reason, retry: asked }) => {
@@ -134,6 +154,12 @@ async fn read(response: Response<hyper::body::Incoming>) -> Result<AnnounceRespo
                 None => retry,
             };
             Err(Failure::Refused { text: reason, retry })
+        }
+        _ if status == StatusCode::UNAUTHORIZED => {
+            let text = format!(
+                "HTTP {status}: the tracker wants other credentials than the URL has, as name:password@"
+            );
+            Err(Failure::Refused { text, retry })
         }
         _ if !status.is_success() => Err(Failure::Refused { text: format!("HTTP {status}"), retry }),
         Ok(response) => Ok(response),
@@ -145,7 +171,7 @@ async fn read(response: Response<hyper::body::Incoming>) -> Result<AnnounceRespo
 fn refused(error: &(dyn Error + 'static)) -> Failure {
     match led_to_local(error) {
         true => Failure::refused(DialError::Local.to_string()),
-        false => Failure::Unreachable(root(error)),
+        false => Failure::Unreachable(certificate_problem(error).unwrap_or_else(|| root(error))),
     }
 }
 

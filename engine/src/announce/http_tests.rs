@@ -24,6 +24,7 @@ fn trackers() -> HttpTrackers {
         user_agent: "Ringseed/0.1".into(),
         route: Route::default(),
         sockets_max: 256,
+        trust: Trust::default(),
     };
     HttpTrackers::new(&config, Arc::new(Names::new()))
 }

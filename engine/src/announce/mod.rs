@@ -9,6 +9,7 @@ mod address;
 mod counts;
 mod dial;
 mod driver;
+mod encoding;
 mod families;
 mod fetch;
 mod host;
@@ -22,6 +23,7 @@ mod retier;
 mod schedule;
 mod tier;
 mod transport;
+mod trust;
 mod udp;
 mod url;
 
@@ -35,6 +37,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
+pub use trust::{Trust, certificate_problem};
 
 /// Who announces, and how. The same for all torrents.
 #[derive(Debug, Clone)]
@@ -51,6 +54,8 @@ pub struct AnnounceConfig {
     pub route: Route,
     /// Sockets that may be open at once.
     pub sockets_max: usize,
+    /// Whose certificates are believed.
+    pub trust: Trust,
 }
 
 /// A torrent to announce.

@@ -361,9 +361,9 @@ impl State {
         }
         let Request { url, announce, .. } = &flight.request;
         match &outcome.result {
-            Ok(_) => tracing::debug!(url = %url.text, torrent = %announce.info_hash, "announced"),
+            Ok(_) => tracing::debug!(url = %url.shown(), torrent = %announce.info_hash, "announced"),
             Err(error) => {
-                tracing::debug!(url = %url.text, torrent = %announce.info_hash, error = error.text(), "announce failed");
+                tracing::debug!(url = %url.shown(), torrent = %announce.info_hash, error = error.text(), "announce failed");
             }
         }
         match flight.job {

@@ -161,6 +161,7 @@ fn play_with<F: Future<Output = ()>>(room: usize, test: impl FnOnce(Play) -> F) 
             user_agent: "Ringseed".into(),
             route: Route::default(),
             sockets_max: 256,
+            trust: crate::announce::Trust::default(),
         };
         let core = Core::new(config, stage.clone(), events, Some(11));
         test(Play { stage, announcer: Announcer::with(core), updates }).await;

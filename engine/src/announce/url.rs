@@ -2,6 +2,8 @@
 
 use super::limits::URL_BYTES_MAX;
 use hyper::Uri;
+use hyper::header::HeaderValue;
+use ringseed_proto::{base64, percent};
 use std::rc::Rc;
 
 /// How a tracker is spoken to.
@@ -15,8 +17,12 @@ pub(super) enum Protocol {
 /// A tracker URL that can be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TrackerUrl {
-    /// As the torrent gives it.
+    /// As the torrent gives it, credentials included: what the tracker is known by.
     pub(super) text: Rc<str>,
+    /// As it is asked: without credentials and fragment, and with everything escaped that a URL may not hold.
+    pub(super) address: Rc<str>,
+    /// The credentials as a header has them.
+    pub(super) authorization: Option<HeaderValue>,
     pub(super) protocol: Protocol,
     /// Name or address, without brackets, lower case.
     pub(super) host: Rc<str>,
@@ -38,14 +44,21 @@ impl TrackerUrl {
         if text.len() > URL_BYTES_MAX {
             return Err(format!("the URL is longer than {URL_BYTES_MAX} bytes"));
         }
-        let uri: Uri = text.parse().map_err(|error| format!("not a URL: {error}"))?;
-        let (protocol, default_port) = match uri.scheme_str() {
-            Some("http") => (Protocol::Http, Some(80)),
-            Some("https") => (Protocol::Https, Some(443)),
-            Some("udp") => (Protocol::Udp, None),
-            Some(other) => return Err(format!("trackers over {other} are not supported")),
-            None => return Err("not a tracker URL".to_owned()),
+        let (scheme, rest) = text.split_once("://").ok_or("not a tracker URL")?;
+        let (protocol, default_port) = match scheme.to_ascii_lowercase().as_str() {
+            "http" => (Protocol::Http, Some(80)),
+            "https" => (Protocol::Https, Some(443)),
+            "udp" => (Protocol::Udp, None),
+            other => return Err(format!("trackers over {other} are not supported")),
         };
+        let rest = rest.split('#').next().unwrap_or_default();
+        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let (credentials, place) = match authority.rsplit_once('@') {
+            Some((credentials, place)) => (Some(credentials), place),
+            None => (None, authority),
+        };
+        let address = format!("{}://{place}{}", scheme.to_ascii_lowercase(), escaped(path));
+        let uri: Uri = address.parse().map_err(|error| format!("not a URL: {error}"))?;
         let host = uri.host().filter(|host| !host.is_empty()).ok_or("the URL names no host")?;
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let port = match uri.port() {
@@ -55,18 +68,60 @@ impl TrackerUrl {
         if port == 0 {
             return Err("the URL names port 0".to_owned());
         }
-        Ok(Self { text: text.into(), protocol, host: host.to_ascii_lowercase().into(), port })
+        let host = host.to_ascii_lowercase().into();
+        let authorization = credentials.filter(|text| !text.is_empty()).map(basic).transpose()?;
+        Ok(Self { text: text.into(), address: address.into(), authorization, protocol, host, port })
     }
 
     /// Path and query, `/` when there is neither. What BEP 41 calls URL data.
     pub(super) fn path_and_query(&self) -> &str {
-        let rest = self.text.split_once("://").map_or("", |(_, rest)| rest);
+        let rest = self.address.split_once("://").map_or("", |(_, rest)| rest);
         rest.find(['/', '?']).map_or("/", |start| &rest[start..])
+    }
+
+    /// As it may be written to a log: without credentials and query.
+    pub(super) fn shown(&self) -> String {
+        let rest = self.address.split_once("://").map_or("", |(_, rest)| rest);
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let scheme = self.address.len() - rest.len();
+        let path = rest[end..].split('?').next().unwrap_or_default();
+        format!("{}{path}", &self.address[..scheme + end])
     }
 
     pub(super) fn host_key(&self) -> HostKey {
         HostKey { udp: self.protocol == Protocol::Udp, host: self.host.clone(), port: self.port }
     }
+}
+
+/// Name and password of a URL as the header that carries them (RFC 7617).
+fn basic(credentials: &str) -> Result<HeaderValue, String> {
+    let decoded = |text: &str| match percent::decode(text.as_bytes()) {
+        Some(bytes) => bytes.into_owned(),
+        None => text.as_bytes().to_vec(),
+    };
+    let (name, password) = credentials.split_once(':').unwrap_or((credentials, ""));
+    let pair = [decoded(name), decoded(password)].join(&b':');
+    let mut value = HeaderValue::try_from(format!("Basic {}", base64::encode(&pair)))
+        .map_err(|_| "the URL's credentials cannot be used".to_owned())?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Path and query with all bytes escaped that a URL may not hold (RFC 3986); what is escaped already stays so.
+fn escaped(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = String::with_capacity(text.len());
+    for (at, byte) in bytes.iter().enumerate() {
+        let hex = |place: usize| bytes.get(place).is_some_and(u8::is_ascii_hexdigit);
+        match byte {
+            b'%' if hex(at + 1) && hex(at + 2) => out.push('%'),
+            byte if byte.is_ascii_alphanumeric() || b"-._~:/?[]@!$&'()*+,;=".contains(byte) => {
+                out.push(char::from(*byte));
+            }
+            byte => percent::encode(&mut out, &[*byte]),
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -84,6 +139,47 @@ mod tests {
         let url = TrackerUrl::parse("udp://t.example:1337").unwrap();
         assert_eq!((url.protocol, url.port, url.path_and_query()), (Protocol::Udp, 1337, "/"));
         assert!(url.host_key().udp);
+    }
+
+    #[test]
+    fn what_a_url_may_not_hold_is_escaped() {
+        for (path, asked) in [
+            ("/announce?k=a b", "/announce?k=a%20b"),
+            ("/announce?k=\"a\"|{b}^`<>\\", "/announce?k=%22a%22%7C%7Bb%7D%5E%60%3C%3E%5C"),
+            ("/\u{e9}/a%2Fb?k[]=1&l=%", "/%C3%A9/a%2Fb?k[]=1&l=%25"),
+            ("/a#part", "/a"),
+            ("//x//announce", "//x//announce"),
+            ("?k=v", "?k=v"),
+        ] {
+            let url = TrackerUrl::parse(&format!("HTTP://T.example:80{path}")).unwrap();
+            assert_eq!(url.path_and_query(), asked);
+            assert_eq!(&*url.address, format!("http://T.example:80{asked}"));
+        }
+    }
+
+    #[test]
+    fn credentials_are_a_header_and_in_no_log() {
+        for (text, header) in [
+            ("http://us%65r:p%40ss@t.example:80/a?key=secret", Some("Basic dXNlcjpwQHNz")),
+            ("https://user:p@ss@t.example/a", Some("Basic dXNlcjpwQHNz")),
+            ("http://user@t.example/", Some("Basic dXNlcjo=")),
+            ("http://:x@[::1]:8/", Some("Basic Ong=")),
+            ("http://@t.example/", None),
+            ("http://t.example/a@b?c@d", None),
+        ] {
+            let url = TrackerUrl::parse(text).unwrap();
+            let authorization = url.authorization.as_ref().map(|value| value.to_str().unwrap());
+            assert_eq!(authorization, header, "{text}");
+            assert!(header.is_none() || !url.address.contains('@'), "{}", url.address);
+            for secret in ["ss@", "user", "secret", "p%40ss"] {
+                assert!(!url.shown().contains(secret), "{}", url.shown());
+            }
+            if let Some(value) = &url.authorization {
+                assert_eq!(format!("{value:?}"), "Sensitive");
+            }
+        }
+        let url = TrackerUrl::parse("udp://user:pw@t.example:1337/announce").unwrap();
+        assert_eq!((&*url.host, url.port, url.path_and_query()), ("t.example", 1337, "/announce"));
     }
 
     #[test]

@@ -2,11 +2,13 @@
 
 use super::failure::{Failure, io_reason};
 use super::quantity;
+use crate::announce::{Trust, certificate_problem};
 use crate::limits::{TORRENT_FETCH_BYTES_MAX, TORRENT_FETCH_REDIRECTS_MAX, TORRENT_FETCH_TIMEOUT};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::{Request, StatusCode, Uri, header};
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use ringseed_proto::limits::TORRENT_BYTES_MAX;
 use ringseed_proto::metainfo::Metainfo;
@@ -19,24 +21,24 @@ pub fn is_url(source: &str) -> bool {
 }
 
 /// Reads and parses the torrent at `source`, a path or an http(s) URL. Errors name `source`.
-pub async fn torrent(source: &str) -> Result<Metainfo, Failure> {
-    Metainfo::parse(&bytes(source).await?)
+pub async fn torrent(source: &str, trust: &Trust) -> Result<Metainfo, Failure> {
+    Metainfo::parse(&bytes(source, trust).await?)
         .map_err(|error| Failure::failed(format!("{source} is not a usable torrent: {error}")))
 }
 
 /// Reads the torrent file at `source`, a path or an http(s) URL. Errors name `source`.
-pub async fn bytes(source: &str) -> Result<Vec<u8>, Failure> {
+pub async fn bytes(source: &str, trust: &Trust) -> Result<Vec<u8>, Failure> {
     if source.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("magnet:")) {
         return Err(Failure::usage(
             "magnet links are not supported; give a torrent file or an http(s) URL of one",
         ));
     }
-    if is_url(source) { download(source).await } else { read(source) }
+    if is_url(source) { download(source, trust).await } else { read(source) }
 }
 
 /// [`torrent`] for callers that have no runtime.
 pub fn torrent_blocking(source: &str) -> Result<Metainfo, Failure> {
-    super::control_runtime()?.block_on(torrent(source))
+    super::control_runtime()?.block_on(torrent(source, &Trust::default()))
 }
 
 fn read(path: &str) -> Result<Vec<u8>, Failure> {
@@ -54,8 +56,8 @@ fn read(path: &str) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-async fn download(url: &str) -> Result<Vec<u8>, Failure> {
-    match tokio::time::timeout(TORRENT_FETCH_TIMEOUT, follow(url)).await {
+async fn download(url: &str, trust: &Trust) -> Result<Vec<u8>, Failure> {
+    match tokio::time::timeout(TORRENT_FETCH_TIMEOUT, follow(url, trust)).await {
         Ok(answer) => answer.map_err(|reason| Failure::failed(format!("cannot fetch {url}: {reason}"))),
         Err(_) => {
             let waited = quantity::span(TORRENT_FETCH_TIMEOUT);
@@ -65,9 +67,10 @@ async fn download(url: &str) -> Result<Vec<u8>, Failure> {
 }
 
 /// Fetches `url` and what it redirects to; the error is the reason alone.
-async fn follow(url: &str) -> Result<Vec<u8>, String> {
-    let connector =
-        hyper_rustls::HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().build();
+async fn follow(url: &str, trust: &Trust) -> Result<Vec<u8>, String> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    let connector = trust.connector(tcp);
     let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
     let mut uri: Uri = url.parse().map_err(|error| format!("it is not a URL: {error}"))?;
     for _ in 0..=TORRENT_FETCH_REDIRECTS_MAX {
@@ -76,7 +79,10 @@ async fn follow(url: &str) -> Result<Vec<u8>, String> {
             .header(header::ACCEPT, "application/x-bittorrent, */*")
             .body(Empty::new())
             .map_err(|error| error.to_string())?;
-        let answer = client.request(request).await.map_err(|error| innermost(&error))?;
+        let answer = client
+            .request(request)
+            .await
+            .map_err(|error| certificate_problem(&error).unwrap_or_else(|| innermost(&error)))?;
         let status = answer.status();
         if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
             let target = answer

@@ -5,12 +5,14 @@ use super::failure::{Failure, io_reason};
 use super::quantity::printable;
 use super::session::{Session, Watched, find, load_torrents, settings};
 use super::signals::Stop;
+use super::sources::Sources;
 use super::state_dir::{self, StateDir};
 use super::{directory, screen};
 use crate::config::EngineConfig;
 use crate::control::{AddOutcome, AddTorrent, EngineSnapshot, GoalMode, TorrentState, TorrentStatus, Wishes};
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
+use std::time::Instant;
 
 /// What is wanted of a torrent that stops at a ratio.
 fn wishes(ratio: Option<f64>) -> Wishes {
@@ -55,7 +57,7 @@ pub fn run(args: &Get, output: &Output) -> Result<(), Failure> {
     }
     let mut goals: Vec<_> = torrents.iter().map(|torrent| Goal::new(torrent)).collect();
     let watched = session.watch(|snapshot| {
-        goals.iter_mut().for_each(|goal| goal.look(snapshot, args.seed_ratio));
+        goals.iter_mut().for_each(|goal| goal.look(snapshot, args));
         goals.iter().all(|goal| matches!(goal.reached, Reached::End | Reached::Failed))
     });
     session.finish();
@@ -83,6 +85,7 @@ struct Goal {
     torrent: InfoHash,
     name: String,
     reached: Reached,
+    sources: Sources,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,13 +102,19 @@ enum Reached {
 
 impl Goal {
     fn new(metainfo: &Metainfo) -> Self {
-        Self { torrent: metainfo.info_hash, name: printable(&metainfo.info.name), reached: Reached::Nothing }
+        Self {
+            torrent: metainfo.info_hash,
+            name: printable(&metainfo.info.name),
+            reached: Reached::Nothing,
+            sources: Sources::default(),
+        }
     }
 
     /// Takes note of the torrent's state and says what is new.
-    fn look(&mut self, snapshot: &EngineSnapshot, seed_ratio: Option<f64>) {
+    fn look(&mut self, snapshot: &EngineSnapshot, args: &Get) {
         let Some(status) = find(snapshot, self.torrent) else { return };
-        let before = std::mem::replace(&mut self.reached, reached(status, seed_ratio));
+        self.sources.look(status, args.peer.len(), Instant::now());
+        let before = std::mem::replace(&mut self.reached, reached(status, args.seed_ratio));
         match (&self.reached, &status.state) {
             (Reached::Complete | Reached::End, _) if matches!(before, Reached::Nothing | Reached::Failed) => {
                 screen::say(&format!("complete {}", self.name));

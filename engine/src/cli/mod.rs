@@ -18,6 +18,7 @@ mod serve;
 mod session;
 mod show;
 mod signals;
+mod sources;
 mod state_dir;
 mod torrent_file;
 mod transfer_view;

@@ -6,6 +6,7 @@ use super::quantity::printable;
 use super::signals::Stop;
 use super::transfer_view::TransferView;
 use super::{control_runtime, fetch, screen};
+use crate::announce::Trust;
 use crate::config::EngineConfig;
 use crate::config_file::Settings;
 use crate::control::{AddOutcome, AddTorrent, EngineError, EngineHandle, EngineSnapshot, TorrentStatus};
@@ -61,12 +62,18 @@ pub fn load_torrents(
             format!("{url} would be fetched around the proxy or interface; give a torrent file instead");
         return Err(Failure::usage(text));
     }
+    let trust = match &settings.tracker_ca {
+        Some(path) => {
+            Trust::with_file(path).map_err(|why| Failure::usage(format!("{why}; check --tracker-ca")))?
+        }
+        None => Trust::default(),
+    };
     let mut stop = stop.clone();
     control_runtime()?.block_on(async {
         let mut torrents: Vec<Arc<Metainfo>> = Vec::with_capacity(sources.len());
         for source in sources {
             let torrent = tokio::select! {
-                torrent = fetch::torrent(source) => torrent?,
+                torrent = fetch::torrent(source, &trust) => torrent?,
                 () = stop.wait() => return Err(Failure::failed("interrupted")),
             };
             if torrents.iter().all(|other| other.info_hash != torrent.info_hash) {

@@ -170,7 +170,7 @@ fn draw(bar: &ProgressBar, torrent: &TorrentStatus) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use ringseed_proto::bitfield::Bitfield;
     use ringseed_proto::layout::Layout;
@@ -178,7 +178,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::SystemTime;
 
-    fn torrent(state: TorrentState, left: u64) -> TorrentStatus {
+    pub(in crate::cli) fn torrent(state: TorrentState, left: u64) -> TorrentStatus {
         let layout = Layout::single("a\u{1b}b", 16_384, 1000).expect("layout");
         let info = Info::new("a\u{1b}b".into(), layout, vec![[0; 20]], false).expect("info");
         TorrentStatus {

@@ -3,6 +3,7 @@
 use super::args::{Add, Connect};
 use super::client::Daemon;
 use super::field;
+use crate::announce::Trust;
 use crate::cli::failure::{Failure, io_reason};
 use crate::cli::quantity::printable;
 use crate::cli::{control_runtime, fetch, screen};
@@ -51,7 +52,7 @@ pub fn add(args: &Add) -> Result<(), Failure> {
 
 fn read(source: &str) -> Result<Vec<u8>, Failure> {
     if source != "-" {
-        return control_runtime()?.block_on(fetch::bytes(source));
+        return control_runtime()?.block_on(fetch::bytes(source, &Trust::default()));
     }
     let mut bytes = Vec::new();
     std::io::stdin()

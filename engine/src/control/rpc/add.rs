@@ -33,6 +33,7 @@ impl Server {
                     cookies: args.cookies.as_deref(),
                     local: self.info.fetch_local,
                     route: &self.info.route,
+                    trust: &self.info.trust,
                     bytes_max: TORRENT_BYTES_MAX,
                 };
                 Some(fetch(&request).await.map_err(|why| format!("cannot fetch {url}: {why}"))?)

@@ -28,6 +28,7 @@ impl Server {
             cookies: None,
             local: self.info.fetch_local,
             route: &self.info.route,
+            trust: &self.info.trust,
             bytes_max: FETCH_BYTES_MAX,
         };
         let bytes = fetch(&request).await.map_err(|why| format!("cannot fetch {url}: {why}"))?;

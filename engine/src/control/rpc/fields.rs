@@ -10,6 +10,7 @@ use ringseed_proto::tracker::http::scrape_url;
 use ringseed_proto::units::PieceIndex;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -373,7 +374,7 @@ fn tracker_of(id: u32, tracker: &TrackerStatus) -> Trackers {
         scrape: scrape_url(&tracker.url, &[])
             .map(|url| url.trim_end_matches('?').to_owned())
             .unwrap_or_default(),
-        sitename: sitename(host(&tracker.url)),
+        sitename: sitename(&host(&tracker.url)),
         tier: u32::try_from(tracker.tier).unwrap_or(u32::MAX),
     }
 }
@@ -393,7 +394,7 @@ fn tracker_stats(id: u32, tracker: &TrackerStatus) -> TrackerStats {
         last_scrape_time: if counted { announced } else { 0 },
         last_scrape_start_time: if counted { announced } else { 0 },
         next_scrape_time: if counted { unix(tracker.next_announce) } else { 0 },
-        host: host(&tracker.url).to_owned(),
+        host: host(&tracker.url).into_owned(),
         id,
         is_backup: tracker.next_announce.is_none() && !tracker.ok,
         last_announce_peer_count: tracker.peers.unwrap_or(0),
@@ -411,11 +412,14 @@ fn tracker_stats(id: u32, tracker: &TrackerStatus) -> TrackerStats {
     }
 }
 
-/// Scheme, host and port of a URL, as Transmission shows them.
-fn host(url: &str) -> &str {
+/// Scheme, host and port of a URL, as Transmission shows them; credentials are left out.
+fn host(url: &str) -> Cow<'_, str> {
     let start = url.find("://").map_or(0, |scheme| scheme + 3);
     let end = url[start..].find(['/', '?']).map_or(url.len(), |end| start + end);
-    &url[..end]
+    match url[start..end].rsplit_once('@') {
+        Some((_, place)) => Cow::Owned(format!("{}{place}", &url[..start])),
+        None => Cow::Borrowed(&url[..end]),
+    }
 }
 
 /// The part of a host name before its public suffix: `example` of `http://tracker.example.org:80`.

@@ -5,7 +5,6 @@
 
 mod access;
 mod add;
-mod base64;
 mod blocklist;
 mod connections;
 mod creations;
@@ -30,12 +29,14 @@ mod token;
 mod trackers;
 
 use super::EngineHandle;
+use crate::announce::Trust;
 use crate::route::Route;
 pub use access::{Credentials, Network};
-pub(crate) use base64::{decode as decode_base64, encode as encode_base64};
 pub use blocklist::load_blocklist;
 use connections::{Busy, Connections};
 use limits::ACCEPT_PAUSE;
+use ringseed_proto::base64;
+pub(crate) use ringseed_proto::base64::{decode as decode_base64, encode as encode_base64};
 use server::Server;
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -70,6 +71,8 @@ pub struct RpcInfo {
     pub create_dirs: Vec<PathBuf>,
     /// How files are fetched.
     pub route: Route,
+    /// Whose certificates are believed.
+    pub trust: Trust,
     /// When the engine started.
     pub started: SystemTime,
 }

@@ -111,8 +111,10 @@ pub(super) fn check_url(url: &str) -> Result<(), String> {
     let scheme =
         |scheme: &&str| url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
     let rest = known.iter().find(|name| scheme(name)).map(|name| &url[name.len()..]);
-    let host = rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'));
-    if host && url.len() <= URL_BYTES_MAX && !url.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+    let host = rest.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
+    let host = !host.is_empty() && !host.bytes().any(|byte| byte <= b' ');
+    // What else a URL may not hold is escaped when the tracker is asked.
+    if host && url.len() <= URL_BYTES_MAX && !url.bytes().any(|byte| byte < b' ' || byte == 0x7f) {
         Ok(())
     } else {
         Err("error: not an announce URL of http, https or udp".to_owned())
@@ -152,8 +154,11 @@ mod tests {
 
     #[test]
     fn only_announce_urls_are_taken() {
-        for url in ["ftp://a/x", "http://", "http:///x", "http://a/ b", "javascript:1", ""] {
+        for url in ["ftp://a/x", "http://", "http:///x", "http://a b/", "http://a/\n", "javascript:1", ""] {
             assert!(edit(serde_json::json!({"trackerAdd": [url]})).is_err(), "{url}");
+        }
+        for url in ["http://a/x?k=a b", "http://a/\"|{b}^", "HTTP://n:p@a/x", "udp://[::1]:2/x"] {
+            assert!(edit(serde_json::json!({"trackerAdd": [url]})).is_ok(), "{url}");
         }
         assert!(edit(serde_json::json!({"trackerReplace": [0]})).is_err());
         assert!(edit(serde_json::json!({"trackerReplace": ["http://a/x", 0]})).is_err());

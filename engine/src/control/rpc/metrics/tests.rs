@@ -17,6 +17,7 @@ fn page(snapshot: &EngineSnapshot) -> String {
         fetch_local: false,
         create_dirs: vec!["/tmp".into()],
         route: crate::route::Route::default(),
+        trust: Default::default(),
         started: SystemTime::UNIX_EPOCH,
     };
     String::from_utf8(Metrics::new().unwrap().page(snapshot, &info).unwrap()).unwrap()

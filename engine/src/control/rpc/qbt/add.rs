@@ -42,6 +42,7 @@ impl Server {
                 cookies: form.given("cookie"),
                 local: self.info.fetch_local,
                 route: &self.info.route,
+                trust: &self.info.trust,
                 bytes_max: TORRENT_BYTES_MAX,
             };
             match fetch(&request).await {

@@ -264,6 +264,7 @@ pub(super) fn bench<F: Future<Output = ()>>(test: impl FnOnce(Bench) -> F) {
             fetch_local: false,
             create_dirs: vec!["/tmp".into()],
             route: crate::route::Route::default(),
+            trust: Default::default(),
             started: SystemTime::now() - Duration::from_secs(5),
         };
         let server =
