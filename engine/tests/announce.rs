@@ -9,6 +9,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
+#[path = "support/mod.rs"]
+#[allow(dead_code, reason = "each test uses a part")]
+mod support;
+
 const TORRENT: InfoHash = InfoHash([9; 20]);
 
 fn run<F: Future<Output = ()>>(test: F) {
@@ -98,4 +102,195 @@ fn clients_meet_over_ipv6() {
             meet(&tracker, vec![vec![url]], "[::1]:7001".parse().unwrap()).await;
         }
     });
+}
+
+/// Torrents of whole engines, against a tracker that is played: what it hears.
+mod told {
+    use super::support::content::{Content, fill, single, torrent_of};
+    use ringseed::Engine;
+    use ringseed::config::{EngineConfig, ListenPort};
+    use ringseed::control::{AddTorrent, FileWish, TorrentState, Wishes};
+    use ringseed_proto::metainfo::Metainfo;
+    use ringseed_proto::tracker::http::parse_announce;
+    use ringseed_proto::tracker::{AnnounceEvent, AnnounceRequest};
+    use std::io::{Read, Write};
+    use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+    use std::path::Path;
+    use std::sync::{Arc, Mutex};
+
+    const LENGTH: u64 = 8 << 20;
+
+    /// A tracker that knows nobody, and what it heard.
+    struct Played {
+        url: String,
+        heard: Arc<Mutex<Vec<AnnounceRequest>>>,
+    }
+
+    impl Played {
+        fn start() -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let url = format!("http://{}/announce", listener.local_addr().unwrap());
+            let heard = Arc::new(Mutex::new(Vec::new()));
+            let log = heard.clone();
+            std::thread::spawn(move || {
+                for mut stream in listener.incoming().flatten() {
+                    let (mut head, mut byte) = (Vec::new(), [0]);
+                    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|count| count == 1)
+                    {
+                        head.extend_from_slice(&byte);
+                    }
+                    let line = String::from_utf8_lossy(&head).into_owned();
+                    let Some(query) = line.split(' ').nth(1).and_then(|path| path.split_once('?')) else {
+                        continue;
+                    };
+                    log.lock().unwrap().push(parse_announce(query.1.as_bytes()).unwrap().request);
+                    let body = "d8:intervali1800e12:min intervali1e5:peers0:e";
+                    let answer = format!(
+                        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+                        body.len()
+                    );
+                    let _ = stream.write_all(answer.as_bytes());
+                }
+            });
+            Self { url, heard }
+        }
+
+        /// What a client said, in order; the clients are told apart by their ports.
+        fn of(&self, port: u16) -> Vec<AnnounceRequest> {
+            let heard = self.heard.lock().unwrap();
+            heard.iter().filter(|request| request.port == port).cloned().collect()
+        }
+
+        fn wait_for(&self, port: u16, event: AnnounceEvent) -> AnnounceRequest {
+            super::support::until(&format!("{event:?}"), || {
+                self.of(port).into_iter().find(|request| request.event == event)
+            })
+        }
+    }
+
+    fn engine() -> Engine {
+        Engine::start(EngineConfig {
+            listen_port: ListenPort::Exact(0),
+            listen_addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+            shards: Some(2),
+            pin: false,
+            ..EngineConfig::default()
+        })
+        .unwrap()
+    }
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    }
+
+    fn add(engine: &Engine, content: &Content, dir: &Path, peers: Vec<SocketAddr>, wishes: Wishes) {
+        let metainfo = Arc::new(Metainfo::parse(&std::fs::read(&content.torrent).unwrap()).unwrap());
+        let torrent =
+            AddTorrent { data_dir: Some(dir.to_path_buf()), peers, wishes, ..AddTorrent::new(metainfo) };
+        block_on(engine.handle().add(torrent)).unwrap();
+    }
+
+    fn wait_for_seed(engine: &Engine) {
+        super::support::until("a seed", || {
+            let snapshot = engine.handle().snapshot();
+            snapshot
+                .torrents
+                .first()
+                .is_some_and(|torrent| torrent.state == TorrentState::Seeding)
+                .then_some(())
+        });
+    }
+
+    fn address(engine: &Engine) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, engine.handle().listen_port()))
+    }
+
+    #[test]
+    fn completed_and_stopped_tell_all_bytes_up_to_the_last() {
+        let (tracker, source) = (Played::start(), tempfile::tempdir().unwrap());
+        let content = single(source.path(), LENGTH, "64K", &tracker.url);
+        let seed = engine();
+        let seed_port = seed.handle().listen_port();
+        add(&seed, &content, source.path(), Vec::new(), Wishes::default());
+        wait_for_seed(&seed);
+        tracker.wait_for(seed_port, AnnounceEvent::Started);
+        let (mut sent, hash) =
+            (0, Metainfo::parse(&std::fs::read(&content.torrent).unwrap()).unwrap().info_hash);
+        for verified in [true, false] {
+            let target = tempfile::tempdir().unwrap();
+            let leech = engine();
+            let port = leech.handle().listen_port();
+            add(&leech, &content, target.path(), vec![address(&seed)], Wishes::default());
+            let completed = tracker.wait_for(port, AnnounceEvent::Completed);
+            assert_eq!((completed.downloaded, completed.left), (LENGTH, 0));
+            // At once: what was sent until then must not be lost.
+            if verified {
+                block_on(seed.handle().verify(hash)).unwrap();
+                wait_for_seed(&seed);
+            }
+            leech.stop();
+            let stopped = tracker.wait_for(port, AnnounceEvent::Stopped);
+            assert_eq!((stopped.downloaded, stopped.left), (LENGTH, 0));
+            sent += LENGTH;
+        }
+        seed.stop();
+        let told = tracker.of(seed_port);
+        assert_eq!(told.last().map(|request| request.event), Some(AnnounceEvent::Stopped));
+        // A tracker counts from each `started`.
+        let mut counted = vec![0];
+        for request in &told {
+            if request.event == AnnounceEvent::Started {
+                counted.push(0);
+            }
+            if let Some(most) = counted.last_mut() {
+                *most = request.uploaded.max(*most);
+            }
+        }
+        assert_eq!(counted.iter().sum::<u64>(), sent, "{told:?}");
+    }
+
+    #[test]
+    fn a_partial_download_is_a_partial_seed_until_the_rest_is_wanted() {
+        let (tracker, source, target) =
+            (Played::start(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for (name, length, seed) in [("a", 1 << 20, 1), ("b", 3 << 20, 2)] {
+            fill(&source.path().join("two").join(name), length, seed);
+        }
+        let content = torrent_of(source.path(), "two", 4 << 20, "64K", &tracker.url);
+        let seed = engine();
+        add(&seed, &content, source.path(), Vec::new(), Wishes::default());
+        wait_for_seed(&seed);
+        let leech = engine();
+        let (handle, port) = (leech.handle(), leech.handle().listen_port());
+        let files = vec![FileWish::default(), FileWish { wanted: false, ..FileWish::default() }];
+        add(&leech, &content, target.path(), vec![address(&seed)], Wishes { files, ..Wishes::default() });
+        wait_for_seed(&leech);
+        let hash = handle.snapshot().torrents[0].info_hash();
+        let paused = super::support::until("a regular announce", || {
+            block_on(handle.reannounce(hash)).unwrap();
+            tracker.of(port).into_iter().find(|request| request.event == AnnounceEvent::Paused)
+        });
+        assert_eq!((paused.left, paused.downloaded), (3 << 20, 1 << 20));
+        assert!(tracker.of(port).iter().all(|request| request.event != AnnounceEvent::Completed));
+        assert_eq!(handle.snapshot().torrents[0].left, 0, "what a user is shown is what is wanted");
+        // Now all of it.
+        let change = ringseed::control::TorrentChange {
+            wishes: Some(Arc::new(|wishes: &mut Wishes| wishes.files = Vec::new())),
+            ..Default::default()
+        };
+        block_on(handle.change_torrent(hash, change)).unwrap();
+        block_on(handle.add_peers(hash, vec![address(&seed)])).unwrap();
+        let completed = tracker.wait_for(port, AnnounceEvent::Completed);
+        assert_eq!(completed.left, 0);
+        leech.stop();
+        seed.stop();
+        let told = tracker.of(port);
+        assert_eq!(told.iter().filter(|request| request.event == AnnounceEvent::Completed).count(), 1);
+        let stopped: u64 = told
+            .iter()
+            .filter(|request| request.event == AnnounceEvent::Stopped)
+            .map(|request| request.downloaded)
+            .sum();
+        assert_eq!(stopped, 4 << 20, "{told:?}");
+    }
 }

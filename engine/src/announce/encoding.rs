@@ -66,7 +66,7 @@ fn inflate(body: &[u8], bytes_max: usize) -> Result<Option<Vec<u8>>, String> {
         Err(too_large @ Broken::TooLarge(_)) => return Err(too_large.text()),
         Err(Broken::Data(_)) => {}
     }
-    let mut out = Vec::with_capacity(body.len().saturating_mul(4).clamp(512, bytes_max + 1));
+    let mut out = Vec::with_capacity(body.len().saturating_mul(4).min(bytes_max + 1));
     let mut stream = Decompress::new(false);
     loop {
         let read = usize::try_from(stream.total_in()).unwrap_or(body.len()).min(body.len());
@@ -74,7 +74,9 @@ fn inflate(body: &[u8], bytes_max: usize) -> Result<Option<Vec<u8>>, String> {
         match stream.decompress_vec(&body[read..], &mut out, FlushDecompress::None) {
             Ok(Status::StreamEnd) if out.len() <= bytes_max => return Ok(Some(out)),
             _ if out.len() > bytes_max => return Err(Broken::TooLarge(bytes_max).text()),
-            Ok(_) if out.len() == out.capacity() => out.reserve(out.len().clamp(512, bytes_max + 1)),
+            Ok(_) if out.len() == out.capacity() => {
+                out.reserve(out.len().max(512).min(bytes_max + 1 - out.len()))
+            }
             Ok(_) if (stream.total_in(), out.len()) != before => {}
             Ok(_) | Err(_) => return Ok(None),
         }

@@ -98,7 +98,7 @@ impl HttpTrackers {
             let request = request.body(Empty::new()).map_err(|error| Failure::refused(error.to_string()))?;
             let response =
                 by_right[usize::from(public_only)].request(request).await.map_err(|error| refused(&error))?;
-            if !response.status().is_redirection() {
+            if !leads_on(response.status()) {
                 return read(response).await;
             }
             let remote = response.extensions().get::<HttpInfo>().map(|info| info.remote_addr().ip());
@@ -122,6 +122,11 @@ pub(super) fn client(dialer: Dialer, trust: &Trust) -> HttpClient {
         .http1_max_buf_size(HTTP_HEAD_MAX)
         .http1_title_case_headers(true)
         .build(connector)
+}
+
+/// Whether a status says that what is asked for is elsewhere.
+fn leads_on(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
 /// The announce response in an HTTP answer.
@@ -163,6 +168,7 @@ async fn read(response: Response<hyper::body::Incoming>) -> Result<AnnounceRespo
         }
         _ if !status.is_success() => Err(Failure::Refused { text: format!("HTTP {status}"), retry }),
         Ok(response) => Ok(response),
+        Err(_) if body.is_empty() => Err(Failure::refused("the answer is empty")),
         Err(error) => Err(Failure::refused(format!("not an answer of a tracker: {error}"))),
     }
 }

@@ -17,6 +17,10 @@ fn run<F: Future<Output = ()>>(test: F) {
 }
 
 fn trackers() -> HttpTrackers {
+    trackers_that_trust(Trust::default())
+}
+
+fn trackers_that_trust(trust: Trust) -> HttpTrackers {
     let config = AnnounceConfig {
         peer_id: PeerId(*b"-RS0010-abcdefghijkl"),
         key: 7,
@@ -24,7 +28,7 @@ fn trackers() -> HttpTrackers {
         user_agent: "Ringseed/0.1".into(),
         route: Route::default(),
         sockets_max: 256,
-        trust: Trust::default(),
+        trust,
     };
     HttpTrackers::new(&config, Arc::new(Names::new()))
 }
@@ -249,11 +253,11 @@ fn what_a_public_tracker_may_not_reach_is_not_even_dialled() {
 #[test]
 fn a_certificate_that_nobody_vouches_for_is_refused() {
     run(async {
-        let (address, served) = tls_server().await;
+        let (address, served) = tls_server(SELF_SIGNED).await;
         let url = format!("https://localhost:{}/announce", address.port());
         let failure = trackers().announce(&request(&url), Family::V4).await.unwrap_err();
         assert!(
-            matches!(&failure, Failure::Unreachable(text) if text.contains("certificate")),
+            matches!(&failure, Failure::Unreachable(text) if text.contains("certificate of an authority")),
             "{failure:?}"
         );
         // The server saw the alert, and no request.
@@ -280,11 +284,94 @@ fn https_to_a_server_without_tls_never_falls_back() {
     });
 }
 
-/// A server with a certificate for `localhost` that it signed itself; ends with what its handshake came to.
-async fn tls_server() -> (SocketAddr, tokio::task::JoinHandle<std::io::Result<()>>) {
+/// What the user trusts beside the usual authorities, and what is said of what is not trusted.
+#[test]
+fn an_authority_of_the_users_own_is_trusted_and_problems_are_named() {
+    run(async {
+        let ca = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/announce/testdata/ca.pem");
+        let own = trackers_that_trust(Trust::with_file(&ca).unwrap());
+        let (address, served) = tls_server(SIGNED).await;
+        let url = |host: &str| format!("https://{host}:{}/announce", address.port());
+        let answer = own.announce(&request(&url("localhost")), Family::V4).await.unwrap();
+        assert_eq!(answer.interval, 77);
+        served.await.unwrap().unwrap();
+        for (trackers, host, why) in
+            [(trackers(), "localhost", "--tracker-ca"), (own, "127.0.0.1", "for another name")]
+        {
+            let (address, served) = tls_server(SIGNED).await;
+            let url = format!("https://{host}:{}/announce", address.port());
+            let failure = trackers.announce(&request(&url), Family::V4).await.unwrap_err();
+            assert!(matches!(&failure, Failure::Unreachable(text) if text.contains(why)), "{failure:?}");
+            assert!(served.await.unwrap().is_err());
+        }
+    });
+}
+
+#[test]
+fn encoded_answers_are_read_within_their_bound() {
+    use flate2::write::{GzEncoder, ZlibEncoder};
+    use std::io::Write;
+    run(async {
+        let level = flate2::Compression::default();
+        let mut gzip = GzEncoder::new(Vec::new(), level);
+        gzip.write_all(&body()).unwrap();
+        let mut zlib = ZlibEncoder::new(Vec::new(), level);
+        zlib.write_all(&body()).unwrap();
+        for (name, body) in [("gzip", gzip.finish().unwrap()), ("deflate", zlib.finish().unwrap())] {
+            let reply = with_status("200 OK", &format!("Content-Encoding: {name}\r\n"), &body);
+            let (address, seen) = server("127.0.0.1:0", move |_, _| reply.clone()).await;
+            let url = format!("http://{address}/announce");
+            assert_eq!(trackers().announce(&request(&url), Family::V4).await.unwrap().interval, 77, "{name}");
+            assert!(seen.heads.borrow()[0].contains("Accept-Encoding: gzip, deflate\r\n"));
+        }
+        let mut bomb = GzEncoder::new(Vec::new(), level);
+        bomb.write_all(&vec![b'd'; 8 * HTTP_BODY_MAX]).unwrap();
+        let bomb = bomb.finish().unwrap();
+        let failure = outcome(with_status("200 OK", "Content-Encoding: gzip\r\n", &bomb)).await.unwrap_err();
+        assert!(failure.text().contains("larger than"), "{failure:?}");
+    });
+}
+
+#[test]
+fn credentials_go_to_the_tracker_and_to_nobody_that_it_leads_to() {
+    run(async {
+        let asked = |head: &str| head.contains("Authorization: Basic dXNlcjpwQHNz\r\n");
+        let (other, other_seen) = server("127.0.0.1:0", |_, _| ok(&body())).await;
+        let (address, seen) = server("127.0.0.1:0", move |number, head| match (asked(head), number) {
+            (false, _) => with_status("401 Unauthorized", "WWW-Authenticate: Basic\r\n", b"no"),
+            (true, 0) => with_status("302 Found", "Location: /here\r\n", b""),
+            (true, 1) => ok(&body()),
+            (true, _) => with_status("302 Found", &format!("Location: http://{other}/there\r\n"), b""),
+        })
+        .await;
+        let trackers = trackers();
+        let url = format!("http://us%65r:p%40ss@{address}/announce?k=\"a b\"");
+        trackers.announce(&request(&url), Family::V4).await.unwrap();
+        assert!(seen.heads.borrow()[0].starts_with("GET /announce?k=%22a%20b%22&info_hash="));
+        assert!(seen.heads.borrow()[0].contains(&format!("Host: {address}\r\n")));
+        assert!(asked(&seen.heads.borrow()[1]), "the same host is asked with them after a redirect");
+        trackers.announce(&request(&url), Family::V4).await.unwrap();
+        assert!(!other_seen.heads.borrow()[0].contains("Authorization"));
+        let without = format!("http://{address}/announce");
+        let failure = trackers.announce(&request(&without), Family::V4).await.unwrap_err();
+        assert!(failure.text().contains("401") && failure.text().contains("name:password@"), "{failure:?}");
+    });
+}
+
+/// A certificate and its key.
+type Identity = (&'static [u8], &'static [u8]);
+
+/// For `localhost`, and of nobody else: as `openssl req -x509` makes it.
+const SELF_SIGNED: Identity =
+    (include_bytes!("testdata/self-signed-certificate.der"), include_bytes!("testdata/self-signed-key.der"));
+/// For `localhost`, of the authority in `testdata/ca.pem`.
+const SIGNED: Identity =
+    (include_bytes!("testdata/signed-certificate.der"), include_bytes!("testdata/signed-key.der"));
+
+/// A tracker over TLS for one announce; ends with what became of it.
+async fn tls_server(identity: Identity) -> (SocketAddr, tokio::task::JoinHandle<std::io::Result<()>>) {
     use tokio_rustls::rustls::{ServerConfig, crypto, pki_types::PrivateKeyDer};
-    let certificate = include_bytes!("testdata/self-signed-certificate.der").to_vec();
-    let key = include_bytes!("testdata/self-signed-key.der").to_vec();
+    let (certificate, key) = (identity.0.to_vec(), identity.1.to_vec());
     let config = ServerConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -297,7 +384,12 @@ async fn tls_server() -> (SocketAddr, tokio::task::JoinHandle<std::io::Result<()
     let served = tokio::task::spawn_local(async move {
         let (stream, _) = listener.accept().await?;
         let mut stream = acceptor.accept(stream).await?;
-        stream.read_u8().await.map(|_| ())
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await?);
+        }
+        stream.write_all(&ok(&body())).await?;
+        stream.flush().await
     });
     (address, served)
 }

@@ -148,13 +148,15 @@ impl State {
         }
     }
 
-    /// A farewell that is still queued is not sent when the torrent is back: the tracker counts on.
+    /// A farewell that is still queued is not sent when the torrent is back: the tracker knows us yet, and counts on.
     pub(super) fn unqueue_farewells(&mut self, torrent: &mut Torrent, info_hash: InfoHash) {
         for tier in &mut torrent.tiers {
             for tracker in &mut tier.trackers {
                 let Ok(url) = &tracker.target else { continue };
                 if let Some(farewell) = self.unqueue(info_hash, url) {
                     tracker.base = farewell.base;
+                    tracker.registered = true;
+                    tracker.tracker_id = farewell.tracker_id;
                     tier.completed_pending |= farewell.completed;
                 }
                 if let Some(base) = self.untold.take(info_hash, &url.text) {

@@ -141,7 +141,7 @@ impl Announcer {
     }
 
     /// Announces a torrent with `started` and then regularly, until [`Announcer::stop`]. `totals` is asked at
-    /// each announce. A torrent with the same info-hash is replaced.
+    /// each announce. One that is announced already goes on, as by [`Announcer::set_trackers`].
     pub fn start(&self, torrent: TrackedTorrent, totals: Box<dyn Fn() -> TransferTotals>) {
         self.core.start(torrent, totals);
     }

@@ -118,7 +118,10 @@ impl State {
             return;
         }
         let info_hash = torrent.info_hash;
-        self.forget(info_hash);
+        if let Some(known) = self.torrents.get_mut(&info_hash) {
+            known.totals = totals;
+            return self.set_trackers(info_hash, torrent.tiers, now);
+        }
         let base = Base::at(totals());
         let mut started = Torrent { tiers: Vec::new(), totals };
         for urls in cut(torrent.tiers) {

@@ -590,3 +590,21 @@ fn the_peers_of_the_last_answer_are_counted_over_both_families() {
         assert_eq!(play.announcer.status(hash(1))[0].peers, Some(0));
     });
 }
+
+#[test]
+fn a_torrent_that_is_back_before_stopped_was_sent_goes_on() {
+    play(|play| async move {
+        let uploaded = Rc::new(Cell::new(0));
+        play.start_counting(&[&["a"]], &uploaded);
+        pass(SECOND).await;
+        uploaded.set(5);
+        play.announcer.stop(hash(1));
+        play.start_counting(&[&["a"]], &uploaded);
+        pass(SECOND).await;
+        assert_eq!(play.stage.told("a"), [(Started, 0), (Regular, 5)]);
+        // Announced once more without a stop: it goes on as well.
+        play.start_counting(&[&["a"]], &uploaded);
+        pass(SECOND).await;
+        assert_eq!(play.stage.told("a").len(), 2);
+    });
+}

@@ -80,10 +80,12 @@ fn usual_roots() -> RootCertStore {
 pub fn certificate_problem(error: &(dyn Error + 'static)) -> Option<String> {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        let tls = error
-            .downcast_ref::<rustls::Error>()
-            .or_else(|| error.downcast_ref::<std::io::Error>()?.get_ref()?.downcast_ref::<rustls::Error>());
-        if let Some(rustls::Error::InvalidCertificate(problem)) = tls {
+        let mut inner = error;
+        // What an I/O error wraps is not its source.
+        while let Some(wrapped) = inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            inner = wrapped;
+        }
+        if let Some(rustls::Error::InvalidCertificate(problem)) = inner.downcast_ref() {
             return Some(described(problem));
         }
         cause = error.source();
@@ -110,6 +112,12 @@ fn described(problem: &CertificateError) -> String {
         CertificateError::Revoked => "the server's certificate was revoked".to_owned(),
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             "the server's certificate is not one for servers".to_owned()
+        }
+        // As `openssl req -x509` makes them when nothing else is said.
+        CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+            "the server shows the certificate of an authority as its own; make it one that an authority has signed, and \
+             name that authority with --tracker-ca"
+                .to_owned()
         }
         other => format!("the server's certificate is not accepted: {other}"),
     }

@@ -50,11 +50,14 @@ fn trouble(status: &TorrentStatus, peers: usize, waited: bool) -> Option<String>
             _ => None,
         };
     }
-    if (peers > 0 && !waited)
-        || status.trackers.is_empty()
-        || status.trackers.iter().any(|tracker| tracker.ok)
-    {
+    if (peers > 0 && !waited) || status.trackers.is_empty() {
         return None;
+    }
+    if status.trackers.iter().any(|tracker| tracker.ok) {
+        // The address may be our own.
+        let known: u32 = status.trackers.iter().filter_map(|tracker| tracker.peers).sum();
+        return waited
+            .then(|| format!("no peer is connected; trackers know {known} addresses, this one among them"));
     }
     let failed: Vec<_> = status.trackers.iter().filter(|tracker| !tracker.last_result.is_empty()).collect();
     if failed.is_empty() || (failed.len() < status.trackers.len() && !waited) {
@@ -113,7 +116,9 @@ mod tests {
         assert_eq!(told, "no tracker helps; trying again: t0.example:80 says: unregistered torrent");
         assert_eq!(trouble(&announced(&[refused, ("", false)]), 0, false), None, "one may still answer");
         assert!(trouble(&announced(&[refused, ("", false)]), 0, true).is_some());
-        assert_eq!(trouble(&announced(&[refused, ("Success", true)]), 0, true), None);
+        let success = announced(&[refused, ("Success", true)]);
+        assert_eq!(trouble(&success, 0, false), None);
+        assert!(trouble(&success, 0, true).unwrap().contains("no peer is connected"));
         assert_eq!(trouble(&announced(&[("", false)]), 0, true), None, "nobody has answered yet");
         assert_eq!(trouble(&announced(&[refused]), 1, false), None, "a peer that was named may");
         assert!(trouble(&announced(&[refused; 5]), 0, false).unwrap().ends_with("(2 more)"));

@@ -249,11 +249,15 @@ fn url(value: Loose) -> Option<String> {
     usable_url(std::str::from_utf8(&bytes).ok()?)
 }
 
-/// The text without spaces around it, when it can be a URL at all.
+/// The text without spaces around it, when it can be a URL at all. One with spaces in path or query is: whoever asks
+/// it escapes them. A space in the host, or two URLs in a row, is none.
 pub(crate) fn usable_url(text: &str) -> Option<String> {
     let text = text.trim();
-    let inner = |c: char| c.is_control() || c.is_whitespace();
-    (text.len() <= URL_BYTES_MAX && text.contains("://") && !text.contains(inner)).then(|| text.to_owned())
+    let (_, rest) = text.split_once("://")?;
+    let place = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let second = rest.split_once(char::is_whitespace).is_some_and(|(_, after)| after.contains("://"));
+    let odd = text.contains(char::is_control) || place.contains(char::is_whitespace) || second;
+    (text.len() <= URL_BYTES_MAX && !odd).then(|| text.to_owned())
 }
 
 #[cfg(test)]

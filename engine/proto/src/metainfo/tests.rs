@@ -411,3 +411,18 @@ fn a_lean_torrent_is_served_but_not_checked() {
     assert_eq!(lean.info.encoded_len(), info.len());
     assert_eq!(lean.info.piece_hash(PieceIndex(0)), None);
 }
+
+#[test]
+fn urls_with_spaces_in_path_or_query_are_kept() {
+    for (text, usable) in [
+        (" http://t/announce?k=a b ", true),
+        ("http://t/a b/announce", true),
+        ("http://t/\"|{^", true),
+        ("http://a b/announce", false),
+        ("http://t/a\nb", false),
+        ("http://t/announce http://u/announce", false),
+        ("announce", false),
+    ] {
+        assert_eq!(usable_url(text), usable.then(|| text.trim().to_owned()), "{text}");
+    }
+}

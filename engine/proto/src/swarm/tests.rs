@@ -135,6 +135,27 @@ fn says_its_pieces_first_and_then_the_extension_handshake() {
     }
 }
 
+/// BEP 21: what is missing is not wanted.
+#[test]
+fn a_partial_seed_says_that_it_only_uploads() {
+    let mut swarm = swarm(SwarmConfig::default(), false);
+    let files = swarm.content().info.layout.files.len();
+    swarm.set_file_priorities(Time::ZERO, &vec![Priority::Skip; files]);
+    assert!(swarm.is_finished() && !swarm.is_complete());
+    let key = swarm.peer_connected(Time::ZERO, info(2, true)).unwrap();
+    let (said, _) = take(&mut swarm, Time::ZERO, key);
+    let Said::Extended(0, payload) = &said[1] else { panic!("{said:?}") };
+    assert_eq!(ExtensionHandshake::parse(payload).unwrap().upload_only, Some(true));
+    // Now it wants them after all.
+    swarm.set_file_priorities(Time::ZERO, &[]);
+    let (said, _) = take(&mut swarm, Time::ZERO, key);
+    let again = said.iter().find_map(|said| match said {
+        Said::Extended(0, payload) => ExtensionHandshake::parse(payload).unwrap().upload_only,
+        _ => None,
+    });
+    assert_eq!(again, Some(false), "{said:?}");
+}
+
 #[test]
 fn answers_requests_in_order_and_stops_at_a_cold_block_or_the_budget() {
     let (mut swarm, key) = serving(SwarmConfig::default(), true);

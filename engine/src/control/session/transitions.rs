@@ -67,7 +67,7 @@ impl Session {
         if torrent.is_done() && torrent.finished_at.is_none() {
             torrent.finished_at = Some(SystemTime::now());
         }
-        if torrent.have.is_full() && !torrent.wishes.was_whole {
+        if torrent.pieces.durable().is_full() && !torrent.wishes.was_whole {
             Arc::make_mut(&mut torrent.wishes).was_whole = true;
         }
         let entry = torrent.entry.clone();
