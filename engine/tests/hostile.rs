@@ -391,3 +391,50 @@ fn a_symbolic_link_in_the_way_is_an_error_and_its_target_is_untouched() {
     assert!(getter.log().contains("symbolic link"), "{}", getter.log());
     assert_eq!(fs::read(&victim).unwrap(), b"precious");
 }
+
+/// The answers to requests of these lengths, each at the begin of another piece, and to one of a block behind them.
+fn answers(content: &Content, address: SocketAddr, lengths: &[u32]) -> Vec<usize> {
+    let mut stream = connect(content, address, 9);
+    stream.write_all(&message(2, &[])).unwrap();
+    let mut asked = Vec::new();
+    for (piece, &length) in (0..).zip(lengths.iter().chain([&16_384])) {
+        asked.extend(request(piece, 0, length));
+    }
+    let mut answers = Vec::new();
+    while answers.len() <= lengths.len() {
+        let mut length = [0; 4];
+        stream.read_exact(&mut length).unwrap();
+        let mut body = vec![0; u32::from_be_bytes(length) as usize];
+        stream.read_exact(&mut body).unwrap();
+        match body.first() {
+            Some(1) => stream.write_all(&asked).unwrap(),
+            Some(7) => answers.push(body.len() - 9),
+            _ => {}
+        }
+    }
+    answers
+}
+
+#[test]
+fn requests_of_up_to_128_kib_are_answered_at_any_upload_limit() {
+    let [source, state] = dirs();
+    let content = single(source.path(), 8 << 20, "1M", NO_TRACKER);
+    let lengths = [65_536, 65_537, 98_304, 131_071, 131_072];
+    for limit in ["0", "16K", "32K", "10M"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringseed"));
+        command.args(["seed", "--port", "0", "--listen", "127.0.0.2", "--no-pin", "--shards", "1"]);
+        command.args(["--upload-limit", limit, "--data"]).arg(&content.dir);
+        let mut seeder =
+            Process::start("seed", command.arg("--state-dir").arg(state.path()).arg(&content.torrent));
+        let line = seeder.wait_for("listening on port");
+        seeder.wait_for("seeding");
+        let port: u16 = line.rsplit(' ').next().unwrap().parse().unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 2], port));
+        // At 16 KiB/s all of them would take half a minute.
+        let lengths = if limit == "16K" { &lengths[1..3] } else { &lengths[..] };
+        let mut wanted: Vec<usize> = lengths.iter().map(|&length| length as usize).collect();
+        wanted.push(16_384);
+        assert_eq!(answers(&content, address, lengths), wanted, "limit {limit}");
+        seeder.terminate();
+    }
+}

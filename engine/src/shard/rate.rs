@@ -50,8 +50,8 @@ impl RateLimit {
         self.get().map(burst)
     }
 
-    /// Takes up to `wanted` bytes at `now` (microseconds); gives how many may be used. A grant may
-    /// overdraw by less than one block, which the next refill pays back.
+    /// Takes up to `wanted` bytes at `now` (microseconds); gives how many may be used. Who uses
+    /// more, since a block is larger, charges it with [`RateLimit::give_back`]: nothing is granted until it is paid back.
     pub fn take(&self, wanted: u64, now: u64) -> u64 {
         let rate = self.bytes_per_second.load(Ordering::Relaxed);
         if rate == UNLIMITED {
@@ -153,6 +153,24 @@ mod tests {
         assert_eq!((ten_seconds(40_000_000), limit.burst()), (0, Some(0)));
         limit.set(None);
         assert_eq!((limit.get(), ten_seconds(60_000_000)), (None, 10_000 << 20));
+    }
+
+    #[test]
+    fn a_block_larger_than_the_burst_is_paid_back() {
+        let rate = 32 * 1024;
+        let limit = RateLimit::new(Some(rate));
+        let (mut sent, block) = (0u64, 128 * 1024);
+        for step in 1..=120_000u64 {
+            let granted = limit.take(64 * 1024, step * 1_000);
+            if granted > 0 {
+                sent += block;
+                limit.give_back(granted as i64 - block as i64);
+            } else {
+                limit.give_back(granted as i64);
+            }
+        }
+        let wanted = rate * 120;
+        assert!(sent.abs_diff(wanted) <= 2 * block, "sent {sent}, wanted {wanted}");
     }
 
     #[test]

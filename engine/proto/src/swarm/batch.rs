@@ -76,7 +76,8 @@ impl SendBatch {
 pub struct FillLimits {
     /// Most blocks.
     pub blocks_max: usize,
-    /// Most bytes of block data, for rate limits. A block is never split: the last one may not fit and waits.
+    /// Most bytes of block data, for rate limits; 0 is none at all. A block is never split: one that does not fit waits,
+    /// unless it is the first. The caller charges what is over, so that the next has to wait for it.
     pub payload_bytes_max: u64,
 }
 

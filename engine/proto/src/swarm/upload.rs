@@ -23,11 +23,13 @@ impl Swarm {
         if peer.closing {
             return Err(PeerError::Gone);
         }
-        if block.length > BLOCK_LEN_MAX || !self.content.info.layout.contains(&block) {
+        let long = block.length > BLOCK_LEN_MAX;
+        // A block that is too long is refused by those who have the words for it.
+        if !self.content.info.layout.contains(&block) || long && !peer.fast {
             return Err(PeerError::Violation(Violation::OutOfRange));
         }
         let max = self.config.incoming_requests_max;
-        let room = peer.up.requests.len() < max as usize;
+        let room = !long && peer.up.requests.len() < max as usize;
         if room && (!peer.up.am_choking || peer.may_request(block.piece)) && self.have.get(block.piece.0) {
             if peer.up.am_choking {
                 peer.up.allowed_fast_left = peer.up.allowed_fast_left.saturating_sub(u64::from(block.length));
@@ -218,7 +220,9 @@ impl Swarm {
                 break FillOutcome::More;
             }
             let length = u64::from(block.length);
-            if payload + length > limits.payload_bytes_max {
+            // The first block goes whatever its length, or one longer than the budget ever gets would wait for ever.
+            let fits = payload + length <= limits.payload_bytes_max;
+            if !fits && (payload > 0 || limits.payload_bytes_max == 0) {
                 break FillOutcome::Budget;
             }
             if !ready(block) {
