@@ -20,6 +20,7 @@ struct Nowhere;
 
 impl BlockSink for Nowhere {
     fn write(&mut self, _: PieceIndex, _: u32, _: &[u8]) {}
+    fn discard(&mut self, _: PieceIndex) {}
 }
 
 /// A torrent that is being downloaded from peers in memory.
@@ -98,7 +99,7 @@ impl Download {
             self.swarm.received(self.now, peer, &self.answer, &mut Nowhere).expect("a good peer");
             while let Some(action) = self.swarm.poll_action() {
                 if let Action::PieceReady(piece) = action {
-                    self.swarm.piece_verified(self.now, piece, true);
+                    self.swarm.piece_verified(self.now, piece, Ok(()));
                     self.swarm.piece_stored(self.now, piece);
                 }
             }

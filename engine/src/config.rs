@@ -66,6 +66,9 @@ pub struct EngineConfig {
     pub dirty_bytes_max: u64,
     /// Bytes of unfinished pieces one downloading torrent may hold in memory.
     pub open_piece_bytes_max: u64,
+    /// Bytes of unfinished pieces, and of those on their way to disk, of all torrents together; `None` is a quarter of
+    /// what this process may use.
+    pub piece_memory_max: Option<u64>,
     /// Address of the RPC listener; `None` starts none.
     pub rpc: Option<std::net::SocketAddr>,
     /// Unix socket of the RPC; `None` makes none.
@@ -108,6 +111,7 @@ impl Default for EngineConfig {
             torrent_connections_max: limits::TORRENT_CONNECTIONS_MAX,
             dirty_bytes_max: 256 << 20,
             open_piece_bytes_max: 128 << 20,
+            piece_memory_max: None,
             rpc: None,
             watch_dir: None,
             rpc_socket: None,

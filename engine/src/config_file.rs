@@ -5,6 +5,7 @@
 
 use crate::cli::quantity::Bytes;
 use crate::config::{EngineConfig, ListenPort, UploadSlots};
+use crate::limits::PIECE_MEMORY_MIN;
 use ringseed_proto::socks5::ProxyUrl;
 use serde::Deserialize;
 use std::net::{IpAddr, SocketAddr};
@@ -58,6 +59,10 @@ pub struct Settings {
     /// Peer connections of the whole engine.
     #[arg(long, value_name = "N", env = "RINGSEED_MAX_CONNECTIONS", hide_env = true)]
     pub max_connections: Option<usize>,
+    /// Memory for pieces being downloaded, such as 256M [default: a quarter of the machine's or cgroup's, at most 1G].
+    #[arg(long, value_name = "SIZE", env = "RINGSEED_MEMORY", hide_env = true, value_parser = memory_size)]
+    #[serde(default, deserialize_with = "text_or_number")]
+    pub memory: Option<Memory>,
     /// Address of the RPC, for serve [default: 127.0.0.1:9091].
     #[arg(skip)]
     pub rpc: Option<SocketAddr>,
@@ -113,6 +118,25 @@ impl std::str::FromStr for Slots {
             _ => Err(format!("'{text}' is neither 'auto' nor a number from 1")),
         }
     }
+}
+
+/// A size of memory for pieces, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory(pub u64);
+
+impl std::str::FromStr for Memory {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse::<Bytes>()?.0 {
+            bytes if bytes >= PIECE_MEMORY_MIN => Ok(Self(bytes)),
+            _ => Err(format!("'{text}' is too little memory for pieces; at least 1M is needed")),
+        }
+    }
+}
+
+fn memory_size(text: &str) -> Result<Memory, String> {
+    text.parse()
 }
 
 /// A number of shards from 1 to 1024, which is more than any machine this runs on has cores.
@@ -201,6 +225,7 @@ impl Settings {
             download_limit: self.download_limit.or(lower.download_limit),
             upload_slots: self.upload_slots.or(lower.upload_slots),
             max_connections: self.max_connections.or(lower.max_connections),
+            memory: self.memory.or(lower.memory),
             rpc: self.rpc.or(lower.rpc),
             download_dir: self.download_dir.or(lower.download_dir),
             watch_dir: self.watch_dir.or(lower.watch_dir),
@@ -236,6 +261,7 @@ impl Settings {
             download_rate_max: limit(self.download_limit),
             upload_slots: self.upload_slots.map_or(default.upload_slots, |slots| slots.0),
             connections_max: self.max_connections.unwrap_or(default.connections_max),
+            piece_memory_max: self.memory.map(|memory| memory.0),
             rpc: self.rpc,
             download_dir: self.download_dir.clone().unwrap_or(default.download_dir),
             watch_dir: self.watch_dir.clone(),
@@ -267,7 +293,7 @@ mod tests {
     fn a_full_file_is_read() {
         let (_dir, path) = written(
             "port = 7000\nlisten = [\"127.0.0.1\", \"::1\"]\nshards = 2\nno-pin = true\nstate-dir = \"/s\"\n\
-             upload-limit = \"10M\"\ndownload-limit = 4096\nupload-slots = 12\nmax-connections = 5\n\
+             upload-limit = \"10M\"\ndownload-limit = 4096\nupload-slots = 12\nmax-connections = 5\nmemory = \"96M\"\n\
              rpc = \"127.0.0.1:0\"\ndownload-dir = \"/d\"\n",
         );
         let config = Settings::from_file(&path).expect("valid").to_config();
@@ -276,7 +302,7 @@ mod tests {
         assert_eq!((config.shards, config.pin), (Some(2), false));
         assert_eq!((config.upload_rate_max, config.download_rate_max), (Some(10 << 20), Some(4096)));
         assert_eq!(config.upload_slots, UploadSlots::Fixed(12));
-        assert_eq!(config.connections_max, 5);
+        assert_eq!((config.connections_max, config.piece_memory_max), (5, Some(96 << 20)));
         assert_eq!(config.rpc, Some("127.0.0.1:0".parse().expect("address")));
         assert_eq!(config.download_dir, PathBuf::from("/d"));
     }
@@ -296,6 +322,7 @@ mod tests {
             "upload-limit = \"fast\"",
             "upload-limit = -1",
             "upload-slots = 0",
+            "memory = \"100K\"",
             "shards = 0",
             "port",
             "listen = [\"localhost\"]",

@@ -51,6 +51,9 @@ pub const ROOM_SEARCH_PAUSE: Duration = Duration::from_millis(250);
 /// Connections over the limit while the kernel is not done with those that made room.
 pub const MAKING_ROOM_MAX: usize = 32;
 
+/// Least memory for pieces that may be set: below it even small pieces go one after the other.
+pub const PIECE_MEMORY_MIN: u64 = 1 << 20;
+
 /// Time a new connection has to complete its handshake: a peer that drips bytes is dropped then.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -17,7 +17,8 @@ use crate::shard::publish::ShardSnapshot;
 use crate::shard::rate::RateLimit;
 use crate::shard::registry::Registry;
 use crate::shard::{Shard, ShardContext};
-use crate::storage::{StoreConfig, StoreLimits};
+use crate::storage::limits::LOADED_BYTES_MAX;
+use crate::storage::{StoreConfig, StoreLimits, memory};
 use crate::turns;
 use arc_swap::ArcSwap;
 use glommio::Placement;
@@ -92,8 +93,12 @@ impl Engine {
         let descriptors = Descriptors::share(descriptor_limit, config.shards.unwrap_or(cpus.len()).max(1));
         let config = within(config, &descriptors, descriptor_limit);
         let shard_count = descriptors.shards;
+        let usable = memory::usable();
         let store_config = StoreConfig {
-            dirty_bytes_max: config.dirty_bytes_max,
+            // What is dirty, and what is read for peers, is memory as well.
+            dirty_bytes_max: config.dirty_bytes_max.min(usable / 4),
+            loaded_bytes_max: LOADED_BYTES_MAX.min(usable / 8),
+            piece_bytes_max: config.piece_memory_max.unwrap_or_else(|| memory::for_pieces(usable)),
             descriptors_max: descriptors.files,
             ..StoreConfig::default()
         };

@@ -270,6 +270,7 @@ fn a_corrupt_seed_is_banned_and_an_honest_one_is_not() {
         assert!(net.run(Duration::from_secs(300), Network::all_finished));
         net.assert_exact(leech);
         assert_eq!(net.nodes[leech].banned, [net.nodes[bad].addr.ip()], "seed {seed}");
+        assert!(net.nodes[leech].swarm.is_banned(net.now, net.nodes[bad].addr.ip()));
         assert!(net.nodes[leech].disconnects.contains(&DisconnectReason::Banned));
     }
 }

@@ -20,7 +20,7 @@ pub use handle::{
 };
 pub(crate) use inbox::Inbox;
 pub use snapshot::{
-    BOUNDS_US, EngineLimits, EngineSnapshot, HandshakeEnd, LoopDelays, PeerStatus, ShardCounters,
+    BOUNDS_US, BannedPeer, EngineLimits, EngineSnapshot, HandshakeEnd, LoopDelays, PeerStatus, ShardCounters,
     ShardStatus, StorageStatus, TorrentState, TorrentStatus, Totals, TrackerStatus, UnderWay,
 };
 pub use torrent::FileWork;

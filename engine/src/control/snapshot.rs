@@ -3,7 +3,7 @@
 
 pub use crate::shard::loop_delay::{BOUNDS_US, LoopDelays};
 use crate::shard::publish::ShardSnapshot;
-pub use crate::shard::publish::{HandshakeEnd, PeerStatus, ShardCounters, UnderWay};
+pub use crate::shard::publish::{BannedPeer, HandshakeEnd, PeerStatus, ShardCounters, UnderWay};
 use crate::storage::{GoalMode, SessionSettings, SpeedLimit, Wishes};
 pub use crate::storage::{StorageStatus, Totals};
 use ringseed_proto::bitfield::Bitfield;
@@ -124,6 +124,12 @@ pub struct TorrentStatus {
     pub seeds: u32,
     /// Connected peers.
     pub peers: Vec<PeerStatus>,
+    /// Addresses that are banned from it for wrong data.
+    pub banned: Vec<BannedPeer>,
+    /// What is wrong although it goes on: a piece whose hash in the torrent seems to be wrong.
+    pub warning: Option<String>,
+    /// Whether it can begin no piece before other torrents have given memory back.
+    pub waits_for_memory: bool,
     /// Its trackers.
     pub trackers: Vec<TrackerStatus>,
     /// What the user wants of it.

@@ -338,6 +338,9 @@ impl Torrent {
             finished_at: self.finished_at,
             seeds: samples().map(|sample| sample.stats.seeds).sum(),
             peers,
+            banned: samples().flat_map(|sample| sample.banned.iter().copied()).collect(),
+            warning: samples().find_map(|sample| sample.stats.wrong_hash).map(wrong_hash),
+            waits_for_memory: samples().any(|sample| sample.stats.waits_for_memory),
             trackers,
             wishes: self.wishes.clone(),
             forced: self.forced,
@@ -349,6 +352,14 @@ impl Torrent {
             sequential: self.entry.sequential.load(Ordering::Relaxed),
         }
     }
+}
+
+/// What is said of a piece that no source has as the torrent describes it.
+fn wrong_hash(piece: PieceIndex) -> String {
+    format!(
+        "piece {piece} cannot be downloaded: several peers have sent the same data, and its hash is not the one in the \
+         torrent file, so the torrent file seems to be wrong; the other pieces go on"
+    )
 }
 
 /// Bytes of the wanted files that are in no piece of `have`; `files` empty means all are wanted.

@@ -88,9 +88,9 @@ impl Shard {
         self.begin(socket, address, stage);
     }
 
-    /// Counts a new connection; false when the address is banned or the engine is full and nobody makes room.
+    /// Counts a new connection; false when the address is blocked or the engine is full and nobody makes room.
     fn admit(&mut self, address: &SocketAddr) -> bool {
-        if self.banned.contains(&address.ip()) || self.context.registry.blocks(address.ip()) {
+        if self.context.registry.blocks(address.ip()) {
             return false;
         }
         let max = self.context.settings.connections_max;

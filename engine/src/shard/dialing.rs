@@ -91,6 +91,10 @@ fn begin_dial(shard: &mut Shard, key: TorrentKey) -> bool {
         home.candidates.exclude(&address);
         return true;
     }
+    if shard.torrents[key].swarm.is_banned(now, address.ip()) {
+        shard.dial_ended(key, &address, false);
+        return true;
+    }
     if exchanges && !shard.make_room_in(key, address.ip()) {
         shard.put_back(key, &address, HELD_WAIT);
         return false;

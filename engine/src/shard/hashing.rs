@@ -49,7 +49,11 @@ impl Shard {
     pub(super) fn piece_ready(&mut self, key: TorrentKey, piece: PieceIndex) {
         let torrent = &mut self.torrents[key];
         let Assembly::Open(buffers) = &mut torrent.assembly else { return };
-        let Some(bytes) = buffers.take(piece) else { return };
+        let Some(bytes) = buffers.take(piece) else {
+            debug_assert!(false, "blocks of piece {piece} are missing that the swarm has seen");
+            tracing::error!(torrent = %torrent.entry.info_hash(), %piece, "blocks of a piece are missing; it is fetched again");
+            return torrent.swarm.piece_missing(self.now, piece);
+        };
         if let Some(home) = &mut torrent.home {
             home.writes += 1;
         }
@@ -83,7 +87,7 @@ impl Shard {
         let Some(torrent) = self.torrents.get_mut(key) else { return };
         torrent.entry.store.note_hashed(bytes.len() as u64);
         let ok = torrent.entry.content.info.piece_hash(piece) == Some(digest);
-        torrent.swarm.piece_verified(self.now, piece, ok);
+        torrent.swarm.piece_verified(self.now, piece, if ok { Ok(()) } else { Err(*digest) });
         if ok {
             let fast = torrent.swarm.download_rate(self.now) >= PAST_CACHE_RATE;
             let way = if fast && !torrent.swarm.is_lacked(piece) { Way::PastCache } else { Way::Cached };

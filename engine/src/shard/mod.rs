@@ -58,7 +58,6 @@ use shares::{HalfOpen, Room};
 use slotmap::SlotMap;
 use staged::Staged;
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -74,8 +73,6 @@ const RECV_BUFFERS_FIRST: u16 = 8;
 const RECV_BUFFER_LEN: u32 = 64 * 1024;
 /// Gather lists kept for reuse.
 const SPARE_LISTS_MAX: usize = 1024;
-/// Banned addresses kept.
-const BANS_MAX: usize = 10_000;
 /// How often timers of swarms, dials and requests under a limit are looked at while there are peers.
 const TICK: Duration = Duration::from_millis(50);
 /// How often a shard without peers looks around.
@@ -154,7 +151,6 @@ pub struct Shard {
     reads: Reads,
     staged: Staged,
     listeners: Listeners,
-    banned: HashSet<IpAddr>,
     /// The blocklist that all connections were compared with.
     blocklist: Option<Arc<Blocklist>>,
     dials: Dials,
@@ -215,7 +211,6 @@ impl Shard {
             round: Round::default(),
             reads: Reads::default(),
             staged: Staged::default(),
-            banned: HashSet::new(),
             blocklist: None,
             dials: Dials::default(),
             reports: VecDeque::new(),

@@ -8,8 +8,9 @@ use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::swarm::SwarmStats;
 use ringseed_proto::units::InfoHash;
 use ringseed_ring::RingStats;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// Peers listed for one torrent: more help nobody, and ten thousand would cost every reader.
 const PEERS_LISTED_MAX: usize = 500;
@@ -31,6 +32,8 @@ pub struct ShardCounters {
     pub major_faults: u64,
     /// Times requesting waited for the dirty-byte budget.
     pub dirty_waits: u64,
+    /// Times an address was banned from a torrent.
+    pub bans: u64,
     /// Turns of the loop.
     pub turns: u64,
     /// Connections that were ended to make room for others.
@@ -112,6 +115,17 @@ pub struct TorrentSample {
     pub have: Option<Arc<Bitfield>>,
     /// Connected peers.
     pub peers: Vec<PeerStatus>,
+    /// Addresses that are banned from it.
+    pub banned: Vec<BannedPeer>,
+}
+
+/// An address that is banned from a torrent, since it sent wrong data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BannedPeer {
+    /// The address.
+    pub address: IpAddr,
+    /// When the ban ends.
+    pub until: SystemTime,
 }
 
 /// What one shard published last.
@@ -167,7 +181,10 @@ impl Shard {
             .torrents
             .iter()
             .filter(|(_, torrent)| {
-                torrent.published_peers > 0 || !torrent.peers.is_empty() || torrent.home_changed()
+                torrent.published_peers > 0
+                    || !torrent.peers.is_empty()
+                    || torrent.home_changed()
+                    || torrent.swarm.blames()
             })
             .map(|(key, _)| key)
             .collect();
@@ -196,7 +213,11 @@ impl Shard {
             });
             let peers = peers.collect();
             let stats = torrent.swarm.stats(self.now);
-            torrents.push(TorrentSample { info_hash: torrent.entry.info_hash(), stats, have, peers });
+            let banned = torrent.swarm.banned(self.now).take(PEERS_LISTED_MAX).map(|(address, until)| {
+                BannedPeer { address, until: SystemTime::now() + until.saturating_since(self.now) }
+            });
+            let (info_hash, banned) = (torrent.entry.info_hash(), banned.collect());
+            torrents.push(TorrentSample { info_hash, stats, have, peers, banned });
         }
         self.sequence += 1;
         self.context.published.store(Arc::new(ShardSnapshot {

@@ -37,6 +37,12 @@ impl BlockSink for Assembly {
             buffers.write(piece, offset_in_piece, data);
         }
     }
+
+    fn discard(&mut self, piece: PieceIndex) {
+        if let Self::Open(buffers) = self {
+            buffers.discard(piece);
+        }
+    }
 }
 
 /// What holds a download's requests back.
@@ -198,6 +204,7 @@ impl Shard {
             },
             peers_max: settings.connections_max,
             open_piece_bytes_max: settings.open_piece_bytes_max,
+            memory: Some(entry.store.limits().piece_memory().clone()),
             sequential: entry.sequential.load(std::sync::atomic::Ordering::Relaxed),
             listen_port: Some(self.context.listen_port),
             peer_id: Some(self.context.peer_id),
@@ -207,10 +214,8 @@ impl Shard {
         let assembly = if have.is_full() {
             Assembly::Complete
         } else {
-            // The picker keeps to its limit, and always has two pieces; the buffers have room for both.
-            let info = &entry.content.info;
-            let room = settings.open_piece_bytes_max.max(4 * u64::from(info.layout.piece_length)) * 2;
-            Assembly::Open(Box::new(PieceBuffers::new(info.clone(), room)))
+            let memory = entry.store.limits().piece_memory().clone();
+            Assembly::Open(Box::new(PieceBuffers::new(entry.content.info.clone(), memory)))
         };
         self.seed = self.seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         let mut swarm = Swarm::new(config, entry.content.clone(), have, self.seed, self.now);
@@ -318,6 +323,9 @@ impl Shard {
         while let Some(action) = self.torrents.get_mut(key).and_then(|torrent| torrent.swarm.poll_action()) {
             self.act(key, action);
         }
+        if let Some(ShardTorrent { swarm, assembly: Assembly::Open(buffers), .. }) = self.torrents.get(key) {
+            buffers.check_invariants(|| swarm.open_in_sink());
+        }
         if self.torrents.contains_key(key) {
             self.transmit_ready(key);
         }
@@ -355,6 +363,7 @@ impl Shard {
                 }
             }
             Action::PieceReady(piece) => self.piece_ready(key, piece),
+            Action::PieceDropped(piece) => self.torrents[key].assembly.discard(piece),
             Action::Completed => self.swarm_finished(key),
             Action::PexPeers { from, addrs } => {
                 if let Some(home) = &mut self.torrents[key].home {
@@ -366,10 +375,9 @@ impl Shard {
                 self.report(FromShard::MetadataWanted { shard, info_hash });
             }
             Action::Banned(address) => {
-                tracing::info!(%address, "banned a peer that sent pieces with a wrong hash");
-                if self.banned.len() < super::BANS_MAX {
-                    self.banned.insert(address);
-                }
+                let torrent = self.torrents[key].entry.info_hash();
+                tracing::info!(%address, %torrent, "banned a peer that sent pieces with a wrong hash");
+                self.counters.bans += 1;
             }
         }
     }

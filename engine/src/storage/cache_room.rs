@@ -38,7 +38,7 @@ impl CacheRoom {
 
 /// The directories of the memory cgroups that this process is in, its own and those above it. A process that is moved
 /// later is not followed.
-fn own_groups() -> Vec<PathBuf> {
+pub(super) fn own_groups() -> Vec<PathBuf> {
     let Ok(text) = fs::read_to_string("/proc/self/cgroup") else { return Vec::new() };
     groups_of(&text)
 }

@@ -5,6 +5,7 @@ use super::cache_room::CacheRoom;
 use super::directories::Directories;
 use super::residency::ResidencyClock;
 use super::traffic::DiskTraffic;
+use ringseed_proto::swarm::PieceMemory;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -66,6 +67,8 @@ pub struct StoreConfig {
     pub loaded_bytes_max: u64,
     /// See [`DIRTY_BYTES_MAX`].
     pub dirty_bytes_max: u64,
+    /// Bytes of pieces between network and disk, and of buffers kept for them.
+    pub piece_bytes_max: u64,
     /// How space is reserved.
     pub allocation: Allocation,
     /// Use the ring-read store even where maps work.
@@ -81,6 +84,7 @@ impl Default for StoreConfig {
             read_ahead_bytes_max: READ_AHEAD_BYTES_MAX,
             loaded_bytes_max: LOADED_BYTES_MAX,
             dirty_bytes_max: DIRTY_BYTES_MAX,
+            piece_bytes_max: super::memory::for_pieces(u64::MAX),
             allocation: Allocation::Full,
             ring_read_always: false,
         }
@@ -98,6 +102,7 @@ pub struct StoreLimits {
     pub(super) verifying: DeviceBudgets,
     pub(super) loaded: Leases,
     pub(super) dirty: Arc<Bytes>,
+    piece_memory: Arc<PieceMemory>,
     pub(super) past_cache_writes: Arc<Bytes>,
     pub(super) residency: ResidencyClock,
     pub(super) cache_room: CacheRoom,
@@ -118,6 +123,7 @@ impl StoreLimits {
             verifying: DeviceBudgets::new(VERIFY_BYTES_MAX),
             loaded: Leases::new(usize::MAX, config.loaded_bytes_max),
             dirty: Bytes::new(config.dirty_bytes_max),
+            piece_memory: PieceMemory::new(config.piece_bytes_max),
             past_cache_writes: Bytes::new(PAST_CACHE_WRITES_MAX),
             residency: ResidencyClock::default(),
             cache_room: CacheRoom::default(),
@@ -139,6 +145,11 @@ impl StoreLimits {
     /// Bytes written and not yet synced, over all stores.
     pub fn dirty(&self) -> &Bytes {
         &self.dirty
+    }
+
+    /// Memory of the pieces that are being downloaded, by all torrents.
+    pub fn piece_memory(&self) -> &Arc<PieceMemory> {
+        &self.piece_memory
     }
 
     /// Bytes being brought in from disk.

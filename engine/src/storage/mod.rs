@@ -25,6 +25,7 @@ mod files;
 mod hashing;
 pub mod limits;
 mod loaded;
+pub mod memory;
 mod names;
 mod past_cache;
 mod piece_buffers;

@@ -4,7 +4,7 @@
 
 use ringseed_proto::layout::Layout;
 use ringseed_proto::metainfo::Info;
-use ringseed_proto::swarm::BlockSink;
+use ringseed_proto::swarm::{BlockSink, PieceMemory};
 use ringseed_proto::units::{BLOCK_LEN, PieceIndex};
 use ringseed_ring::IoBuf;
 use std::cell::{Cell, RefCell};
@@ -21,8 +21,9 @@ const SPARE_BYTES_MAX: u64 = 32 << 20;
 const HUGE_FROM: u64 = 4 << 20;
 
 /// What whole pieces leave behind for the buffers that they came from.
-#[derive(Default)]
 struct Returned {
+    /// What all torrents may keep.
+    memory: Arc<PieceMemory>,
     spare: RefCell<Vec<IoBuf>>,
     /// Bytes of whole pieces that somebody holds.
     whole_bytes: Cell<u64>,
@@ -37,9 +38,40 @@ impl Returned {
         }
         let mut spare = self.spare.borrow_mut();
         let kept: u64 = spare.iter().map(|kept| kept.capacity() as u64).sum();
-        if kept + bytes.capacity() as u64 <= SPARE_BYTES_MAX {
+        let capacity = bytes.capacity() as u64;
+        if kept + capacity <= SPARE_BYTES_MAX && self.memory.take_spare(capacity) {
             spare.push(bytes);
         }
+    }
+
+    /// A buffer that was kept; the others stay.
+    fn reuse(&self) -> Option<IoBuf> {
+        let kept = self.spare.borrow_mut().pop()?;
+        self.memory.give_spare(kept.capacity() as u64);
+        Some(kept)
+    }
+
+    /// One of several buffers in huge pages, when there is room to keep the others.
+    fn take_huge(&self, capacity: usize) -> Option<IoBuf> {
+        let mut several = IoBuf::several(capacity).ok()?;
+        let one = several.pop()?;
+        if !self.memory.take_spare(several.iter().map(|other| other.capacity() as u64).sum()) {
+            return None;
+        }
+        self.huge.set(true);
+        self.spare.borrow_mut().append(&mut several);
+        Some(one)
+    }
+
+    fn clear(&self) {
+        while self.reuse().is_some() {}
+        self.huge.set(false);
+    }
+}
+
+impl Drop for Returned {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 
@@ -138,21 +170,19 @@ pub struct PieceBuffers {
     open: HashMap<PieceIndex, OpenPiece>,
     returned: Rc<Returned>,
     open_bytes: u64,
-    open_bytes_max: u64,
-    refused_bytes: u64,
 }
 
 impl PieceBuffers {
-    /// No open pieces. `open_bytes_max` is the memory that open pieces may take; one piece is always allowed.
-    pub fn new(info: Arc<Info>, open_bytes_max: u64) -> PieceBuffers {
-        PieceBuffers {
-            info,
-            open: HashMap::new(),
-            returned: Rc::default(),
-            open_bytes: 0,
-            open_bytes_max,
-            refused_bytes: 0,
-        }
+    /// No open pieces. How many there may be is for the swarm to say, which takes their memory from `memory`; what is
+    /// kept for reuse is taken from there here.
+    pub fn new(info: Arc<Info>, memory: Arc<PieceMemory>) -> PieceBuffers {
+        let returned = Returned {
+            memory,
+            spare: RefCell::default(),
+            whole_bytes: Cell::default(),
+            huge: Cell::default(),
+        };
+        PieceBuffers { info, open: HashMap::new(), returned: Rc::new(returned), open_bytes: 0 }
     }
 
     fn layout(&self) -> &Layout {
@@ -172,11 +202,16 @@ impl PieceBuffers {
         Some(PieceBuf { bytes: open.bytes, home: Rc::downgrade(&self.returned) })
     }
 
-    /// Forgets a piece.
-    pub fn discard(&mut self, piece: PieceIndex) {
-        if let Some(open) = self.open.remove(&piece) {
-            self.open_bytes -= open.bytes.len() as u64;
-            self.returned.recycle(open.bytes);
+    /// Checks that nothing is here that the swarm does not know of, unless that is much work; does nothing without
+    /// `debug_assertions`.
+    ///
+    /// # Panics
+    /// When a piece is not among those that are `known`.
+    pub fn check_invariants(&self, known: impl FnOnce() -> Vec<PieceIndex>) {
+        if cfg!(debug_assertions) && (1..64).contains(&self.open.len()) {
+            let known = known();
+            let leaked: Vec<_> = self.open.keys().filter(|piece| !known.contains(piece)).collect();
+            assert!(leaked.is_empty(), "blocks are held of pieces that the swarm has given up: {leaked:?}");
         }
     }
 
@@ -184,8 +219,7 @@ impl PieceBuffers {
     pub fn clear(&mut self) {
         self.open.clear();
         self.open_bytes = 0;
-        self.returned.spare.borrow_mut().clear();
-        self.returned.huge.set(false);
+        self.returned.clear();
     }
 
     /// Bytes that open pieces take.
@@ -203,26 +237,17 @@ impl PieceBuffers {
         self.open.len()
     }
 
-    /// Bytes that were dropped since there was no room; a picker that keeps to its limit causes none.
-    pub fn refused_bytes(&self) -> u64 {
-        self.refused_bytes
-    }
-
     /// A buffer that holds `length` bytes, with whatever was in it before.
     fn buffer(&self, length: usize) -> IoBuf {
-        let mut spare = self.returned.spare.borrow_mut();
-        if let Some(kept) = spare.pop().filter(|kept| kept.capacity() >= length) {
+        if let Some(kept) = self.returned.reuse().filter(|kept| kept.capacity() >= length) {
             return kept;
         }
         // What is taken for a short last piece alone is no longer than that.
         let capacity = (self.layout().piece_length as usize).min(length.next_power_of_two()).max(length);
         if capacity == self.layout().piece_length as usize
             && self.open_bytes + self.whole_bytes() >= HUGE_FROM
-            && let Ok(mut several) = IoBuf::several(capacity)
-            && let Some(one) = several.pop()
+            && let Some(one) = self.returned.take_huge(capacity)
         {
-            self.returned.huge.set(true);
-            spare.append(&mut several);
             return one;
         }
         IoBuf::with_capacity(capacity)
@@ -232,8 +257,7 @@ impl PieceBuffers {
         if !self.open.contains_key(&piece) {
             let length = self.layout().piece_len(piece);
             let blocks = self.layout().block_count(piece);
-            let full = self.open_bytes.saturating_add(length.into()) > self.open_bytes_max;
-            if length == 0 || (full && !self.open.is_empty()) {
+            if length == 0 {
                 return None;
             }
             let mut bytes = self.buffer(length as usize);
@@ -248,12 +272,9 @@ impl PieceBuffers {
 }
 
 impl BlockSink for PieceBuffers {
-    /// Takes a chunk. What lies outside the piece, or finds no room, is dropped.
+    /// Takes a chunk. What lies outside the piece is dropped.
     fn write(&mut self, piece: PieceIndex, offset_in_piece: u32, data: &[u8]) {
-        let Some(open) = self.open_piece(piece) else {
-            self.refused_bytes += data.len() as u64;
-            return;
-        };
+        let Some(open) = self.open_piece(piece) else { return };
         let mut at = offset_in_piece;
         let mut rest = data;
         while !rest.is_empty() && (at as usize) < open.bytes.len() {
@@ -267,6 +288,13 @@ impl BlockSink for PieceBuffers {
         }
         #[cfg(debug_assertions)]
         open.check_invariants();
+    }
+
+    fn discard(&mut self, piece: PieceIndex) {
+        if let Some(open) = self.open.remove(&piece) {
+            self.open_bytes -= open.bytes.len() as u64;
+            self.returned.recycle(open.bytes);
+        }
     }
 }
 
@@ -305,7 +333,7 @@ mod tests {
     #[test]
     fn blocks_in_any_order_and_in_parts_hash_as_the_whole() {
         let (info, data) = sample(20 * BLOCK_LEN);
-        let mut buffers = PieceBuffers::new(Arc::clone(&info), u64::MAX);
+        let mut buffers = PieceBuffers::new(Arc::clone(&info), PieceMemory::new(u64::MAX));
         for seed in 1..60 {
             for piece in (0..3).map(PieceIndex) {
                 let want = piece_data(&info, &data, piece);
@@ -326,7 +354,7 @@ mod tests {
                 assert!(buffers.take(piece).is_none());
             }
         }
-        assert_eq!((buffers.open_bytes(), buffers.open_pieces(), buffers.refused_bytes()), (0, 0, 0));
+        assert_eq!((buffers.open_bytes(), buffers.open_pieces()), (0, 0));
     }
 
     #[test]
@@ -334,7 +362,7 @@ mod tests {
         let (info, data) = sample(4 * BLOCK_LEN);
         let piece = PieceIndex(0);
         let want = piece_data(&info, &data, piece);
-        let mut buffers = PieceBuffers::new(Arc::clone(&info), u64::MAX);
+        let mut buffers = PieceBuffers::new(Arc::clone(&info), PieceMemory::new(u64::MAX));
         // Half a block from a bad peer, then the whole one from another.
         buffers.write(piece, 0, &[1; 8192]);
         buffers.write(piece, 0, &want[..16384]);
@@ -354,7 +382,7 @@ mod tests {
     #[test]
     fn gaps_and_what_lies_outside_complete_nothing() {
         let (info, data) = sample(2 * BLOCK_LEN);
-        let mut buffers = PieceBuffers::new(Arc::clone(&info), u64::MAX);
+        let mut buffers = PieceBuffers::new(Arc::clone(&info), PieceMemory::new(u64::MAX));
         let piece = PieceIndex(0);
         buffers.write(piece, 100, &data[100..16384]);
         buffers.write(piece, 16384, &data[16384..32768]);
@@ -374,10 +402,9 @@ mod tests {
     #[test]
     fn memory_is_bounded_and_used_again() {
         let (info, data) = sample(4 * BLOCK_LEN);
-        let mut buffers = PieceBuffers::new(Arc::clone(&info), 4 * u64::from(BLOCK_LEN));
+        let memory = PieceMemory::new(512 << 20);
+        let mut buffers = PieceBuffers::new(Arc::clone(&info), Arc::clone(&memory));
         buffers.write(PieceIndex(0), 0, &data[..16384]);
-        buffers.write(PieceIndex(1), 0, &data[..16384]);
-        assert_eq!((buffers.open_pieces(), buffers.refused_bytes()), (1, 16384));
         let spare = |buffers: &PieceBuffers| buffers.returned.spare.borrow().len();
         buffers.discard(PieceIndex(0));
         assert_eq!(spare(&buffers), 1);
@@ -408,9 +435,31 @@ mod tests {
         buffers.write(PieceIndex(0), 0, &data[..65536]);
         drop(finish(&mut buffers, PieceIndex(0)).unwrap());
         assert!(!buffers.returned.spare.borrow()[0].is_one_of_several(), "a slow download takes small pages");
-        // The first piece is let in whatever its size.
-        let mut small = PieceBuffers::new(info, 1);
-        small.write(PieceIndex(0), 0, &data[..65536]);
-        assert!(small.take(PieceIndex(0)).is_some());
+        assert_eq!(memory.spare_bytes(), 65536);
+        drop(buffers);
+        assert_eq!(memory.spare_bytes(), 0);
+    }
+
+    #[test]
+    fn what_is_kept_for_reuse_is_bounded_for_all_torrents_together() {
+        let (info, data) = sample(4 * BLOCK_LEN);
+        // Room to keep three pieces, and for no huge page.
+        let memory = PieceMemory::new(8 * 3 * 65536);
+        let mut torrents: Vec<_> =
+            (0..4).map(|_| PieceBuffers::new(Arc::clone(&info), Arc::clone(&memory))).collect();
+        for buffers in &mut torrents {
+            let held: Vec<_> = (0..100)
+                .map(|_| {
+                    buffers.write(PieceIndex(0), 0, &data[..65536]);
+                    buffers.take(PieceIndex(0)).unwrap()
+                })
+                .collect();
+            drop(held);
+        }
+        let kept: usize = torrents.iter().map(|buffers| buffers.returned.spare.borrow().len()).sum();
+        assert_eq!((kept, memory.spare_bytes()), (3, 3 * 65536));
+        assert!(torrents.iter().all(|buffers| !buffers.returned.huge.get()));
+        torrents.clear();
+        assert_eq!(memory.spare_bytes(), 0);
     }
 }

@@ -67,6 +67,14 @@ pub struct StorageStatus {
     pub dirty_bytes: u64,
     /// At how many of them requesting waits.
     pub dirty_bytes_max: u64,
+    /// Bytes of pieces between network and disk.
+    pub piece_bytes: u64,
+    /// Bytes of buffers kept for pieces.
+    pub spare_bytes: u64,
+    /// Most of both together.
+    pub piece_bytes_max: u64,
+    /// Downloads that can begin no piece before others have given memory back.
+    pub waiting_for_memory: u64,
     /// Files mapped.
     pub maps: u64,
     /// Bytes of those maps.
@@ -98,6 +106,10 @@ impl StoreLimits {
             loaded_bytes: self.loaded_bytes(),
             dirty_bytes: self.dirty().used(),
             dirty_bytes_max: self.dirty().max(),
+            piece_bytes: self.piece_memory().piece_bytes(),
+            spare_bytes: self.piece_memory().spare_bytes(),
+            piece_bytes_max: self.piece_memory().max(),
+            waiting_for_memory: self.piece_memory().waiting() as u64,
             maps: self.maps() as u64,
             mapped_bytes: self.mapped_bytes(),
             open_files: self.open_files() as u64,

@@ -1,9 +1,11 @@
 //! Who may request: the policy, without the peers.
 
 use std::cmp::Reverse;
+use std::net::IpAddr;
 
 use super::PeerKey;
 use super::config::UploadSlots;
+use super::fairness::Turns;
 use super::limits::{OPTIMISTIC, SEED_QUOTA, SEED_TURN_MIN, SLOT_RATE, SLOTS_START};
 use super::rng::Rng;
 use crate::units::Time;
@@ -12,6 +14,8 @@ use crate::units::Time;
 #[derive(Debug, Clone)]
 pub(super) struct Candidate {
     pub(super) key: PeerKey,
+    /// Its canonical address.
+    pub(super) address: IpAddr,
     pub(super) unchoked: bool,
     pub(super) optimistic: bool,
     /// Bytes it gave us in the last 20 seconds.
@@ -25,6 +29,9 @@ pub(super) struct Candidate {
     pub(super) connected: Time,
     pub(super) snubbed: bool,
 }
+
+/// The class of a peer that has a slot of a seed and takes nothing.
+const IDLE: u8 = 3;
 
 /// Orders `candidates` so that the first `slots` are those to unchoke, the optimistic ones marked.
 /// `rotate` says that the time of the optimistic ones is over.
@@ -42,6 +49,13 @@ pub(super) fn rank_leeching(
         candidates.iter_mut().for_each(|peer| peer.optimistic = false);
         return;
     }
+    // Who gives gets, whatever its address; among the others addresses take turns.
+    let earned = candidates.iter().take_while(|peer| !peer.snubbed && peer.received > 0).count().min(regular);
+    let mut turns = Turns::new(slots);
+    candidates[..earned].iter().for_each(|peer| _ = turns.next(peer.address));
+    turns.arrange(&mut candidates[earned..], |peer| peer.address, |peer, turn| (peer.snubbed, turn));
+    let mut turns = Turns::new(slots);
+    candidates[..regular].iter().for_each(|peer| _ = turns.next(peer.address));
     let rest = &mut candidates[regular..];
     // Who earned no regular slot draws for the optimistic ones; new peers have nothing to give yet and
     // get three tickets (BEP 3). Until the rotation those that have one keep it.
@@ -54,6 +68,7 @@ pub(super) fn rank_leeching(
     }
     let mut order: Vec<usize> = (0..rest.len()).collect();
     order.sort_by_key(|&at| Reverse(tickets[at]));
+    turns.arrange(&mut order, |&at| rest[at].address, |_, turn| turn);
     let mut ranked: Vec<Candidate> = order.iter().map(|&at| rest[at].clone()).collect();
     for (at, peer) in ranked.iter_mut().enumerate() {
         peer.optimistic = at < optimistic;
@@ -71,19 +86,25 @@ pub(super) fn rank_seeding(candidates: &mut [Candidate], slots: usize, now: Time
     }
     candidates.sort_by_key(|peer| (Reverse(peer.sent), peer.waiting_since, peer.key));
     let fastest = slots / 3;
-    candidates[fastest..].sort_by_key(|peer| {
+    let class_of = |peer: &Candidate| {
         let turn = now.saturating_since(peer.unchoked_at);
         let idle = peer.unchoked && turn >= SEED_TURN_MIN && peer.sent == 0;
         let served = peer.unchoked && turn >= SEED_TURN_MIN && peer.given >= SEED_QUOTA;
         let class = match (peer.unchoked, idle, served) {
-            (_, true, _) => 3u8,
+            (_, true, _) => IDLE,
             (_, _, true) => 2,
             (true, ..) => 0,
             (false, ..) => 1,
         };
         let since = if peer.unchoked { peer.unchoked_at } else { peer.waiting_since };
         (class, since, peer.key)
-    });
+    };
+    candidates[fastest..].sort_by_key(class_of);
+    // Addresses take turns; who takes nothing comes after all others.
+    let mut turns = Turns::new(slots);
+    candidates[..fastest].iter().for_each(|peer| _ = turns.next(peer.address));
+    let rest = &mut candidates[fastest..];
+    turns.arrange(rest, |peer| peer.address, |peer, turn| (class_of(peer).0 == IDLE, turn));
 }
 
 /// How many slots there are.
@@ -161,6 +182,7 @@ mod tests {
         (0..count)
             .map(|n| Candidate {
                 key: keys.insert(()),
+                address: [10, 0, n as u8, 1].into(),
                 unchoked: false,
                 optimistic: false,
                 received: 0,
@@ -238,6 +260,30 @@ mod tests {
         let idle = peers[0].key;
         rank_seeding(&mut peers, 2, Time::ZERO + SEED_TURN_MIN);
         assert_eq!(peers[3].key, idle);
+    }
+
+    #[test]
+    fn many_of_one_address_leave_the_one_of_another_its_slot() {
+        let now = Time::ZERO + Duration::from_secs(300);
+        for n in [0, 499, 999] {
+            let mut peers = candidates(1000);
+            peers.iter_mut().for_each(|peer| peer.address = [10, 0, 0, 1].into());
+            peers[n].address = [10, 0, 1, 1].into();
+            let (other, has) =
+                (peers[n].key, |peers: &[Candidate], key| peers.iter().any(|peer| peer.key == key));
+            // The others have all the slots, and take something.
+            for peer in peers.iter_mut().filter(|peer| peer.key != other).take(50) {
+                (peer.unchoked, peer.sent, peer.given) = (true, 1000, 1000);
+            }
+            let mut seeding = peers.clone();
+            rank_seeding(&mut seeding, 50, now);
+            assert!(has(&seeding[..50], other));
+            for peer in peers.iter_mut().filter(|peer| peer.key != other).take(100) {
+                peer.optimistic = true;
+            }
+            rank_leeching(&mut peers, 50, false, now, &mut Rng::new(3));
+            assert!(has(&peers[..50], other));
+        }
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! What happens by the passing of time: chokes, timeouts, keep-alives, peer exchange.
 
+use std::cmp::Reverse;
 use std::net::SocketAddr;
 
 use super::PeerKey;
 use super::choker::{Candidate, rank_leeching, rank_seeding};
 use super::event::DisconnectReason;
+use super::fairness::Turns;
 use super::limits::{
     KEEP_ALIVE, OPTIMISTIC, RECHOKE, REQUEST_AGE_MAX, SEND_MAX, SILENT_MAX, TICK, TICK_IDLE, USELESS_MAX,
 };
@@ -14,15 +16,20 @@ use crate::units::Time;
 use crate::wire::Message;
 use crate::wire::extension::PexPeer;
 
+/// Times between two ticks that free slots are filled at once; later they wait for the tick.
+const REFILLS_MAX: u32 = 64;
+
 impl Swarm {
     /// When [`Swarm::handle_timeout`] wants to be called; `None` when nothing is due ever.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Time> {
-        self.next_tick
+        let tick = self.next_tick?;
+        Some(if self.waits_for_memory() { tick.min(self.memory_retry) } else { tick })
     }
 
     /// Does what is due at `now`; harmless when nothing is.
     pub fn handle_timeout(&mut self, now: Time) {
+        self.retry_memory(now);
         if self.next_tick.is_none_or(|at| at > now) {
             return;
         }
@@ -31,17 +38,21 @@ impl Swarm {
             self.tick_peer(now, key);
         }
         self.drop_useless(now);
+        self.suspicion.expire(now);
+        self.make_piece_room(now);
         self.exchange_peers(now, &keys);
         if now >= self.next_rechoke {
             self.rechoke(now);
         } else {
             self.slots.earn(self.totals.up_rate.per_second(now, 1));
+            self.refills = 0;
             self.fill_free_slots(now);
+            self.share_slots(now);
         }
         self.pump_all(now);
         self.queue_all_with_output();
         self.next_tick = if self.peers.is_empty() {
-            None
+            self.holds_memory().then(|| now + TICK_IDLE)
         } else if self.unchoked > 0 || !self.is_finished() {
             Some(now + TICK)
         } else {
@@ -94,6 +105,7 @@ impl Swarm {
         interested
             .map(|(key, peer)| Candidate {
                 key,
+                address: peer.address(),
                 unchoked: !peer.up.am_choking,
                 optimistic: peer.up.optimistic,
                 received: peer.down.rate.total(now),
@@ -132,12 +144,14 @@ impl Swarm {
         }
     }
 
-    /// Gives slots that are free to those that wait, at once.
+    /// Gives slots that are free to those that wait, at once; to those of addresses with fewest slots first.
     pub(super) fn fill_free_slots(&mut self, now: Time) {
         let free = self.slots.count().saturating_sub(self.unchoked);
-        if free == 0 {
+        // Peers that take and leave slots all the time must not cost more than so many looks at all peers.
+        if free == 0 || self.refills >= REFILLS_MAX {
             return;
         }
+        self.refills += 1;
         let seeding = self.is_finished();
         let mut waiting: Vec<_> = self
             .peers
@@ -145,15 +159,64 @@ impl Swarm {
             .filter(|(_, peer)| peer.up.am_choking && peer.up.peer_interested && !peer.closing)
             .map(|(key, peer)| {
                 let received = if seeding { 0 } else { u64::MAX - peer.down.rate.total(now) };
-                (received, peer.up.waiting_since, key)
+                (received, peer.up.waiting_since, key, peer.address())
             })
             .collect();
+        waiting.sort_unstable();
         if free < waiting.len() {
-            waiting.select_nth_unstable(free);
+            let mut turns = Turns::new(self.slots.count());
+            let served = self.peers.values().filter(|peer| !peer.up.am_choking && !peer.closing);
+            served.for_each(|peer| _ = turns.next(peer.address()));
+            turns.arrange(
+                &mut waiting,
+                |&(.., address)| address,
+                // Who gives gets, whatever its address.
+                |&(received, ..), turn| (seeding || received == u64::MAX).then_some(turn),
+            );
             waiting.truncate(free);
         }
+        waiting.into_iter().for_each(|(_, _, key, _)| self.unchoke(now, key));
+    }
+
+    /// Between two rounds: addresses that wait and have no slot take one each of those that have most.
+    pub(super) fn share_slots(&mut self, now: Time) {
+        if self.unchoked < self.slots.count() {
+            return;
+        }
+        let seeding = self.is_finished();
+        let mut served: Vec<_> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| !peer.up.am_choking && !peer.closing)
+            // Who gives us something has earned its slot.
+            .map(|(key, peer)| {
+                let received = if seeding { 0 } else { peer.down.rate.total(now) };
+                (Reverse(received), Reverse(peer.up.rate.total(now)), key, peer.address())
+            })
+            .collect();
+        served.sort_unstable();
+        let mut turns = Turns::new(self.slots.count());
+        let mut surplus: Vec<_> = served
+            .into_iter()
+            .filter_map(|(received, sent, key, address)| {
+                let (_, turn) = turns.next(address);
+                (turn > 0 && received.0 == 0).then_some((Reverse(turn), Reverse(sent), key))
+            })
+            .collect();
+        if surplus.is_empty() {
+            return;
+        }
+        surplus.sort_unstable();
+        let waits = |peer: &Peer| peer.up.am_choking && peer.up.peer_interested && !peer.closing;
+        let waiting = self.peers.iter().filter(|(_, peer)| waits(peer) && turns.is_new(peer.address()));
+        let mut waiting: Vec<_> =
+            waiting.map(|(key, peer)| (peer.up.waiting_since, key, peer.address())).collect();
         waiting.sort_unstable();
-        waiting.into_iter().for_each(|(.., key)| self.unchoke(now, key));
+        waiting.retain(|&(_, _, address)| turns.next(address).1 == 0);
+        for ((_, _, from), (_, to, _)) in surplus.into_iter().zip(waiting) {
+            self.choke(now, from);
+            self.unchoke(now, to);
+        }
     }
 
     // ---- peer exchange ----

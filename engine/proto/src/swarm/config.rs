@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::memory::PieceMemory;
 use crate::metainfo::Info;
 use crate::units::PeerId;
 
@@ -41,6 +42,8 @@ pub struct SwarmConfig {
     pub incoming_requests_max: u32,
     /// Most bytes of pieces that are incomplete at the same time; at least two pieces are always allowed.
     pub open_piece_bytes_max: u64,
+    /// Memory for pieces that it shares with other swarms; `None` is no other bound than the one above.
+    pub memory: Option<Arc<PieceMemory>>,
     /// Download pieces in order instead of rarest first.
     pub sequential: bool,
     /// TCP port to announce to peers, when there is one.
@@ -62,6 +65,7 @@ impl Default for SwarmConfig {
             request_queue_max: 2000,
             incoming_requests_max: 2000,
             open_piece_bytes_max: 256 << 20,
+            memory: None,
             sequential: false,
             listen_port: None,
             peer_id: None,

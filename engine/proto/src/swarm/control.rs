@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::config::{Priority, UploadSlots};
+use super::event::Action;
 use super::machine::{Role, Swarm};
 use crate::units::{PieceIndex, Time};
 
@@ -58,10 +59,13 @@ impl Swarm {
             if priority == Priority::Skip && picker.is_filling(piece) {
                 self.forget_piece(PieceIndex(piece));
                 let Role::Leeching(picker) = &mut self.role else { return };
-                picker.abort(PieceIndex(piece));
+                picker.park(PieceIndex(piece));
             }
             let Role::Leeching(picker) = &mut self.role else { return };
             picker.set_priority(piece, priority);
+            if priority != Priority::Skip {
+                picker.unpark(now, PieceIndex(piece));
+            }
         }
         let Role::Leeching(picker) = &self.role else { return };
         let left = (0..layout.piece_count()).filter(|&piece| picker.wants(piece));
@@ -72,6 +76,8 @@ impl Swarm {
         }
         if self.wanted_left > 0 && self.finished_told {
             self.finished_told = false;
+            // One that the caller has not taken yet is true no more.
+            self.actions.retain(|action| *action != Action::Completed);
             self.tell_upload_only(false);
         }
         self.check_finished(now);

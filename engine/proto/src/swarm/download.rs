@@ -51,6 +51,7 @@ impl Swarm {
             key,
             has: &peer.have,
             suspect: self.suspicion.is_suspect(peer.addr.ip()),
+            refused: &down.refused,
             only: down.peer_choking.then_some(&down.allowed_fast[..]),
             suggested: &down.suggested,
         };
@@ -168,6 +169,10 @@ impl Swarm {
             };
         if wanted {
             peer.used_at = now;
+            if let Role::Leeching(picker) = &mut self.role {
+                // One of these may be the piece that is written to, begun anew.
+                picker.dropped.drain(..).for_each(|piece| sink.discard(piece));
+            }
             sink.write(block.piece, block.begin + offset, data);
         } else {
             self.totals.wasted += length;
@@ -231,7 +236,7 @@ impl Swarm {
             let max = max_ours.min(peer.down.queue_max);
             peer.down.pipeline.block(now, block.length, max);
         }
-        let from = peer.addr.ip();
+        let from = (key, peer.address());
         let Role::Leeching(picker) = &mut self.role else { return };
         if !wanted {
             if arriving.counted {
@@ -239,7 +244,7 @@ impl Swarm {
             }
             return;
         }
-        let finished = picker.finish(&block, from, arriving.counted);
+        let finished = picker.finish(now, &block, from, arriving.counted);
         if finished.owed_by_others {
             self.cancel_elsewhere(&block);
         }

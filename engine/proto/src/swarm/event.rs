@@ -24,9 +24,15 @@ pub struct PeerInfo {
 /// The parts of a block come in order. A block may come again from its start, from another peer, until
 /// [`Action::PieceReady`] was given for its piece and again after `piece_verified(piece, false)`: the sink
 /// must take the later bytes for both the data and the hash of the piece.
+///
+/// A piece holds memory from its first block until [`Action::PieceReady`], or until it is discarded: by
+/// [`BlockSink::discard`] before the next block is written, or by [`Action::PieceDropped`], whichever comes first.
 pub trait BlockSink {
     /// `data` belongs at `offset_in_piece` of `piece`; it lies inside the piece.
     fn write(&mut self, piece: PieceIndex, offset_in_piece: u32, data: &[u8]);
+
+    /// What is there of the piece is not wanted any more. It may be begun again afterwards.
+    fn discard(&mut self, piece: PieceIndex);
 }
 
 /// What the caller has to do.
@@ -42,6 +48,8 @@ pub enum Action {
     /// All blocks of the piece are in the sink: hash it and call `piece_verified`, and when it is good
     /// and written, `piece_stored`.
     PieceReady(PieceIndex),
+    /// What is in the sink of this piece is not wanted any more: discard it.
+    PieceDropped(PieceIndex),
     /// The last wanted piece was stored.
     Completed,
     /// Addresses learned by peer exchange, in canonical form.
@@ -53,7 +61,8 @@ pub enum Action {
     },
     /// A peer asks for the metadata, which the swarm was made without: call `provide_metadata`.
     MetadataWanted,
-    /// This address sent bad data; connect to it no more. Its connections are disconnected by other actions.
+    /// This address sent bad data and is banned from this torrent for a while ([`Swarm::is_banned`](super::Swarm)).
+    /// Its connections are disconnected by other actions.
     Banned(IpAddr),
 }
 

@@ -8,6 +8,23 @@ pub const PEERS_MAX: usize = 60_000;
 /// Fewest pieces that may be open, however large they are: one being finished, one being begun.
 pub const OPEN_PIECES_MIN: usize = 2;
 
+/// An open piece of which no block came for this long may be closed when its room is wanted: below this rate, 16 KiB
+/// in the time, a piece of 1 MiB would take more than half an hour.
+pub const PIECE_STALE_AFTER: Duration = Duration::from_secs(30);
+
+/// When another torrent has waited this long for memory to begin a piece, one that holds more than its share gives up
+/// the open piece that has least of its blocks.
+pub const MEMORY_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A swarm that can begin no piece for want of memory tries again this often.
+pub const MEMORY_RETRY: Duration = Duration::from_millis(100);
+
+/// A piece that is open for longer may be closed when another torrent waits for its memory.
+pub const PIECE_OPEN_MAX: Duration = Duration::from_secs(1800);
+
+/// One network (/24 of IPv4, /48 of IPv6) gets at most one of so many upload slots while others wait for them.
+pub const NETWORK_SLOTS_SHARE: usize = 4;
+
 /// Fewest requests kept in flight to a peer that delivers: below this a fast peer waits for us.
 pub const REQUEST_DEPTH_MIN: u32 = 4;
 
@@ -135,7 +152,18 @@ pub const USELESS_MAX: Duration = Duration::from_secs(180);
 
 /// Most addresses under suspicion; beyond it new suspects go unnoticed until others are cleared.
 pub const SUSPECTS_MAX: usize = 4096;
-/// Most banned addresses remembered.
-pub const BANNED_MAX: usize = 16_384;
+/// Most banned addresses of one torrent; beyond it the ban that ends soonest is lifted.
+pub const BANNED_MAX: usize = 4096;
+/// How long a ban lasts: long enough that a bad sender costs little, short enough for the next user of its address.
+pub const BAN_TIME: Duration = Duration::from_secs(3600);
+/// Most pieces for which it is remembered who has sent what in place of them, and most senders of each.
+pub const FAILED_PIECES_MAX: usize = 1024;
+/// See [`FAILED_PIECES_MAX`].
+pub const FAILED_SENDERS_MAX: usize = 16;
+/// Bad pieces that are not held against an address since another has sent the same bytes: torrents with more than one
+/// wrong hash are rare.
+pub const PARDONS_MAX: u32 = 3;
+/// Pieces that a connection is not asked for again, since it has sent them wrong; it is banned long before.
+pub const REFUSED_PIECES_MAX: usize = 16;
 /// Most good pieces in a row that a repeated suspect has to deliver alone.
 pub const PROBATION_PIECES_MAX: u32 = 16;

@@ -1,7 +1,6 @@
 //! The swarm itself: its state, its entry points, connections and what they see of our pieces.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use slotmap::SlotMap;
@@ -95,6 +94,8 @@ pub struct Swarm {
     pub(super) slots: Slots,
     /// Peers that are not choked by us.
     pub(super) unchoked: usize,
+    /// Times that free slots were filled since the last tick.
+    pub(super) refills: u32,
     pub(super) request_budget: Option<u64>,
     /// A peer could have been asked for more if the budget had allowed it.
     pub(super) budget_short: bool,
@@ -105,6 +106,8 @@ pub struct Swarm {
     /// Whether `Completed` was given for what is wanted now.
     pub(super) finished_told: bool,
     pub(super) next_tick: Option<Time>,
+    /// When a swarm that waits for memory tries again.
+    pub(super) memory_retry: Time,
     pub(super) next_rechoke: Time,
     pub(super) next_optimistic: Time,
     pub(super) totals: Totals,
@@ -124,9 +127,13 @@ impl Swarm {
         let role = if have.is_full() {
             Role::Seeding
         } else {
-            let picker =
-                Picker::new(Arc::clone(&content.info), &have, config.open_piece_bytes_max, config.sequential);
-            Role::Leeching(Box::new(picker))
+            Role::Leeching(Box::new(Picker::new(
+                Arc::clone(&content.info),
+                &have,
+                config.open_piece_bytes_max,
+                config.memory.clone(),
+                config.sequential,
+            )))
         };
         Swarm {
             slots: Slots::new(config.upload_slots),
@@ -143,11 +150,13 @@ impl Swarm {
             suspicion: Suspicion::default(),
             rng: Rng::new(seed),
             unchoked: 0,
+            refills: 0,
             request_budget: None,
             budget_short: false,
             pumped_generation: 0,
             wanted_left,
             next_tick: None,
+            memory_retry: now,
             next_rechoke: now + RECHOKE,
             next_optimistic: now + OPTIMISTIC,
             totals: Totals {
@@ -171,7 +180,7 @@ impl Swarm {
     /// # Errors
     /// When the peer is not taken; the caller closes the connection.
     pub fn peer_connected(&mut self, now: Time, info: PeerInfo) -> Result<PeerKey, Refusal> {
-        if self.suspicion.is_banned(info.addr.ip()) {
+        if self.suspicion.is_banned(now, info.addr.ip()) {
             return Err(Refusal::Banned);
         }
         self.refuse_duplicates(&info)?;
@@ -276,6 +285,11 @@ impl Swarm {
             self.fill_free_slots(now);
         }
         self.pump_starved(now);
+        if let Role::Leeching(picker) = &mut self.role
+            && self.peers.is_empty()
+        {
+            picker.memory.leave_line();
+        }
     }
 
     /// Asks the caller to close a connection and stops talking to it.
@@ -383,31 +397,12 @@ impl Swarm {
 
     /// What the caller has to do next; call until `None`.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
-    }
-
-    /// The hash of a piece named by [`Action::PieceReady`] is known. When it is bad its blocks are wanted
-    /// again and its senders come under suspicion or are banned.
-    pub fn piece_verified(&mut self, now: Time, piece: PieceIndex, ok: bool) {
-        let Role::Leeching(picker) = &mut self.role else { return };
-        let Some(senders) = picker.verified(piece, ok) else { return };
-        if ok {
-            self.suspicion.passed(&senders);
-        } else {
-            self.totals.hash_fails += 1;
-            self.totals.wasted += u64::from(self.content.info.layout.piece_len(piece));
-            if let Some(ip) = self.suspicion.failed(&senders) {
-                self.ban(ip);
-            }
+        if let Role::Leeching(picker) = &mut self.role
+            && let Some(piece) = picker.dropped.pop()
+        {
+            return Some(Action::PieceDropped(piece));
         }
-        self.pump_starved(now);
-    }
-
-    fn ban(&mut self, ip: IpAddr) {
-        self.actions.push_back(Action::Banned(ip));
-        let same = self.peers.iter().filter(|(_, peer)| peer.addr.ip() == ip);
-        let keys: Vec<PeerKey> = same.map(|(key, _)| key).collect();
-        keys.into_iter().for_each(|key| self.disconnect(key, DisconnectReason::Banned));
+        self.actions.pop_front()
     }
 
     /// The piece is on disk: it is announced and served from now on.
@@ -455,6 +450,10 @@ impl Swarm {
         }
         self.finished_told = true;
         self.actions.push_back(Action::Completed);
+        if let Role::Leeching(picker) = &mut self.role {
+            // Nothing will need the room soon, but others may.
+            picker.drop_parked(usize::MAX);
+        }
         if self.have.is_full() {
             self.role = Role::Seeding;
             for peer in self.peers.values_mut() {

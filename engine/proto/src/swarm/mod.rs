@@ -6,6 +6,7 @@
 
 mod allowed_fast;
 mod batch;
+mod blame;
 mod check;
 mod choker;
 mod clock;
@@ -13,8 +14,10 @@ mod config;
 mod control;
 mod download;
 mod event;
+mod fairness;
 pub mod limits;
 mod machine;
+mod memory;
 mod open_piece;
 mod peer;
 mod pex;
@@ -24,6 +27,7 @@ mod rarest;
 mod rate;
 mod report;
 mod rng;
+mod room;
 mod session;
 mod stats;
 mod suspicion;
@@ -35,6 +39,7 @@ pub use batch::{FillLimits, FillOutcome, Part, SendBatch};
 pub use config::{Content, Priority, SwarmConfig, UploadSlots};
 pub use event::{Action, BlockSink, DisconnectReason, PeerError, PeerInfo, Refusal, Violation};
 pub use machine::Swarm;
+pub use memory::PieceMemory;
 pub use stats::{PeerStats, SwarmStats};
 
 slotmap::new_key_type! {

@@ -42,7 +42,12 @@ pub(super) enum Phase {
     Filling,
     /// For the caller to hash it.
     Hashing,
+    /// To be wanted again: its blocks are kept as long as nobody needs the room.
+    Parked,
 }
+
+/// Who has sent blocks of a piece: a connection, and its canonical address.
+pub(super) type Sender = (PeerKey, IpAddr);
 
 /// A piece between its first request and its hash.
 #[derive(Debug)]
@@ -58,8 +63,10 @@ pub(super) struct OpenPiece {
     /// The only peer that may deliver it, so that a bad hash names the sender.
     pub(super) exclusive: Option<PeerKey>,
     pub(super) opened: Time,
-    /// Addresses of which at least one block is in the piece.
-    pub(super) contributors: SmallVec<[IpAddr; 4]>,
+    /// When the last block came, or it was opened.
+    pub(super) advanced: Time,
+    /// Senders of which at least one block is in the piece.
+    pub(super) contributors: SmallVec<[Sender; 4]>,
 }
 
 impl OpenPiece {
@@ -82,6 +89,7 @@ impl OpenPiece {
             first_free: 0,
             exclusive,
             opened: now,
+            advanced: now,
             contributors: SmallVec::new(),
         }
     }
@@ -135,7 +143,7 @@ impl OpenPiece {
     }
 
     /// The block is complete; returns how many peers still owed it.
-    pub(super) fn finish(&mut self, n: usize, from: IpAddr) -> u8 {
+    pub(super) fn finish(&mut self, now: Time, n: usize, from: Sender) -> u8 {
         let block = &mut self.blocks[n];
         if block.is_free() {
             self.free -= 1;
@@ -143,10 +151,20 @@ impl OpenPiece {
         let owed = std::mem::take(&mut block.requests);
         block.state = BlockState::Done;
         self.done += 1;
+        self.advanced = now;
         if !self.contributors.contains(&from) {
             self.contributors.push(from);
         }
         owed
+    }
+
+    /// Nobody sends it any more; the requests must be forgotten by the caller.
+    pub(super) fn park(&mut self) {
+        self.phase = Phase::Parked;
+        self.exclusive = None;
+        for block in self.blocks.iter_mut().filter(|block| block.state != BlockState::Done) {
+            block.state = BlockState::Missing;
+        }
     }
 
     pub(super) fn is_done(&self) -> bool {

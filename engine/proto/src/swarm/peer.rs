@@ -1,7 +1,7 @@
 //! What the swarm knows of one connected peer, by direction.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::limits::{HAVES_HELD_FOR, HAVES_HELD_MAX, LATE_ANSWERS_MAX, PEER_REQUEST_QUEUE_DEFAULT};
 use super::pex::PexState;
@@ -65,6 +65,8 @@ pub(super) struct Download {
     pub(super) pause_until: Time,
     pub(super) allowed_fast: Vec<PieceIndex>,
     pub(super) suggested: Vec<PieceIndex>,
+    /// Pieces that it has sent wrong: it is not asked for them again.
+    pub(super) refused: Vec<PieceIndex>,
     pub(super) rate: Rate,
     pub(super) total: u64,
 }
@@ -210,6 +212,7 @@ impl Peer {
                 pause_until: Time::ZERO,
                 allowed_fast: Vec::new(),
                 suggested: Vec::new(),
+                refused: Vec::new(),
                 rate: Rate::new(now),
                 total: 0,
             },
@@ -232,6 +235,11 @@ impl Peer {
                 total: 0,
             },
         }
+    }
+
+    /// Its canonical address: what bans and shares of upload slots go by.
+    pub(super) fn address(&self) -> IpAddr {
+        self.addr.ip().to_canonical()
     }
 
     pub(super) fn is_seed(&self) -> bool {

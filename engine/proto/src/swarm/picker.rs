@@ -2,7 +2,6 @@
 //! endgame, what others owe.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -12,15 +11,17 @@ use super::config::Priority;
 use super::limits::{
     ENDGAME_COPIES_MAX, ENDGAME_REQUESTS_MAX, EXCLUSIVE_PATIENCE, OPEN_PIECES_MIN, STEAL_AFTER,
 };
-use super::open_piece::{BlockState, OpenBlock, OpenPiece, Phase};
+use super::memory::{MemoryShare, PieceMemory};
+use super::open_piece::{BlockState, OpenBlock, OpenPiece, Phase, Sender};
 use super::rarest::Rarest;
 use super::rng::Rng;
 use crate::bitfield::Bitfield;
 use crate::metainfo::Info;
 use crate::units::{BLOCK_LEN, Block, PieceIndex, Time};
 
+/// How far a piece is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum PieceState {
+pub(super) enum PieceState {
     /// Not begun.
     Idle,
     /// At this place in `open`.
@@ -41,11 +42,15 @@ pub(super) struct Asker<'a> {
     pub(super) only: Option<&'a [PieceIndex]>,
     /// Pieces it would like to send.
     pub(super) suggested: &'a [PieceIndex],
+    /// Pieces it has sent wrong.
+    pub(super) refused: &'a [PieceIndex],
 }
 
 impl Asker<'_> {
     fn may(&self, piece: u32) -> bool {
-        self.has.get(piece) && self.only.is_none_or(|only| only.contains(&PieceIndex(piece)))
+        self.has.get(piece)
+            && self.only.is_none_or(|only| only.contains(&PieceIndex(piece)))
+            && !self.refused.contains(&PieceIndex(piece))
     }
 }
 
@@ -61,20 +66,27 @@ pub(super) struct Finished {
 /// All that is known about the pieces we lack.
 #[derive(Debug)]
 pub(super) struct Picker {
-    info: Arc<Info>,
+    pub(super) info: Arc<Info>,
     rarest: Rarest,
     /// Peers that have everything and are not counted in `rarest`.
     pub(super) seeds: u32,
-    states: Vec<PieceState>,
-    open: Vec<Option<OpenPiece>>,
+    pub(super) states: Vec<PieceState>,
+    pub(super) open: Vec<Option<OpenPiece>>,
     /// Places of `open` that are empty.
     vacant: Vec<u32>,
     /// Places of `open` that have a free block.
     with_free: Vec<u32>,
-    /// Open pieces in the phase `Filling`.
-    filling: usize,
-    exclusives: usize,
-    open_max: usize,
+    /// Open pieces in the phase `Filling`, and in the phase `Parked`.
+    pub(super) filling: usize,
+    pub(super) parked: usize,
+    pub(super) exclusives: usize,
+    pub(super) open_max: usize,
+    /// Memory of the pieces that are open, or verified and not stored yet.
+    pub(super) memory: MemoryShare,
+    /// A piece could not be begun since too many are open, or there is no memory.
+    pub(super) crowded: bool,
+    /// Pieces whose blocks the caller is to forget.
+    pub(super) dropped: Vec<PieceIndex>,
     pub(super) sequential: bool,
     cursor: u32,
     /// Pieces that failed their hash with several contributors: the next attempt is left to one peer.
@@ -85,7 +97,13 @@ pub(super) struct Picker {
 }
 
 impl Picker {
-    pub(super) fn new(info: Arc<Info>, have: &Bitfield, open_bytes_max: u64, sequential: bool) -> Picker {
+    pub(super) fn new(
+        info: Arc<Info>,
+        have: &Bitfield,
+        open_bytes_max: u64,
+        memory: Option<Arc<PieceMemory>>,
+        sequential: bool,
+    ) -> Picker {
         let count = info.layout.piece_count();
         let state = |piece| if have.get(piece) { PieceState::Stored } else { PieceState::Idle };
         let piece_length = u64::from(info.layout.piece_length.max(1));
@@ -98,8 +116,12 @@ impl Picker {
             vacant: Vec::new(),
             with_free: Vec::new(),
             filling: 0,
+            parked: 0,
             exclusives: 0,
             open_max: open_max.max(OPEN_PIECES_MIN),
+            memory: MemoryShare::of(memory),
+            crowded: false,
+            dropped: Vec::new(),
             sequential,
             cursor: 0,
             failed: HashSet::new(),
@@ -177,7 +199,7 @@ impl Picker {
             let Some(open) = &self.open[slot as usize] else { continue };
             let mine = open.exclusive == Some(asker.key);
             let reserved = open.exclusive.is_some() || asker.suspect;
-            if (reserved && !mine) || !asker.may(open.piece) {
+            if open.phase != Phase::Filling || (reserved && !mine) || !asker.may(open.piece) {
                 continue;
             }
             // Its own piece first, then by priority, then what is nearest to its end, or first in order.
@@ -193,7 +215,11 @@ impl Picker {
     fn open_new(&mut self, now: Time, asker: &Asker<'_>, rng: &mut Rng) -> Option<u32> {
         let room =
             if asker.suspect { self.exclusives <= self.open_max / 2 } else { self.filling < self.open_max };
-        if !room || self.rarest.is_empty() {
+        if self.rarest.is_empty() {
+            return None;
+        }
+        if !room {
+            self.crowded = true;
             return None;
         }
         let may = |piece| asker.may(piece);
@@ -209,6 +235,10 @@ impl Picker {
             });
             suggested.next().or_else(|| self.rarest.pick(rng, may))
         }?;
+        if !self.take_memory(now, piece) {
+            self.crowded = true;
+            return None;
+        }
         let exclusive = (asker.suspect || self.failed.contains(&piece)).then_some(asker.key);
         self.rarest.remove(piece);
         let blocks = self.spare.pop().unwrap_or_default();
@@ -338,6 +368,7 @@ impl Picker {
         let allowed = open.exclusive.map_or(!suspect, |holder| holder == peer);
         let accepted = whole
             && allowed
+            && open.phase == Phase::Filling
             && match open.blocks[n].state {
                 BlockState::Done => false,
                 BlockState::Missing => true,
@@ -372,11 +403,11 @@ impl Picker {
     }
 
     /// `peer`, which owns the block, sent all of it. `counted` as in [`Picker::begin`].
-    pub(super) fn finish(&mut self, block: &Block, from: IpAddr, counted: bool) -> Finished {
+    pub(super) fn finish(&mut self, now: Time, block: &Block, from: Sender, counted: bool) -> Finished {
         let Some((slot, open, n)) = self.at(block) else {
             return Finished { owed_by_others: false, piece_done: false };
         };
-        let owed = open.finish(n, from);
+        let owed = open.finish(now, n, from);
         let piece_done = open.is_done();
         if piece_done {
             open.phase = Phase::Hashing;
@@ -407,7 +438,7 @@ impl Picker {
     // ---- what happens to pieces ----
 
     /// The hash of a complete piece is known; returns who sent it. `None` when it was not waiting for that.
-    pub(super) fn verified(&mut self, piece: PieceIndex, ok: bool) -> Option<SmallVec<[IpAddr; 4]>> {
+    pub(super) fn verified(&mut self, piece: PieceIndex, ok: bool) -> Option<SmallVec<[Sender; 4]>> {
         let PieceState::Open(slot) = *self.states.get(piece.0 as usize)? else { return None };
         if self.open[slot as usize].as_ref()?.phase != Phase::Hashing {
             return None;
@@ -429,7 +460,8 @@ impl Picker {
             Some(&PieceState::Open(slot)) => {
                 self.close(slot, PieceState::Stored);
             }
-            Some(PieceState::Idle | PieceState::Verified) => self.rarest.remove(piece.0),
+            Some(PieceState::Verified) => self.give_memory(piece.0),
+            Some(PieceState::Idle) => self.rarest.remove(piece.0),
         }
         self.states[piece.0 as usize] = PieceState::Stored;
         true
@@ -448,11 +480,21 @@ impl Picker {
             if self.open[slot as usize].as_ref().is_some_and(|open| open.phase == Phase::Filling))
     }
 
-    fn close(&mut self, slot: u32, state: PieceState) -> SmallVec<[IpAddr; 4]> {
+    fn close(&mut self, slot: u32, state: PieceState) -> SmallVec<[Sender; 4]> {
         let Some(open) = self.open[slot as usize].take() else { return SmallVec::new() };
-        if open.phase == Phase::Filling {
-            self.filling -= 1;
-            self.exclusives -= usize::from(open.exclusive.is_some());
+        match open.phase {
+            Phase::Filling => {
+                self.filling -= 1;
+                self.exclusives -= usize::from(open.exclusive.is_some());
+            }
+            Phase::Parked => self.parked -= 1,
+            Phase::Hashing => {}
+        }
+        if open.phase != Phase::Hashing {
+            self.dropped.push(PieceIndex(open.piece));
+        }
+        if state != PieceState::Verified {
+            self.give_memory(open.piece);
         }
         self.with_free.retain(|&other| other != slot);
         self.vacant.push(slot);
@@ -518,7 +560,7 @@ impl Picker {
 
     pub(super) fn check_invariants(&self) {
         self.rarest.check_invariants();
-        let (mut filling, mut exclusives) = (0, 0);
+        let (mut filling, mut parked, mut exclusives) = (0, 0, 0);
         for (slot, open) in self.open.iter().enumerate() {
             let listed = self.with_free.iter().filter(|&&other| other as usize == slot).count();
             let Some(open) = open else {
@@ -533,8 +575,15 @@ impl Picker {
                 filling += 1;
                 exclusives += usize::from(open.exclusive.is_some());
             }
+            if open.phase == Phase::Parked {
+                parked += 1;
+                assert_eq!(self.rarest.priority(open.piece), Priority::Skip);
+            }
         }
-        assert_eq!((filling, exclusives), (self.filling, self.exclusives));
+        assert_eq!((filling, parked, exclusives), (self.filling, self.parked, self.exclusives));
+        let held = (0..).zip(&self.states);
+        let held = held.filter(|(_, state)| matches!(state, PieceState::Open(_) | PieceState::Verified));
+        assert_eq!(held.map(|(piece, _)| self.piece_bytes(piece)).sum::<u64>(), self.memory.bytes());
         for (piece, &state) in (0..).zip(&self.states) {
             let begins = state == PieceState::Idle && self.rarest.priority(piece) != Priority::Skip;
             assert_eq!(begins, self.rarest.contains(piece), "piece {piece} is {state:?}");

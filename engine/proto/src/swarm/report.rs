@@ -52,7 +52,8 @@ impl Swarm {
             upload_rate: self.totals.up_rate.per_second(now, RATE_SECONDS),
             wasted: self.totals.wasted,
             hash_fails: self.totals.hash_fails,
-            banned: self.suspicion.banned_count() as u64,
+            banned: self.banned(now).count() as u64,
+            wrong_hash: self.wrong_hash(),
             have_count: self.have.count_ones(),
             wanted_left: self.wanted_left,
             peers: count(self.peers.len()),
@@ -69,6 +70,7 @@ impl Swarm {
         }
         if let Role::Leeching(picker) = &self.role {
             stats.open_pieces = count(picker.open_count());
+            stats.waits_for_memory = self.waits_for_memory();
             stats.availability_min = Some(picker.availability_min());
         }
         stats

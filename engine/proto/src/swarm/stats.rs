@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::PeerKey;
+use crate::units::PieceIndex;
 
 /// Numbers of one swarm. Bytes are counted since [`Swarm::new`](super::Swarm::new).
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -23,8 +24,12 @@ pub struct SwarmStats {
     pub wasted: u64,
     /// Pieces that failed their hash.
     pub hash_fails: u64,
-    /// Addresses banned.
+    /// Addresses banned at present.
     pub banned: u64,
+    /// A piece whose hash in the torrent seems to be wrong.
+    pub wrong_hash: Option<PieceIndex>,
+    /// Whether no piece can be begun before other torrents have given memory back.
+    pub waits_for_memory: bool,
     /// Pieces stored.
     pub have_count: u32,
     /// Bytes of wanted pieces not yet stored.

@@ -1,5 +1,7 @@
 //! A swarm against peers whose every byte the test writes.
 
+mod upload;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +24,7 @@ struct Nowhere;
 
 impl BlockSink for Nowhere {
     fn write(&mut self, _: PieceIndex, _: u32, _: &[u8]) {}
+    fn discard(&mut self, _: PieceIndex) {}
 }
 
 /// What a test keeps of a message.
@@ -307,6 +310,7 @@ fn unasked_blocks_are_dropped_and_a_flood_of_them_ends_it() {
         fn write(&mut self, _: PieceIndex, _: u32, _: &[u8]) {
             panic!("an unasked block was kept");
         }
+        fn discard(&mut self, _: PieceIndex) {}
     }
     let mut bytes = Vec::new();
     crate::wire::encode_piece_header(&block(0, 0), &mut bytes);
@@ -352,10 +356,10 @@ fn the_queue_a_peer_announces_is_respected() {
 fn a_suspect_that_is_alone_begins_anew_what_others_have_left() {
     let swarm = swarm(SwarmConfig::default(), false);
     let (none, all) = (Bitfield::new(PIECES), Bitfield::full(PIECES));
-    let mut picker = Picker::new(Arc::clone(&swarm.content.info), &none, u64::MAX, false);
+    let mut picker = Picker::new(Arc::clone(&swarm.content.info), &none, u64::MAX, None, false);
     let mut keys = slotmap::SlotMap::<PeerKey, ()>::with_key();
     let [gone, suspect] = [keys.insert(()), keys.insert(())];
-    let asker = |key, suspect| Asker { key, has: &all, suspect, only: None, suggested: &[] };
+    let asker = |key, suspect| Asker { key, has: &all, suspect, only: None, suggested: &[], refused: &[] };
     let (mut rng, mut picked) = (Rng::new(1), Vec::new());
     picker.pick(Time::ZERO, &asker(gone, false), 1000, &mut rng, &mut picked);
     assert_eq!(picked.len(), 2 * PIECES as usize, "endgame");
@@ -363,7 +367,7 @@ fn a_suspect_that_is_alone_begins_anew_what_others_have_left() {
     for block in &picked {
         if block.begin == 0 {
             assert!(picker.begin(Time::ZERO, block, gone, false, true, |_| false));
-            picker.finish(block, info(1, true).addr.ip(), true);
+            picker.finish(Time::ZERO, block, (gone, info(1, true).addr.ip()), true);
         } else {
             assert_eq!(picker.take_over(Time::ZERO, &asker(suspect, true)), None, "it is still owed");
             picker.release(block);

@@ -1,6 +1,8 @@
 //! A network of swarms in virtual time: links with latency and bandwidth, disks that take a moment,
 //! peers that behave badly. Everything follows from one seed.
 
+#![allow(dead_code, reason = "each test crate uses its part of this")]
+
 mod raw;
 
 use std::cmp::Reverse;
@@ -73,6 +75,10 @@ pub enum Kind {
     Honest,
     /// A swarm whose blocks are wrong once in so many.
     Corrupt { one_in: u64 },
+    /// A swarm that has this piece wrong, always in the same way.
+    Rotten { piece: u32 },
+    /// Lets others ask and answers at once, all but the last block of each piece.
+    Withholder,
     /// Asks for everything many times over whether it may or not.
     Flooder,
     /// Claims to have everything and answers a request with one byte a second.
@@ -81,10 +87,23 @@ pub enum Kind {
     Deaf,
 }
 
+impl Torrent {
+    /// The same content under a torrent that has a wrong hash of this piece.
+    pub fn with_wrong_hash(self, piece: u32) -> Torrent {
+        let info = &self.content.info;
+        let count = info.layout.piece_count();
+        let mut hashes: Vec<_> = (0..count).map(|n| *info.piece_hash(PieceIndex(n)).unwrap()).collect();
+        hashes[piece as usize][0] ^= 1;
+        let info = Info::new("t".to_owned(), info.layout.clone(), hashes, false).unwrap();
+        let info_bytes = Arc::clone(&self.content.info_bytes);
+        Torrent { content: Arc::new(Content { info: Arc::new(info), info_bytes }), ..self }
+    }
+}
+
 /// A node's disk and assembly buffers.
 pub struct Disk {
     pub data: Vec<u8>,
-    open: BTreeMap<u32, Vec<u8>>,
+    pub open: BTreeMap<u32, Vec<u8>>,
     piece_length: usize,
 }
 
@@ -94,6 +113,10 @@ impl BlockSink for Disk {
         let length = self.piece_length.min(self.data.len() - start);
         let buffer = self.open.entry(piece.0).or_insert_with(|| vec![0; length]);
         buffer[offset_in_piece as usize..][..data.len()].copy_from_slice(data);
+    }
+
+    fn discard(&mut self, piece: PieceIndex) {
+        self.open.remove(&piece.0);
     }
 }
 
@@ -140,7 +163,7 @@ enum Event {
     Sent { link: usize, from: usize, payload: u64, protocol: u64 },
     Closed { link: usize, to: usize },
     Timeout { node: usize },
-    Verified { node: usize, piece: PieceIndex, ok: bool },
+    Verified { node: usize, piece: PieceIndex, found: Result<(), [u8; 20]> },
     Stored { node: usize, piece: PieceIndex },
     Kill { node: usize },
     Drip { node: usize, link: usize },
@@ -249,10 +272,20 @@ impl Network {
         honest.all(|node| node.swarm.is_finished())
     }
 
+    /// What a node has in memory is what its swarm knows of.
+    pub fn check_buffers(&self, node: usize) {
+        let node = &self.nodes[node];
+        let known = node.swarm.open_in_sink();
+        let leaked: Vec<_> =
+            node.disk.open.keys().filter(|&&piece| !known.contains(&PieceIndex(piece))).collect();
+        assert!(leaked.is_empty(), "{} holds blocks that nobody knows of: pieces {leaked:?}", node.addr);
+    }
+
     pub fn assert_exact(&self, node: usize) {
         let node = &self.nodes[node];
         assert!(node.swarm.is_complete());
         assert!(node.disk.data == *self.torrent.data, "{} has other bytes", node.addr);
+        assert!(node.disk.open.is_empty(), "{} holds blocks of a complete torrent", node.addr);
     }
 
     /// Runs until `stop` or `limit`; says whether `stop` was reached.
@@ -322,9 +355,9 @@ impl Network {
                     self.serve(node);
                 }
             }
-            Event::Verified { node, piece, ok } => {
-                self.nodes[node].swarm.piece_verified(self.now, piece, ok);
-                if ok {
+            Event::Verified { node, piece, found } => {
+                self.nodes[node].swarm.piece_verified(self.now, piece, found);
+                if found.is_ok() {
                     self.at(self.now + 5 * MS, Event::Stored { node, piece });
                 }
                 self.serve(node);
@@ -351,6 +384,7 @@ impl Network {
         if self.dice.next().is_multiple_of(64) {
             let node = self.dice.below(self.nodes.len());
             self.nodes[node].swarm.check_invariants();
+            self.check_buffers(node);
         }
     }
 
@@ -518,9 +552,12 @@ impl Network {
                         bytes.extend_from_slice(
                             &self.nodes[node].disk.data[from..from + block.length as usize],
                         );
-                        if let Kind::Corrupt { one_in } = self.nodes[node].kind
-                            && self.dice.next().is_multiple_of(one_in)
-                        {
+                        let wrong = match self.nodes[node].kind {
+                            Kind::Corrupt { one_in } => self.dice.next().is_multiple_of(one_in),
+                            Kind::Rotten { piece } => block.piece.0 == piece && block.begin == 0,
+                            _ => false,
+                        };
+                        if wrong {
                             bytes[at] ^= 1;
                         }
                     }
@@ -561,8 +598,12 @@ impl Network {
                 if ok {
                     data[piece.0 as usize * *piece_length..][..bytes.len()].copy_from_slice(&bytes);
                 }
-                self.at(self.now + 2 * MS, Event::Verified { node, piece, ok });
+                self.at(
+                    self.now + 2 * MS,
+                    Event::Verified { node, piece, found: if ok { Ok(()) } else { Err(hash) } },
+                );
             }
+            Action::PieceDropped(piece) => self.nodes[node].disk.discard(piece),
             Action::Completed => assert!(self.nodes[node].swarm.is_finished()),
             Action::PexPeers { addrs, .. } => {
                 for addr in if self.use_pex { addrs } else { Vec::new() } {
@@ -586,7 +627,7 @@ fn transfer_time(bytes: usize, rate: u64) -> Duration {
 }
 
 fn is_raw(kind: Kind) -> bool {
-    matches!(kind, Kind::Flooder | Kind::Dripper | Kind::Deaf)
+    matches!(kind, Kind::Flooder | Kind::Dripper | Kind::Deaf | Kind::Withholder)
 }
 
 fn peer_id(node: usize) -> PeerId {

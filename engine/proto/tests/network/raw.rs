@@ -36,8 +36,10 @@ impl Network {
 
     pub(super) fn raw_hears(&mut self, link: usize, to: usize, bytes: &[u8]) {
         let node = self.links[link].ends[to];
-        if self.nodes[node].kind != Kind::Dripper {
-            return;
+        match self.nodes[node].kind {
+            Kind::Dripper => {}
+            Kind::Withholder => return self.withhold(link, to, bytes),
+            _ => return,
         }
         let Some(raw) = self.nodes[node].raw.get_mut(&link) else { return };
         let mut input = bytes;
@@ -52,6 +54,25 @@ impl Network {
         }
         if begin {
             self.at(self.now, Event::Drip { node, link });
+        }
+    }
+
+    fn withhold(&mut self, link: usize, to: usize, bytes: &[u8]) {
+        let node = self.links[link].ends[to];
+        let Some(raw) = self.nodes[node].raw.get_mut(&link) else { return };
+        let (mut input, mut asked) = (bytes, Vec::new());
+        while let Ok(Some(frame)) = raw.decoder.next(&mut input) {
+            if let Frame::Message(Message::Request(block)) = frame {
+                asked.push(block);
+            }
+        }
+        let layout = self.torrent.content.info.layout.clone();
+        for block in asked.into_iter().filter(|block| block.end() < layout.piece_len(block.piece).into()) {
+            let mut bytes = Vec::new();
+            encode_piece_header(&block, &mut bytes);
+            let from = layout.piece_offset(block.piece) as usize + block.begin as usize;
+            bytes.extend_from_slice(&self.torrent.data[from..from + block.length as usize]);
+            self.transmit(link, to, bytes);
         }
     }
 

@@ -110,6 +110,11 @@ fn field(torrent: &TorrentStatus, name: &str, around: &Around<'_>) -> Option<Val
         "activityDate" => json!(torrent.active_at),
         "addedDate" | "startDate" => json!(unix(Some(torrent.added_at))),
         "availability" => json!(availability(torrent)),
+        "bannedPeers" => torrent
+            .banned
+            .iter()
+            .map(|peer| json!({"address": peer.address, "until": unix(Some(peer.until))}))
+            .collect(),
         "bandwidthPriority" => json!(0),
         "comment" => json!(torrent.metainfo.comment.as_deref().unwrap_or("")),
         "corruptEver" => json!(torrent.wasted),
@@ -225,6 +230,7 @@ fn field(torrent: &TorrentStatus, name: &str, around: &Around<'_>) -> Option<Val
             let wanted = |file| u8::from(wishes.file(file).wanted);
             json!((0..layout.files.len()).map(wanted).collect::<Vec<_>>())
         }
+        "waitsForMemory" => json!(torrent.waits_for_memory),
         "webseeds" => json!(torrent.metainfo.web_seeds),
         "webseedsSendingToUs" => json!(0),
         _ => return None,
@@ -285,6 +291,9 @@ fn eta_idle(torrent: &TorrentStatus, snapshot: &EngineSnapshot) -> i64 {
 fn error(torrent: &TorrentStatus) -> (u8, &str) {
     if let TorrentState::Failed(why) = &torrent.state {
         return (3, why);
+    }
+    if let Some(warning) = &torrent.warning {
+        return (3, warning);
     }
     let failed = torrent.trackers.iter().find(|tracker| !tracker.ok && !tracker.last_result.is_empty());
     match failed {

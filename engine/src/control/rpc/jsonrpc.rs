@@ -24,6 +24,7 @@ const LEGACY_NAMES: &[&str] = &[
     "alt-speed-time-end",
     "alt-speed-up",
     "bandwidthPriority",
+    "bannedPeers",
     "blocklist-enabled",
     "blocklist-url",
     "corruptEver",

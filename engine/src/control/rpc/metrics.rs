@@ -76,6 +76,8 @@ impl Metrics {
         )?;
         torrents_by_state(&page, snapshot)?;
         trackers(&page, snapshot)?;
+        let banned: usize = snapshot.torrents.iter().map(|torrent| torrent.banned.len()).sum();
+        page.value("banned_peers", "Addresses banned from a torrent for wrong data now.", banned as f64)?;
         page.value("connections", "Open peer connections.", snapshot.connections as f64)?;
         shards::tell(&page, &snapshot.shards)?;
         storage::tell(&page, &snapshot.storage)?;

@@ -6,7 +6,7 @@ mod played;
 use super::*;
 use crate::control::handle::Command;
 use crate::control::{
-    AddOutcome, EngineError, EngineLimits, EngineSnapshot, PeerStatus, SpeedLimit, TorrentState,
+    AddOutcome, BannedPeer, EngineError, EngineLimits, EngineSnapshot, PeerStatus, SpeedLimit, TorrentState,
     TorrentStatus, TrackerStatus,
 };
 use arc_swap::ArcSwap;
@@ -119,6 +119,27 @@ fn torrents_are_got_as_objects_and_as_a_table() {
         assert_eq!(answer.arguments, json!({"torrents": [["id", "errorString"], [3, "the disk is full"]]}));
         let answer = bench.call("torrent-get", json!({"fields": ["id"]})).await;
         assert_eq!(answer.arguments, json!({"torrents": [{"id": 1}, {"id": 2}, {"id": 3}]}));
+    });
+}
+
+#[test]
+fn bans_and_a_wrong_hash_in_the_torrent_are_told() {
+    bench(|bench| async move {
+        let mut snapshot = EngineSnapshot::clone(&bench.engine.snapshot.load());
+        let mut torrent = TorrentStatus::clone(&snapshot.torrents[1]);
+        let until = std::time::UNIX_EPOCH + Duration::from_secs(1_900_000_000);
+        torrent.banned = vec![BannedPeer { address: [10, 0, 0, 7].into(), until }];
+        torrent.warning = Some("piece 7 cannot be downloaded".into());
+        torrent.waits_for_memory = true;
+        snapshot.torrents[1] = Arc::new(torrent);
+        bench.engine.snapshot.store(Arc::new(snapshot));
+        let fields = json!(["status", "error", "errorString", "bannedPeers", "waitsForMemory"]);
+        let answer = bench.call("torrent-get", json!({"ids": [2], "fields": fields})).await;
+        let told = json!({"status": 4, "error": 3, "errorString": "piece 7 cannot be downloaded",
+            "bannedPeers": [{"address": "10.0.0.7", "until": 1_900_000_000}], "waitsForMemory": true});
+        assert_eq!(answer.arguments, json!({"torrents": [told]}));
+        let metrics = bench.request("GET /metrics", "Host: localhost\r\n", "").await;
+        assert!(metrics.contains("\nringseed_banned_peers 1\n"), "{metrics}");
     });
 }
 

@@ -96,6 +96,12 @@ fn connections(page: &Page, shards: &[ShardStatus]) -> Result<()> {
 }
 
 pub(super) fn tell(page: &Page, shards: &[ShardStatus]) -> Result<()> {
+    page.counter(
+        "peer_bans_total",
+        "Times an address was banned from a torrent for wrong data.",
+        &[],
+        [(vec![], shards.iter().map(|shard| shard.counters.bans).sum())],
+    )?;
     connections(page, shards)?;
     let names: Vec<String> = (0..shards.len()).map(|shard| shard.to_string()).collect();
     let by_shard = || names.iter().map(String::as_str).zip(shards);
