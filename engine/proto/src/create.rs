@@ -15,7 +15,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::hash::{Hasher, update_together};
 use crate::layout::{FileSpec, Layout, LayoutError};
 use crate::limits::{PATH_BYTES_MAX, PATH_DEPTH_MAX};
-use crate::metainfo::{LEGACY_PADDING, Metainfo, MetainfoError, clean_component, encode_info};
+use crate::metainfo::{LEGACY_PADDING, Metainfo, MetainfoError, encode_info, plain_component};
 use crate::units::PieceIndex;
 
 /// Fewest and most bytes of a piece that [`piece_length_for`] chooses.
@@ -170,7 +170,13 @@ fn is_shareable(path: &Path) -> bool {
     names.all(|part| match part {
         Component::Normal(name) => {
             let name = name.as_bytes();
-            clean_component(name).as_deref() == Some(name) && !name.starts_with(LEGACY_PADDING)
+            let text = std::str::from_utf8(name);
+            // A backslash is a separator only in text: in other encodings it may be half of a character.
+            let odd = |name: &str| name.contains(|c: char| c == '\\' || c.is_ascii_control());
+            plain_component(name).as_deref() == Some(name)
+                && !text.is_ok_and(odd)
+                && !name.iter().any(|byte| *byte < 0x20)
+                && !name.starts_with(LEGACY_PADDING)
         }
         _ => false,
     }) && path.as_os_str().len() <= PATH_BYTES_MAX

@@ -16,7 +16,7 @@ pub struct FileEntry {
     pub length: u64,
     /// First byte of the file in the torrent.
     pub offset: u64,
-    /// A padding file (BEP 47): its bytes are zero and it is never stored.
+    /// A padding file (BEP 47): its bytes are zero and it is never stored. So is a link, which has no bytes.
     pub padding: bool,
 }
 

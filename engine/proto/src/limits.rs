@@ -53,6 +53,9 @@ pub const EXTENSION_TOKENS_MAX: usize = 4096;
 pub const PIECES_MAX: u32 = 1 << 21;
 /// Most files of a torrent, padding files included. Each costs about 150 bytes of memory.
 pub const FILES_MAX: usize = 1 << 20;
+/// Most files of a torrent whose paths by the letter of the torrent are kept beside those that they are given. Each costs
+/// as much as a file; beyond it other clients' data is only looked for under the names that libtorrent gives.
+pub const PLAIN_NAMES_MAX: usize = 10_000;
 /// Most folders of a torrent. Each is remembered while paths are made distinct, and a short list of names can
 /// stand for a hundred of them.
 pub const FOLDERS_MAX: usize = 1 << 20;

@@ -3,12 +3,13 @@
 mod info;
 mod names;
 mod path;
+mod tree;
 
 use std::sync::Arc;
 
 pub use info::Info;
 pub(crate) use info::{LEGACY_PADDING, encode_info};
-pub(crate) use names::clean_component;
+pub(crate) use names::plain_component;
 
 use crate::bencode::{self, BencodeError, Limits, Loose, dict, put_bytes, put_integer};
 use crate::layout::LayoutError;
@@ -81,6 +82,12 @@ pub enum MetainfoError {
     /// See [`FOLDERS_MAX`].
     #[error("the torrent has more than the supported {FOLDERS_MAX} folders")]
     TooManyFolders,
+    /// All its files are empty.
+    #[error("the torrent has no content: all its files are empty")]
+    NoContent,
+    /// A hybrid torrent (BEP 52) whose parts are different content.
+    #[error("the version 1 and version 2 parts of the torrent do not agree: {0}")]
+    Halves(&'static str),
     /// Lengths or counts beyond what a torrent may have.
     #[error(transparent)]
     Layout(#[from] LayoutError),
@@ -260,5 +267,7 @@ pub(crate) fn usable_url(text: &str) -> Option<String> {
     (text.len() <= URL_BYTES_MAX && !odd).then(|| text.to_owned())
 }
 
+#[cfg(test)]
+mod agreement;
 #[cfg(test)]
 mod tests;

@@ -177,35 +177,37 @@ fn paths_that_escape_stay_inside() {
         b"t",
         &[b"2:..2:..3:etc6:passwd", b"11:/etc/passwd", b"1:.0:1:x", b"2:..", b"12:../../../esc", b"3:a\0b"],
     );
-    assert_eq!(paths(&info), ["t/etc/passwd", "t/_etc_passwd", "t/x", "t/_", "t/.._.._.._esc", "t/a_b"]);
+    assert_eq!(paths(&info), ["t/etc/passwd", "t/etcpasswd", "t/_/x", "t/_.1", "t/......esc", "t/ab"]);
     assert_eq!(Info::parse(&info).unwrap().renamed_files, 6);
 }
 
 #[test]
 fn torrent_names_that_escape_stay_inside() {
-    assert_eq!(paths(&folder(b"/", &[b"1:x"])), ["_/x"]);
-    assert_eq!(paths(&folder(b"../..", &[b"1:x"])), [".._../x"]);
-    for name in [&b".."[..], b".", b""] {
+    assert_eq!(paths(&folder(b"", &[b"1:x"])), ["_/x"]);
+    assert_eq!(paths(&folder(b"../..", &[b"1:x"])), ["..../x"]);
+    for name in [&b".."[..], b".", b"/"] {
         let info = folder(name, &[b"1:x"]);
         assert_eq!(paths(&info), [format!("{}/x", InfoHash::of(&info))]);
         assert_eq!(Info::parse(&info).unwrap().renamed_files, 1);
     }
     let info = with(&single(1), "5:a.txt", "11:/etc/passwd");
-    assert_eq!(paths(&info), ["_etc_passwd"]);
+    assert_eq!(paths(&info), ["etcpasswd"]);
 }
 
 #[test]
 fn equal_paths_and_files_where_folders_are_become_distinct() {
     let info = folder(b"t", &[b"1:a", b"1:a", b"1:a1:b", b"1:c1:d", b"1:c", b"2:..1:a"]);
-    assert_eq!(paths(&info), ["t/a", "t/a.1", "t/a.2/b", "t/c/d", "t/c.1", "t/a.3"]);
+    assert_eq!(paths(&info), ["t/a.1", "t/a.2", "t/a/b", "t/c/d", "t/c.1", "t/a.3"]);
     assert_eq!(Info::parse(&info).unwrap().renamed_files, 4);
+    // What cannot be had by the letter of the torrent is not looked for.
+    assert!(Info::parse(&info).unwrap().plain_paths().is_empty());
 }
 
 #[test]
 fn over_long_names_are_cut_and_over_long_paths_refused() {
     let long = format!("304:{}.txt", "x".repeat(300));
     let path = &paths(&folder(b"t", &[long.as_bytes()]))[0];
-    assert_eq!(path.len(), 2 + 255);
+    assert_eq!(path.len(), 2 + 244);
     assert!(path.ends_with("x.txt"));
     let deep = b"1:a".repeat(101);
     assert_eq!(error(&folder(b"t", &[b"1:x", &deep])), MetainfoError::PathTooLong { file: 2 });
@@ -214,12 +216,19 @@ fn over_long_names_are_cut_and_over_long_paths_refused() {
 }
 
 #[test]
-fn names_that_are_not_utf8_are_kept_on_disk() {
-    let info = folder(b"t\xe9", &[b"4:caf\xe9"]);
-    let info = Info::parse(&info).unwrap();
-    assert_eq!(info.name, "t\u{fffd}");
-    assert_eq!(info.layout.files[0].path.as_os_str(), OsStr::from_bytes(b"t\xe9/caf\xe9"));
-    assert_eq!(info.renamed_files, 0);
+fn names_by_the_letter_of_the_torrent_are_known_as_well() {
+    let info = Info::parse(&folder(b"t\xe9", &[b"4:caf\xe9", b"1:x"])).unwrap();
+    assert_eq!(info.name, "t_");
+    assert_eq!(info.layout.files[0].path, Path::new("t_/caf_"));
+    assert_eq!(info.renamed_files, 2);
+    let plain = info.with_plain_paths();
+    assert_eq!(plain.layout.files[0].path.as_os_str(), OsStr::from_bytes(b"t\xe9/caf\xe9"));
+    assert_eq!(plain.layout.files[1].path.as_os_str(), OsStr::from_bytes(b"t\xe9/x"));
+    let cases = Info::parse(&folder(b"t", &[b"1:a", b"1:A"])).unwrap();
+    assert_eq!(cases.plain_paths(), [(1, "t/A".into())]);
+    assert!(
+        Info::parse(&folder(b"t", &[b"1:a", b"3:a\\b"])).unwrap().plain_paths() == [(1, "t/a\\b".into())]
+    );
 }
 
 #[test]
@@ -228,7 +237,7 @@ fn utf8_names_are_preferred() {
     let info = with(&info, "4:pathl1:ae", "4:pathl1:ae10:path.utf-8l2:\u{e9}e");
     assert_eq!(paths(&info), ["new/\u{e9}"]);
     let info = with(&folder(b"old", &[b"1:a"]), "4:name", "10:name.utf-80:4:name");
-    assert_eq!(paths(&info), ["old/a"]);
+    assert_eq!(paths(&info), ["_/a"]);
     let info = with(&folder(b"t", &[b"1:a"]), "4:path", "10:path.utf-81:x4:path");
     assert_eq!(paths(&info), ["t/a"]);
 }
@@ -278,14 +287,6 @@ fn piece_hashes_must_fit() {
 }
 
 #[test]
-fn a_torrent_without_bytes_is_complete_at_once() {
-    let info = Info::parse(&single(0)).unwrap();
-    assert_eq!(info.layout.piece_count(), 0);
-    let hash_of_nothing = with(&single(0), "6:pieces0:", "6:pieces20:aaaaaaaaaaaaaaaaaaaa");
-    assert!(Info::parse(&hash_of_nothing).unwrap().piece_hashes().is_empty());
-}
-
-#[test]
 fn missing_keys_are_named() {
     assert_eq!(error(b"de"), MetainfoError::Key("pieces"));
     assert_eq!(
@@ -308,8 +309,15 @@ fn missing_keys_are_named() {
 fn version_2_only_is_named_and_hybrids_work() {
     let v2 = b"d9:file treed1:ad0:d6:lengthi1eeee12:meta versioni2e4:name1:t12:piece lengthi16384ee";
     assert_eq!(error(v2), MetainfoError::OnlyVersion2);
-    let hybrid = with(&single(1), "4:name", "12:meta versioni2e4:name");
+    let root = format!("11:pieces root32:{}", "r".repeat(32));
+    let hybrid =
+        with(&single(1), "6:length", &format!("9:file treed5:a.txtd0:d6:lengthi1e{root}eee6:length"));
+    let hybrid = with(&hybrid, "4:name", "12:meta versioni2e4:name");
     assert!(Info::parse(&hybrid).is_ok());
+    let other = with(&hybrid, "5:a.txt12", "5:b.txt12");
+    assert!(matches!(Info::parse(&other), Err(MetainfoError::Halves(_))));
+    let without_tree = with(&single(1), "4:name", "12:meta versioni2e4:name");
+    assert!(matches!(Info::parse(&without_tree), Err(MetainfoError::Halves(_))));
 }
 
 #[test]
