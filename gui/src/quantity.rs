@@ -38,12 +38,12 @@ pub fn span(seconds: i64) -> String {
     }
 }
 
-/// A ratio; nothing when there is none (below zero).
+/// A ratio; nothing when there is none (-1). -2 is one without end.
 pub fn ratio(value: f64) -> String {
-    if value < 0.0 || value.is_nan() {
-        String::new()
-    } else if value.is_infinite() {
+    if value.is_infinite() || value == -2.0 {
         "∞".to_owned()
+    } else if value < 0.0 || value.is_nan() {
+        String::new()
     } else {
         format!("{value:.2}")
     }

@@ -130,7 +130,9 @@ impl Goal {
 fn reached(status: &TorrentStatus, seed_ratio: Option<f64>) -> Reached {
     match status.state {
         TorrentState::Failed(_) => Reached::Failed,
-        TorrentState::Seeding if seed_ratio.is_some_and(|ratio| status.ratio() < ratio) => Reached::Complete,
+        TorrentState::Seeding if seed_ratio.is_some_and(|ratio| !status.ratio().reaches(ratio)) => {
+            Reached::Complete
+        }
         TorrentState::Seeding => Reached::End,
         // The engine pauses what has reached its ratio.
         TorrentState::Paused if status.left == 0 => Reached::End,

@@ -128,7 +128,7 @@ fn figures(torrent: &TorrentStatus) -> String {
             size(torrent.wanted),
             rate(torrent.upload_rate),
             size(torrent.uploaded),
-            torrent.ratio(),
+            torrent.ratio().get().unwrap_or(0.0),
         ),
         TorrentState::Paused | TorrentState::Queued | TorrentState::Moving => {
             format!("{:.1} % of {}", percent(torrent.progress()), size(torrent.wanted))

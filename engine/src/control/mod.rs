@@ -1,11 +1,13 @@
 //! The control thread: the session, its snapshots, announces, the resume store and the RPC.
 
+pub(crate) mod default_trackers;
 pub(crate) mod handle;
 mod inbox;
 pub(crate) mod loader;
 pub(crate) mod pieces;
 pub mod rpc;
 pub(crate) mod session;
+pub mod share;
 pub mod snapshot;
 pub(crate) mod thread;
 pub(crate) mod torrent;
@@ -14,8 +16,9 @@ pub(crate) mod watch;
 pub use crate::storage::{
     AltSpeed, FileWish, GoalMode, Group, Rename, SessionSettings, SetLimit, SpeedLimit, Switch, Wishes,
 };
+pub(crate) use default_trackers::is_announce_url;
 pub use handle::{
-    AddOutcome, AddTorrent, Blocklist, Earlier, EngineChange, EngineError, EngineHandle, LimitChange,
+    AddOutcome, AddTorrent, Blocklist, Earlier, EngineChange, EngineError, EngineHandle, Found, LimitChange,
     QueueMove, SettingsChange, TorrentChange, WishChange,
 };
 pub(crate) use inbox::Inbox;

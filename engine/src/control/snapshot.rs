@@ -1,6 +1,7 @@
 //! What the engine tells about itself: immutable snapshots, built on the control thread from what the
 //! shards publish, read by anyone without disturbing either.
 
+use super::share::{ShareRatio, verified_bytes};
 pub use crate::shard::loop_delay::{BOUNDS_US, LoopDelays};
 use crate::shard::publish::ShardSnapshot;
 pub use crate::shard::publish::{BannedPeer, HandshakeEnd, PeerStatus, ShardCounters, UnderWay};
@@ -171,11 +172,12 @@ impl TorrentStatus {
         }
     }
 
-    /// Whether a ratio, idle or time goal ended its seeding.
+    /// Whether it is a stopped seed that has reached a share limit: its ratio, or one of idling or of time that stopped it.
     pub fn is_finished(&self, settings: &SessionSettings) -> bool {
         matches!(self.state, TorrentState::Paused)
             && self.left == 0
-            && self.ratio_goal(settings).is_some_and(|goal| self.ratio() >= goal)
+            && (self.wishes.limit_reached
+                || self.ratio_goal(settings).is_some_and(|goal| self.ratio().reaches(goal)))
     }
 
     /// The ratio at which it stops seeding.
@@ -187,10 +189,23 @@ impl TorrentStatus {
         }
     }
 
-    /// Uploaded bytes over downloaded bytes, or over the size when it was seeded from the start.
-    pub fn ratio(&self) -> f64 {
-        let base = if self.downloaded > 0 { self.downloaded } else { self.wanted };
-        if base == 0 { 0.0 } else { self.uploaded as f64 / base as f64 }
+    /// Its share ratio.
+    pub fn ratio(&self) -> ShareRatio {
+        ShareRatio::new(self.uploaded, self.downloaded, self.verified())
+    }
+
+    /// Bytes of it in verified pieces.
+    pub fn verified(&self) -> u64 {
+        verified_bytes(&self.metainfo.info.layout, &self.have)
+    }
+
+    /// Minutes without upload after which it stops seeding.
+    pub fn idle_goal(&self, settings: &SessionSettings) -> Option<u32> {
+        match self.wishes.idle_mode {
+            GoalMode::Session => settings.idle.get(),
+            GoalMode::Own => Some(self.wishes.idle_minutes),
+            GoalMode::Never => None,
+        }
     }
 
     /// Share of the wanted bytes that is here, 0.0 to 1.0.

@@ -31,6 +31,7 @@ mod past_cache;
 mod piece_buffers;
 mod piece_ranges;
 mod place;
+mod plain_names;
 mod read_ahead;
 pub mod relocate;
 mod residency;
@@ -53,10 +54,11 @@ pub use names::{PARTIAL_SUFFIX, is_partial_name};
 pub use past_cache::OwnBlock;
 pub use piece_buffers::{PieceBuf, PieceBuffers};
 pub use piece_ranges::PieceRanges;
+pub use plain_names::{adopt_partial_names, lies_under_plain_names};
 pub use residency::{Residency, ResidencyClock};
 pub use resume::{
     AltSpeed, DamagedRecord, FileWish, GoalMode, Group, Loaded, PieceUpdate, RESUME_VERSION, Rename,
-    ResumeError, ResumeStore, RunState, SessionSettings, SetLimit, SetPort, SpeedLimit, Switch,
+    ResumeError, ResumeStore, RunState, SessionSettings, SetLimit, SetPort, SpeedLimit, Switch, Switched,
     TorrentRecord, Totals, Wishes,
 };
 pub use store::{Access, TorrentStore};

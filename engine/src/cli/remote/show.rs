@@ -92,7 +92,11 @@ pub fn line(torrent: &Value) -> String {
         _ => field::<f64>(torrent, "percentDone"),
     };
     let ratio: f64 = field(torrent, "uploadRatio");
-    let ratio = if ratio < 0.0 { "-".to_owned() } else { format!("{ratio:.2}") };
+    let ratio = match ratio {
+        ..=-2.0 => "inf".to_owned(),
+        ..0.0 => "-".to_owned(),
+        ratio => format!("{ratio:.2}"),
+    };
     format!(
         "{:>5}  {:<11} {:>5.1}% {:>10} {:>12} {:>12} {ratio:>6} {:>5}  {}",
         field::<u32>(torrent, "id"),

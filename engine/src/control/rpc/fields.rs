@@ -7,7 +7,6 @@ use ringseed_api::{File, FileStats, Peer, Status, TrackerStats, Trackers};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::layout::Layout;
 use ringseed_proto::tracker::http::scrape_url;
-use ringseed_proto::units::PieceIndex;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -123,7 +122,7 @@ fn field(torrent: &TorrentStatus, name: &str, around: &Around<'_>) -> Option<Val
         "desiredAvailable" => json!(desired_available(torrent)),
         "doneDate" => json!(unix(torrent.finished_at)),
         "downloadDir" => json!(torrent.data_dir.to_string_lossy()),
-        "downloadLimit" => json!(torrent.download_limit.rate / 1000),
+        "downloadLimit" => json!(torrent.download_limit.rate.div_ceil(1000)),
         "downloadLimited" => json!(torrent.download_limit.on),
         "downloadedEver" => json!(torrent.downloaded),
         "editDate" => json!(wishes.edited_at),
@@ -155,7 +154,7 @@ fn field(torrent: &TorrentStatus, name: &str, around: &Around<'_>) -> Option<Val
         "group" => json!(wishes.group),
         "hashString" => json!(torrent.info_hash().to_string()),
         "haveUnchecked" => json!(0),
-        "haveValid" => json!(have_bytes(layout, &torrent.have)),
+        "haveValid" => json!(torrent.verified()),
         "honorsSessionLimits" => json!(true),
         "id" => json!(torrent.id),
         "isFinished" => json!(torrent.is_finished(&around.snapshot.settings)),
@@ -182,7 +181,7 @@ fn field(torrent: &TorrentStatus, name: &str, around: &Around<'_>) -> Option<Val
         }),
         "peersGettingFromUs" => json!(peers(|peer| peer.upload_rate > 0)),
         "peersSendingToUs" => json!(peers(|peer| peer.download_rate > 0)),
-        "percentComplete" => json!(share(have_bytes(layout, &torrent.have), layout.total_length)),
+        "percentComplete" => json!(share(torrent.verified(), layout.total_length)),
         "percentDone" => json!(torrent.progress()),
         "pieceCount" => json!(layout.piece_count()),
         "pieceSize" => json!(layout.piece_length),
@@ -219,11 +218,9 @@ fn field(torrent: &TorrentStatus, name: &str, around: &Around<'_>) -> Option<Val
         "trackers" => {
             Value::Array(trackers(torrent).map(|(id, tracker)| json!(tracker_of(id, &tracker))).collect())
         }
-        "uploadLimit" => json!(torrent.upload_limit.rate / 1000),
+        "uploadLimit" => json!(torrent.upload_limit.rate.div_ceil(1000)),
         "uploadLimited" => json!(torrent.upload_limit.on),
-        "uploadRatio" => {
-            json!(if torrent.uploaded == 0 && torrent.downloaded == 0 { -1.0 } else { torrent.ratio() })
-        }
+        "uploadRatio" => json!(torrent.ratio().of_transmission()),
         "uploadedEver" => json!(torrent.uploaded),
         // Transmission 3 and 4.0 write 0 and 1 here.
         "wanted" => {
@@ -276,11 +273,7 @@ fn availability(torrent: &TorrentStatus) -> Vec<i64> {
 
 /// Seconds until the idle limit ends the seeding; -1 when nothing will.
 fn eta_idle(torrent: &TorrentStatus, snapshot: &EngineSnapshot) -> i64 {
-    let minutes = match torrent.wishes.idle_mode {
-        GoalMode::Session => snapshot.settings.idle.get(),
-        GoalMode::Own => Some(torrent.wishes.idle_minutes),
-        GoalMode::Never => None,
-    };
+    let minutes = torrent.idle_goal(&snapshot.settings);
     let (TorrentState::Seeding, Some(minutes)) = (&torrent.state, minutes) else { return -1 };
     let quiet = unix(Some(SystemTime::now())) - i64::try_from(torrent.active_at).unwrap_or(0);
     let running = torrent.running_since.map_or(0, |since| since.elapsed().as_secs() as i64);
@@ -316,18 +309,6 @@ fn eta(torrent: &TorrentStatus) -> i64 {
 /// Bytes still missing that some connected peer has.
 fn desired_available(torrent: &TorrentStatus) -> u64 {
     if torrent.seeds > 0 { torrent.left } else { 0 }
-}
-
-fn have_bytes(layout: &Layout, have: &Bitfield) -> u64 {
-    // The last piece alone may be shorter than the others.
-    let count = u64::from(have.count_ones());
-    let bytes = count * u64::from(layout.piece_length);
-    match layout.piece_count().checked_sub(1) {
-        Some(last) if have.get(last) => {
-            bytes - u64::from(layout.piece_length) + u64::from(layout.piece_len(PieceIndex(last)))
-        }
-        _ => bytes,
-    }
 }
 
 /// Bytes of each file that lie in verified pieces.

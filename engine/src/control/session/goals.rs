@@ -1,10 +1,12 @@
 //! When a torrent has seeded enough: its ratio, the time without upload, the time of seeding.
 
+use super::super::share::{ShareRatio, verified_bytes};
 use super::super::torrent::{Activity, Torrent, unix_now};
 use super::Session;
 use crate::storage::{GoalMode, SessionSettings};
 use ringseed_proto::units::InfoHash;
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How often the clock and the queues are looked at.
@@ -36,6 +38,9 @@ impl Session {
             .collect();
         for (info_hash, goal) in reached {
             tracing::info!(torrent = %info_hash, "{goal} reached: pausing");
+            if let Some(torrent) = self.torrent(&info_hash) {
+                Arc::make_mut(&mut torrent.wishes).limit_reached = true;
+            }
             if let Err(error) = self.pause(info_hash) {
                 tracing::error!(%error, torrent = %info_hash, "cannot save the pause");
             }
@@ -51,9 +56,9 @@ fn reached(torrent: &Torrent, settings: &SessionSettings, now: Instant) -> Optio
         GoalMode::Own => Some(wishes.ratio),
         GoalMode::Never => None,
     };
-    let size = torrent.entry.content.info.layout.total_length;
-    let base = if torrent.downloaded() > 0 { torrent.downloaded() } else { size };
-    if ratio.is_some_and(|ratio| torrent.uploaded() as f64 >= ratio * base as f64) {
+    let verified = verified_bytes(&torrent.entry.content.info.layout, torrent.pieces.live());
+    let shared = ShareRatio::new(torrent.uploaded(), torrent.downloaded(), verified);
+    if ratio.is_some_and(|ratio| shared.reaches(ratio)) {
         return Some("seed ratio");
     }
     let (since, _) = torrent.running_since?;
@@ -69,5 +74,6 @@ fn reached(torrent: &Torrent, settings: &SessionSettings, now: Instant) -> Optio
         return Some("idle seeding limit");
     }
     let seeded = wishes.seconds_seeding + running;
-    wishes.seed_minutes.is_some_and(|minutes| seeded >= minutes.saturating_mul(60)).then_some("seeding time")
+    let minutes = wishes.seed_minutes(settings);
+    minutes.is_some_and(|minutes| seeded >= minutes.saturating_mul(60)).then_some("seeding time")
 }

@@ -165,6 +165,7 @@ impl Session {
         if let Some(torrent) = self.torrent(&info_hash) {
             torrent.status = None;
             torrent.forced |= now;
+            Arc::make_mut(&mut torrent.wishes).limit_reached = false;
             match &mut torrent.activity {
                 Activity::Paused => self.begin(info_hash),
                 // What failed may have changed under us: look at the files before serving them.

@@ -10,7 +10,7 @@ mod tests;
 mod wishes;
 
 pub use record::{RunState, SpeedLimit, TorrentRecord};
-pub use session::{AltSpeed, Group, SessionSettings, SetLimit, SetPort, Switch, Totals};
+pub use session::{AltSpeed, Group, SessionSettings, SetLimit, SetPort, Switch, Switched, Totals};
 pub use wishes::{FileWish, GoalMode, Rename, Wishes};
 
 use super::confined::FileStamp;

@@ -57,12 +57,27 @@ pub struct AltSpeed {
     pub upload: u64,
     /// Whether the clock turns them on and off.
     pub by_clock: bool,
+    /// Whether `download` limits anything; without it the alternative is no limit.
+    pub download_on: bool,
+    /// Whether `upload` limits anything.
+    pub upload_on: bool,
     /// From this minute of the day, local time.
     pub begin: u32,
-    /// To this minute of the day; before `begin` it is one of the next day.
+    /// To this minute of the day; not behind `begin` it is one of the next day.
     pub end: u32,
     /// On these days: bit 0 is Sunday.
     pub days: u32,
+    /// What the clock did last; `None` when it has done nothing since the schedule was changed.
+    pub switched: Option<Switched>,
+}
+
+/// What the clock made of the alternative limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Switched {
+    /// Whether it turned them on.
+    pub on: bool,
+    /// When it has to do something again, in seconds since 1970; `None` for never. Until then what the user does stays.
+    pub until: Option<u64>,
 }
 
 impl Default for AltSpeed {
@@ -72,9 +87,12 @@ impl Default for AltSpeed {
             download: 50_000,
             upload: 50_000,
             by_clock: false,
+            download_on: true,
+            upload_on: true,
             begin: 540,
             end: 1020,
             days: 127,
+            switched: None,
         }
     }
 }
@@ -124,6 +142,8 @@ pub struct SessionSettings {
     pub start_added: bool,
     /// Whether torrent files are deleted after they were added.
     pub delete_torrent_files: bool,
+    /// Minutes of seeding after which torrents stop.
+    pub seed_time: Switch,
     /// Whether torrents stop at a ratio.
     pub ratio_on: bool,
     /// That ratio.
@@ -144,8 +164,12 @@ pub struct SessionSettings {
     pub download: Option<SetLimit>,
     /// Port for peers when it was set.
     pub port: Option<SetPort>,
-    /// Trackers for every public torrent, a URL a line.
+    /// Trackers for every public torrent that is added, a URL a line.
     pub default_trackers: String,
+    /// They are kept and not added.
+    pub default_trackers_off: bool,
+    /// What the configuration said of them when they were set: a changed configuration wins.
+    pub default_trackers_configured: String,
     /// Whether the blocklist holds.
     pub blocklist_on: bool,
     /// Where it is fetched from.
@@ -180,6 +204,7 @@ impl Default for SessionSettings {
             ratio_on: false,
             ratio: 2.0,
             idle: Switch { on: false, value: 30 },
+            seed_time: Switch { on: false, value: 1440 },
             download_queue: Switch { on: false, value: 5 },
             seed_queue: Switch { on: false, value: 10 },
             stalled: Switch { on: true, value: 30 },
@@ -188,11 +213,30 @@ impl Default for SessionSettings {
             download: None,
             port: None,
             default_trackers: String::new(),
+            default_trackers_off: false,
+            default_trackers_configured: String::new(),
             blocklist_on: false,
             blocklist_url: String::new(),
             groups: BTreeMap::new(),
             categories: BTreeMap::new(),
             tags: Vec::new(),
+        }
+    }
+}
+
+impl SessionSettings {
+    /// The default trackers when they are added; empty when not.
+    pub fn default_trackers_in_force(&self) -> &str {
+        if self.default_trackers_off { "" } else { self.default_trackers.trim() }
+    }
+
+    /// Takes over the default trackers of the configuration when it has others than before.
+    pub fn configure_trackers(&mut self, configured: &[String]) {
+        let configured = configured.join("\n");
+        if configured != self.default_trackers_configured {
+            self.default_trackers.clone_from(&configured);
+            self.default_trackers_off = false;
+            self.default_trackers_configured = configured;
         }
     }
 }
@@ -259,6 +303,20 @@ pub(super) fn insert_totals(transaction: &WriteTransaction, totals: &[u8]) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn default_trackers_hold_until_the_configuration_has_others() {
+        let mut settings = SessionSettings::default();
+        settings.configure_trackers(&["http://a/x".into()]);
+        assert_eq!(settings.default_trackers_in_force(), "http://a/x");
+        settings.default_trackers = "http://b/x".into();
+        settings.configure_trackers(&["http://a/x".into()]);
+        assert_eq!(settings.default_trackers_in_force(), "http://b/x", "what was set holds");
+        settings.default_trackers_off = true;
+        assert_eq!(settings.default_trackers_in_force(), "");
+        settings.configure_trackers(&[]);
+        assert_eq!((settings.default_trackers.as_str(), settings.default_trackers_off), ("", false));
+    }
 
     #[test]
     fn settings_survive_and_are_the_usual_ones_before() {

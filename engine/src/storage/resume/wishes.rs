@@ -1,5 +1,6 @@
 //! What a user wants of one torrent, beyond where it is and how fast it may be.
 
+use super::SessionSettings;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -63,8 +64,12 @@ pub struct Wishes {
     pub idle_mode: GoalMode,
     /// The torrent's own idle goal in minutes without upload.
     pub idle_minutes: u32,
-    /// Stop seeding after this many minutes of it.
+    /// Stop seeding after this many minutes of it; see [`Wishes::seed_minutes`].
     pub seed_minutes: Option<u64>,
+    /// No time of seeding ends it, when there is none in `seed_minutes`; otherwise the session's does.
+    pub seed_time_never: bool,
+    /// One of the share limits has stopped it, and nobody has started it since.
+    pub limit_reached: bool,
     /// Place in the queue: a smaller one comes first.
     pub queue: i64,
     /// Connections at most; the engine's setting when `None`.
@@ -75,6 +80,8 @@ pub struct Wishes {
     pub tiers: Option<Vec<Vec<String>>>,
     /// When the trackers were edited, in seconds since 1970; 0 for never.
     pub edited_at: u64,
+    /// Its files lie under their names by the letter of the torrent.
+    pub plain_names: bool,
     /// Other names for its files and folders.
     pub renames: Vec<Rename>,
     /// Where its files go when the download is complete.
@@ -109,11 +116,14 @@ impl Default for Wishes {
             idle_mode: GoalMode::Session,
             idle_minutes: 30,
             seed_minutes: None,
+            seed_time_never: false,
+            limit_reached: false,
             queue: 0,
             peer_limit: None,
             group: String::new(),
             tiers: None,
             edited_at: 0,
+            plain_names: false,
             renames: Vec::new(),
             move_when_done: None,
             seconds_downloading: 0,
@@ -125,6 +135,15 @@ impl Default for Wishes {
 }
 
 impl Wishes {
+    /// Minutes of seeding after which it ends.
+    pub fn seed_minutes(&self, settings: &SessionSettings) -> Option<u64> {
+        match self.seed_minutes {
+            Some(minutes) => Some(minutes),
+            None if self.seed_time_never => None,
+            None => settings.seed_time.get().map(u64::from),
+        }
+    }
+
     /// How much a file is wanted.
     pub fn file(&self, index: usize) -> FileWish {
         self.files.get(index).copied().unwrap_or_default()

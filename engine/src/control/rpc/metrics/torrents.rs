@@ -10,11 +10,14 @@ use std::sync::Arc;
 type Value = fn(&TorrentStatus) -> f64;
 type Count = fn(&TorrentStatus) -> u64;
 
-const GAUGES: [(&str, &str, Value); 6] = [
+const GAUGES: [(&str, &str, Value); 7] = [
     ("torrent_size_bytes", "Bytes wanted.", |torrent| torrent.wanted as f64),
     ("torrent_left_bytes", "Bytes wanted and missing.", |torrent| torrent.left as f64),
     ("torrent_receive_bytes_per_second", "Payload received now.", |torrent| torrent.download_rate as f64),
     ("torrent_send_bytes_per_second", "Payload sent now.", |torrent| torrent.upload_rate as f64),
+    ("torrent_share_ratio", "Sent over the larger of received and verified bytes; 0 for none.", |torrent| {
+        torrent.ratio().get().unwrap_or(0.0)
+    }),
     ("torrent_peers", "Connected peers.", |torrent| torrent.peers.len() as f64),
     ("torrent_failed", "Whether an error stopped it.", |torrent| {
         f64::from(u8::from(matches!(torrent.state, TorrentState::Failed(_))))

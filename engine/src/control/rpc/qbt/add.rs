@@ -104,6 +104,7 @@ pub(super) fn limit(wishes: &mut Wishes, ratio: Option<f64>, minutes: Option<i64
     }
     if let Some(minutes) = minutes {
         wishes.seed_minutes = u64::try_from(minutes).ok();
+        wishes.seed_time_never = minutes == -1;
     }
     match idle {
         Some(minutes @ 0..) => {

@@ -103,9 +103,12 @@ pub(super) fn torrent(
         "infohash_v2": "",
         "last_activity": if torrent.active_at > 0 { torrent.active_at as i64 } else { added },
         "magnet_uri": format!("magnet:?xt=urn:btih:{hash}"),
-        "max_inactive_seeding_time": idle_limit(torrent).max(-1),
+        "max_inactive_seeding_time": torrent.idle_goal(&snapshot.settings).map_or(-1, i64::from),
         "max_ratio": torrent.ratio_goal(&snapshot.settings).unwrap_or(-1.0),
-        "max_seeding_time": seeding_limit(torrent).max(-1),
+        "max_seeding_time": torrent
+            .wishes
+            .seed_minutes(&snapshot.settings)
+            .map_or(-1, |minutes| i64::try_from(minutes).unwrap_or(i64::MAX)),
         "name": torrent.metainfo.info.name,
         "num_complete": known(|tracker| tracker.seeders),
         "num_incomplete": known(|tracker| tracker.leechers),
@@ -115,7 +118,7 @@ pub(super) fn torrent(
         "priority": place + 1,
         "private": torrent.metainfo.info.private,
         "progress": progress,
-        "ratio": torrent.ratio(),
+        "ratio": torrent.ratio().of_qbittorrent(),
         "ratio_limit": ratio_limit(torrent),
         "reannounce": 0,
         "root_path": root_path(torrent),
@@ -180,7 +183,7 @@ pub(super) fn properties(torrent: &TorrentStatus) -> Value {
         "seeding_time": seeding,
         "seeds": torrent.seeds,
         "seeds_total": torrent.trackers.iter().filter_map(|tracker| tracker.seeders).max().unwrap_or(0),
-        "share_ratio": torrent.ratio(),
+        "share_ratio": torrent.ratio().of_qbittorrent(),
         "time_elapsed": downloading + seeding,
         "total_downloaded": torrent.downloaded,
         "total_downloaded_session": torrent.downloaded,
@@ -309,7 +312,8 @@ fn idle_limit(torrent: &TorrentStatus) -> i64 {
 }
 
 fn seeding_limit(torrent: &TorrentStatus) -> i64 {
-    torrent.wishes.seed_minutes.map_or(-2, |minutes| minutes as i64)
+    let none = if torrent.wishes.seed_time_never { -1 } else { -2 };
+    torrent.wishes.seed_minutes.map_or(none, |minutes| i64::try_from(minutes).unwrap_or(i64::MAX))
 }
 
 /// Seconds since 1970; 0 for never.
