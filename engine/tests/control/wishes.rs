@@ -63,14 +63,14 @@ fn the_download_queue_lets_so_many_run() {
 /// Ratio, idle time and seeding time, each for the session or the torrent.
 #[test]
 fn seeding_ends_at_its_goals() {
-    let daemon = Daemon::start(&[]);
+    let mut daemon = Daemon::start(&[]);
     let content = daemon.single("one");
     daemon.seed(&content);
     let hash = content.info_hash.as_str();
-    let seeds = || daemon.torrent(hash, &["status"])["status"] == 6;
+    let seeds = |daemon: &Daemon| daemon.torrent(hash, &["status"])["status"] == 6;
     let peer = format!("127.0.0.1:{}", daemon.call("session-get", json!({}))["peer-port"]);
     daemon.call("session-set", json!({"seedRatioLimited": true, "seedRatioLimit": 0.9}));
-    assert!(seeds(), "nothing was uploaded yet");
+    assert!(seeds(&daemon), "nothing was uploaded yet");
     get(&content, &daemon.dir("download"), &["--peer", &peer]).wait_success();
     let ended = daemon.wait(hash, "the goal", |torrent| torrent["status"] == 0);
     assert!(ended["isFinished"] == true && ended["error"] == 0, "{ended}");
@@ -91,11 +91,70 @@ fn seeding_ends_at_its_goals() {
         daemon.call("torrent-set", arguments);
         daemon.call("torrent-start", json!({"ids": [hash]}));
         match ends {
-            true => _ = daemon.wait(hash, &set.to_string(), |torrent| torrent["status"] == 0),
+            true => {
+                let ended = daemon.wait(hash, &set.to_string(), |torrent| torrent["status"] == 0);
+                assert_eq!(ended["isFinished"], true, "{set}");
+            }
             // Goals are looked at with each change, before it is answered.
-            false => assert!(seeds(), "{set}"),
+            false => assert!(seeds(&daemon), "{set}"),
         }
     }
+    // Who stops it by hand has not finished it.
+    daemon.call("torrent-set", json!({"ids": [hash], "seedRatioMode": 2}));
+    daemon.call("torrent-stop", json!({"ids": [hash]}));
+    assert_eq!(daemon.wait(hash, "the stop", |torrent| torrent["status"] == 0)["isFinished"], false);
+    daemon.call("torrent-set", json!({"ids": [hash], "seedIdleMode": 1, "seedIdleLimit": 0}));
+    daemon.call("torrent-start", json!({"ids": [hash]}));
+    daemon.wait(hash, "the idle limit", |torrent| torrent["isFinished"] == true);
+    daemon.restart();
+    assert_eq!(daemon.torrent(hash, &["isFinished", "status"]), json!({"isFinished": true, "status": 0}));
+}
+
+/// One repaired piece and a little upload were taken for a ratio of that piece.
+#[test]
+fn a_ratio_is_to_what_is_here_and_not_to_one_repaired_piece() {
+    let pair = Pair::new(json!({}));
+    let target = pair.target();
+    let data = pair.content.dir.join(&pair.content.name);
+    let copied = std::process::Command::new("cp").arg("-r").args([&data, &target]).status().unwrap();
+    assert!(copied.success());
+    let file = target.join(&pair.content.name).join("z last.bin");
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[2_000_000] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    pair.add();
+    let hash = pair.content.info_hash.as_str();
+    pair.leech.wait(hash, "the repair", |torrent| torrent["status"] == 6);
+    let got = pair.leech.torrent(hash, &["downloadedEver", "uploadRatio", "sizeWhenDone"]);
+    assert!(got["downloadedEver"].as_u64().unwrap() < 200_000 && got["uploadRatio"] == 0.0, "{got}");
+    pair.leech.call("torrent-set", json!({"ids": [hash], "seedRatioMode": 1, "seedRatioLimit": 0.9}));
+    let peer = format!("127.0.0.1:{}", pair.leech.call("session-get", json!({}))["peer-port"]);
+    get(&pair.content, &pair.leech.dir("again"), &["--peer", &peer]).wait_success();
+    let ended = pair.leech.wait(hash, "the goal", |torrent| torrent["status"] == 0);
+    assert_eq!(ended["isFinished"], true);
+    let ratio = pair.leech.torrent(hash, &["uploadRatio"])["uploadRatio"].as_f64().unwrap();
+    assert!((0.9..1.2).contains(&ratio), "{ratio}");
+}
+
+/// What was switched by hand between two ends of the schedule was forgotten by a restart.
+#[test]
+fn a_manual_override_of_the_schedule_outlives_a_restart() {
+    let mut daemon = Daemon::start(&[]);
+    let now = minute();
+    let on = |daemon: &Daemon| daemon.call("session-get", json!({}))["alt-speed-enabled"] == true;
+    let around = json!({"alt-speed-time-enabled": true, "alt-speed-time-day": 127,
+        "alt-speed-time-begin": (now + 1440 - 60) % 1440, "alt-speed-time-end": (now + 60) % 1440});
+    daemon.call("session-set", around);
+    assert!(on(&daemon), "it holds as soon as it is set");
+    daemon.call("session-set", json!({"alt-speed-enabled": false}));
+    daemon.restart();
+    assert!(!on(&daemon));
+    // A clock that is looked at each second has been looked at by now.
+    let begun = std::time::Instant::now();
+    until("two seconds", || (begun.elapsed().as_millis() > 2200).then_some(()));
+    assert!(!on(&daemon));
+    daemon.call("session-set", json!({"alt-speed-time-end": (now + 61) % 1440}));
+    assert!(on(&daemon), "another schedule begins anew");
 }
 
 /// Minute of the day where this process is, as the daemon sees it.

@@ -37,13 +37,13 @@ impl Server {
             peer_port: self.handle.listen_port(),
             peer_limit_global: count(info.connections_max),
             peer_limit_per_torrent: count(info.torrent_connections_max),
-            speed_limit_down: limits.download.rate / 1000,
+            speed_limit_down: limits.download.rate.div_ceil(1000),
             speed_limit_down_enabled: limits.download.on,
-            speed_limit_up: limits.upload.rate / 1000,
+            speed_limit_up: limits.upload.rate.div_ceil(1000),
             speed_limit_up_enabled: limits.upload.on,
             alt_speed_enabled: settings.alt_speed.on,
-            alt_speed_down: settings.alt_speed.download / 1000,
-            alt_speed_up: settings.alt_speed.upload / 1000,
+            alt_speed_down: settings.alt_speed.download.div_ceil(1000),
+            alt_speed_up: settings.alt_speed.upload.div_ceil(1000),
             alt_speed_time_enabled: settings.alt_speed.by_clock,
             alt_speed_time_begin: settings.alt_speed.begin,
             alt_speed_time_end: settings.alt_speed.end,
@@ -58,7 +58,7 @@ impl Server {
             seed_queue_size: settings.seed_queue.value,
             queue_stalled_enabled: settings.stalled.on,
             queue_stalled_minutes: settings.stalled.value,
-            default_trackers: settings.default_trackers.clone(),
+            default_trackers: settings.default_trackers_in_force().to_owned(),
             blocklist_enabled: settings.blocklist_on,
             blocklist_size: count(snapshot.blocklist_rules),
             blocklist_url: settings.blocklist_url.clone(),
@@ -122,10 +122,12 @@ fn apply(settings: &mut SessionSettings, args: &SessionSetArgs) {
     replace(&mut alt.on, args.alt_speed_enabled);
     replace(&mut alt.download, args.alt_speed_down.map(|rate| rate.saturating_mul(1000)));
     replace(&mut alt.upload, args.alt_speed_up.map(|rate| rate.saturating_mul(1000)));
+    alt.download_on |= args.alt_speed_down.is_some();
+    alt.upload_on |= args.alt_speed_up.is_some();
     replace(&mut alt.by_clock, args.alt_speed_time_enabled);
     replace(&mut alt.begin, args.alt_speed_time_begin);
     replace(&mut alt.end, args.alt_speed_time_end);
-    replace(&mut alt.days, args.alt_speed_time_day);
+    replace(&mut alt.days, args.alt_speed_time_day.map(|days| days & 127));
     replace(&mut settings.ratio_on, args.seed_ratio_limited);
     replace(&mut settings.ratio, args.seed_ratio_limit);
     switch(&mut settings.idle, args.idle_seeding_limit_enabled, args.idle_seeding_limit);
@@ -136,7 +138,10 @@ fn apply(settings: &mut SessionSettings, args: &SessionSetArgs) {
     replace(&mut settings.partial_names, args.rename_partial_files);
     replace(&mut settings.start_added, args.start_added_torrents);
     replace(&mut settings.delete_torrent_files, args.trash_original_torrent_files);
-    replace(&mut settings.default_trackers, args.default_trackers.clone());
+    if let Some(urls) = &args.default_trackers {
+        settings.default_trackers.clone_from(urls);
+        settings.default_trackers_off = false;
+    }
     replace(&mut settings.blocklist_on, args.blocklist_enabled);
     replace(&mut settings.blocklist_url, args.blocklist_url.clone());
 }

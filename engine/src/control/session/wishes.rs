@@ -4,7 +4,7 @@ use super::super::handle::{EngineChange, EngineError, TorrentChange};
 use super::super::torrent::{Activity, Next};
 use super::Session;
 use crate::shard::message::ToShard;
-use crate::storage::{SetLimit, SetPort};
+use crate::storage::{AltSpeed, SetLimit, SetPort};
 use ringseed_proto::units::InfoHash;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -55,6 +55,12 @@ impl Session {
         if let Some(change) = change.settings {
             change(&mut settings);
         }
+        let schedule = |alt: &AltSpeed| (alt.by_clock, alt.begin, alt.end, alt.days);
+        let rescheduled = schedule(&settings.alt_speed) != schedule(&self.settings.alt_speed);
+        if rescheduled {
+            // What was switched by hand was between two ends of the old one.
+            settings.alt_speed.switched = None;
+        }
         let configured = &self.parts.settings;
         let mut limits = self.limits;
         limits.upload = change.upload.of(limits.upload);
@@ -85,6 +91,9 @@ impl Session {
         (self.settings, self.limits) = (Arc::new(settings), limits);
         self.parts.store_limits.set_partial_names(self.settings.partial_names);
         self.apply_limits();
+        if rescheduled {
+            self.follow_clock();
+        }
         self.apply_blocklist();
         if let Some(listeners) = listeners {
             self.listen_on(listeners);

@@ -47,12 +47,8 @@ impl Server {
             "torrents/tags" => Reply::Json(json!(tags(&snapshot))),
             "transfer/info" => Reply::Json(transfer(&snapshot)),
             "transfer/speedLimitsMode" => Reply::Text(u8::from(snapshot.settings.alt_speed.on).to_string()),
-            "transfer/uploadLimit" => {
-                Reply::Text(snapshot.limits.upload.effective().unwrap_or(0).to_string())
-            }
-            "transfer/downloadLimit" => {
-                Reply::Text(snapshot.limits.download.effective().unwrap_or(0).to_string())
-            }
+            "transfer/uploadLimit" => Reply::Text(limit(snapshot.limits.upload).to_string()),
+            "transfer/downloadLimit" => Reply::Text(limit(snapshot.limits.download).to_string()),
             "sync/maindata" => Reply::Json(self.maindata(&snapshot, form)),
             "sync/torrentPeers" => one(|torrent| {
                 let peers = torrent.peers.iter().map(|peer| (peer.address.to_string(), tell::peer(peer)));
@@ -155,13 +151,18 @@ fn transfer(snapshot: &EngineSnapshot) -> Value {
         "alltime_dl": received, "alltime_ul": sent,
         "connection_status": if snapshot.trouble.is_some() { "disconnected" } else { "connected" }, "dht_nodes": 0,
         "dl_info_data": snapshot.run.downloaded, "dl_info_speed": snapshot.download_rate,
-        "dl_rate_limit": snapshot.limits.download.effective().unwrap_or(0),
+        "dl_rate_limit": limit(snapshot.limits.download),
         "up_info_data": snapshot.run.uploaded, "up_info_speed": snapshot.upload_rate,
-        "up_rate_limit": snapshot.limits.upload.effective().unwrap_or(0),
+        "up_rate_limit": limit(snapshot.limits.upload),
         "free_space_on_disk": -1,
         "global_ratio": format!("{:.2}", if received == 0 { 0.0 } else { sent as f64 / received as f64 }),
         "queueing": snapshot.settings.download_queue.on || snapshot.settings.seed_queue.on,
         "total_peer_connections": snapshot.connections,
         "use_alt_speed_limits": snapshot.settings.alt_speed.on,
     })
+}
+
+/// A limit in bytes per second; 0 is none.
+fn limit(limit: crate::control::SpeedLimit) -> u64 {
+    super::app::known_limit(limit.effective())
 }
