@@ -453,7 +453,11 @@ impl ControlStart {
             tokio::task::spawn_local(rpc::load_blocklist(dir, self.handle.clone()));
         }
         if let Some(folder) = self.settings.watch_dir.clone() {
-            tokio::task::spawn_local(watch_folder::watch(folder, self.handle.clone()));
+            tokio::task::spawn_local(watch_folder::watch(
+                folder,
+                self.settings.state_dir.clone(),
+                self.handle.clone(),
+            ));
         }
         drop(self.handle);
         let _ = ready.send(Ok(()));
