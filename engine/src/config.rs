@@ -89,6 +89,8 @@ pub struct EngineConfig {
     pub rpc_create_dirs: Vec<PathBuf>,
     /// Folder whose torrent files are added.
     pub watch_dir: Option<PathBuf>,
+    /// Trackers for every public torrent that is added.
+    pub default_trackers: Vec<String>,
     /// Directory for torrents added without one.
     pub download_dir: PathBuf,
 }
@@ -122,6 +124,7 @@ impl Default for EngineConfig {
             rpc_networks: Vec::new(),
             rpc_fetch_local: false,
             rpc_create_dirs: Vec::new(),
+            default_trackers: Vec::new(),
             download_dir: PathBuf::from("."),
         }
     }

@@ -59,6 +59,12 @@ pub struct Settings {
     /// Peer connections of the whole engine.
     #[arg(long, value_name = "N", env = "RINGSEED_MAX_CONNECTIONS", hide_env = true)]
     pub max_connections: Option<usize>,
+    /// Tracker that torrents which are added announce to as well unless they are private, may be repeated; in the
+    /// variable they are parted by blanks.
+    #[arg(long, value_name = "URL", env = "RINGSEED_DEFAULT_TRACKER", value_delimiter = ' ', hide_env = true,
+        value_parser = announce_url)]
+    #[serde(default, deserialize_with = "announce_urls")]
+    pub default_tracker: Vec<String>,
     /// Memory for pieces being downloaded, such as 256M [default: a quarter of the machine's or cgroup's, at most 1G].
     #[arg(long, value_name = "SIZE", env = "RINGSEED_MEMORY", hide_env = true, value_parser = memory_size)]
     #[serde(default, deserialize_with = "text_or_number")]
@@ -89,6 +95,10 @@ pub struct Settings {
     #[arg(skip)]
     #[serde(default)]
     pub rpc_networks: Vec<String>,
+    /// Proxies that are believed about the addresses of their clients, for serve.
+    #[arg(skip)]
+    #[serde(default)]
+    pub rpc_proxies: Vec<String>,
     /// Certificate chain of the RPC, for serve.
     #[arg(skip)]
     pub rpc_tls_cert: Option<PathBuf>,
@@ -145,6 +155,20 @@ fn shard_count(text: &str) -> Result<usize, String> {
         Ok(count @ 1..=1024) => Ok(count),
         _ => Err("a number from 1 to 1024 is needed".into()),
     }
+}
+
+/// An announce URL of a kind that can be announced to.
+fn announce_url(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    match crate::control::is_announce_url(text) && !text.contains(char::is_whitespace) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("'{text}' is not an announce URL of http, https or udp")),
+    }
+}
+
+fn announce_urls<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let urls = Vec::<String>::deserialize(deserializer)?;
+    urls.iter().map(|url| announce_url(url).map_err(serde::de::Error::custom)).collect()
 }
 
 /// Reads a value that is written as text or as a number through its `FromStr`.
@@ -225,6 +249,10 @@ impl Settings {
             download_limit: self.download_limit.or(lower.download_limit),
             upload_slots: self.upload_slots.or(lower.upload_slots),
             max_connections: self.max_connections.or(lower.max_connections),
+            default_tracker: match self.default_tracker.is_empty() {
+                true => lower.default_tracker,
+                false => self.default_tracker,
+            },
             memory: self.memory.or(lower.memory),
             rpc: self.rpc.or(lower.rpc),
             download_dir: self.download_dir.or(lower.download_dir),
@@ -234,6 +262,7 @@ impl Settings {
             rpc_token_file: self.rpc_token_file.or(lower.rpc_token_file),
             rpc_hosts: if self.rpc_hosts.is_empty() { lower.rpc_hosts } else { self.rpc_hosts },
             rpc_networks: if self.rpc_networks.is_empty() { lower.rpc_networks } else { self.rpc_networks },
+            rpc_proxies: if self.rpc_proxies.is_empty() { lower.rpc_proxies } else { self.rpc_proxies },
             rpc_tls_cert: self.rpc_tls_cert.or(lower.rpc_tls_cert),
             rpc_tls_key: self.rpc_tls_key.or(lower.rpc_tls_key),
             rpc_fetch_local: self.rpc_fetch_local.or(lower.rpc_fetch_local),
@@ -261,6 +290,7 @@ impl Settings {
             download_rate_max: limit(self.download_limit),
             upload_slots: self.upload_slots.map_or(default.upload_slots, |slots| slots.0),
             connections_max: self.max_connections.unwrap_or(default.connections_max),
+            default_trackers: self.default_tracker.clone(),
             piece_memory_max: self.memory.map(|memory| memory.0),
             rpc: self.rpc,
             download_dir: self.download_dir.clone().unwrap_or(default.download_dir),
@@ -271,6 +301,7 @@ impl Settings {
             rpc_token_file: self.rpc_token_file.clone(),
             rpc_hosts: self.rpc_hosts.clone(),
             rpc_networks: self.rpc_networks.clone(),
+            rpc_proxies: self.rpc_proxies.clone(),
             rpc_fetch_local: self.rpc_fetch_local.unwrap_or(false),
             rpc_create_dirs: self.rpc_create_dirs.clone(),
             ..default
@@ -294,7 +325,7 @@ mod tests {
         let (_dir, path) = written(
             "port = 7000\nlisten = [\"127.0.0.1\", \"::1\"]\nshards = 2\nno-pin = true\nstate-dir = \"/s\"\n\
              upload-limit = \"10M\"\ndownload-limit = 4096\nupload-slots = 12\nmax-connections = 5\nmemory = \"96M\"\n\
-             rpc = \"127.0.0.1:0\"\ndownload-dir = \"/d\"\n",
+             rpc = \"127.0.0.1:0\"\ndownload-dir = \"/d\"\ndefault-tracker = [\"udp://t:1\"]\n",
         );
         let config = Settings::from_file(&path).expect("valid").to_config();
         assert_eq!(config.listen_port, ListenPort::Exact(7000));
@@ -305,6 +336,7 @@ mod tests {
         assert_eq!((config.connections_max, config.piece_memory_max), (5, Some(96 << 20)));
         assert_eq!(config.rpc, Some("127.0.0.1:0".parse().expect("address")));
         assert_eq!(config.download_dir, PathBuf::from("/d"));
+        assert_eq!(config.default_trackers, ["udp://t:1"]);
     }
 
     #[test]
@@ -326,6 +358,7 @@ mod tests {
             "shards = 0",
             "port",
             "listen = [\"localhost\"]",
+            "default-tracker = [\"ftp://t/x\"]",
         ] {
             let (_dir, path) = written(text);
             assert!(Settings::from_file(&path).is_err(), "{text}");

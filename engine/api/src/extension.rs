@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// What was done with a torrent before it was added here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct EarlierArgs {
     /// Payload bytes sent.
@@ -18,6 +18,18 @@ pub struct EarlierArgs {
     pub seconds_downloading: u64,
     /// Seconds it has seeded.
     pub seconds_seeding: u64,
+    /// Directory that its files lie below until it is complete, when that is another than `download-dir`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub incomplete_dir: String,
+    /// What its incomplete files have behind their names, such as `.!qB`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub partial_suffix: String,
+    /// The paths of its files, in the order of the torrent, below its directory; an empty one is the torrent's own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+    /// Announce URLs by tier in place of the torrent's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trackers: Vec<Vec<String>>,
 }
 
 /// Arguments of `torrent-create`.

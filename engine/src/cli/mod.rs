@@ -25,11 +25,14 @@ mod transfer_view;
 mod verify;
 mod work_bar;
 
+use crate::storage::lies_under_plain_names;
 use args::{Command, CommandLine};
 use clap::Parser;
 use failure::Failure;
+use ringseed_proto::metainfo::Info;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Runs the process's command line.
 pub fn run() -> ExitCode {
@@ -78,4 +81,13 @@ fn directory(path: &Path) -> Result<PathBuf, Failure> {
         |reason: String| Failure::failed(format!("cannot use the directory {}: {reason}", path.display()));
     let canonical = path.canonicalize().map_err(|error| refused(failure::io_reason(&error)))?;
     if canonical.is_dir() { Ok(canonical) } else { Err(refused("it is not a directory".into())) }
+}
+
+/// A torrent's content with the names that its files have below a directory: those of the torrent by the letter when the
+/// data of a client that keeps these is there.
+fn as_found(info: &Arc<Info>, data_dir: &Path) -> Arc<Info> {
+    match lies_under_plain_names(data_dir, info) {
+        true => Arc::new(Info::clone(info).with_plain_paths()),
+        false => info.clone(),
+    }
 }

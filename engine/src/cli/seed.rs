@@ -6,10 +6,10 @@ use super::quantity::{printable, size};
 use super::session::{Session, Watched, find, load_torrents, settings};
 use super::signals::Stop;
 use super::state_dir::{self, StateDir};
-use super::{directory, screen};
+use super::{as_found, directory, screen};
 use crate::config::EngineConfig;
 use crate::control::{AddTorrent, EngineSnapshot, TorrentState, TorrentStatus};
-use ringseed_proto::metainfo::Metainfo;
+use ringseed_proto::metainfo::{Info, Metainfo};
 use ringseed_proto::units::InfoHash;
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub fn run(args: &Seed, output: &Output) -> Result<(), Failure> {
     let torrents = load_torrents(&args.torrents, &settings, &stop)?;
     let data_dir = directory(&args.data)?;
     for metainfo in &torrents {
-        check_sizes(metainfo, &data_dir)?;
+        check_sizes(&as_found(&metainfo.info, &data_dir), &data_dir)?;
     }
     let hashes: Vec<_> = torrents.iter().map(|torrent| torrent.info_hash).collect();
     let state = match &settings.state_dir {
@@ -75,9 +75,9 @@ pub fn run(args: &Seed, output: &Output) -> Result<(), Failure> {
 }
 
 /// Refuses data that cannot be complete before anything is read or written.
-fn check_sizes(metainfo: &Metainfo, data_dir: &Path) -> Result<(), Failure> {
-    let name = printable(&metainfo.info.name);
-    for file in metainfo.info.layout.files.iter().filter(|file| !file.padding) {
+fn check_sizes(info: &Info, data_dir: &Path) -> Result<(), Failure> {
+    let name = printable(&info.name);
+    for file in info.layout.files.iter().filter(|file| !file.padding) {
         let path = data_dir.join(&file.path);
         let shown = printable(&path.to_string_lossy());
         match std::fs::metadata(&path) {

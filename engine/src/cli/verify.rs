@@ -5,7 +5,7 @@ use super::failure::Failure;
 use super::quantity::{printable, size};
 use super::signals::Stop;
 use super::work_bar::WorkBar;
-use super::{directory, fetch, screen};
+use super::{as_found, directory, fetch, screen};
 use crate::storage::{StoreConfig, StoreLimits, TorrentStore};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::layout::Layout;
@@ -14,12 +14,14 @@ use ringseed_proto::layout::Layout;
 pub fn run(args: &Verify, output: &Output) -> Result<(), Failure> {
     let stop = Stop::install()?;
     let metainfo = fetch::torrent_blocking(&args.torrent)?;
-    let layout = &metainfo.info.layout;
-    let name = printable(&metainfo.info.name);
+    let data_dir = directory(&args.data)?;
+    let info = as_found(&metainfo.info, &data_dir);
+    let layout = &info.layout;
+    let name = printable(&info.name);
     let failed = |reason: String| Failure::failed(format!("cannot verify {name}: {reason}"));
     let limits = StoreLimits::new(&StoreConfig::default());
-    let store = TorrentStore::open(&directory(&args.data)?, metainfo.info.clone(), &limits)
-        .map_err(|error| failed(error.to_string()))?;
+    let store =
+        TorrentStore::open(&data_dir, info.clone(), &limits).map_err(|error| failed(error.to_string()))?;
 
     let bar = WorkBar::new("verifying", layout.total_length, output.quiet);
     let mut have = Bitfield::new(layout.piece_count());

@@ -31,6 +31,17 @@ pub struct AddTorrent {
     pub peers: Vec<SocketAddr>,
     /// What another client did with it before.
     pub earlier: Earlier,
+    /// Where another client left its data.
+    pub found: Option<Found>,
+}
+
+/// Where another client left the data of a torrent that may be incomplete.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Found {
+    /// Where it lies until it is complete; where it is to lie when `None`.
+    pub dir: Option<PathBuf>,
+    /// What incomplete files carry behind their names; empty for nothing.
+    pub partial_suffix: String,
 }
 
 /// What was done with a torrent before this engine had it.
@@ -57,6 +68,7 @@ impl AddTorrent {
             wishes: Wishes::default(),
             peers: Vec::new(),
             earlier: Earlier::default(),
+            found: None,
         }
     }
 }

@@ -5,7 +5,9 @@ use super::EngineError;
 use super::session::{finish_names, renamed};
 use super::torrent::Activity;
 use crate::shard::registry::{TorrentEntry, home_shard};
-use crate::storage::{ResumeStore, RunState, StoreLimits, TorrentRecord, TorrentStore};
+use crate::storage::{
+    ResumeStore, RunState, StoreLimits, TorrentRecord, TorrentStore, lies_under_plain_names,
+};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::metainfo::{Info, Metainfo};
 use std::path::PathBuf;
@@ -121,7 +123,10 @@ impl Loader {
         let bytes = std::mem::take(&mut record.metainfo);
         let metainfo = Metainfo::parse(&bytes).map_err(|error| EngineError::Store(error.to_string()))?;
         drop(bytes);
-        let metainfo = renamed(metainfo, &record.wishes.renames);
+        // Earlier versions gave files other names.
+        record.wishes.plain_names |=
+            record.wishes.renames.is_empty() && lies_under_plain_names(&record.data_dir, &metainfo.info);
+        let metainfo = renamed(metainfo, &record.wishes);
         let open = |info: &Arc<Info>| TorrentStore::open(&record.data_dir, info.clone(), &self.store_limits);
         let pieces = metainfo.info.layout.piece_count();
         let stored = std::mem::take(&mut record.have);

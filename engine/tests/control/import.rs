@@ -4,6 +4,7 @@ use crate::daemon::Daemon;
 use crate::other_clients::{Client, Role};
 use crate::support::content::{Content, multi, single};
 use crate::support::until;
+use ringseed_tracker::{Tracker, TrackerConfig};
 use serde_json::json;
 use std::io::Read;
 use std::net::TcpListener;
@@ -29,7 +30,10 @@ fn seeded_before(resume: &Path, uploaded: &[u8], added: &[u8]) -> u64 {
 }
 
 fn contents(daemon: &Daemon) -> [Content; 2] {
-    let tracker = "http://127.0.0.1:9/announce";
+    contents_at(daemon, "http://127.0.0.1:9/announce")
+}
+
+fn contents_at(daemon: &Daemon, tracker: &str) -> [Content; 2] {
     [single(&daemon.dir("one"), 300_000, "16K", tracker), multi(&daemon.dir("many"), "64K", tracker)]
 }
 
@@ -180,4 +184,118 @@ fn trackers_are_told_of_what_was_moved_here_alone() {
     assert!(seconds["secondsSeeding"].as_u64().unwrap() >= 3600, "{seconds}");
     // It was not moved by this engine.
     assert_eq!(daemon.call("session-stats", json!({}))["cumulative-stats"]["uploadedBytes"], 0);
+}
+
+fn tracker() -> (Tracker, String) {
+    let config = TrackerConfig { http: Some("127.0.0.1:0".parse().unwrap()), ..TrackerConfig::default() };
+    let tracker = Tracker::start(config).unwrap();
+    let url = format!("http://{}/announce", tracker.http_addr().unwrap());
+    (tracker, url)
+}
+
+/// A string in bencode.
+fn text(text: &str) -> String {
+    format!("{}:{text}", text.len())
+}
+
+/// What qBittorrent leaves of a download that is under way: its data in another directory than the one where it is to lie,
+/// incomplete files with a suffix, a renamed folder, a tracker that was added, a place in the queue.
+#[test]
+fn an_unfinished_download_of_qbittorrent_goes_on_where_it_was() {
+    let (daemon, seed) = (Daemon::start(&[]), Daemon::start(&[]));
+    let (_tracker, url) = tracker();
+    let [one, many] = contents_at(&seed, &url);
+    seed.seed(&many);
+    let (backup, temporary, last) = (daemon.dir("BT_backup"), daemon.dir("temporary"), daemon.dir("last"));
+    let folder = temporary.join("other");
+    let own = many.dir.join(&many.name);
+    // All but the last file are complete; of that one there is a part.
+    for path in ["a/b/c/tief.bin", "empty.txt", "größe 大小.dat", "one byte"] {
+        std::fs::create_dir_all(folder.join(path).parent().unwrap()).unwrap();
+        std::fs::copy(own.join(path), folder.join(path)).unwrap();
+    }
+    let mut part = std::fs::read(own.join("z last.bin")).unwrap();
+    part[3_000_000..].fill(0);
+    std::fs::write(folder.join("z last.bin.!qB"), part).unwrap();
+    let mapped: String = ["a/b/c/tief.bin", "empty.txt", "größe 大小.dat", "one byte", "z last.bin.!qB"]
+        .map(|path| text(&format!("other/{path}")))
+        .concat();
+    let place = |dir: &Path| text(dir.to_str().unwrap());
+    let trackers = [url.as_str(), "udp://127.0.0.1:9"].map(|url| format!("l{}e", text(url))).concat();
+    let resume = format!(
+        "d12:mapped_filesl{mapped}e6:pausedi1e16:qBt-downloadPath{}8:qBt-name4:mine12:qBt-savePath{}9:save_path{}\
+         8:trackersl{trackers}ee",
+        place(&temporary),
+        place(&last),
+        place(&temporary),
+    );
+    let in_backup = |hash: &str, extension: &str| backup.join(format!("{hash}.{extension}"));
+    std::fs::write(in_backup(&many.info_hash, "fastresume"), resume).unwrap();
+    std::fs::copy(&many.torrent, in_backup(&many.info_hash, "torrent")).unwrap();
+    let resume = format!("d6:pausedi1e9:save_path{}e", place(&one.dir));
+    std::fs::write(in_backup(&one.info_hash, "fastresume"), resume).unwrap();
+    std::fs::copy(&one.torrent, in_backup(&one.info_hash, "torrent")).unwrap();
+    std::fs::write(in_backup(&"0".repeat(40), "fastresume"), "d6:pausedi0ee").unwrap();
+    std::fs::write(backup.join("queue"), format!("{}\n{}\n", many.info_hash, one.info_hash)).unwrap();
+
+    let said = import(&daemon, &backup);
+    let out = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(said.status.success() && out.contains("2 imported, 0 failed, 1 skipped"), "{said:?}");
+    assert!(out.contains("not taken over: the name \"mine\""), "{out}");
+    assert!(String::from_utf8_lossy(&said.stderr).contains("magnet link"), "{said:?}");
+    let hash = many.info_hash.as_str();
+    let kept = |torrent: &serde_json::Value| {
+        (1_900_000..2_200_000).contains(&torrent["leftUntilDone"].as_u64().unwrap())
+    };
+    daemon.wait(hash, "the check", |torrent| torrent["status"] == 0 && kept(torrent));
+    let fields = ["name", "trackerList", "queuePosition"];
+    assert_eq!(
+        daemon.torrent(hash, &fields),
+        json!({"name": "other", "trackerList": format!("{url}\n\nudp://127.0.0.1:9"), "queuePosition": 0})
+    );
+    assert!(folder.join("z last.bin.part").exists() && !folder.join("z last.bin.!qB").exists());
+    // The rest comes from a seed; then everything is where it was to be, under the names that the user gave.
+    daemon.call("torrent-start", json!({"ids": [hash]}));
+    daemon.wait(hash, "the move", |torrent| torrent["status"] == 6 && torrent["downloadDir"] == json!(last));
+    let moved = last.join("other");
+    assert_eq!(
+        std::fs::read(moved.join("z last.bin")).unwrap(),
+        std::fs::read(own.join("z last.bin")).unwrap()
+    );
+    assert!(!folder.exists() && moved.join("a/b/c/tief.bin").exists());
+}
+
+/// What Transmission leaves of one: its data in the incomplete directory, its names in the resume file.
+#[test]
+fn an_unfinished_download_of_transmission_goes_on_where_it_was() {
+    let (daemon, seed) = (Daemon::start(&[]), Daemon::start(&[]));
+    let (_tracker, url) = tracker();
+    let [one, _] = contents_at(&seed, &url);
+    seed.seed(&one);
+    let (config, incomplete, last) = (daemon.dir("config"), daemon.dir("incomplete"), daemon.dir("last"));
+    for dir in ["torrents", "resume"] {
+        std::fs::create_dir_all(config.join(dir)).unwrap();
+    }
+    let mut part = std::fs::read(one.dir.join(&one.name)).unwrap();
+    part.truncate(200_000);
+    std::fs::write(incomplete.join("renamed.bin.part"), part).unwrap();
+    let place = |dir: &Path| text(dir.to_str().unwrap());
+    let resume = format!(
+        "d11:destination{}5:filesl{}e14:incomplete-dir{}6:pausedi1ee",
+        place(&last),
+        text("renamed.bin"),
+        place(&incomplete)
+    );
+    std::fs::write(config.join("resume/x.resume"), resume).unwrap();
+    std::fs::copy(&one.torrent, config.join("torrents/x.torrent")).unwrap();
+    std::fs::write(config.join("torrents/y.magnet"), "magnet:?xt=urn:btih:0").unwrap();
+    let said = import(&daemon, &config);
+    let out = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(said.status.success() && out.contains("1 imported, 0 failed, 1 skipped"), "{said:?}");
+    let hash = one.info_hash.as_str();
+    let kept = 300_000 - 200_000 / 16_384 * 16_384;
+    daemon.wait(hash, "the check", |torrent| torrent["status"] == 0 && torrent["leftUntilDone"] == kept);
+    daemon.call("torrent-start", json!({"ids": [hash]}));
+    daemon.wait(hash, "the move", |torrent| torrent["status"] == 6 && torrent["downloadDir"] == json!(last));
+    assert!(last.join("renamed.bin").exists() && !incomplete.join("renamed.bin.part").exists());
 }

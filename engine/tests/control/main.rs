@@ -22,4 +22,5 @@ mod route;
 mod security;
 mod session;
 mod specification;
+mod ways_of_adding;
 mod wishes;

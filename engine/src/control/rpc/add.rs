@@ -2,18 +2,22 @@
 
 use super::base64;
 use super::methods::{Outcome, write};
+use super::names;
 use super::server::Server;
 use super::set::{FileLists, absolute, checked_labels};
-use super::trackers::Edit;
+use super::trackers::check_url;
 use crate::announce::{FetchRequest, fetch};
-use crate::control::{AddOutcome, AddTorrent, Earlier, Wishes};
-use ringseed_api::{AddArgs, Added, AddedTorrent};
+use crate::control::{AddOutcome, AddTorrent, Earlier, Found, Wishes};
+use ringseed_api::{AddArgs, Added, AddedTorrent, EarlierArgs};
 use ringseed_proto::limits::TORRENT_BYTES_MAX;
 use ringseed_proto::metainfo::Metainfo;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+
+/// Longest end of a name that stands for an incomplete file, bytes; those of clients have 4 to 6.
+const SUFFIX_BYTES_MAX: usize = 16;
 
 impl Server {
     pub(super) async fn torrent_add(&self, args: AddArgs, paused_given: bool) -> Outcome {
@@ -56,13 +60,15 @@ impl Server {
             ..Wishes::default()
         };
         files.apply(&mut wishes, count);
-        let earlier = args.earlier.unwrap_or_default();
+        let mut earlier = args.earlier.unwrap_or_default();
+        let found = found(&mut earlier)?;
+        wishes.renames = names::renames(&metainfo.info.layout, &earlier.names)?;
+        if !earlier.trackers.is_empty() {
+            earlier.trackers.iter().flatten().try_for_each(|url| check_url(url))?;
+            wishes.tiers = Some(std::mem::take(&mut earlier.trackers));
+        }
         wishes.seconds_downloading = earlier.seconds_downloading;
         wishes.seconds_seeding = earlier.seconds_seeding;
-        if !settings.default_trackers.trim().is_empty() && !metainfo.info.private {
-            let urls = settings.default_trackers.split_whitespace().map(str::to_owned).collect();
-            wishes.tiers = Edit::adding(urls).ok().map(|edit| edit.apply(&metainfo.tiers));
-        }
         let add = AddTorrent {
             data_dir: data_dir.or_else(|| settings.download_dir.clone()),
             paused: if paused_given { args.paused } else { !settings.start_added },
@@ -74,6 +80,7 @@ impl Server {
                 added_at: known_time(earlier.added_date),
                 finished_at: known_time(earlier.done_date),
             },
+            found,
             ..AddTorrent::new(metainfo.clone())
         };
         let named = |id| AddedTorrent {
@@ -95,6 +102,19 @@ impl Server {
             Err(error) => Err(error.to_string()),
         }
     }
+}
+
+/// Where another client left the data.
+fn found(earlier: &mut EarlierArgs) -> Result<Option<Found>, String> {
+    let dir = match earlier.incomplete_dir.as_str() {
+        "" => None,
+        dir => Some(absolute(dir).map_err(|_| "the incomplete directory is not absolute".to_owned())?),
+    };
+    let partial_suffix = std::mem::take(&mut earlier.partial_suffix);
+    if partial_suffix.len() > SUFFIX_BYTES_MAX || partial_suffix.contains(['/', '\0']) {
+        return Err("the suffix of incomplete files is no end of a name".to_owned());
+    }
+    Ok((dir.is_some() || !partial_suffix.is_empty()).then_some(Found { dir, partial_suffix }))
 }
 
 /// A time in seconds since 1970, when it is one that can have been.

@@ -16,6 +16,7 @@ mod jsonrpc;
 mod limits;
 mod methods;
 mod metrics;
+mod names;
 mod places;
 mod process;
 #[doc(hidden)]

@@ -1,13 +1,14 @@
 //! What handles ask of the session.
 
-use super::super::handle::{AddOutcome, AddTorrent, Command, EngineError, Reply};
+use super::super::default_trackers::with_defaults;
+use super::super::handle::{AddOutcome, AddTorrent, Command, EngineError, Found, Reply};
 use super::super::pieces::Pieces;
 use super::super::torrent::{Activity, Next, Torrent};
-use super::{Session, has_data, has_files};
+use super::{Session, has_data, has_files, renamed};
 use crate::limits::{CANDIDATES_MAX, CONTROL_QUEUE};
 use crate::shard::candidates::Source;
 use crate::shard::message::ToShard;
-use crate::storage::{TorrentStore, Wishes};
+use crate::storage::{TorrentStore, Wishes, adopt_partial_names, lies_under_plain_names};
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::peer_address::canonical;
 use ringseed_proto::units::InfoHash;
@@ -120,13 +121,23 @@ impl Session {
             }
             return Err(EngineError::Storage(format!("{info_hash} is being removed: try again in a moment")));
         }
-        let (data_dir, move_when_done) = self.place(add.data_dir, &add.metainfo);
-        let store =
-            TorrentStore::open_or_create(&data_dir, add.metainfo.info.clone(), &self.parts.store_limits)
-                .map_err(|error| EngineError::Storage(error.to_string()))?;
-        let entry = self.entry(add.metainfo, store);
+        let mut wishes = add.wishes;
+        let mut metainfo = as_named(add.metainfo, &wishes);
+        let (data_dir, move_when_done) = self.place(add.data_dir, add.found, &metainfo);
+        if wishes.renames.is_empty() && lies_under_plain_names(&data_dir, &metainfo.info) {
+            wishes.plain_names = true;
+            metainfo = as_named(metainfo, &wishes);
+        }
+        let store = TorrentStore::open_or_create(&data_dir, metainfo.info.clone(), &self.parts.store_limits)
+            .map_err(|error| EngineError::Storage(error.to_string()))?;
+        let entry = self.entry(metainfo, store);
         let pieces = Pieces::none(entry.content.info.layout.piece_count());
-        let wishes = Wishes { queue: self.last_place + 1, move_when_done, ..add.wishes };
+        wishes = Wishes { queue: self.last_place + 1, move_when_done, ..wishes };
+        if !entry.content.info.private {
+            let tiers = wishes.tiers.as_deref().unwrap_or(&entry.metainfo.tiers);
+            let with_more = with_defaults(tiers, self.settings.default_trackers_in_force());
+            wishes.tiers = with_more.or(wishes.tiers);
+        }
         let id = self.insert(entry.clone(), pieces, data_dir, |torrent| {
             torrent.wishes = Arc::new(wishes);
             torrent.apply_wishes(add.sequential);
@@ -158,10 +169,26 @@ impl Session {
     }
 
     /// Where a new torrent's files go, and where they go once they are complete.
-    fn place(&self, wanted: Option<PathBuf>, metainfo: &Metainfo) -> (PathBuf, Option<PathBuf>) {
+    fn place(
+        &self,
+        wanted: Option<PathBuf>,
+        found: Option<Found>,
+        metainfo: &Metainfo,
+    ) -> (PathBuf, Option<PathBuf>) {
         let usual = || self.settings.download_dir.clone().unwrap_or(self.parts.settings.download_dir.clone());
         let last = wanted.unwrap_or_else(usual);
         let last = std::path::absolute(&last).unwrap_or(last);
+        if let Some(Found { dir, partial_suffix }) = found {
+            let dir = dir.unwrap_or_else(|| last.clone());
+            for place in [&dir, &last] {
+                if let Err(error) = adopt_partial_names(place, &metainfo.info.layout, &partial_suffix) {
+                    tracing::warn!(%error, "incomplete files of another client keep their names");
+                }
+            }
+            if dir != last && self.is_there(&dir, metainfo) {
+                return (dir, Some(last));
+            }
+        }
         match &self.settings.incomplete_dir {
             Some(first)
                 if self.settings.incomplete_dir_on && *first != last && !self.is_there(&last, metainfo) =>
@@ -175,6 +202,14 @@ impl Session {
     /// Whether files of a torrent are in a directory already: then it is left where it is.
     fn is_there(&self, directory: &Path, metainfo: &Metainfo) -> bool {
         let store = TorrentStore::open(directory, metainfo.info.clone(), &self.parts.store_limits);
-        store.is_ok_and(|store| has_files(&store))
+        store.is_ok_and(|store| has_files(&store)) || lies_under_plain_names(directory, &metainfo.info)
+    }
+}
+
+/// A torrent with the names that `wishes` say its files have.
+fn as_named(metainfo: Arc<Metainfo>, wishes: &Wishes) -> Arc<Metainfo> {
+    match wishes.plain_names || !wishes.renames.is_empty() {
+        true => Arc::new(renamed(Arc::unwrap_or_clone(metainfo), wishes)),
+        false => metainfo,
     }
 }

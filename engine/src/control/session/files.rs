@@ -3,7 +3,7 @@
 use super::super::handle::EngineError;
 use super::super::torrent::{Activity, FileWork, Next};
 use super::Session;
-use crate::storage::{PARTIAL_SUFFIX, Rename, TorrentStore, is_partial_name, relocate};
+use crate::storage::{PARTIAL_SUFFIX, Rename, TorrentStore, Wishes, is_partial_name, relocate};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
@@ -111,12 +111,12 @@ impl Session {
         let Some(torrent) = self.torrent(&info_hash) else { return Ok(()) };
         let (data_dir, old) = (torrent.data_dir.clone(), torrent.entry.clone());
         let sequential = old.sequential.load(Ordering::Relaxed);
-        let renames = torrent.wishes.renames.clone();
+        let wishes = torrent.wishes.clone();
         let original = match old.metainfo.is_lean() {
             true => self.stored_metainfo(info_hash).map_err(|error| error.to_string())?,
             false => Metainfo::parse(&old.metainfo.to_bytes()).map_err(|error| error.to_string())?,
         };
-        let metainfo = Arc::new(renamed(original, &renames));
+        let metainfo = Arc::new(renamed(original, &wishes));
         let store = TorrentStore::open(&data_dir, metainfo.info.clone(), &self.parts.store_limits)
             .map_err(|error| error.to_string())?;
         let entry = self.entry(metainfo, store);
@@ -150,12 +150,16 @@ pub(in crate::control) fn finish_names(store: &TorrentStore, have: &Bitfield) {
     }
 }
 
-/// The torrent with the names that the user gave its files.
-pub(in crate::control) fn renamed(metainfo: Metainfo, renames: &[Rename]) -> Metainfo {
-    if renames.is_empty() {
+/// The torrent with the names that its files have on disk, and those that the user gave them.
+pub(in crate::control) fn renamed(metainfo: Metainfo, wishes: &Wishes) -> Metainfo {
+    let renames = &wishes.renames;
+    if renames.is_empty() && !wishes.plain_names {
         return metainfo;
     }
     let mut info = (*metainfo.info).clone();
+    if wishes.plain_names {
+        info = info.with_plain_paths();
+    }
     let single = info.layout.files.len() == 1 && info.layout.files[0].path == Path::new(&info.name);
     for file in &mut info.layout.files {
         for rename in renames {

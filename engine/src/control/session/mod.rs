@@ -107,8 +107,6 @@ pub struct Session {
     counted: Counted,
     clock_looked_at: Instant,
     times_looked_at: Instant,
-    /// Whether the schedule had the alternative limits on when it was last looked at.
-    alt_due: Option<bool>,
     /// The number of the interface that is listened on.
     interface: Option<u32>,
     /// Whether the port that was set could not be had yet.
@@ -150,8 +148,10 @@ impl Session {
             download: parts.settings.download_rate_max.into(),
         };
         let (files_done, done) = mpsc::channel(CONTROL_QUEUE);
+        let mut settings = SessionSettings::default();
+        settings.configure_trackers(&parts.settings.default_trackers);
         let session = Self {
-            settings: Arc::default(),
+            settings: Arc::new(settings),
             removed: Arc::default(),
             blocklist: None,
             queue: Arc::default(),
@@ -161,7 +161,6 @@ impl Session {
             counted: Counted::new(),
             clock_looked_at: Instant::now(),
             times_looked_at: Instant::now(),
-            alt_due: None,
             interface: parts.settings.bind_interface.as_deref().and_then(crate::route::number),
             port_missing: false,
             network_looked_at: Instant::now(),
@@ -191,7 +190,7 @@ impl Session {
 
     /// Takes over what the user wanted of the session in earlier runs.
     fn take_settings(&mut self, store: &ResumeStore) {
-        let settings = match store.session() {
+        let mut settings = match store.session() {
             Ok(settings) => settings,
             Err(error) => {
                 tracing::error!(%error, "the session's settings cannot be read: the usual ones hold");
@@ -204,6 +203,7 @@ impl Session {
             _ => SpeedLimit::from(configured),
         };
         let configured = &self.parts.settings;
+        settings.configure_trackers(&configured.default_trackers);
         self.limits = EngineLimits {
             upload: limit(configured.upload_rate_max, settings.upload),
             download: limit(configured.download_rate_max, settings.download),

@@ -91,8 +91,8 @@ impl Session {
             return true;
         }
         let (metainfo, data_dir) = (torrent.entry.metainfo.clone(), torrent.data_dir.clone());
-        let renames = torrent.wishes.renames.clone();
-        let stored = || self.stored_metainfo(info_hash).map(|metainfo| Arc::new(renamed(metainfo, &renames)));
+        let wishes = torrent.wishes.clone();
+        let stored = || self.stored_metainfo(info_hash).map(|metainfo| Arc::new(renamed(metainfo, &wishes)));
         let metainfo = if lean { stored() } else { Ok(metainfo) };
         let limits = &self.parts.store_limits;
         let opened = metainfo.map_err(|error| error.to_string()).and_then(|metainfo| {
