@@ -193,6 +193,15 @@ fn tracker() -> (Tracker, String) {
     (tracker, url)
 }
 
+/// Seeds a torrent, and waits until its tracker knows.
+fn seed_known(seed: &Daemon, content: &Content) {
+    seed.seed(content);
+    until("the announce of the seed", || {
+        let stats = seed.torrent(&content.info_hash, &["trackerStats"])["trackerStats"][0].clone();
+        (stats["lastAnnounceSucceeded"] == true).then_some(())
+    });
+}
+
 /// A string in bencode.
 fn text(text: &str) -> String {
     format!("{}:{text}", text.len())
@@ -205,7 +214,7 @@ fn an_unfinished_download_of_qbittorrent_goes_on_where_it_was() {
     let (daemon, seed) = (Daemon::start(&[]), Daemon::start(&[]));
     let (_tracker, url) = tracker();
     let [one, many] = contents_at(&seed, &url);
-    seed.seed(&many);
+    seed_known(&seed, &many);
     let (backup, temporary, last) = (daemon.dir("BT_backup"), daemon.dir("temporary"), daemon.dir("last"));
     let folder = temporary.join("other");
     let own = many.dir.join(&many.name);
@@ -271,7 +280,7 @@ fn an_unfinished_download_of_transmission_goes_on_where_it_was() {
     let (daemon, seed) = (Daemon::start(&[]), Daemon::start(&[]));
     let (_tracker, url) = tracker();
     let [one, _] = contents_at(&seed, &url);
-    seed.seed(&one);
+    seed_known(&seed, &one);
     let (config, incomplete, last) = (daemon.dir("config"), daemon.dir("incomplete"), daemon.dir("last"));
     for dir in ["torrents", "resume"] {
         std::fs::create_dir_all(config.join(dir)).unwrap();

@@ -127,6 +127,8 @@ fn a_ratio_is_to_what_is_here_and_not_to_one_repaired_piece() {
     pair.leech.wait(hash, "the repair", |torrent| torrent["status"] == 6);
     let got = pair.leech.torrent(hash, &["downloadedEver", "uploadRatio", "sizeWhenDone"]);
     assert!(got["downloadedEver"].as_u64().unwrap() < 200_000 && got["uploadRatio"] == 0.0, "{got}");
+    // All comes from the one whose ratio is looked at.
+    pair.seed.call("torrent-stop", json!({"ids": [hash]}));
     pair.leech.call("torrent-set", json!({"ids": [hash], "seedRatioMode": 1, "seedRatioLimit": 0.9}));
     let peer = format!("127.0.0.1:{}", pair.leech.call("session-get", json!({}))["peer-port"]);
     get(&pair.content, &pair.leech.dir("again"), &["--peer", &peer]).wait_success();
