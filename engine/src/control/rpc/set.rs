@@ -88,7 +88,7 @@ impl Server {
     }
 
     /// Makes a category when there is none of this name.
-    async fn make_category(&self, name: &str) -> Result<(), String> {
+    pub(super) async fn make_category(&self, name: &str) -> Result<(), String> {
         if name.contains(['\\', '\0']) || name.contains("//") {
             return Err("invalid argument: this is no name of a category".to_owned());
         }

@@ -27,6 +27,11 @@ impl Server {
                 None => settings.download_dir.clone().or_else(|| Some(self.info.download_dir.clone())),
             },
         };
+        if !category.is_empty()
+            && let Err(why) = self.make_category(&category).await
+        {
+            return Reply::Refused(StatusCode::BAD_REQUEST, why);
+        }
         let mut wishes = Wishes { labels: form.list("tags", ','), category, ..Wishes::default() };
         limit(
             &mut wishes,
