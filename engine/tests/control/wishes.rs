@@ -45,13 +45,23 @@ fn files_of_high_priority_come_first_and_those_of_low_priority_last() {
 
 #[test]
 fn the_download_queue_lets_so_many_run() {
-    let daemon = Daemon::start(&[]);
+    let mut daemon = Daemon::start(&[]);
     daemon.call("session-set", json!({"download-queue-enabled": true, "download-queue-size": 1}));
     let (one, many) = (daemon.single("one"), daemon.multi("many"));
     for content in [&one, &many] {
         daemon.call("torrent-add", json!({"filename": content.torrent, "download-dir": daemon.dir("empty")}));
     }
     daemon.wait(&one.info_hash, "downloading", |torrent| torrent["status"] == 4);
+    daemon.wait(&many.info_hash, "queued", |torrent| torrent["status"] == 3);
+    // What is started over the head of the queue stays so over a restart.
+    daemon.call("torrent-start-now", json!({"ids": [many.info_hash]}));
+    daemon.wait(&many.info_hash, "the start", |torrent| torrent["status"] == 4);
+    daemon.restart();
+    daemon.wait(&one.info_hash, "downloading", |torrent| torrent["status"] == 4);
+    assert_eq!(daemon.torrent(&many.info_hash, &["status"])["status"], 4);
+    daemon.call("torrent-stop", json!({"ids": [many.info_hash]}));
+    daemon.wait(&many.info_hash, "the stop", |torrent| torrent["status"] == 0);
+    daemon.call("torrent-start", json!({"ids": [many.info_hash]}));
     daemon.wait(&many.info_hash, "queued", |torrent| torrent["status"] == 3);
     daemon.call("torrent-stop", json!({"ids": [one.info_hash]}));
     daemon.wait(&many.info_hash, "its turn", |torrent| torrent["status"] == 4);

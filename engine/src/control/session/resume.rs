@@ -63,6 +63,7 @@ impl Session {
                 torrent.added_at = record.added_at;
                 torrent.finished_at = record.finished_at;
                 torrent.active_at = record.wishes.active_at;
+                torrent.forced = record.wishes.forced;
                 torrent.wishes = Arc::new(record.wishes);
                 // As earlier versions entered it.
                 if record.finished_at.is_some() && torrent.wishes.files.is_empty() {
@@ -191,7 +192,11 @@ impl Session {
             added_at: torrent.added_at,
             finished_at: torrent.finished_at,
             sequential: torrent.entry.sequential.load(Ordering::Relaxed),
-            wishes: Wishes { active_at: torrent.active_at, ..Wishes::clone(&torrent.wishes) },
+            wishes: Wishes {
+                active_at: torrent.active_at,
+                forced: torrent.forced,
+                ..Wishes::clone(&torrent.wishes)
+            },
             upload_limit: torrent.upload_limit,
             download_limit: torrent.download_limit,
             ..TorrentRecord::new(

@@ -72,6 +72,8 @@ pub struct Wishes {
     pub limit_reached: bool,
     /// Place in the queue: a smaller one comes first.
     pub queue: i64,
+    /// It was started over the head of its queue.
+    pub forced: bool,
     /// Connections at most; the engine's setting when `None`.
     pub peer_limit: Option<u32>,
     /// Bandwidth group; empty for none.
@@ -119,6 +121,7 @@ impl Default for Wishes {
             seed_time_never: false,
             limit_reached: false,
             queue: 0,
+            forced: false,
             peer_limit: None,
             group: String::new(),
             tiers: None,
