@@ -24,6 +24,9 @@ const STARVED_SHARE: usize = 4;
 /// A dialled connection that ended sooner counts as a failed dial: the next waits longer.
 const USEFUL_AFTER: Duration = Duration::from_secs(60);
 
+/// Wait before a torrent dials again when the engine had no room for the connection.
+const NO_ROOM_WAIT: Duration = Duration::from_secs(2);
+
 slotmap::new_key_type! {
     /// A connection of this shard.
     pub struct ConnKey;
@@ -120,8 +123,12 @@ impl Shard {
             return;
         };
         if !self.admit(&address) {
-            self.dial_ended(torrent, &address, false);
-            return;
+            // A full engine says nothing about the peer.
+            let max = self.context.settings.connections_max;
+            return match self.context.connections.load(Ordering::Relaxed) >= max {
+                true => self.put_back(torrent, &address, NO_ROOM_WAIT),
+                false => self.dial_ended(torrent, &address, false),
+            };
         }
         let stage = Stage::Handshaking {
             reader: HandshakeReader::default(),

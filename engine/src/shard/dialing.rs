@@ -165,7 +165,7 @@ impl Shard {
     }
 
     /// An address cannot be dialled now, which is not its fault; no dials of the torrent before `wait` is over.
-    fn put_back(&mut self, torrent: TorrentKey, address: &SocketAddr, wait: Duration) {
+    pub(super) fn put_back(&mut self, torrent: TorrentKey, address: &SocketAddr, wait: Duration) {
         let now = self.now;
         if let Some(home) = self.torrents.get_mut(torrent).and_then(|torrent| torrent.home.as_mut()) {
             home.candidates.put_back(address, now);
