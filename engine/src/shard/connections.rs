@@ -4,7 +4,6 @@ use super::message::{MovedConnection, ToShard};
 use super::publish::HandshakeEnd;
 use super::registry::{Phase, TorrentEntry};
 use super::round::Place;
-use super::shares::Holder;
 use super::torrents::TorrentKey;
 use super::{Shard, tokens};
 use crate::limits::HANDSHAKE_TIMEOUT;
@@ -385,49 +384,6 @@ impl Shard {
             Stage::Handshaking { .. } | Stage::Closing => {}
         }
         self.remove_if_done(key);
-    }
-
-    /// Ends the connection that is of the least use, for one from `newcomer`; false when all are to stay.
-    fn make_room(&mut self, newcomer: IpAddr) -> bool {
-        let mut room = std::mem::take(&mut self.room);
-        let victim =
-            room.take(newcomer, self.now, || self.connections.keys().filter_map(|key| self.holder(key)));
-        self.room = room;
-        self.makes_room(victim)
-    }
-
-    /// As [`Shard::make_room`], among the connections of a torrent on this shard.
-    pub(super) fn make_room_in(&mut self, torrent: TorrentKey, newcomer: IpAddr) -> bool {
-        let Some(home) = self.torrents.get_mut(torrent) else { return false };
-        let mut room = std::mem::take(&mut home.room);
-        let peers = &self.torrents[torrent].peers;
-        let victim = room.take(newcomer, self.now, || peers.values().filter_map(|key| self.holder(*key)));
-        self.torrents[torrent].room = room;
-        self.makes_room(victim)
-    }
-
-    fn makes_room(&mut self, victim: Option<Holder<ConnKey>>) -> bool {
-        let Some(victim) = victim else { return false };
-        // It may have ended, or become useful, since it was found.
-        let same = self.holder(victim.key).is_some_and(|now| now.used_at == victim.used_at);
-        if same {
-            self.counters.made_room += 1;
-            self.refuse(victim.key, "of little use while others wait for its place");
-        }
-        same
-    }
-
-    /// A connection as one that may make room, unless it is on its way out.
-    fn holder(&self, key: ConnKey) -> Option<Holder<ConnKey>> {
-        let connection = self.connections.get(key)?;
-        let (used_at, half_open) = match &connection.stage {
-            Stage::Handshaking { since, .. } => (*since, true),
-            Stage::Active { torrent, peer, .. } => {
-                (self.torrents.get(*torrent)?.swarm.last_used(*peer)?, false)
-            }
-            Stage::Closing => return None,
-        };
-        Some(Holder { key, address: connection.address.ip(), used_at, half_open })
     }
 
     /// The handshake of a connection is done, or it ends without one.

@@ -21,6 +21,7 @@ pub mod publish;
 pub mod rate;
 mod reads;
 pub mod registry;
+mod room;
 mod round;
 mod shares;
 mod staged;

@@ -283,8 +283,9 @@ fn thousands_of_small_files_need_few_descriptors() {
         }
         store.sync_dirty(&shard.ring).await.unwrap();
     });
-    // A piece has 164 files here; a write syncs when those with unsynced data hold all descriptors.
-    assert!(most <= 16, "{most} open files");
+    // A piece has 164 files here; a write syncs when those with unsynced data hold all descriptors. The directory is
+    // opened again whatever is open.
+    assert!(most <= 16 + 1, "{most} open files");
     for index in [0, 700, 1499] {
         assert!(std::fs::read(sample.path(index)).unwrap() == sample.file_data(index));
     }
