@@ -87,6 +87,36 @@ fn clients_meet_over_udp_and_pass_a_dead_tracker_on_the_way() {
     });
 }
 
+/// Waits until a tracker has as many peers.
+async fn has_peers(tracker: &Tracker, peers: u64) {
+    while tracker.stats().peers != peers {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[test]
+fn edited_trackers_are_left_and_entered_while_others_stay() {
+    run(async {
+        let any = "127.0.0.1:0".parse().unwrap();
+        let http = || Tracker::start(TrackerConfig { http: Some(any), ..TrackerConfig::default() }).unwrap();
+        let (left, stays) = (http(), http());
+        let entered = Tracker::start(TrackerConfig { udp: Some(any), ..TrackerConfig::default() }).unwrap();
+        let url = |tracker: &Tracker| format!("http://{}/announce", tracker.http_addr().unwrap());
+        let (client, _updates) = client(3);
+        start(&client, vec![vec![url(&left)], vec![url(&stays)]], 0);
+        has_peers(&left, 1).await;
+        has_peers(&stays, 1).await;
+        let announces = stays.stats().announces;
+        let udp = format!("udp://{}/announce", entered.udp_addr().unwrap());
+        client.set_trackers(TORRENT, vec![vec![udp], vec![url(&stays)]]);
+        has_peers(&entered, 1).await;
+        has_peers(&left, 0).await;
+        assert_eq!(stays.stats().announces, announces, "it hears nothing of the edit");
+        client.shutdown(Duration::from_secs(10)).await;
+        assert_eq!((stays.stats().peers, entered.stats().peers), (0, 0));
+    });
+}
+
 #[test]
 fn clients_meet_over_ipv6() {
     run(async {
