@@ -10,7 +10,6 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 #[path = "support/mod.rs"]
-#[allow(dead_code, reason = "each test uses a part")]
 mod support;
 
 const TORRENT: InfoHash = InfoHash([9; 20]);

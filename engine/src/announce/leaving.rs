@@ -23,6 +23,8 @@ pub(super) struct Farewell {
     base: Base,
     /// It has not been told `completed` yet, which comes first.
     completed: bool,
+    /// It has answered before.
+    known: bool,
 }
 
 impl Farewell {
@@ -39,6 +41,9 @@ impl Farewell {
     }
 }
 
+/// The phase of a tier whose `completed` is in flight.
+pub(super) const TELLING: Phase = Phase::Running(AnnounceEvent::Completed);
+
 impl State {
     /// Forgets a torrent; trackers that know us are told `stopped`.
     pub(super) fn stop(&mut self, info_hash: InfoHash, now: Instant) {
@@ -53,8 +58,9 @@ impl State {
     fn leave(&mut self, info_hash: InfoHash, tier: Tier, totals: TransferTotals, now: Instant) {
         let Tier { id, trackers, current, phase, completed_pending, .. } = tier;
         for (place, tracker) in trackers.into_iter().enumerate() {
-            let completed = completed_pending && place == current;
-            let asked = matches!(phase, Phase::Running(_)) && place == current;
+            let serves = place == current;
+            let completed = serves && completed_pending && phase != TELLING;
+            let asked = serves && matches!(phase, Phase::Running(_));
             self.leave_tracker(info_hash, tracker, asked.then_some(id), completed, totals, now);
         }
     }
@@ -71,12 +77,13 @@ impl State {
     ) {
         let Ok(url) = tracker.target else { return };
         let Tracker { tracker_id, base, registered, .. } = tracker;
-        let farewell = Farewell { info_hash, url, tracker_id, totals, base, completed };
-        match (registered, asked) {
-            (true, _) => self.queue_farewell(farewell, now),
-            // It may know us once its answer is here.
-            (false, Some(tier)) => _ = self.leaving.insert(tier, farewell),
-            (false, None) => self.note_untold(&farewell),
+        let farewell = Farewell { info_hash, url, tracker_id, totals, base, completed, known: registered };
+        match asked {
+            // `stopped` must not overtake what is in flight, after which the tracker may know us. At the end there is
+            // no time for that.
+            Some(tier) if !registered || !self.closing => _ = self.leaving.insert(tier, farewell),
+            _ if registered => self.queue_farewell(farewell, now),
+            _ => self.note_untold(&farewell),
         }
     }
 
@@ -90,10 +97,13 @@ impl State {
     ) {
         let (info_hash, url) = (request.announce.info_hash, &request.url.text);
         match (self.leaving.remove(&tier), result) {
-            // The tracker knows us only since now.
             (Some(farewell), Ok(response)) => {
                 let tracker_id = response.tracker_id.map(Into::into).or(farewell.tracker_id.clone());
-                self.queue_farewell(Farewell { tracker_id, ..farewell }, now);
+                self.queue_farewell(Farewell { tracker_id, known: true, ..farewell }, now);
+            }
+            (Some(farewell), Err(_)) if farewell.known => {
+                let completed = farewell.completed || request.announce.event == AnnounceEvent::Completed;
+                self.queue_farewell(Farewell { completed, ..farewell }, now);
             }
             (Some(farewell), Err(_)) => self.note_untold(&farewell),
             // The tracker is in another tier now.
@@ -155,7 +165,7 @@ impl State {
                 let Ok(url) = &tracker.target else { continue };
                 if let Some(farewell) = self.unqueue(info_hash, url) {
                     tracker.base = farewell.base;
-                    tracker.registered = true;
+                    tracker.registered = farewell.known;
                     tracker.tracker_id = farewell.tracker_id;
                     tier.completed_pending |= farewell.completed;
                 }
@@ -168,6 +178,10 @@ impl State {
 
     fn unqueue(&mut self, info_hash: InfoHash, url: &TrackerUrl) -> Option<Farewell> {
         let key = (info_hash, url.text.clone());
+        let waits = self.leaving.iter().find(|(_, farewell)| farewell.key() == key);
+        if let Some(tier) = waits.map(|(tier, _)| *tier) {
+            return self.leaving.remove(&tier);
+        }
         if !self.stopping.contains(&key) {
             return None;
         }

@@ -1,6 +1,7 @@
 //! Other trackers for a torrent that is announced: those that stay are left as they are.
 
 use super::counts::Base;
+use super::leaving::TELLING;
 use super::schedule::{State, cut};
 use super::tier::{Phase, Tier, TierId, Tracker};
 use ringseed_proto::units::InfoHash;
@@ -33,7 +34,7 @@ impl State {
                 pool.push(Old {
                     serving: serves.then_some(shells.len()),
                     asked: (serves && running).then_some(tier.id),
-                    completed: serves && tier.completed_pending,
+                    completed: serves && tier.completed_pending && tier.phase != TELLING,
                     tracker,
                 });
             }

@@ -75,7 +75,7 @@ pub(super) struct State {
     tiers: u64,
     /// Torrents whose trackers have news.
     pub(super) changed: HashSet<InfoHash>,
-    closing: bool,
+    pub(super) closing: bool,
     pub(super) jitter: Jitter,
 }
 

@@ -608,3 +608,39 @@ fn a_torrent_that_is_back_before_stopped_was_sent_goes_on() {
         assert_eq!(play.stage.told("a").len(), 2);
     });
 }
+
+/// A download that is moved when it is done: `completed` is still on its way when the torrent stops and starts again.
+#[test]
+fn completed_in_flight_is_told_once_and_stopped_does_not_overtake_it() {
+    play(|play| async move {
+        let uploaded = Rc::new(Cell::new(0));
+        play.start_counting(&[&["a"]], &uploaded);
+        pass(SECOND).await;
+        play.stage.set("a", Answers::After(SECOND * 5, AnnounceResponse::default()));
+        play.announcer.completed(hash(1));
+        pass(SECOND).await;
+        play.announcer.stop(hash(1));
+        pass(SECOND).await;
+        assert_eq!(play.stage.events("a"), [Started, Completed], "the answer is waited for");
+        pass(SECOND * 20).await;
+        assert_eq!(play.stage.events("a"), [Started, Completed, Stopped]);
+        // Again, and back before the answer is here.
+        play.start_counting(&[&["a"]], &uploaded);
+        pass(SECOND * 10).await;
+        play.announcer.completed(hash(1));
+        pass(SECOND).await;
+        play.announcer.stop(hash(1));
+        uploaded.set(4);
+        play.start_counting(&[&["a"]], &uploaded);
+        pass(SECOND * 20).await;
+        let told = play.stage.told("a")[3..].to_vec();
+        assert_eq!(told, [(Started, 0), (Completed, 0), (Regular, 4)]);
+        // At the end nothing in flight is waited for.
+        play.announcer.reannounce(hash(1));
+        pass(Duration::from_secs(61)).await;
+        let began = Instant::now();
+        play.announcer.shutdown(SECOND * 8).await;
+        assert!(began.elapsed() <= SECOND * 6, "{:?}", began.elapsed());
+        assert_eq!(play.stage.events("a").last(), Some(&Stopped));
+    });
+}
