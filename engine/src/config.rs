@@ -83,6 +83,8 @@ pub struct EngineConfig {
     pub rpc_hosts: Vec<String>,
     /// Networks that clients of the RPC may come from beside this machine, as text; all when empty.
     pub rpc_networks: Vec<String>,
+    /// Proxies that are believed about the addresses of their clients, as text.
+    pub rpc_proxies: Vec<String>,
     /// Whether torrents may be fetched over the RPC from addresses of this machine and its networks.
     pub rpc_fetch_local: bool,
     /// Directories below which torrents may be made over the RPC, beside the download directory.
@@ -122,6 +124,7 @@ impl Default for EngineConfig {
             rpc_token_file: None,
             rpc_hosts: Vec::new(),
             rpc_networks: Vec::new(),
+            rpc_proxies: Vec::new(),
             rpc_fetch_local: false,
             rpc_create_dirs: Vec::new(),
             default_trackers: Vec::new(),

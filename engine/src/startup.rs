@@ -523,9 +523,11 @@ fn bind_socket(path: &std::path::Path) -> Result<std::os::unix::net::UnixListene
 
 /// What clients of the RPC must show: what is configured, and the token of the state directory.
 fn credentials(config: &EngineConfig) -> Result<rpc::Credentials, StartError> {
-    let networks: Result<Vec<rpc::Network>, String> =
-        config.rpc_networks.iter().map(|text| text.parse()).collect();
-    let networks = networks.map_err(StartError::RpcAccess)?;
+    let read = |texts: &[String]| {
+        let networks: Result<Vec<rpc::Network>, String> = texts.iter().map(|text| text.parse()).collect();
+        networks.map_err(StartError::RpcAccess)
+    };
+    let (networks, proxies) = (read(&config.rpc_networks)?, read(&config.rpc_proxies)?);
     if config
         .rpc_auth
         .as_ref()
@@ -542,7 +544,7 @@ fn credentials(config: &EngineConfig) -> Result<rpc::Credentials, StartError> {
         }
         _ => None,
     };
-    Ok(rpc::Credentials { pair: config.rpc_auth.clone(), token, networks })
+    Ok(rpc::Credentials { pair: config.rpc_auth.clone(), token, networks, proxies })
 }
 
 /// CPUs this process may run on.

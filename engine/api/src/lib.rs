@@ -17,8 +17,9 @@
 //!   the RPC, without a session id. The data of an event `torrents` is what `torrent-get` answers: `torrents` with the
 //!   fields of `?fields=id,name,...` (a list of the usual ones by default) and `removed` with ids. The first event has all
 //!   torrents, each later one those of which anything changed. There are at most two a second. A client that reads
-//!   slowly gets fewer, and misses nothing. `:` alone shows every 20 seconds that the connection lives. When all
-//!   connections of the RPC are open, a stream may be closed to make room: connect again.
+//!   slowly gets fewer, and misses nothing. `:` alone shows every 20 seconds that the connection lives. There are at most
+//!   32 streams, 16 of one client: when there are more, the oldest of the client that has most is closed, and so may be
+//!   one when all connections of the RPC are open. Connect again. A stream whose client takes nothing for 30 seconds ends.
 
 mod envelope;
 mod extension;

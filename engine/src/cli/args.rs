@@ -52,7 +52,7 @@ pub enum Command {
     /// Seed data that is there already.
     Seed(Seed),
     /// Run as a daemon that is driven over its RPC.
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Make a torrent of a file or directory.
     Create(Create),
     /// Print what a torrent says.
@@ -163,6 +163,16 @@ pub struct Serve {
         hide_env = true
     )]
     pub rpc_network: Vec<String>,
+    /// Proxy that is believed about the addresses of its clients (X-Forwarded-For), as an address or a network, may be
+    /// repeated.
+    #[arg(
+        long,
+        value_name = "NETWORK",
+        env = "RINGSEED_RPC_PROXIES",
+        value_delimiter = ',',
+        hide_env = true
+    )]
+    pub rpc_proxy: Vec<String>,
     /// Certificate chain of the RPC as a PEM file.
     #[arg(
         long,

@@ -26,6 +26,7 @@ pub fn run(args: &Serve) -> Result<(), Failure> {
         rpc_token_file: args.rpc_token_file.clone(),
         rpc_hosts: args.rpc_host.clone(),
         rpc_networks: args.rpc_network.clone(),
+        rpc_proxies: args.rpc_proxy.clone(),
         rpc_tls_cert: args.rpc_tls_cert.clone(),
         rpc_tls_key: args.rpc_tls_key.clone(),
         rpc_fetch_local: args.rpc_fetch_local.then_some(true),

@@ -11,7 +11,7 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -59,19 +59,114 @@ fn a_rebound_name_and_a_foreign_page_get_nothing() {
     assert_eq!(status(&request(&daemon, "Host: localhost\r\n", body)), "409");
 }
 
+/// base64 of me:secret and me:guess
+const RIGHT: &str = "Authorization: Basic bWU6c2VjcmV0\r\n";
+const WRONG: &str = "Authorization: Basic bWU6Z3Vlc3M=\r\n";
+
+/// Guesses become slow after ten, and the right ones are let in all the same.
 #[test]
-fn guessing_passwords_ends() {
+fn guessing_passwords_becomes_slow_and_locks_nobody_out() {
     let daemon = Daemon::start(&["--rpc-auth", "me:secret"]);
-    let shown = |word: &str| format!("Host: localhost\r\nAuthorization: Basic {word}\r\n");
-    // base64 of me:secret and me:guess
-    let (right, wrong) = (shown("bWU6c2VjcmV0"), shown("bWU6Z3Vlc3M="));
+    let ask = |shown: &str| {
+        let begun = Instant::now();
+        let answer = request(&daemon, &format!("Host: localhost\r\n{shown}"), "");
+        (status(&answer).to_owned(), begun.elapsed() >= Duration::from_secs(3))
+    };
     let answer = request(&daemon, "Host: localhost\r\n", "");
     assert!(status(&answer) == "401" && answer.contains("www-authenticate: Basic"), "{answer}");
-    assert_eq!(status(&request(&daemon, &right, "")), "409");
-    let answers: Vec<String> = (0..30).map(|_| status(&request(&daemon, &wrong, "")).to_owned()).collect();
-    assert!(answers.iter().take(10).all(|answer| answer == "401"), "{answers:?}");
-    assert!(answers.iter().skip(10).all(|answer| answer == "403"), "{answers:?}");
-    assert_eq!(status(&request(&daemon, &right, "")), "403", "not even the right one, for a while");
+    for _ in 0..10 {
+        assert_eq!(ask(WRONG).0, "401");
+    }
+    // Guesses at once: those that wait are few, the others are told to come back.
+    let answers: Vec<(String, bool)> = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..12).map(|_| scope.spawn(|| ask(WRONG))).collect();
+        all.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let waited = answers.iter().filter(|answer| **answer == ("403".to_owned(), true)).count();
+    assert!(
+        waited >= 8 && answers.iter().all(|(status, _)| status == "403" || status == "429"),
+        "{answers:?}"
+    );
+    assert_eq!(ask(RIGHT), ("409".to_owned(), true), "as late as any other guess");
+    assert_eq!(ask(RIGHT).0, "409");
+    assert_eq!(status(&request(&daemon, "Host: localhost\r\n", "")), "401");
+}
+
+/// A proxy on this machine speaks for everybody: who guesses is the client that it names.
+#[test]
+fn behind_a_proxy_each_client_is_counted_by_itself() {
+    let daemon = Daemon::start(&["--rpc-auth", "me:secret", "--rpc-proxy", "127.0.0.1"]);
+    let ask = |client: &str, shown: &str| {
+        let begun = Instant::now();
+        let headers = format!("Host: localhost\r\nX-Forwarded-For: 6.6.6.6, {client}\r\n{shown}");
+        (status(&request(&daemon, &headers, "")).to_owned(), begun.elapsed() >= Duration::from_secs(3))
+    };
+    for _ in 0..10 {
+        assert_eq!(ask("198.51.100.1", WRONG).0, "401");
+    }
+    assert_eq!(ask("198.51.100.1", WRONG), ("403".to_owned(), true));
+    assert_eq!(ask("198.51.100.2", WRONG).0, "401");
+    assert_eq!(ask("198.51.100.3", RIGHT).0, "409");
+    assert_eq!(status(&request(&daemon, &format!("Host: localhost\r\n{RIGHT}"), "")), "409");
+
+    // Without credentials only who is at this machine gets in, whatever name the proxy asks for.
+    let open = Daemon::start(&["--rpc-proxy", "127.0.0.1", "--rpc-network", "198.51.100.0/24"]);
+    let ask = |client: &str| {
+        let headers = format!("Host: 127.0.0.1\r\nX-Forwarded-For: {client}\r\n");
+        status(&request(&open, &headers, "")).to_owned()
+    };
+    assert_eq!(["127.0.0.1", "198.51.100.1", "192.0.2.1"].map(ask), ["409", "401", "403"]);
+    // Who is no proxy of ours names nobody.
+    let plain = Daemon::start(&[]);
+    let headers = "Host: 127.0.0.1\r\nX-Forwarded-For: 198.51.100.1\r\n";
+    assert_eq!(status(&request(&plain, headers, "")), "409");
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_ringseed"))
+        .args(["serve", "--rpc", "127.0.0.1:0", "--port", "0", "--rpc-proxy", "nginx", "--state-dir"])
+        .arg(plain.dir("other"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("'nginx' is neither"), "{said}");
+}
+
+/// Without credentials: bodies of logins that never come, chunked ones among them, and heads that never end.
+#[test]
+fn strangers_keep_nobody_out() {
+    let daemon = Daemon::start(&["--rpc-auth", "me:secret"]);
+    let mut open = Vec::new();
+    let mut begin = |head: &str| {
+        let mut stream = TcpStream::connect(daemon.address).unwrap();
+        let _ = stream.write_all(head.as_bytes());
+        open.push(stream);
+    };
+    for number in 0..600 {
+        match number % 3 {
+            0 => begin(
+                "POST /api/v2/auth/login HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nuse\r\n",
+            ),
+            1 => begin(
+                "POST /api/v2/auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nuser",
+            ),
+            _ => begin("GET /healthz HTTP/1.1\r\nHost: loc"),
+        }
+        if number % 100 == 99 {
+            let probe = daemon.raw(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+            assert_eq!(status(&probe), "200");
+            assert_eq!(status(&request(&daemon, &format!("Host: localhost\r\n{RIGHT}"), "")), "409");
+        }
+    }
+    // A large body of a client that may ask.
+    let id = session_id(&request(&daemon, &format!("Host: localhost\r\n{RIGHT}"), ""));
+    let headers = format!("Host: localhost\r\n{RIGHT}X-Transmission-Session-Id: {id}\r\n");
+    let tag = "x".repeat(900_000);
+    let answer = request(&daemon, &headers, &format!(r#"{{"method":"session-stats","tag":"{tag}"}}"#));
+    assert_eq!(status(&answer), "200", "{answer:.200}");
+    // A login that is no login is not read to its end.
+    let long = format!(
+        "POST /api/v2/auth/login HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 1000000\r\n\r\n{}",
+        "x".repeat(1000)
+    );
+    assert_eq!(status(&daemon.raw(long.as_bytes())), "413");
 }
 
 #[test]

@@ -1,14 +1,17 @@
-//! Who is let in: credentials, allowed networks, and patience with those who guess.
+//! Who is let in: credentials and allowed networks.
 //!
 //! A client on this machine that names this machine needs no credentials, unless some are configured. Everybody else
 //! needs a name and password, or the token that is in the state directory.
 
 use super::gate::{host_is_local, origin_is_local, same_secret};
-use super::limits::{FAILURE_LIFE, FAILURES_MAX, FAILURES_REMEMBERED_MAX};
+use super::guesses::{Guesses, Turn};
+use super::limits::GUESS_WAIT;
+use super::origin::{Client, Origin};
 use hyper::header::{AUTHORIZATION, HeaderMap};
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::cell::RefCell;
+use std::net::IpAddr;
 use std::time::Instant;
+use tokio::time::sleep;
 
 /// A network: an address and how many of its leading bits count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +60,8 @@ pub struct Credentials {
     pub token: Option<String>,
     /// Networks that clients may come from beside this machine; all when empty.
     pub networks: Vec<Network>,
+    /// Proxies that are believed about their clients' addresses.
+    pub proxies: Vec<Network>,
 }
 
 /// What a client is.
@@ -66,142 +71,167 @@ pub(super) enum Verdict {
     Welcome,
     /// It is asked for credentials.
     Unknown,
-    /// It is refused without a look at what it shows.
+    /// It is refused: from where it comes, or because it was wrong too often.
     Refused,
+    /// It is told to try again later, without a look at what it shows.
+    Later,
 }
 
 /// Judges clients and remembers failures.
 pub(super) struct Doorkeeper {
     credentials: Credentials,
-    failures: HashMap<IpAddr, (u32, Instant)>,
+    guesses: RefCell<Guesses>,
 }
 
 impl Doorkeeper {
     pub(super) fn new(credentials: Credentials) -> Self {
-        Self { credentials, failures: HashMap::new() }
+        Self { credentials, guesses: RefCell::default() }
     }
 
-    /// Judges a request. `remote` is `None` for a client of the Unix socket, whose permissions let it in.
-    pub(super) fn judge(
-        &mut self,
-        remote: Option<IpAddr>,
+    /// Where a request comes from; none as the peer is a client of the Unix socket.
+    pub(super) fn origin(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Origin {
+        Origin::of(peer, headers, &self.credentials.proxies)
+    }
+
+    /// Whether a peer is a trusted proxy.
+    pub(super) fn is_proxy(&self, peer: IpAddr) -> bool {
+        self.credentials.proxies.iter().any(|proxy| proxy.contains(peer))
+    }
+
+    /// Judges a request by where it comes from alone; none when that is not enough.
+    pub(super) fn judge_origin(
+        &self,
+        origin: &Origin,
         headers: &HeaderMap,
         allowed_hosts: &[String],
-        now: Instant,
-    ) -> Verdict {
-        let here = remote.is_none_or(|ip| ip.to_canonical().is_loopback());
-        let local = remote.is_none() || (host_is_local(headers) && origin_is_local(headers));
+    ) -> Option<Verdict> {
+        let here = origin.is_here();
+        let local = origin.is_unix() || (host_is_local(headers) && origin_is_local(headers));
         if here && self.credentials.pair.is_none() {
             // A foreign name that is not allowed is refused as such, whatever the client shows.
             let misdirected = !local && !super::gate::host_allowed(headers, allowed_hosts);
             if local || misdirected || !super::gate::origin_allowed(headers, allowed_hosts) {
-                return Verdict::Welcome;
+                return Some(Verdict::Welcome);
             }
         }
-        if let Some(ip) = remote.filter(|_| !here)
-            && !self.credentials.networks.is_empty()
-            && !self.credentials.networks.iter().any(|network| network.contains(ip))
-        {
-            return Verdict::Refused;
-        }
-        let key = remote.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), guesser);
-        if self.failed_too_often(key, now) {
-            return Verdict::Refused;
-        }
+        let networks = &self.credentials.networks;
+        let foreign =
+            |ip: IpAddr| !networks.is_empty() && !networks.iter().any(|network| network.contains(ip));
+        (!here && origin.address().is_some_and(foreign)).then_some(Verdict::Refused)
+    }
+
+    /// Judges a request by the credentials in its head.
+    pub(super) async fn judge_shown(&self, client: Client, headers: &HeaderMap) -> Verdict {
         match headers.get(AUTHORIZATION) {
-            Some(shown) if self.is_right(shown.as_bytes()) => {
-                self.failures.remove(&key);
-                Verdict::Welcome
-            }
+            Some(shown) => self.judge(client, shown.as_bytes()).await,
             // A first request without credentials is how clients ask for the challenge.
             None => Verdict::Unknown,
-            Some(_) => {
-                self.count_failure(key, now);
-                Verdict::Unknown
-            }
         }
     }
 
-    fn is_right(&self, shown: &[u8]) -> bool {
-        let Some((scheme, value)) = std::str::from_utf8(shown).ok().and_then(|text| text.split_once(' '))
-        else {
-            return false;
-        };
-        let token = self.credentials.token.as_deref().unwrap_or_default();
-        let right_token = |value: &[u8]| !token.is_empty() && same_secret(value, token.as_bytes());
-        if scheme.eq_ignore_ascii_case("bearer") {
-            return right_token(value.trim().as_bytes());
-        }
-        if !scheme.eq_ignore_ascii_case("basic") {
-            return false;
-        }
-        let Some(shown) = super::base64::decode(value.trim()) else { return false };
-        let pair = self.credentials.pair.as_deref().unwrap_or_default();
-        let password = shown.splitn(2, |byte| *byte == b':').nth(1).unwrap_or_default();
-        // Both are compared, so that the time tells nothing.
-        let by_pair = !pair.is_empty() && same_secret(&shown, pair.as_bytes());
-        by_pair | right_token(password)
-    }
-
-    /// Whether a name and a password are right, for clients that send them in a form.
-    pub(super) fn knows(&mut self, remote: Option<IpAddr>, name: &str, password: &str, now: Instant) -> bool {
-        let key = remote.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), guesser);
-        if self.failed_too_often(key, now) {
-            return false;
-        }
+    /// Judges a name and a password, for clients that send them in a form.
+    pub(super) async fn judge_pair(&self, client: Client, name: &str, password: &str) -> Verdict {
         let shown = super::base64::encode(format!("{name}:{password}").as_bytes());
-        let right = self.is_right(format!("Basic {shown}").as_bytes());
-        if !right {
-            self.count_failure(key, now);
+        self.judge(client, format!("Basic {shown}").as_bytes()).await
+    }
+
+    async fn judge(&self, client: Client, shown: &[u8]) -> Verdict {
+        let shown = Shown::read(shown);
+        if self.is_token(&shown) {
+            return Verdict::Welcome;
         }
-        right
-    }
-
-    fn failed_too_often(&self, key: IpAddr, now: Instant) -> bool {
-        self.failures
-            .get(&key)
-            .is_some_and(|(count, since)| *count >= FAILURES_MAX && now.duration_since(*since) < FAILURE_LIFE)
-    }
-
-    fn count_failure(&mut self, key: IpAddr, now: Instant) {
-        if self.failures.len() >= FAILURES_REMEMBERED_MAX && !self.failures.contains_key(&key) {
-            self.failures.retain(|_, (_, since)| now.duration_since(*since) < FAILURE_LIFE);
-            // Still full: so many guess at once that forgetting them all costs little.
-            if self.failures.len() >= FAILURES_REMEMBERED_MAX {
-                self.failures.clear();
+        let turn = self.guesses.borrow().turn(client, Instant::now());
+        match turn {
+            Turn::Now => {}
+            Turn::Later => {
+                let _waiting = Waiting::begin(&self.guesses, client);
+                sleep(GUESS_WAIT).await;
             }
+            Turn::Never => return Verdict::Later,
         }
-        let (count, since) = self.failures.entry(key).or_insert((0, now));
-        if now.duration_since(*since) >= FAILURE_LIFE {
-            (*count, *since) = (0, now);
+        let (now, mut guesses) = (Instant::now(), self.guesses.borrow_mut());
+        if self.is_pair(&shown) {
+            guesses.right(client, now);
+            return Verdict::Welcome;
         }
-        *count += 1;
-        tracing::warn!(client = %key, "wrong credentials for the RPC");
+        guesses.wrong(client, now);
+        if turn == Turn::Now { Verdict::Unknown } else { Verdict::Refused }
+    }
+
+    fn is_token(&self, shown: &Shown) -> bool {
+        let token = self.credentials.token.as_deref().unwrap_or_default();
+        !token.is_empty() && same_secret(shown.password(), token.as_bytes())
+    }
+
+    fn is_pair(&self, shown: &Shown) -> bool {
+        let pair = self.credentials.pair.as_deref().unwrap_or_default();
+        match shown {
+            Shown::Pair(shown) => !pair.is_empty() && same_secret(shown, pair.as_bytes()),
+            Shown::Token(_) | Shown::Nothing => false,
+        }
     }
 }
 
-/// Who counts as one guesser: an IPv4 address, or the network of 64 bits that one IPv6 customer has.
-fn guesser(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(v6) if !v6.is_loopback() => {
-            IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)))
+/// What an `Authorization` header shows.
+enum Shown {
+    /// A bearer token.
+    Token(Vec<u8>),
+    /// A name and a password, as `name:password`.
+    Pair(Vec<u8>),
+    /// Nothing that is understood.
+    Nothing,
+}
+
+impl Shown {
+    fn read(header: &[u8]) -> Self {
+        match std::str::from_utf8(header).ok().and_then(|text| text.split_once(' ')) {
+            Some((scheme, value)) if scheme.eq_ignore_ascii_case("bearer") => {
+                Self::Token(value.trim().into())
+            }
+            Some((scheme, value)) if scheme.eq_ignore_ascii_case("basic") => {
+                super::base64::decode(value.trim()).map_or(Self::Nothing, Self::Pair)
+            }
+            _ => Self::Nothing,
         }
-        other => other,
+    }
+
+    /// What may be the token: the bearer token, or the password of any name.
+    fn password(&self) -> &[u8] {
+        match self {
+            Self::Token(token) => token,
+            Self::Pair(pair) => pair.splitn(2, |byte| *byte == b':').nth(1).unwrap_or_default(),
+            Self::Nothing => &[],
+        }
+    }
+}
+
+/// A guess that waits, until it is dropped.
+struct Waiting<'a> {
+    guesses: &'a RefCell<Guesses>,
+    client: Client,
+}
+
+impl<'a> Waiting<'a> {
+    fn begin(guesses: &'a RefCell<Guesses>, client: Client) -> Self {
+        guesses.borrow_mut().begin_wait(client, Instant::now());
+        Self { guesses, client }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.guesses.borrow_mut().end_wait(self.client);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::rpc::limits::FAILURES_MAX;
     use hyper::header::{HOST, ORIGIN};
-    use std::time::Duration;
 
     fn headers(pairs: &[(hyper::header::HeaderName, &str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect()
-    }
-
-    fn ip(text: &str) -> Option<IpAddr> {
-        Some(text.parse().unwrap())
     }
 
     fn door(pair: Option<&str>, networks: &[&str]) -> Doorkeeper {
@@ -209,90 +239,137 @@ mod tests {
             pair: pair.map(str::to_owned),
             token: Some("t0ken".to_owned()),
             networks: networks.iter().map(|text| text.parse().unwrap()).collect(),
+            proxies: vec!["127.0.0.3".parse().unwrap()],
         })
+    }
+
+    async fn verdict(door: &Doorkeeper, peer: &str, headers: &HeaderMap) -> Verdict {
+        let origin = door.origin(Some(peer.parse().unwrap()), headers);
+        match door.judge_origin(&origin, headers, &["seedbox.lan".to_owned()]) {
+            Some(verdict) => verdict,
+            None => door.judge_shown(origin.client(), headers).await,
+        }
+    }
+
+    /// Runs a test whose waits take no time.
+    fn run<F: Future<Output = ()>>(test: F) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        runtime.unwrap().block_on(test);
     }
 
     #[test]
     fn only_local_clients_that_name_this_machine_need_nothing() {
-        let now = Instant::now();
-        let mut open = door(None, &[]);
-        let allowed = ["seedbox.lan".to_owned()];
-        let plain = headers(&[(HOST, "localhost:9091")]);
-        assert_eq!(open.judge(ip("127.0.0.1"), &plain, &allowed, now), Verdict::Welcome);
-        assert_eq!(open.judge(None, &headers(&[]), &allowed, now), Verdict::Welcome);
-        assert_eq!(open.judge(ip("192.0.2.1"), &plain, &allowed, now), Verdict::Unknown);
-        // A proxy on this machine speaks for others: its name is an allowed one.
-        let proxied = headers(&[(HOST, "seedbox.lan")]);
-        assert_eq!(open.judge(ip("::1"), &proxied, &allowed, now), Verdict::Unknown);
-        let page = headers(&[(HOST, "localhost"), (ORIGIN, "https://seedbox.lan")]);
-        assert_eq!(open.judge(ip("::1"), &page, &allowed, now), Verdict::Unknown);
-        let mut closed = door(Some("me:secret"), &[]);
-        assert_eq!(closed.judge(ip("127.0.0.1"), &plain, &allowed, now), Verdict::Unknown);
+        run(async {
+            let open = door(None, &[]);
+            let plain = headers(&[(HOST, "localhost:9091")]);
+            assert_eq!(verdict(&open, "127.0.0.1", &plain).await, Verdict::Welcome);
+            let unix = open.origin(None, &plain);
+            assert_eq!(open.judge_origin(&unix, &headers(&[]), &[]), Some(Verdict::Welcome));
+            assert_eq!(verdict(&open, "192.0.2.1", &plain).await, Verdict::Unknown);
+            // A proxy on this machine speaks for others: its name is an allowed one.
+            let proxied = headers(&[(HOST, "seedbox.lan")]);
+            assert_eq!(verdict(&open, "::1", &proxied).await, Verdict::Unknown);
+            let page = headers(&[(HOST, "localhost"), (ORIGIN, "https://seedbox.lan")]);
+            assert_eq!(verdict(&open, "::1", &page).await, Verdict::Unknown);
+            // One that names its client is not taken for it, whatever host it asks for.
+            let mut named = plain.clone();
+            named.insert("x-forwarded-for", "192.0.2.1".parse().unwrap());
+            assert_eq!(verdict(&open, "127.0.0.3", &named).await, Verdict::Unknown);
+            assert_eq!(verdict(&open, "127.0.0.1", &named).await, Verdict::Welcome, "no proxy of ours");
+            let closed = door(Some("me:secret"), &[]);
+            assert_eq!(verdict(&closed, "127.0.0.1", &plain).await, Verdict::Unknown);
+        });
+    }
+
+    fn basic(text: &str) -> String {
+        format!("Basic {}", super::super::base64::encode(text.as_bytes()))
     }
 
     #[test]
     fn pairs_and_tokens_are_checked() {
-        let now = Instant::now();
-        let basic = |text: &str| format!("Basic {}", super::super::base64::encode(text.as_bytes()));
-        for (shown, verdict) in [
-            (basic("me:secret"), Verdict::Welcome),
-            (basic("anyone:t0ken"), Verdict::Welcome),
-            ("Bearer t0ken".to_owned(), Verdict::Welcome),
-            ("bearer t0ken".to_owned(), Verdict::Welcome),
-            (basic("me:secre"), Verdict::Unknown),
-            (basic("me"), Verdict::Unknown),
-            ("Basic !".to_owned(), Verdict::Unknown),
-            ("Bearer ".to_owned(), Verdict::Unknown),
-            ("Digest x".to_owned(), Verdict::Unknown),
-        ] {
-            let shown = headers(&[(HOST, "localhost"), (AUTHORIZATION, &shown)]);
-            assert_eq!(
-                door(Some("me:secret"), &[]).judge(ip("192.0.2.1"), &shown, &[], now),
-                verdict,
-                "{shown:?}"
-            );
-        }
-        let empty = headers(&[(AUTHORIZATION, "Bearer x")]);
-        assert_eq!(
-            Doorkeeper::new(Credentials::default()).judge(ip("192.0.2.1"), &empty, &[], now),
-            Verdict::Unknown
-        );
+        run(async {
+            for (shown, expected) in [
+                (basic("me:secret"), Verdict::Welcome),
+                (basic("anyone:t0ken"), Verdict::Welcome),
+                ("Bearer t0ken".to_owned(), Verdict::Welcome),
+                ("bearer t0ken".to_owned(), Verdict::Welcome),
+                (basic("me:secre"), Verdict::Unknown),
+                (basic("me"), Verdict::Unknown),
+                ("Bearer me:secret".to_owned(), Verdict::Unknown),
+                ("Basic !".to_owned(), Verdict::Unknown),
+                ("Bearer ".to_owned(), Verdict::Unknown),
+                ("Digest x".to_owned(), Verdict::Unknown),
+            ] {
+                let shown = headers(&[(HOST, "localhost"), (AUTHORIZATION, &shown)]);
+                assert_eq!(
+                    verdict(&door(Some("me:secret"), &[]), "192.0.2.1", &shown).await,
+                    expected,
+                    "{shown:?}"
+                );
+            }
+            let nothing = Doorkeeper::new(Credentials::default());
+            for shown in ["Bearer x".to_owned(), "Bearer ".to_owned(), basic(""), basic(":")] {
+                let shown = headers(&[(AUTHORIZATION, &shown)]);
+                assert_eq!(verdict(&nothing, "192.0.2.1", &shown).await, Verdict::Unknown);
+            }
+        });
     }
 
+    /// Wrong guesses become slow, and the right credentials are let in all the same.
     #[test]
-    fn guessing_ends_and_is_forgiven_later() {
-        let start = Instant::now();
-        let mut door = door(None, &[]);
-        let wrong = headers(&[(AUTHORIZATION, "Bearer guess")]);
-        let right = headers(&[(AUTHORIZATION, "Bearer t0ken")]);
-        for _ in 0..FAILURES_MAX {
-            assert_eq!(door.judge(ip("2001:db8::1"), &wrong, &[], start), Verdict::Unknown);
-        }
-        // Nor with another address of the same customer, nor with the right one.
-        assert_eq!(door.judge(ip("2001:db8::2"), &right, &[], start), Verdict::Refused);
-        assert_eq!(door.judge(ip("2001:db8:1::1"), &right, &[], start), Verdict::Welcome);
-        let later = start + FAILURE_LIFE + Duration::from_secs(1);
-        assert_eq!(door.judge(ip("2001:db8::2"), &right, &[], later), Verdict::Welcome);
+    fn right_credentials_are_never_locked_out() {
+        run(async {
+            let door = door(Some("me:secret"), &[]);
+            let shown = |text: &str| headers(&[(AUTHORIZATION, &basic(text))]);
+            let (right, wrong) = (shown("me:secret"), shown("me:guess"));
+            let timed = async |peer: &str, headers: &HeaderMap| {
+                let begun = tokio::time::Instant::now();
+                (verdict(&door, peer, headers).await, begun.elapsed() >= GUESS_WAIT)
+            };
+            for _ in 0..FAILURES_MAX {
+                assert_eq!(timed("2001:db8::1", &wrong).await, (Verdict::Unknown, false));
+            }
+            assert_eq!(timed("2001:db8::2", &wrong).await, (Verdict::Refused, true));
+            // The first time it waits like every guess, after that it does not.
+            assert_eq!(timed("2001:db8::2", &right).await, (Verdict::Welcome, true));
+            assert_eq!(timed("2001:db8::2", &right).await, (Verdict::Welcome, false));
+            assert_eq!(timed("2001:db8:1::1", &right).await, (Verdict::Welcome, false));
+            let token = headers(&[(AUTHORIZATION, "Bearer t0ken")]);
+            for _ in 0..FAILURES_MAX + 1 {
+                verdict(&door, "192.0.2.1", &wrong).await;
+            }
+            assert_eq!(timed("192.0.2.1", &token).await, (Verdict::Welcome, false));
+            // Behind a proxy each client is counted by itself.
+            let mut behind = wrong.clone();
+            behind.insert("x-forwarded-for", "192.0.2.1".parse().unwrap());
+            assert_eq!(timed("127.0.0.3", &behind).await, (Verdict::Refused, true));
+            behind.insert("x-forwarded-for", "192.0.2.2".parse().unwrap());
+            assert_eq!(timed("127.0.0.3", &behind).await, (Verdict::Unknown, false));
+        });
     }
 
     #[test]
     fn networks_keep_others_out() {
-        let now = Instant::now();
-        let mut door = door(None, &["10.0.0.0/8", "2001:db8::/32"]);
-        let right = headers(&[(AUTHORIZATION, "Bearer t0ken")]);
-        for (from, verdict) in [
-            ("10.255.0.1", Verdict::Welcome),
-            ("::ffff:10.1.1.1", Verdict::Welcome),
-            ("2001:db8:ffff::1", Verdict::Welcome),
-            ("11.0.0.1", Verdict::Refused),
-            ("2001:db9::1", Verdict::Refused),
-        ] {
-            assert_eq!(door.judge(ip(from), &right, &[], now), verdict, "{from}");
-        }
-        let all: Network = "0.0.0.0/0".parse().unwrap();
-        assert!(all.contains("1.2.3.4".parse().unwrap()) && !all.contains("::1".parse().unwrap()));
-        for text in ["10.0.0.0/33", "10.0.0/8", "x", "::/129", ""] {
-            assert!(text.parse::<Network>().is_err(), "{text}");
-        }
+        run(async {
+            let door = door(None, &["10.0.0.0/8", "2001:db8::/32"]);
+            let right = headers(&[(AUTHORIZATION, "Bearer t0ken")]);
+            for (from, expected) in [
+                ("10.255.0.1", Verdict::Welcome),
+                ("::ffff:10.1.1.1", Verdict::Welcome),
+                ("2001:db8:ffff::1", Verdict::Welcome),
+                ("11.0.0.1", Verdict::Refused),
+                ("2001:db9::1", Verdict::Refused),
+            ] {
+                assert_eq!(verdict(&door, from, &right).await, expected, "{from}");
+                let mut proxied = right.clone();
+                proxied.insert("x-forwarded-for", from.parse().unwrap());
+                assert_eq!(verdict(&door, "127.0.0.3", &proxied).await, expected, "{from} behind a proxy");
+            }
+            let all: Network = "0.0.0.0/0".parse().unwrap();
+            assert!(all.contains("1.2.3.4".parse().unwrap()) && !all.contains("::1".parse().unwrap()));
+            for text in ["10.0.0.0/33", "10.0.0/8", "x", "::/129", ""] {
+                assert!(text.parse::<Network>().is_err(), "{text}");
+            }
+        });
     }
 }

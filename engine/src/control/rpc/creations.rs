@@ -8,6 +8,7 @@ use super::trackers::check_url;
 use crate::create::{self, Content, CreateFailure, Output, check_allowed};
 use ringseed_api::{CreateArgs, Creation, CreationState, Creations, CreationsArgs};
 use ringseed_proto::create::CreateOptions;
+use ringseed_proto::limits::TRACKERS_MAX;
 use ringseed_proto::units::InfoHash;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -202,6 +203,9 @@ impl Server {
         };
         below(&args.path)?;
         args.output.as_deref().map(below).transpose()?;
+        if args.trackers.iter().flatten().count().max(args.trackers.len()) > TRACKERS_MAX {
+            return Err("too many trackers".to_owned());
+        }
         args.trackers.iter().flatten().try_for_each(|url| check_url(url))?;
         let seed =
             |url: &&String| ["http://", "https://", "ftp://"].iter().any(|scheme| url.starts_with(scheme));

@@ -39,6 +39,18 @@ pub(super) fn write(
     Ok(text)
 }
 
+/// Writes torrents with the fields wanted as a list of objects.
+///
+/// # Errors
+/// None that is known: JSON is written to memory.
+pub(super) fn write_rows(
+    snapshot: &EngineSnapshot,
+    torrents: &[Arc<TorrentStatus>],
+    fields: &[String],
+) -> serde_json::Result<Vec<u8>> {
+    serde_json::to_vec(&Rows { torrents, fields, table: false, around: &Around::new(snapshot, fields) })
+}
+
 /// All torrents of an answer.
 struct Rows<'a> {
     torrents: &'a [Arc<TorrentStatus>],

@@ -25,6 +25,13 @@ pub(super) fn origin_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
     })
 }
 
+/// Whether a browser says that a page of another site has it send this request. Links, images and scripts have no
+/// Origin, so that this is how they are known; one with an Origin is judged by that.
+pub(super) fn is_cross_site(headers: &HeaderMap) -> bool {
+    let says_so = headers.get_all("sec-fetch-site").iter().any(|site| site.as_bytes() == b"cross-site");
+    says_so && !headers.contains_key(ORIGIN)
+}
+
 /// Whether the `Host` of a request is a loopback address or localhost.
 pub(super) fn host_is_local(headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(HOST).iter();
@@ -130,6 +137,19 @@ mod tests {
         ] {
             assert!(!origin_allowed(&headers(ORIGIN, &[origin]), &[]), "{origin}");
         }
+    }
+
+    #[test]
+    fn what_pages_of_other_sites_load_is_known() {
+        let mut map = headers("sec-fetch-site".parse().unwrap(), &["cross-site"]);
+        assert!(is_cross_site(&map));
+        // An allowed page of another name.
+        map.insert(ORIGIN, "https://seedbox.lan".parse().unwrap());
+        assert!(!is_cross_site(&map));
+        for site in ["none", "same-origin", "same-site"] {
+            assert!(!is_cross_site(&headers("sec-fetch-site".parse().unwrap(), &[site])), "{site}");
+        }
+        assert!(!is_cross_site(&HeaderMap::new()));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! The answer 409 does not yet carry `X-Transmission-Rpc-Version`, so that clients which know both forms go on with
 //! the legacy one.
 
+use super::limits::{ANSWER_SMALL_BYTES, BATCH_ANSWER_BYTES_MAX};
 use super::server::Server;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -185,25 +186,40 @@ struct Marker {
 
 impl Server {
     /// Answers a request or a batch; `None` when there is nothing to answer.
-    pub(super) async fn call_2(&self, body: &[u8]) -> Option<Vec<u8>> {
-        let answer = match serde_json::from_slice::<Value>(body) {
-            Err(error) => Some(failure(Value::Null, -32700, "Parse error", &error.to_string())),
+    pub(super) async fn call_2(&self, request: Result<Value, String>) -> Option<Vec<u8>> {
+        match request {
+            Err(why) => Some(failure(Value::Null, -32700, "Parse error", &why)),
             Ok(Value::Array(calls)) if calls.is_empty() || calls.len() > BATCH_MAX => {
                 Some(failure(Value::Null, -32600, "Invalid Request", "a batch has 1 to 100 requests"))
             }
-            Ok(Value::Array(calls)) => {
-                let mut answers = Vec::new();
-                for call in calls {
-                    answers.extend(self.call_one(call).await);
-                }
-                (!answers.is_empty()).then_some(Value::Array(answers))
-            }
+            Ok(Value::Array(calls)) => self.batch(calls).await,
             Ok(call) => self.call_one(call).await,
-        };
-        answer.map(|answer| serde_json::to_vec(&answer).unwrap_or_default())
+        }
     }
 
-    async fn call_one(&self, call: Value) -> Option<Value> {
+    async fn batch(&self, calls: Vec<Value>) -> Option<Vec<u8>> {
+        let mut answers = Vec::new();
+        for call in calls {
+            let answer = match answers.len() > BATCH_ANSWER_BYTES_MAX {
+                true => call.get("id").map(|id| {
+                    let why = "the answers of this batch are too large together: ask this by itself";
+                    failure(id.clone(), 1, why, why)
+                }),
+                false => self.call_one(call).await,
+            };
+            if let Some(answer) = answer {
+                answers.push(if answers.is_empty() { b'[' } else { b',' });
+                answers.extend_from_slice(&answer);
+            }
+        }
+        if answers.is_empty() {
+            return None;
+        }
+        answers.push(b']');
+        Some(answers)
+    }
+
+    async fn call_one(&self, call: Value) -> Option<Vec<u8>> {
         let known_id = call.get("id").cloned().unwrap_or(Value::Null);
         let call: Call = match serde_json::from_value(call) {
             Ok(call) => call,
@@ -217,10 +233,11 @@ impl Server {
         let outcome = self.answer_to(&method, arguments).await;
         let id = call.id?;
         Some(match outcome {
-            Ok(text) => {
-                let arguments: Value = serde_json::from_slice(&text).unwrap_or_default();
-                json!({"jsonrpc": "2.0", "result": modern(arguments, &method), "id": id})
+            // Much of it is turned into this form beside this thread.
+            Ok(text) if text.len() > ANSWER_SMALL_BYTES => {
+                tokio::task::spawn_blocking(move || success(id, &text, &method)).await.ok()?
             }
+            Ok(text) => success(id, &text, &method),
             Err(why) if why == "method name not recognized" => failure(id, -32601, "Method not found", &why),
             Err(why) if why.starts_with("invalid argument") => failure(id, -32602, "Invalid params", &why),
             Err(why) => failure(id, 1, &why, &why),
@@ -228,8 +245,21 @@ impl Server {
     }
 }
 
-fn failure(id: Value, code: i32, message: &str, detail: &str) -> Value {
-    json!({"jsonrpc": "2.0", "error": {"code": code, "message": message, "data": {"error_string": detail}}, "id": id})
+fn success(id: Value, text: &[u8], method: &str) -> Vec<u8> {
+    let arguments: Value = serde_json::from_slice(text).unwrap_or_default();
+    written(&json!({"jsonrpc": "2.0", "result": modern(arguments, method), "id": id}))
+}
+
+fn failure(id: Value, code: i32, message: &str, detail: &str) -> Vec<u8> {
+    written(&json!({
+        "jsonrpc": "2.0",
+        "error": {"code": code, "message": message, "data": {"error_string": detail}},
+        "id": id
+    }))
+}
+
+fn written(answer: &Value) -> Vec<u8> {
+    serde_json::to_vec(answer).unwrap_or_default()
 }
 
 /// The legacy names by their snake case.

@@ -1,12 +1,14 @@
 //! The methods of the RPC.
 
+use super::events::each_once;
 use super::fields;
 use super::ids::{is_recently_active, removed, select};
 use super::limits::INLINE_TORRENTS_MAX;
 use super::server::Server;
 use crate::control::{EngineError, QueueMove, TorrentState, TorrentStatus, Totals};
 use ringseed_api::{
-    FreeSpace, FreeSpaceArgs, GetArgs, IdsArgs, RemoveArgs, Request, Response, SessionStats, TransferStats,
+    FreeSpace, FreeSpaceArgs, GetArgs, Ids, IdsArgs, RemoveArgs, Request, Response, SessionStats,
+    TransferStats,
 };
 use ringseed_proto::units::InfoHash;
 use serde::Serialize;
@@ -64,8 +66,8 @@ enum Change {
 
 impl Server {
     /// Answers a request in JSON. Returns its method as a metrics label, too.
-    pub(super) async fn call(&self, body: &[u8]) -> (&'static str, Vec<u8>) {
-        let request: Request = match serde_json::from_slice(body) {
+    pub(super) async fn call(&self, request: Result<Request, String>) -> (&'static str, Vec<u8>) {
+        let request = match request {
             Ok(request) => request,
             Err(error) => {
                 let why = Response::failure(format!("cannot read the request: {error}"));
@@ -103,9 +105,13 @@ impl Server {
             "torrent-verify" => self.change(arguments, Change::Verify).await,
             "torrent-reannounce" => self.change(arguments, Change::Reannounce).await,
             "torrent-remove" => {
-                let args: RemoveArgs = read(arguments.clone())?;
-                let with_data = args.delete_local_data;
-                self.change(arguments, if with_data { Change::RemoveWithData } else { Change::Remove }).await
+                let args: RemoveArgs = read(arguments)?;
+                // Removing everything has to be meant.
+                if args.ids.is_none() {
+                    return Err("torrent-remove needs ids".to_owned());
+                }
+                let change = if args.delete_local_data { Change::RemoveWithData } else { Change::Remove };
+                self.change_all(args.ids.as_ref(), change).await
             }
             "torrent-set" => self.torrent_set(read(arguments)?).await,
             "torrent-set-location" => self.set_location(read(arguments)?).await,
@@ -143,11 +149,12 @@ impl Server {
             Some("table") => true,
             Some(other) => return Err(format!("the format {other:?} is neither objects nor table")),
         };
+        let fields = each_once(args.fields)?;
         let snapshot = self.handle.snapshot();
         let torrents = select(&snapshot, args.ids.as_ref());
         let removed = is_recently_active(args.ids.as_ref()).then(|| removed(&snapshot));
         let many = torrents.len() > INLINE_TORRENTS_MAX;
-        let write = move || fields::write(&snapshot, &torrents, &args.fields, table, removed.as_deref());
+        let write = move || fields::write(&snapshot, &torrents, &fields, table, removed.as_deref());
         let text = match many {
             true => tokio::task::spawn_blocking(write).await.map_err(|error| error.to_string())?,
             false => write(),
@@ -157,12 +164,11 @@ impl Server {
 
     async fn change(&self, arguments: Map<String, Value>, change: Change) -> Outcome {
         let args: IdsArgs = read(arguments)?;
-        let snapshot = self.handle.snapshot();
-        // Removing everything has to be meant.
-        if args.ids.is_none() && matches!(change, Change::Remove | Change::RemoveWithData) {
-            return Err("torrent-remove needs ids".to_owned());
-        }
-        for torrent in select(&snapshot, args.ids.as_ref()) {
+        self.change_all(args.ids.as_ref(), change).await
+    }
+
+    async fn change_all(&self, ids: Option<&Ids>, change: Change) -> Outcome {
+        for torrent in select(&self.handle.snapshot(), ids) {
             match self.change_one(torrent.info_hash(), change).await {
                 // Gone meanwhile: what was wanted, or nothing to do.
                 Ok(()) | Err(EngineError::UnknownTorrent(_)) => {}

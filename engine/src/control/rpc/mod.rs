@@ -6,22 +6,27 @@
 mod access;
 mod add;
 mod blocklist;
+mod body;
 mod connections;
 mod creations;
 mod events;
 mod fields;
 mod gate;
+mod guesses;
 mod ids;
+mod impatient;
 mod jsonrpc;
 mod limits;
 mod methods;
 mod metrics;
 mod names;
+mod origin;
 mod places;
 mod process;
 #[doc(hidden)]
 pub mod promises;
 mod qbt;
+mod requests;
 mod server;
 mod session_set;
 mod set;
@@ -34,8 +39,9 @@ use crate::announce::Trust;
 use crate::route::Route;
 pub use access::{Credentials, Network};
 pub use blocklist::load_blocklist;
-use connections::{Busy, Connections};
+use connections::{Activity, Connections, Place};
 use limits::ACCEPT_PAUSE;
+use origin::Client;
 use ringseed_proto::base64;
 pub(crate) use ringseed_proto::base64::{decode as decode_base64, encode as encode_base64};
 use server::Server;
@@ -103,13 +109,14 @@ pub async fn serve(doors: Doors, handle: EngineHandle, info: RpcInfo) {
         loop {
             match listener.accept().await {
                 Ok((stream, remote)) => {
-                    let (server, busy, tls) = (server.clone(), Busy::default(), tls.clone());
-                    admit(&connections, &busy.clone(), async move {
+                    let (server, tls, remote) = (server.clone(), tls.clone(), remote.ip());
+                    let activity = Activity::new(Client::of(Some(remote)), server.door.is_proxy(remote));
+                    admit(&connections, &activity.clone(), move |place| async move {
                         let _ = stream.set_nodelay(true);
                         match tls {
-                            None => server.connection(stream, Some(remote), busy).await,
+                            None => server.connection(stream, Some(remote), activity, place).await,
                             Some(tls) => match tls.accept(stream).await {
-                                Ok(stream) => server.connection(stream, Some(remote), busy).await,
+                                Ok(stream) => server.connection(stream, Some(remote), activity, place).await,
                                 Err(error) => {
                                     tracing::debug!(%error, %remote, "no TLS with a client of the RPC")
                                 }
@@ -126,9 +133,9 @@ pub async fn serve(doors: Doors, handle: EngineHandle, info: RpcInfo) {
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    let (server, busy) = (server.clone(), Busy::default());
-                    admit(&connections, &busy.clone(), async move {
-                        server.connection(stream, None, busy).await;
+                    let (server, activity) = (server.clone(), Activity::new(Client::Here, false));
+                    admit(&connections, &activity.clone(), move |place| async move {
+                        server.connection(stream, None, activity, place).await;
                     });
                 }
                 Err(error) => rest(&error).await,
@@ -139,10 +146,15 @@ pub async fn serve(doors: Doors, handle: EngineHandle, info: RpcInfo) {
 }
 
 /// Serves a new connection; without room for it, it is closed.
-fn admit(connections: &RefCell<Connections>, busy: &Busy, serve: impl Future<Output = ()> + 'static) {
+fn admit<F: Future<Output = ()> + 'static>(
+    connections: &RefCell<Connections>,
+    activity: &Activity,
+    serve: impl FnOnce(Place) -> F,
+) {
     let mut connections = connections.borrow_mut();
-    if connections.make_room() {
-        connections.insert(tokio::task::spawn_local(serve).abort_handle(), busy.clone());
+    if let Some(place) = connections.make_room(activity) {
+        let task = tokio::task::spawn_local(serve(place));
+        connections.insert(task.abort_handle(), activity.clone(), place);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Where torrents are: `torrent-set-location`, `torrent-rename-path`, the queue, bandwidth groups.
 
 use super::ids::select;
+use super::limits::{NAME_BYTES_MAX, NAMES_MAX};
 use super::methods::{Outcome, empty, read, write};
 use super::server::Server;
 use super::set::{absolute, settle};
@@ -89,6 +90,14 @@ impl Server {
     pub(super) async fn group_set(&self, group: ringseed_api::Group) -> Outcome {
         if group.name.is_empty() {
             return Err("No group name given".to_owned());
+        }
+        if group.name.len() > NAME_BYTES_MAX {
+            return Err(format!("the name of a group has at most {NAME_BYTES_MAX} bytes"));
+        }
+        let snapshot = self.handle.snapshot();
+        let groups = &snapshot.settings.groups;
+        if groups.len() >= NAMES_MAX && !groups.contains_key(&group.name) {
+            return Err(format!("there are {NAMES_MAX} groups already"));
         }
         if group.speed_limit_down_enabled == Some(true) || group.speed_limit_up_enabled == Some(true) {
             return Err("limits of groups are not supported; nothing was changed".to_owned());

@@ -2,7 +2,7 @@
 //! when it is written and read again. The fuzz targets and the test over their corpus both call these.
 
 use super::qbt::form::{FIELDS_MAX, Form};
-use super::{base64, jsonrpc};
+use super::{base64, jsonrpc, requests};
 use crate::control::Blocklist;
 use ringseed_api::{
     AddArgs, CreateArgs, CreationsArgs, FreeSpaceArgs, GetArgs, Group, IdsArgs, LocationArgs, RemoveArgs,
@@ -27,6 +27,8 @@ pub const ALL: [(&str, Promise); 5] = [
 
 /// A request of Transmission's legacy form survives being written, and so do the arguments of every method.
 pub fn legacy(data: &[u8]) {
+    // The bounds are looked at before the text is known to be JSON.
+    requests::read(data);
     let Ok(request) = serde_json::from_slice::<Request>(data) else { return };
     same(&request);
     all_arguments(&request.arguments);

@@ -1,23 +1,25 @@
 //! HTTP: connections, the order of checks that Transmission's clients rely on, and paths.
 
 use super::access::{Doorkeeper, Verdict};
-use super::connections::Busy;
+use super::body::{self, Received};
+use super::connections::{Activity, Place};
 use super::creations::AllCreations;
 use super::events::{self, Events};
-use super::gate::{host_allowed, new_session_id, origin_allowed, same_secret};
+use super::gate::{host_allowed, is_cross_site, new_session_id, origin_allowed, same_secret};
+use super::impatient::Impatient;
 use super::limits::{
-    BODY_BYTES_MAX, BODY_SMALL_BYTES, BODY_TIMEOUT, GZIP_BYTES_MIN, HEAD_BYTES_MAX, HEAD_TIMEOUT,
-    LARGE_BODIES_MAX,
+    BODY_SMALL_BYTES, GUESS_WAIT, GZIP_BYTES_MIN, HEAD_BYTES_MAX, HEAD_TIMEOUT, LARGE_BODIES_MAX,
 };
 use super::metrics::Metrics;
-use super::{RpcInfo, jsonrpc, qbt};
+use super::requests::{self, Asked};
+use super::{RpcInfo, qbt};
 use crate::control::EngineHandle;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
-use hyper::body::{Body, Incoming};
+use http_body_util::{BodyExt, Either, Full};
+use hyper::body::Incoming;
 use hyper::header::{
-    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName,
-    HeaderValue, LOCATION, WWW_AUTHENTICATE,
+    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName,
+    HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -26,15 +28,17 @@ use ringseed_api::SESSION_ID_HEADER;
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
 
 const RPC_PATH: &str = "/transmission/rpc";
 const BASE_PATH: &str = "/transmission/";
+/// What somebody is told who was wrong too often, and was wrong again.
+pub(super) const TOO_OFTEN: &str =
+    "wrong credentials, and too often: guesses of this client are looked at slowly\n";
 
 /// What all connections share.
 pub(super) struct Server {
@@ -42,10 +46,11 @@ pub(super) struct Server {
     pub(super) info: RpcInfo,
     pub(super) session_id: String,
     pub(super) metrics: Metrics,
-    pub(super) door: RefCell<Doorkeeper>,
+    pub(super) door: Doorkeeper,
     pub(super) sessions: RefCell<qbt::Sessions>,
     pub(super) creations: RefCell<AllCreations>,
     large_bodies: Semaphore,
+    streams: Rc<RefCell<events::Streams>>,
 }
 
 pub(super) type Answer = Response<Full<Bytes>>;
@@ -56,11 +61,12 @@ impl Server {
             handle,
             sessions: RefCell::default(),
             creations: RefCell::default(),
-            door: RefCell::new(Doorkeeper::new(info.credentials.clone())),
+            door: Doorkeeper::new(info.credentials.clone()),
             info,
             session_id: new_session_id()?,
             metrics: Metrics::new().map_err(std::io::Error::other)?,
             large_bodies: Semaphore::new(LARGE_BODIES_MAX),
+            streams: Rc::default(),
         })
     }
 
@@ -68,17 +74,21 @@ impl Server {
     pub(super) async fn connection(
         self: Rc<Self>,
         stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
-        remote: Option<SocketAddr>,
-        busy: Busy,
+        remote: Option<IpAddr>,
+        activity: Activity,
+        place: Place,
     ) {
         let service = service_fn(|request| {
-            let (server, busy) = (self.clone(), busy.clone());
+            let (server, activity) = (self.clone(), activity.clone());
             async move {
-                let _mark = busy.mark();
-                let mut answer = server.answer(request, remote).await;
+                let _mark = activity.work();
+                let mut answer = server.answer(request, remote, &activity, place).await;
                 // A stream of events leaves its connection idle: it is one that makes room when all are open.
                 Ok::<_, Infallible>(match answer.extensions_mut().remove::<events::Wanted>() {
-                    Some(wanted) => answer.map(|_| Either::Right(Events::new(server.handle.clone(), wanted))),
+                    Some(wanted) => {
+                        let events = Events::new(server.handle.clone(), wanted, &server.streams);
+                        answer.map(|_| Either::Right(events))
+                    }
                     None => answer.map(Either::Left),
                 })
             }
@@ -87,14 +97,20 @@ impl Server {
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(HEAD_BYTES_MAX)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(Impatient::new(stream)), service)
             .await;
         if let Err(error) = served {
             tracing::debug!(%error, ?remote, "an RPC connection ended");
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>, remote: Option<SocketAddr>) -> Answer {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        remote: Option<IpAddr>,
+        activity: &Activity,
+        place: Place,
+    ) -> Answer {
         let path = request.uri().path();
         // Probes of an orchestrator may come from anywhere and learn nothing that is not public.
         match path {
@@ -111,34 +127,51 @@ impl Server {
             }
             _ => {}
         }
-        let remote = remote.map(|remote| remote.ip());
-        let verdict =
-            self.door.borrow_mut().judge(remote, request.headers(), &self.info.allowed_hosts, Instant::now());
-        if verdict == Verdict::Refused {
+        let metrics = path == "/metrics" || path == "/metrics/torrents";
+        if place == Place::Probe && !metrics {
+            let full = plain(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once; try again\n");
+            return with(with(full, CONNECTION, "close"), RETRY_AFTER, "1");
+        }
+        let origin = self.door.origin(remote, request.headers());
+        activity.serves(origin.client());
+        let judged = self.door.judge_origin(&origin, request.headers(), &self.info.allowed_hosts);
+        if judged == Some(Verdict::Refused) {
             return plain(StatusCode::FORBIDDEN, "this client is not served\n");
         }
         if request.method() == Method::OPTIONS {
             return with(plain(StatusCode::OK, ""), ALLOW, "GET, POST, OPTIONS");
         }
         let qbt = path.strip_prefix(qbt::PATH).map(str::to_owned);
-        if verdict == Verdict::Unknown && qbt.is_none() {
-            let ask = plain(StatusCode::UNAUTHORIZED, "credentials are needed\n");
-            return with(ask, WWW_AUTHENTICATE, "Basic realm=\"ringseed\", charset=\"UTF-8\"");
+        let verdict = match judged {
+            Some(verdict) => verdict,
+            None if qbt.is_some() && self.is_logged_in(request.headers()) => Verdict::Welcome,
+            None => {
+                let _waiting = activity.wait();
+                self.door.judge_shown(origin.client(), request.headers()).await
+            }
+        };
+        match verdict {
+            Verdict::Refused => return plain(StatusCode::FORBIDDEN, TOO_OFTEN),
+            Verdict::Later => return try_later(),
+            Verdict::Unknown if qbt.is_none() => {
+                let ask = plain(StatusCode::UNAUTHORIZED, "credentials are needed\n");
+                return with(ask, WWW_AUTHENTICATE, "Basic realm=\"ringseed\", charset=\"UTF-8\"");
+            }
+            Verdict::Unknown | Verdict::Welcome => {}
         }
         let rpc = path.strip_suffix('/').unwrap_or(path) == RPC_PATH;
-        let metrics = path == "/metrics" || path == "/metrics/torrents";
         let events = path == events::PATH;
         if !metrics && !events && !rpc && qbt.is_none() && !path.starts_with(BASE_PATH) {
             return with(plain(StatusCode::MOVED_PERMANENTLY, ""), LOCATION, RPC_PATH);
         }
         // A browser cannot reach a Unix socket, and its clients have no name to give.
-        if remote.is_some() && !host_allowed(request.headers(), &self.info.allowed_hosts) {
+        if !origin.is_unix() && !host_allowed(request.headers(), &self.info.allowed_hosts) {
             return plain(
                 StatusCode::MISDIRECTED_REQUEST,
                 "this name is not in the list of allowed hosts; use an address or localhost\n",
             );
         }
-        if !origin_allowed(request.headers(), &self.info.allowed_hosts) {
+        if !origin_allowed(request.headers(), &self.info.allowed_hosts) || is_cross_site(request.headers()) {
             return plain(StatusCode::FORBIDDEN, "pages of other sites are not served\n");
         }
         if events {
@@ -149,7 +182,10 @@ impl Server {
                     "GET, OPTIONS",
                 );
             }
-            let wanted = events::Wanted::of(request.uri().query());
+            let wanted = match events::Wanted::of(request.uri().query(), origin.client()) {
+                Ok(wanted) => wanted,
+                Err(why) => return plain(StatusCode::BAD_REQUEST, why + "\n"),
+            };
             let mut answer = with(plain(StatusCode::OK, ""), CONTENT_TYPE, "text/event-stream");
             answer.extensions_mut().insert(wanted);
             return answer;
@@ -159,14 +195,21 @@ impl Server {
         }
         if let Some(path) = qbt {
             // What somebody unknown sends is not even read, but for a login.
-            if verdict != Verdict::Welcome && path != "auth/login" && !self.is_logged_in(request.headers()) {
-                return plain(StatusCode::FORBIDDEN, "Forbidden");
-            }
-            let (head, body) = request.into_parts();
-            return match self.body(body).await {
-                Ok(body) => self.qbt(&head, &path, &body, remote, verdict).await,
-                Err(answer) => answer,
+            let login = path == qbt::LOGIN && request.method() == Method::POST;
+            let of = match verdict {
+                _ if login => body::Of::Stranger,
+                Verdict::Welcome => body::Of::Client,
+                _ => return plain(StatusCode::FORBIDDEN, "Forbidden"),
             };
+            let (head, body) = request.into_parts();
+            let mut received = match self.body(body, of, activity).await {
+                Ok(received) => received,
+                Err(answer) => return answer,
+            };
+            // A guess of a password waits for its turn, perhaps.
+            let _waiting = login.then(|| activity.wait());
+            let bytes = std::mem::take(&mut received.bytes);
+            return self.qbt(&head, &path, bytes, origin.client(), verdict).await;
         }
         if !rpc {
             return plain(StatusCode::NOT_FOUND, "there is nothing here\n");
@@ -179,9 +222,11 @@ impl Server {
             return with(plain(StatusCode::METHOD_NOT_ALLOWED, "POST a request\n"), ALLOW, "POST, OPTIONS");
         }
         // On this machine compressing only costs time.
-        let far = remote.is_some_and(|ip| !ip.to_canonical().is_loopback());
-        let gzip = far && accepts_gzip(request.headers());
-        let answer = self.rpc(request.into_body()).await;
+        let gzip = !origin.is_here() && accepts_gzip(request.headers());
+        let answer = match self.body(request.into_body(), body::Of::Client, activity).await {
+            Ok(received) => self.rpc(received).await,
+            Err(answer) => answer,
+        };
         if gzip { compressed(answer).await } else { answer }
     }
 
@@ -218,43 +263,33 @@ impl Server {
     }
 
     /// The whole body of a request, within bounds; otherwise the answer that says which one it broke.
-    async fn body(&self, body: Incoming) -> Result<Bytes, Answer> {
-        let too_large = || plain(StatusCode::PAYLOAD_TOO_LARGE, "add large torrents by their path\n");
-        let claimed = body.size_hint();
-        if claimed.lower() > BODY_BYTES_MAX as u64 {
-            return Err(too_large());
-        }
-        let _permit = match claimed.upper() {
-            Some(length) if length <= BODY_SMALL_BYTES => None,
-            _ => self.large_bodies.acquire().await.ok(),
-        };
-        match timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect()).await {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-            Ok(Err(_)) => Err(plain(StatusCode::BAD_REQUEST, "the request broke off\n")),
-            Err(_) => Err(plain(StatusCode::REQUEST_TIMEOUT, "the request took too long\n")),
-        }
+    async fn body(&self, body: Incoming, of: body::Of, activity: &Activity) -> Result<Received<'_>, Answer> {
+        // Its client may let us wait: another connection does not have to.
+        let _waiting = activity.wait();
+        body::receive(body, of, &self.large_bodies).await
     }
 
-    async fn rpc(&self, body: Incoming) -> Answer {
-        let body = match self.body(body).await {
-            Ok(body) => body,
-            Err(answer) => return answer,
-        };
+    /// Answers a request of either form.
+    async fn rpc(&self, mut received: Received<'_>) -> Answer {
         let began = Instant::now();
-        if jsonrpc::is_request(&body) {
-            let answer = self.call_2(&body).await;
-            self.metrics.answered("json-rpc", began.elapsed());
-            return match answer {
-                Some(text) => {
-                    with(plain(StatusCode::OK, text), CONTENT_TYPE, "application/json; charset=UTF-8")
-                }
-                None => plain(StatusCode::NO_CONTENT, ""),
-            };
-        }
-        let (method, text) = self.call(&body).await;
+        let body = std::mem::take(&mut received.bytes);
+        let asked = match body.len() > BODY_SMALL_BYTES {
+            true => tokio::task::spawn_blocking(move || requests::read(&body)).await,
+            false => Ok(requests::read(&body)),
+        };
+        let (method, text) = match asked {
+            Ok(Asked::JsonRpc(request)) => ("json-rpc", self.call_2(request).await),
+            Ok(Asked::Legacy(request)) => {
+                let (method, text) = self.call(request).await;
+                (method, Some(text))
+            }
+            Err(error) => return plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+        };
         self.metrics.answered(method, began.elapsed());
-        with(plain(StatusCode::OK, text), CONTENT_TYPE, "application/json; charset=UTF-8")
+        match text {
+            Some(text) => with(plain(StatusCode::OK, text), CONTENT_TYPE, "application/json; charset=UTF-8"),
+            None => plain(StatusCode::NO_CONTENT, ""),
+        }
     }
 }
 
@@ -266,6 +301,13 @@ pub(super) fn plain(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     answer
+}
+
+/// What a client is told whose guess is not looked at.
+pub(super) fn try_later() -> Answer {
+    let seconds = GUESS_WAIT.as_secs().to_string();
+    let answer = plain(StatusCode::TOO_MANY_REQUESTS, "too many guesses of this client wait already\n");
+    with(answer, RETRY_AFTER, &seconds)
 }
 
 /// Whether the client can read gzip.

@@ -2,6 +2,7 @@
 //! of 1000 bytes on the wire.
 
 use super::ids::select;
+use super::limits::{LABELS_MAX, NAME_BYTES_MAX, NAMES_MAX};
 use super::methods::{Outcome, empty};
 use super::server::Server;
 use super::trackers::Edit;
@@ -11,6 +12,7 @@ use crate::control::{
     TorrentChange, TorrentStatus, Wishes,
 };
 use ringseed_api::{AddArgs, SetArgs};
+use ringseed_proto::limits::PATH_BYTES_MAX;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,6 +31,9 @@ impl Server {
         }
         let modes = (mode(args.seed_ratio_mode)?, mode(args.seed_idle_mode)?);
         let labels = args.labels.as_deref().map(checked_labels).transpose()?;
+        if args.group.as_ref().is_some_and(|name| name.len() > NAME_BYTES_MAX) {
+            return Err(format!("invalid argument: the name of a group has at most {NAME_BYTES_MAX} bytes"));
+        }
         let location = args.location.as_deref().map(absolute).transpose()?;
         let edit = Edit::of(&args)?;
         let files = FileLists::of_set(&args);
@@ -89,11 +94,15 @@ impl Server {
 
     /// Makes a category when there is none of this name.
     pub(super) async fn make_category(&self, name: &str) -> Result<(), String> {
-        if name.contains(['\\', '\0']) || name.contains("//") {
+        if name.contains(['\\', '\0']) || name.contains("//") || name.len() > NAME_BYTES_MAX {
             return Err("invalid argument: this is no name of a category".to_owned());
         }
-        if self.handle.snapshot().settings.categories.contains_key(name) {
+        let snapshot = self.handle.snapshot();
+        if snapshot.settings.categories.contains_key(name) {
             return Ok(());
+        }
+        if snapshot.settings.categories.len() >= NAMES_MAX {
+            return Err(format!("there are {NAMES_MAX} categories already: remove some first"));
         }
         let name = name.to_owned();
         let change =
@@ -193,9 +202,9 @@ fn mode(mode: Option<u8>) -> Result<Option<GoalMode>, String> {
 /// Labels without blanks around them, each once.
 ///
 /// # Errors
-/// For an empty one, and for one with a comma: clients join them by it.
+/// For an empty one, for one with a comma (clients join them by it), for a long one, and when there are too many.
 pub(super) fn checked_labels(labels: &[String]) -> Result<Vec<String>, String> {
-    let mut checked: Vec<String> = Vec::with_capacity(labels.len());
+    let mut checked: Vec<String> = Vec::new();
     for label in labels.iter().map(|label| label.trim()) {
         if label.is_empty() {
             return Err("labels cannot be empty".to_owned());
@@ -203,7 +212,13 @@ pub(super) fn checked_labels(labels: &[String]) -> Result<Vec<String>, String> {
         if label.contains(',') {
             return Err("labels cannot contain comma (,) character".to_owned());
         }
+        if label.len() > NAME_BYTES_MAX {
+            return Err(format!("a label has at most {NAME_BYTES_MAX} bytes"));
+        }
         if checked.iter().all(|other| other != label) {
+            if checked.len() == LABELS_MAX {
+                return Err(format!("a torrent has at most {LABELS_MAX} labels"));
+            }
             checked.push(label.to_owned());
         }
     }
@@ -213,6 +228,9 @@ pub(super) fn checked_labels(labels: &[String]) -> Result<Vec<String>, String> {
 /// A directory that a client names.
 pub(super) fn absolute(path: &str) -> Result<PathBuf, String> {
     let parts = || Path::new(path).components();
+    if path.len() > PATH_BYTES_MAX {
+        return Err(format!("a path has at most {PATH_BYTES_MAX} bytes"));
+    }
     if !Path::new(path).is_absolute() || parts().any(|part| part == std::path::Component::ParentDir) {
         return Err("new location path is not absolute".to_owned());
     }

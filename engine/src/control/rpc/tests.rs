@@ -1,6 +1,7 @@
 //! The RPC over real sockets, with an engine that a task plays; driven by hand-written requests and by
 //! Debian's `transmission-remote`.
 
+mod outside;
 mod played;
 
 use super::*;

@@ -23,12 +23,19 @@ impl Edit {
             remove: args.tracker_remove.iter().flatten().copied().collect(),
             replace: args.tracker_replace.as_deref().map(pairs).transpose()?.unwrap_or_default(),
         };
+        // Before each of them is compared with each tracker of each torrent.
+        if edit.add.len().max(edit.replace.len()).max(edit.remove.len()) > TRACKERS_MAX {
+            return Err("too many trackers".to_owned());
+        }
         edit.add.iter().chain(edit.replace.iter().map(|(_, url)| url)).try_for_each(|url| check_url(url))?;
         Ok((edit != Edit::default()).then_some(edit))
     }
 
     /// Adding announce URLs, each in a tier of its own.
     pub(super) fn adding(urls: Vec<String>) -> Result<Edit, String> {
+        if urls.len() > TRACKERS_MAX {
+            return Err("too many trackers".to_owned());
+        }
         urls.iter().try_for_each(|url| check_url(url))?;
         Ok(Edit { add: urls, ..Edit::default() })
     }

@@ -4,7 +4,7 @@ use super::Reply;
 use super::form::Form;
 use crate::announce::{FetchRequest, fetch};
 use crate::control::rpc::server::Server;
-use crate::control::rpc::set::absolute;
+use crate::control::rpc::set::{absolute, checked_labels};
 use crate::control::{AddOutcome, AddTorrent, GoalMode, LimitChange, TorrentChange, Wishes};
 use hyper::StatusCode;
 use ringseed_proto::limits::TORRENT_BYTES_MAX;
@@ -32,7 +32,11 @@ impl Server {
         {
             return Reply::Refused(StatusCode::BAD_REQUEST, why);
         }
-        let mut wishes = Wishes { labels: form.list("tags", ','), category, ..Wishes::default() };
+        let labels = match checked_labels(&form.list("tags", ',')) {
+            Ok(labels) => labels,
+            Err(why) => return Reply::Refused(StatusCode::BAD_REQUEST, why),
+        };
+        let mut wishes = Wishes { labels, category, ..Wishes::default() };
         limit(
             &mut wishes,
             form.number("ratioLimit"),

@@ -3,14 +3,16 @@
 use super::Reply;
 use super::add::limit;
 use super::form::Form;
+use crate::control::rpc::limits::{LABELS_MAX, NAME_BYTES_MAX, NAMES_MAX};
 use crate::control::rpc::server::Server;
-use crate::control::rpc::set::{absolute, settle};
+use crate::control::rpc::set::{absolute, checked_labels, settle};
 use crate::control::rpc::trackers::Edit;
 use crate::control::torrent::unix_now;
 use crate::control::{
     EngineChange, FileWork, LimitChange, QueueMove, Rename, SessionSettings, TorrentChange, Wishes,
 };
 use hyper::StatusCode;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 impl Server {
@@ -69,20 +71,23 @@ impl Server {
             }
             "torrents/createCategory" | "torrents/editCategory" => {
                 let (name, dir) = (form.get("category").to_owned(), form.get("savePath").to_owned());
-                if name.is_empty() || name.contains(['\\', '\0']) || name.contains("//") {
+                let long = name.len() > NAME_BYTES_MAX;
+                if name.is_empty() || long || name.contains(['\\', '\0']) || name.contains("//") {
                     return Reply::Refused(StatusCode::BAD_REQUEST, "Incorrect category name".into());
                 }
                 if !dir.is_empty() && absolute(&dir).is_err() {
                     return Reply::Refused(StatusCode::BAD_REQUEST, "the path is not absolute".into());
                 }
-                let known = self.handle.snapshot().settings.categories.contains_key(&name);
-                if known != path.ends_with("editCategory") {
+                let snapshot = self.handle.snapshot();
+                let known = snapshot.settings.categories.contains_key(&name);
+                let full = !known && snapshot.settings.categories.len() >= NAMES_MAX;
+                if known != path.ends_with("editCategory") || full {
                     return Reply::Refused(StatusCode::CONFLICT, "Unable to create category".into());
                 }
                 self.settings(move |settings| _ = settings.categories.insert(name.clone(), dir.clone())).await
             }
             "torrents/removeCategories" => {
-                let names = form.list("categories", '\n');
+                let names: HashSet<_> = form.list("categories", '\n').into_iter().collect();
                 let gone = names.clone();
                 let uses = self.handle.snapshot();
                 for torrent in uses.torrents.iter().filter(|torrent| gone.contains(&torrent.wishes.category))
@@ -94,7 +99,13 @@ impl Server {
                     .await
             }
             "torrents/addTags" | "torrents/createTags" => {
-                let tags = form.list("tags", ',');
+                let tags = match tags(form) {
+                    Ok(tags) => tags,
+                    Err(reply) => return reply,
+                };
+                if let Err(why) = self.has_room_for(&tags, form, path == "torrents/addTags") {
+                    return Reply::Refused(StatusCode::CONFLICT, why);
+                }
                 let kept = tags.clone();
                 let result = self.settings(move |settings| {
                     settings.tags.extend(kept.iter().cloned());
@@ -113,19 +124,19 @@ impl Server {
                     (_, reply) => reply,
                 }
             }
-            "torrents/setTags" => {
-                let tags = form.list("tags", ',');
-                self.wish(form, move |wishes| wishes.labels.clone_from(&tags)).await
-            }
+            "torrents/setTags" => match checked_labels(&form.list("tags", ',')) {
+                Ok(tags) => self.wish(form, move |wishes| wishes.labels.clone_from(&tags)).await,
+                Err(why) => Reply::Refused(StatusCode::BAD_REQUEST, why),
+            },
             "torrents/removeTags" => {
-                let tags = form.list("tags", ',');
+                let tags: HashSet<_> = form.list("tags", ',').into_iter().collect();
                 self.wish(form, move |wishes| {
                     wishes.labels.retain(|label| !tags.is_empty() && !tags.contains(label))
                 })
                 .await
             }
             "torrents/deleteTags" => {
-                let tags = form.list("tags", ',');
+                let tags: HashSet<_> = form.list("tags", ',').into_iter().collect();
                 let snapshot = self.handle.snapshot();
                 for torrent in &snapshot.torrents {
                     if torrent.wishes.labels.iter().any(|label| tags.contains(label)) {
@@ -207,6 +218,21 @@ impl Server {
         Reply::done()
     }
 
+    /// Whether more tags fit into the session, and into the torrents that a form names when they are `added` to those.
+    fn has_room_for(&self, tags: &[String], form: &Form, added: bool) -> Result<(), String> {
+        let snapshot = self.handle.snapshot();
+        let more = |known: &[String]| known.len() + tags.iter().filter(|tag| !known.contains(tag)).count();
+        if more(&snapshot.settings.tags) > NAMES_MAX {
+            return Err(format!("there are {NAMES_MAX} tags at most: delete some first"));
+        }
+        let named: HashSet<_> = if added { self.hashes(form).into_iter().collect() } else { HashSet::new() };
+        let mut torrents = snapshot.torrents.iter().filter(|torrent| named.contains(&torrent.info_hash()));
+        match torrents.any(|torrent| more(&torrent.wishes.labels) > LABELS_MAX) {
+            true => Err(format!("a torrent has at most {LABELS_MAX} tags")),
+            false => Ok(()),
+        }
+    }
+
     async fn wish(&self, form: &Form, change: impl Fn(&mut Wishes) + Send + Sync + 'static) -> Reply {
         let change = wishes(change);
         self.each(form, async |hash| self.handle.change_torrent(hash, change.clone()).await).await
@@ -275,7 +301,7 @@ impl Server {
 
     async fn edit_trackers(&self, form: &Form, edit: impl Fn(&[Vec<String>]) -> Edit) -> Reply {
         let snapshot = self.handle.snapshot();
-        let named = self.hashes(form);
+        let named: HashSet<_> = self.hashes(form).into_iter().collect();
         for torrent in snapshot.torrents.iter().filter(|torrent| named.contains(&torrent.info_hash())) {
             let edit = edit(torrent.tiers());
             if let Err(why) = edit.check(torrent.tiers()) {
@@ -291,6 +317,20 @@ impl Server {
             }
         }
         Reply::done()
+    }
+}
+
+/// The tags of a form, each once.
+fn tags(form: &Form) -> Result<Vec<String>, Reply> {
+    let mut seen = HashSet::new();
+    let mut tags = form.list("tags", ',');
+    tags.retain(|tag| seen.insert(tag.clone()));
+    match tags.len() <= NAMES_MAX && tags.iter().all(|tag| tag.len() <= NAME_BYTES_MAX) {
+        true => Ok(tags),
+        false => {
+            let why = format!("at most {NAMES_MAX} tags of {NAME_BYTES_MAX} bytes each");
+            Err(Reply::Refused(StatusCode::BAD_REQUEST, why))
+        }
     }
 }
 

@@ -1,7 +1,11 @@
 //! Parameters of a request: from the query, a form, or a multipart form with files.
 
+use crate::control::rpc::limits::{FORM_BYTES_MAX, FORM_ITEMS_MAX};
 use std::collections::HashMap;
 
+const TOO_LONG: &str = "the form is too long: send lists in parts, and torrents as files";
+/// Longest mark between the parts of a form (RFC 2046).
+const BOUNDARY_BYTES_MAX: usize = 70;
 /// Parts that one multipart form may have.
 const PARTS_MAX: usize = 1000;
 /// Parameters that one form may have.
@@ -11,6 +15,8 @@ pub(in crate::control::rpc) const FIELDS_MAX: usize = 1000;
 #[derive(Debug, Default)]
 pub(in crate::control::rpc) struct Form {
     fields: HashMap<String, String>,
+    /// Bytes of all values that were given.
+    bytes: usize,
     /// Contents of files, in order.
     pub(in crate::control::rpc) files: Vec<Vec<u8>>,
 }
@@ -19,17 +25,17 @@ impl Form {
     /// Reads the query and the body of a request.
     ///
     /// # Errors
-    /// When a multipart body is not one.
+    /// When a multipart body is not one, and when there is too much beside files.
     pub(in crate::control::rpc) fn read(
         query: Option<&str>,
         content_type: &str,
         body: &[u8],
     ) -> Result<Form, &'static str> {
         let mut form = Form::default();
-        form.urlencoded(query.unwrap_or_default().as_bytes());
+        form.urlencoded(query.unwrap_or_default().as_bytes())?;
         match boundary(content_type) {
             Some(boundary) => form.multipart(&boundary, body)?,
-            None => form.urlencoded(body),
+            None => form.urlencoded(body)?,
         }
         Ok(form)
     }
@@ -69,20 +75,35 @@ impl Form {
         items.filter(|item| !item.is_empty()).map(str::to_owned).collect()
     }
 
-    fn insert(&mut self, name: String, value: String) {
+    fn insert(&mut self, name: String, value: String) -> Result<(), &'static str> {
+        self.bytes += value.len();
+        let items = |separator| value.bytes().filter(|byte| *byte == separator).count();
+        if self.bytes > FORM_BYTES_MAX || name.len() > FORM_BYTES_MAX {
+            return Err(TOO_LONG);
+        }
+        // The separators of all lists that there are.
+        if [b'|', b',', b'\n'].into_iter().any(|separator| items(separator) > FORM_ITEMS_MAX) {
+            return Err("a list in the form is too long: send it in parts");
+        }
         if self.fields.len() < FIELDS_MAX {
             self.fields.insert(name, value);
         }
+        Ok(())
     }
 
-    fn urlencoded(&mut self, text: &[u8]) {
+    fn urlencoded(&mut self, text: &[u8]) -> Result<(), &'static str> {
+        // Three bytes may stand for one.
+        if text.len() > 3 * FORM_BYTES_MAX {
+            return Err(TOO_LONG);
+        }
         for pair in text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
             let (name, value) = match pair.iter().position(|byte| *byte == b'=') {
                 Some(at) => (&pair[..at], &pair[at + 1..]),
                 None => (pair, &pair[..0]),
             };
-            self.insert(decode(name), decode(value));
+            self.insert(decode(name), decode(value))?;
         }
+        Ok(())
     }
 
     fn multipart(&mut self, boundary: &str, body: &[u8]) -> Result<(), &'static str> {
@@ -104,7 +125,11 @@ impl Form {
             if parameter(disposition, "filename").is_some() {
                 self.files.push(content[..end].to_vec());
             } else if let Some(name) = parameter(disposition, "name") {
-                self.insert(name, String::from_utf8_lossy(&content[..end]).into_owned());
+                // Looked at before it is copied.
+                if end > FORM_BYTES_MAX {
+                    return Err(TOO_LONG);
+                }
+                self.insert(name, String::from_utf8_lossy(&content[..end]).into_owned())?;
             }
             rest = &content[end + 2 + mark.len()..];
         }
@@ -118,7 +143,8 @@ fn boundary(content_type: &str) -> Option<String> {
     if !lower.starts_with("multipart/form-data") {
         return None;
     }
-    parameter(content_type, "boundary").filter(|boundary| !boundary.is_empty() && boundary.len() <= 200)
+    parameter(content_type, "boundary")
+        .filter(|boundary| !boundary.is_empty() && boundary.len() <= BOUNDARY_BYTES_MAX)
 }
 
 /// A parameter of a header, quoted or not.
@@ -167,6 +193,27 @@ mod tests {
         assert_eq!(form.list("hashes", '|'), ["a", "b"]);
         assert_eq!(form.list("tags", ','), ["one", "two"]);
         assert_eq!((form.flag("flag"), form.flag("x"), form.get("n")), (Some(true), None, "%2"));
+    }
+
+    #[test]
+    fn what_is_no_file_is_bounded() {
+        let urlencoded =
+            |value: String| Form::read(None, "", format!("hashes={value}").as_bytes()).map(|_| ());
+        assert_eq!(urlencoded("a|".repeat(FORM_ITEMS_MAX)), Ok(()));
+        assert!(urlencoded("a|".repeat(FORM_ITEMS_MAX + 1)).unwrap_err().contains("list"));
+        assert_eq!(urlencoded("%61".repeat(FORM_BYTES_MAX - 10)), Ok(()));
+        assert_eq!(urlencoded("a".repeat(FORM_BYTES_MAX + 1)), Err(TOO_LONG));
+        // The same parameter over and over.
+        let parts = format!("tags={}&", "a".repeat(1 << 20)).repeat(5);
+        assert_eq!(Form::read(None, "", parts.as_bytes()).map(|_| ()), Err(TOO_LONG));
+        let part = |head: &str| {
+            let content = "x".repeat(FORM_BYTES_MAX + 1);
+            let body =
+                format!("--xx\r\nContent-Disposition: form-data; {head}\r\n\r\n{content}\r\n--xx--\r\n");
+            Form::read(None, "multipart/form-data; boundary=xx", body.as_bytes())
+        };
+        assert_eq!(part("name=\"tags\"").map(|_| ()), Err(TOO_LONG));
+        assert_eq!(part("name=\"t\"; filename=\"a\"").unwrap().files[0].len(), FORM_BYTES_MAX + 1);
     }
 
     #[test]

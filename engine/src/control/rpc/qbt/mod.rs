@@ -10,7 +10,9 @@ mod sessions;
 mod tell;
 
 use super::access::Verdict;
-use super::server::{Answer, Server, plain, with};
+use super::limits::BODY_SMALL_BYTES;
+use super::origin::Client;
+use super::server::{Answer, Server, TOO_OFTEN, plain, try_later, with};
 use form::Form;
 use hyper::header::{CONTENT_TYPE, COOKIE, HeaderMap, SET_COOKIE};
 use hyper::http::request::Parts;
@@ -18,11 +20,14 @@ use hyper::{Method, StatusCode};
 use ringseed_proto::units::InfoHash;
 use serde_json::Value;
 pub(super) use sessions::Sessions;
-use std::net::IpAddr;
+use std::collections::HashSet;
 use std::time::Instant;
 
 /// Where it is.
 pub(super) const PATH: &str = "/api/v2/";
+
+/// The method that strangers may call, by POST.
+pub(super) const LOGIN: &str = "auth/login";
 
 /// What a method answers.
 pub(super) enum Reply {
@@ -52,11 +57,7 @@ impl Reply {
 impl Server {
     /// Whether a request shows the cookie of a login.
     pub(super) fn is_logged_in(&self, headers: &HeaderMap) -> bool {
-        let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-        let ids = cookies
-            .flat_map(|value| value.split(';'))
-            .filter_map(|cookie| cookie.trim().strip_prefix("SID="));
-        ids.into_iter().any(|id| self.sessions.borrow_mut().knows(id, Instant::now()))
+        session_ids(headers).any(|id| self.sessions.borrow_mut().knows(id, Instant::now()))
     }
 
     /// Answers `/api/v2/...`. Host, Origin and the login were looked at.
@@ -64,21 +65,21 @@ impl Server {
         &self,
         head: &Parts,
         path: &str,
-        body: &[u8],
-        remote: Option<IpAddr>,
+        body: Vec<u8>,
+        client: Client,
         verdict: Verdict,
     ) -> Answer {
-        let (method, query, headers) = (&head.method, head.uri.query(), &head.headers);
-        let content_type =
-            headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let mut form = match Form::read(query, content_type, body) {
+        let method = &head.method;
+        let mut form = match read_form(head, body).await {
             Ok(form) => form,
             Err(why) => return plain(StatusCode::BAD_REQUEST, why),
         };
         match path {
-            "auth/login" if *method == Method::POST => return self.login(&form, remote, verdict),
-            "auth/logout" => {
-                self.sessions.borrow_mut().forget();
+            LOGIN if *method == Method::POST => return self.login(&form, client, verdict).await,
+            "auth/logout" if *method == Method::POST => {
+                for id in session_ids(&head.headers) {
+                    self.sessions.borrow_mut().close(id);
+                }
                 return plain(StatusCode::OK, "");
             }
             _ => {}
@@ -101,12 +102,16 @@ impl Server {
         }
     }
 
-    fn login(&self, form: &Form, remote: Option<IpAddr>, verdict: Verdict) -> Answer {
-        let (name, password) = (form.get("username"), form.get("password"));
-        let known = verdict == Verdict::Welcome
-            || self.door.borrow_mut().knows(remote, name, password, Instant::now());
-        if !known {
-            return plain(StatusCode::OK, "Fails.");
+    async fn login(&self, form: &Form, client: Client, verdict: Verdict) -> Answer {
+        let verdict = match verdict {
+            Verdict::Welcome => verdict,
+            _ => self.door.judge_pair(client, form.get("username"), form.get("password")).await,
+        };
+        match verdict {
+            Verdict::Welcome => {}
+            Verdict::Unknown => return plain(StatusCode::OK, "Fails."),
+            Verdict::Refused => return plain(StatusCode::FORBIDDEN, TOO_OFTEN),
+            Verdict::Later => return try_later(),
         }
         match self.sessions.borrow_mut().open(Instant::now()) {
             Ok(id) => with(
@@ -118,13 +123,34 @@ impl Server {
         }
     }
 
-    /// The info-hashes that a request names; all with `all`.
+    /// The info-hashes that a request names, each once; all with `all`.
     fn hashes(&self, form: &Form) -> Vec<InfoHash> {
         let names = form.get("hashes");
         let names = if names.is_empty() { form.get("hash") } else { names };
         if names == "all" {
             return self.handle.snapshot().torrents.iter().map(|torrent| torrent.info_hash()).collect();
         }
-        names.split('|').filter_map(|name| name.trim().parse().ok()).collect()
+        let mut seen = HashSet::new();
+        let named = names.split('|').filter_map(|name| name.trim().parse().ok());
+        named.filter(|hash: &InfoHash| seen.insert(*hash)).collect()
+    }
+}
+
+/// The ids of logins that the cookies of a request carry.
+fn session_ids(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    cookies.flat_map(|value| value.split(';')).filter_map(|cookie| cookie.trim().strip_prefix("SID="))
+}
+
+/// The parameters of a request; those of a large one are read beside this thread.
+async fn read_form(head: &Parts, body: Vec<u8>) -> Result<Form, &'static str> {
+    let query = head.uri.query().map(str::to_owned);
+    let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let content_type = content_type.unwrap_or_default().to_owned();
+    let large = body.len() > BODY_SMALL_BYTES;
+    let read = move || Form::read(query.as_deref(), &content_type, &body);
+    match large {
+        true => tokio::task::spawn_blocking(read).await.unwrap_or(Err("the form cannot be read")),
+        false => read(),
     }
 }

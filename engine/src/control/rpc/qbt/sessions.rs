@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// Time after which an unused login ends.
 const LIFE: Duration = Duration::from_secs(3600);
-/// Logins at once; the oldest makes room.
+/// Logins at once; the one that was not used for longest makes room.
 const SESSIONS_MAX: usize = 256;
 
 /// The logins that hold.
@@ -18,8 +18,10 @@ impl Sessions {
     /// Makes a login.
     pub(super) fn open(&mut self, now: Instant) -> io::Result<String> {
         let id = new_session_id()?;
-        if self.0.len() >= SESSIONS_MAX {
-            self.0.pop_front();
+        if self.0.len() >= SESSIONS_MAX
+            && let Some(oldest) = (0..self.0.len()).min_by_key(|at| self.0[*at].1)
+        {
+            self.0.remove(oldest);
         }
         self.0.push_back((id.clone(), now));
         Ok(id)
@@ -37,9 +39,9 @@ impl Sessions {
         known
     }
 
-    /// Ends all logins.
-    pub(super) fn forget(&mut self) {
-        self.0.clear();
+    /// Ends a login.
+    pub(super) fn close(&mut self, id: &str) {
+        self.0.retain(|(other, _)| !same_secret(other.as_bytes(), id.as_bytes()));
     }
 }
 
@@ -55,9 +57,15 @@ mod tests {
         assert!(sessions.knows(&id, start + LIFE / 2) && !sessions.knows("x", start));
         assert!(sessions.knows(&id, start + LIFE), "using it renewed it");
         assert!(!sessions.knows(&id, start + LIFE * 3));
-        for _ in 0..SESSIONS_MAX * 2 {
-            sessions.open(start).unwrap();
+        let (used, left) = (sessions.open(start).unwrap(), sessions.open(start).unwrap());
+        let second = std::time::Duration::from_secs(1);
+        for n in 1..SESSIONS_MAX as u32 * 2 {
+            assert!(sessions.knows(&used, start + second * n));
+            sessions.open(start + second * n).unwrap();
         }
-        assert_eq!(sessions.0.len(), SESSIONS_MAX);
+        let now = start + second * SESSIONS_MAX as u32 * 2;
+        assert!(sessions.0.len() == SESSIONS_MAX && !sessions.knows(&left, now));
+        sessions.close(&used);
+        assert!(sessions.0.len() == SESSIONS_MAX - 1 && !sessions.knows(&used, now));
     }
 }
