@@ -9,7 +9,7 @@ use ringseed::control::{AddTorrent, EngineHandle, TorrentState, TorrentStatus};
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use support::content::{Content, assert_same, multi, single};
@@ -54,10 +54,10 @@ fn wait(
     })
 }
 
-/// What the user is told of a torrent that has failed.
+/// What the user is told of a torrent whose data is missing.
 fn reason(status: &TorrentStatus) -> Option<&str> {
     match &status.state {
-        TorrentState::Failed(reason) => Some(reason),
+        TorrentState::Missing(reason) => Some(reason),
         _ => None,
     }
 }
@@ -121,4 +121,98 @@ fn a_torrent_whose_directory_is_missing_at_start_is_listed_with_the_error_and_co
     until("the removal", || (handle.snapshot().torrents.len() == 1).then_some(()));
     engine.stop();
     assert_same(&content, &mounted);
+}
+
+/// A mount point without its disk: the directory is there, and all files are not. It was announced with everything
+/// left, and fetched again.
+#[test]
+fn files_that_are_gone_at_the_start_are_missing_and_not_fetched_before_the_user_says_so() {
+    let [disk, state] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+    let (here, away) = (disk.path().join("here"), disk.path().join("away"));
+    for path in [&here, &away] {
+        fs::create_dir(path).unwrap();
+    }
+    let tracker = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    tracker.set_nonblocking(true).unwrap();
+    let announces = || std::iter::from_fn(|| tracker.accept().ok()).count();
+    let url = format!("http://{}/announce", tracker.local_addr().unwrap());
+    let content = multi(&here, "64K", &url);
+    let [data, moved] = [&here, &away].map(|path| path.join(&content.name));
+    let engine = start(state.path());
+    let torrent = add(&engine.handle(), &content);
+    until("the first announce", || (announces() > 0).then_some(()));
+    engine.stop();
+    announces();
+
+    fs::rename(&data, &moved).unwrap();
+    let engine = start(state.path());
+    let handle = engine.handle();
+    for attempt in 0..2 {
+        let missing = wait(&handle, torrent, "the state", |status| reason(status).is_some());
+        let why = reason(&missing).unwrap();
+        assert!(why.starts_with("No data found") && why.contains(here.to_str().unwrap()), "{why}");
+        assert!(missing.have.is_full() && missing.left == 0, "what was known of it is shown");
+        // Looks again, and finds the same.
+        if attempt == 0 {
+            block_on(handle.resume(torrent)).unwrap();
+        }
+    }
+    assert!(!data.exists() && announces() == 0);
+    fs::rename(&moved, &data).unwrap();
+    block_on(handle.resume(torrent)).unwrap();
+    wait(&handle, torrent, "the seed", |status| status.state == TorrentState::Seeding);
+
+    // Paused, it stays so until somebody wants it to run; and it is known over restarts what there was.
+    block_on(handle.pause(torrent)).unwrap();
+    wait(&handle, torrent, "the pause", |status| status.state == TorrentState::Paused);
+    engine.stop();
+    fs::rename(&data, &moved).unwrap();
+    for _ in 0..2 {
+        let engine = start(state.path());
+        let handle = engine.handle();
+        wait(&handle, torrent, "the pause", |status| {
+            status.state == TorrentState::Paused && status.left == 0
+        });
+        engine.stop();
+    }
+    let engine = start(state.path());
+    let handle = engine.handle();
+    block_on(handle.resume(torrent)).unwrap();
+    wait(&handle, torrent, "the state", |status| reason(status).is_some());
+    engine.stop();
+
+    // The user says so.
+    let engine = start(state.path());
+    let handle = engine.handle();
+    wait(&handle, torrent, "the state", |status| reason(status).is_some());
+    block_on(handle.verify(torrent)).unwrap();
+    wait(&handle, torrent, "the download", |status| {
+        status.state == TorrentState::Downloading && status.left == content.length
+    });
+    engine.stop();
+}
+
+/// Only those that are gone: nobody else's decision either.
+#[test]
+fn one_file_of_several_that_is_gone_stops_the_torrent_too() {
+    let [disk, state] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+    let content = multi(disk.path(), "64K", "http://127.0.0.1:9/announce");
+    let engine = start(state.path());
+    let torrent = add(&engine.handle(), &content);
+    engine.stop();
+    let file = disk.path().join(&content.name).join("z last.bin");
+    let aside = disk.path().join("aside");
+    fs::rename(&file, &aside).unwrap();
+    let engine = start(state.path());
+    let handle = engine.handle();
+    let missing = wait(&handle, torrent, "the state", |status| reason(status).is_some());
+    let why = reason(&missing).unwrap();
+    assert!(why.starts_with("1 of 4 files are missing") && why.contains("z last.bin"), "{why}");
+    assert!(missing.have.is_full());
+    // Something else comes in its place: it is hashed before anything is served.
+    fs::write(&file, "not it").unwrap();
+    block_on(handle.resume(torrent)).unwrap();
+    let after = wait(&handle, torrent, "the download", |status| status.state == TorrentState::Downloading);
+    assert!(after.left >= 5_000_000, "{}", after.left);
+    engine.stop();
 }

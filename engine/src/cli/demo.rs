@@ -122,9 +122,9 @@ fn wait(
 ) -> Result<(), Failure> {
     let mut verdict = None;
     let watched = session.watch(|snapshot: &EngineSnapshot| {
-        verdict = find(snapshot, metainfo.info_hash).and_then(|status| match &status.state {
-            TorrentState::Failed(reason) => Some(Err(reason.clone())),
-            _ => enough(status),
+        verdict = find(snapshot, metainfo.info_hash).and_then(|status| match status.state.error() {
+            Some(reason) => Some(Err(reason.to_owned())),
+            None => enough(status),
         });
         verdict.is_some()
     });

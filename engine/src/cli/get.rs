@@ -10,8 +10,11 @@ use super::state_dir::{self, StateDir};
 use super::{directory, screen};
 use crate::config::EngineConfig;
 use crate::control::{AddOutcome, AddTorrent, EngineSnapshot, GoalMode, TorrentState, TorrentStatus, Wishes};
+use crate::storage::{StoreConfig, StoreLimits, TorrentStore};
+use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
+use std::path::Path;
 use std::time::Instant;
 
 /// What is wanted of a torrent that stops at a ratio.
@@ -61,6 +64,10 @@ pub fn run(args: &Get, output: &Output) -> Result<(), Failure> {
         goals.iter().all(|goal| matches!(goal.reached, Reached::End | Reached::Failed))
     });
     session.finish();
+    let done = torrents.iter().zip(&goals).filter(|(_, goal)| matches!(goal.reached, Reached::End));
+    for (metainfo, _) in done {
+        cut_tails(metainfo, &data_dir)?;
+    }
     let complete =
         goals.iter().filter(|goal| matches!(goal.reached, Reached::Complete | Reached::End)).count();
     match watched {
@@ -78,6 +85,15 @@ pub fn run(args: &Get, output: &Output) -> Result<(), Failure> {
         ))),
         Watched::EngineGone => Err(Failure::failed("the engine ended; the same command continues")),
     }
+}
+
+/// Cuts files that were there before and are longer than the torrent says, though all its bytes were right.
+fn cut_tails(metainfo: &Metainfo, data_dir: &Path) -> Result<(), Failure> {
+    let limits = StoreLimits::new(&StoreConfig::default());
+    let all = Bitfield::full(metainfo.info.layout.piece_count());
+    TorrentStore::open(data_dir, metainfo.info.clone(), &limits)
+        .and_then(|store| store.cut_tails(&all))
+        .map_err(|error| Failure::failed(error.to_string()))
 }
 
 /// How far a torrent of the command is.
@@ -119,7 +135,9 @@ impl Goal {
             (Reached::Complete | Reached::End, _) if matches!(before, Reached::Nothing | Reached::Failed) => {
                 screen::say(&format!("complete {}", self.name));
             }
-            (Reached::Failed, TorrentState::Failed(reason)) if before != Reached::Failed => {
+            (Reached::Failed, TorrentState::Failed(reason) | TorrentState::Missing(reason))
+                if before != Reached::Failed =>
+            {
                 screen::complain(&format!("{}: {}", self.name, printable(reason)));
             }
             _ => {}
@@ -129,7 +147,7 @@ impl Goal {
 
 fn reached(status: &TorrentStatus, seed_ratio: Option<f64>) -> Reached {
     match status.state {
-        TorrentState::Failed(_) => Reached::Failed,
+        TorrentState::Failed(_) | TorrentState::Missing(_) => Reached::Failed,
         TorrentState::Seeding if seed_ratio.is_some_and(|ratio| !status.ratio().reaches(ratio)) => {
             Reached::Complete
         }

@@ -144,7 +144,7 @@ impl Offer {
     fn next(&self, status: &TorrentStatus) -> (Stage, Option<Wish>) {
         match (&status.state, self.stage) {
             (_, Stage::Failed) => (Stage::Failed, None),
-            (TorrentState::Failed(_), _) => (Stage::Failed, None),
+            (TorrentState::Failed(_) | TorrentState::Missing(_), _) => (Stage::Failed, None),
             (TorrentState::Checking(_) | TorrentState::Queued | TorrentState::Moving, stage) => (stage, None),
             (TorrentState::Seeding, _) => (Stage::Seeding, None),
             (TorrentState::Paused, stage) if status.left == 0 => (stage, Some(Wish::Start)),
@@ -162,7 +162,7 @@ impl Offer {
             (Stage::Seeding, _) => {
                 screen::say(&format!("seeding {name} ({}) {all} pieces", self.metainfo.info_hash))
             }
-            (Stage::Failed, TorrentState::Failed(reason)) => {
+            (Stage::Failed, TorrentState::Failed(reason) | TorrentState::Missing(reason)) => {
                 screen::complain(&format!("{name}: {}", printable(reason)));
             }
             (Stage::Failed, _) => screen::complain(&format!(

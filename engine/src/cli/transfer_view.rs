@@ -100,6 +100,7 @@ fn state_name(state: &TorrentState) -> &'static str {
         TorrentState::Downloading => "downloading",
         TorrentState::Seeding => "seeding",
         TorrentState::Failed(_) => "failed",
+        TorrentState::Missing(_) => "missing data",
     }
 }
 
@@ -133,7 +134,7 @@ fn figures(torrent: &TorrentStatus) -> String {
         TorrentState::Paused | TorrentState::Queued | TorrentState::Moving => {
             format!("{:.1} % of {}", percent(torrent.progress()), size(torrent.wanted))
         }
-        TorrentState::Failed(reason) => printable(reason),
+        TorrentState::Failed(reason) | TorrentState::Missing(reason) => printable(reason),
     }
 }
 

@@ -6,7 +6,7 @@ use super::session::{finish_names, renamed};
 use super::torrent::Activity;
 use crate::shard::registry::{TorrentEntry, home_shard};
 use crate::storage::{
-    ResumeStore, RunState, StoreLimits, TorrentRecord, TorrentStore, lies_under_plain_names,
+    FileWish, Look, ResumeStore, RunState, StoreLimits, TorrentRecord, TorrentStore, lies_under_plain_names,
 };
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::metainfo::{Info, Metainfo};
@@ -44,6 +44,8 @@ pub struct Restored {
     pub activity: Activity,
     /// Its files are as they were when they were entered.
     pub trusted: bool,
+    /// They are there and are not so: they are to be hashed.
+    pub changed: bool,
 }
 
 /// What a loader needs.
@@ -132,7 +134,17 @@ impl Loader {
         let stored = std::mem::take(&mut record.have);
         let fits = stored.len() == pieces;
         let opened = open(&metainfo.info);
-        let trusted = fits && opened.as_ref().is_ok_and(|store| record.stamps == store.stamps());
+        let stamps = std::mem::take(&mut record.stamps);
+        let files = &record.wishes.files;
+        let wanted = |file: usize| files.get(file).is_none_or(|wish: &FileWish| wish.wanted);
+        let look = match &opened {
+            Ok(store) if fits => {
+                store.take_stamps(&stamps);
+                store.look(&stored, wanted)
+            }
+            _ => Look::Changed,
+        };
+        let trusted = look == Look::AsLeft;
         if trusted && let Ok(store) = &opened {
             finish_names(store, &stored);
         }
@@ -145,21 +157,28 @@ impl Loader {
         } else {
             (metainfo, opened)
         };
-        let mut missing = None;
+        let mut missing = match look {
+            Look::Missing(error) => Some(error),
+            Look::AsLeft | Look::Changed => None,
+        };
         let store = opened.unwrap_or_else(|error| {
-            tracing::error!(%error, torrent = %record.info_hash, "a stored torrent has lost its directory");
-            missing = Some(error.to_string());
+            missing = Some(error.clone());
             TorrentStore::absent(&record.data_dir, metainfo.info.clone(), &self.store_limits, error)
         });
-        // What is on a disk that is not mounted is shown as it was, and hashed before anything of it is served.
-        let have = if trusted || (fits && missing.is_some()) { stored } else { Bitfield::new(pieces) };
+        store.take_stamps(&stamps);
+        let changed = !trusted && missing.is_none();
+        if let Some(error) = &missing {
+            tracing::error!(%error, torrent = %record.info_hash, "a stored torrent has lost its data");
+        }
+        // What is not there or has changed is shown as it was, and looked at or hashed before anything of it is served.
+        let have = if fits { stored } else { Bitfield::new(pieces) };
         let home = home_shard(&metainfo.info_hash, self.shards);
         let entry = Arc::new(TorrentEntry::new(Arc::new(metainfo), store, home));
         let activity = match (record.state, missing) {
             (RunState::Paused, _) => Activity::Paused,
-            (RunState::Running, Some(reason)) => Activity::Failed(reason),
+            (RunState::Running, Some(error)) => Activity::Missing { reason: error.to_string(), run: true },
             (RunState::Running, None) => Activity::Running,
         };
-        Ok(Restored { entry, record, have, activity, trusted })
+        Ok(Restored { entry, record, have, activity, trusted, changed })
     }
 }

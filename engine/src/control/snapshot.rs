@@ -32,6 +32,19 @@ pub enum TorrentState {
     Seeding,
     /// Stopped by an error; the text names what is wrong and what to do.
     Failed(String),
+    /// Stopped because data that it had is not there; the text names what is missing and what to do. Nothing is fetched
+    /// before the user says so.
+    Missing(String),
+}
+
+impl TorrentState {
+    /// Why it is stopped by itself, when it is.
+    pub fn error(&self) -> Option<&str> {
+        match self {
+            TorrentState::Failed(reason) | TorrentState::Missing(reason) => Some(reason),
+            _ => None,
+        }
+    }
 }
 
 /// One tracker of a torrent.

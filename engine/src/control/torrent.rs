@@ -5,7 +5,7 @@ use super::snapshot::{PeerStatus, TorrentState, TorrentStatus, TrackerStatus};
 use crate::shard::checks::Check;
 use crate::shard::publish::TorrentSample;
 use crate::shard::registry::TorrentEntry;
-use crate::storage::{FileWish, Rename, SpeedLimit, Wishes};
+use crate::storage::{FileStamp, FileWish, Look, Rename, SpeedLimit, Wishes};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::layout::Layout;
 use ringseed_proto::swarm::Priority;
@@ -41,6 +41,8 @@ pub enum Next {
     },
     /// It stays stopped by this error.
     Fail(String),
+    /// It stays stopped because data is missing, for this reason.
+    Miss(String),
     /// Its files are moved or renamed.
     Handle {
         /// What is done with them.
@@ -62,6 +64,14 @@ pub enum Activity {
     Paused,
     /// Nothing; this error stopped it.
     Failed(String),
+    /// Nothing: data that it had is not there. What was known of it is kept, and nothing is fetched before the user says
+    /// so.
+    Missing {
+        /// What is missing and what to do.
+        reason: String,
+        /// Whether it runs once the data is back.
+        run: bool,
+    },
     /// Nothing; it runs when its queue has a place for it.
     Queued,
     /// Nothing; its files are being moved, renamed or deleted.
@@ -98,6 +108,8 @@ pub struct Findings {
     pub waiting: usize,
     /// The right pieces, or the first file that cannot be read.
     pub result: Result<Bitfield, String>,
+    /// The files as they were when it began.
+    pub stamps: Vec<FileStamp>,
 }
 
 impl PartialEq for Findings {
@@ -107,10 +119,11 @@ impl PartialEq for Findings {
 }
 
 impl Findings {
-    /// Nothing yet, from `shards` shards.
+    /// Nothing yet, from `shards` shards. Looks at the files: to be made before they begin.
     pub fn new(check: Arc<Check>, shards: usize) -> Findings {
         let result = Ok(Bitfield::new(check.torrent.content.info.layout.piece_count()));
-        Findings { check, waiting: shards, result }
+        let stamps = check.torrent.store.stamps_on_disk();
+        Findings { check, waiting: shards, result, stamps }
     }
 
     /// One shard's report.
@@ -203,9 +216,14 @@ impl Torrent {
         match &self.activity {
             Activity::Paused | Activity::Failed(_) => false,
             Activity::Running | Activity::Queued => true,
-            Activity::Checking { run, .. } | Activity::Handling { run } => *run,
+            Activity::Checking { run, .. } | Activity::Handling { run } | Activity::Missing { run, .. } => {
+                *run
+            }
             Activity::Stopping { next, .. } => {
-                matches!(next, Next::Run | Next::Check { run: true } | Next::Handle { run: true, .. })
+                matches!(
+                    next,
+                    Next::Miss(_) | Next::Run | Next::Check { run: true } | Next::Handle { run: true, .. }
+                )
             }
         }
     }
@@ -260,6 +278,12 @@ impl Torrent {
         };
     }
 
+    /// Looks whether its data is as it was left, and whether what the user wants of it is there.
+    pub fn look(&self) -> Look {
+        let files = &self.wishes.files;
+        self.entry.store.look(self.pieces.durable(), |file| files.get(file).is_none_or(|wish| wish.wanted))
+    }
+
     /// Its trackers by tier.
     pub fn tiers(&self) -> &[Vec<String>] {
         self.wishes.tiers.as_deref().unwrap_or(&self.entry.metainfo.tiers)
@@ -311,6 +335,9 @@ impl Torrent {
             Activity::Stopping { next: Next::Pause | Next::Remove { .. }, .. } => TorrentState::Paused,
             Activity::Stopping { next: Next::Fail(reason), .. } | Activity::Failed(reason) => {
                 TorrentState::Failed(reason.clone())
+            }
+            Activity::Stopping { next: Next::Miss(reason), .. } | Activity::Missing { reason, .. } => {
+                TorrentState::Missing(reason.clone())
             }
             Activity::Checking { done, .. } => {
                 TorrentState::Checking(*done as f32 / layout.piece_count().max(1) as f32)

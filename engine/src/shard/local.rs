@@ -32,6 +32,8 @@ pub enum LocalEvent {
     PieceWritten { torrent: TorrentKey, piece: PieceIndex, result: Result<(), StorageError> },
     /// The files are durable up to `have`.
     Synced { torrent: TorrentKey, have: Bitfield, result: Result<(), StorageError> },
+    /// All files of a finished download were looked at before it is called complete.
+    Finished { torrent: TorrentKey, result: Result<(), StorageError> },
     /// A cold part of a piece is resident now, or could not be read.
     BroughtIn { torrent: TorrentKey, part: Block, result: Result<Option<Arc<OwnBlock>>, StorageError> },
     /// This shard's part of a check ended.

@@ -3,6 +3,7 @@
 use super::candidates::Source;
 use super::checks::Check;
 use super::registry::TorrentEntry;
+use crate::storage::StorageError;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::units::InfoHash;
 use ringseed_proto::wire::Handshake;
@@ -66,7 +67,7 @@ pub enum FromShard {
     /// A peer of this shard asks for the info dictionary of a torrent, which is not in memory.
     MetadataWanted { shard: usize, info_hash: InfoHash },
     /// The torrent cannot go on; what is wrong and what to do.
-    Failed(InfoHash, String),
+    Failed(InfoHash, StorageError),
     /// The answer to [`ToShard::Stop`]; the home shard gives the durable pieces.
     Stopped { shard: usize, info_hash: InfoHash, durable: Option<DurablePieces> },
     /// After [`ToShard::Shutdown`]: all that was moved is in the totals of the torrents' entries.

@@ -192,7 +192,7 @@ impl Shard {
         match result {
             Ok(None) => {}
             Ok(Some(block)) => self.staged.put(key, part, block, waiting.len(), self.now),
-            Err(error) => return self.fail_torrent(key, error.to_string()),
+            Err(error) => return self.fail_torrent(key, error),
         }
         if !waiting.is_empty() {
             for peer in waiting {

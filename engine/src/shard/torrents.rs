@@ -9,7 +9,7 @@ use super::shares::Room;
 use super::{Shard, TICK, dialing};
 use crate::config::UploadSlots;
 use crate::limits::CHECKPOINT_INTERVAL;
-use crate::storage::{PieceBuffers, TorrentStore};
+use crate::storage::{PieceBuffers, StorageError, TorrentStore};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::swarm::{Action, BlockSink, PeerKey, Swarm, SwarmConfig};
 use ringseed_proto::units::{BLOCK_LEN, Block, InfoHash, PieceIndex, Time};
@@ -364,7 +364,7 @@ impl Shard {
             }
             Action::PieceReady(piece) => self.piece_ready(key, piece),
             Action::PieceDropped(piece) => self.torrents[key].assembly.discard(piece),
-            Action::Completed => self.swarm_finished(key),
+            Action::Completed => self.look_at_finished(key),
             Action::PexPeers { from, addrs } => {
                 if let Some(home) = &mut self.torrents[key].home {
                     home.candidates.learn(Source::Peer(from), addrs, self.now);
@@ -387,6 +387,30 @@ impl Shard {
         if let Some(key) = self.by_hash.get(info_hash).copied() {
             self.torrents[key].swarm.provide_metadata(bytes);
             self.touch(key);
+        }
+    }
+
+    /// All wanted pieces are stored: before that is told to anybody, the files are looked at. What somebody changed
+    /// while they were downloaded is not complete.
+    fn look_at_finished(&mut self, key: TorrentKey) {
+        let torrent = &self.torrents[key];
+        let (store, have) = (torrent.entry.store.clone(), torrent.swarm.have().clone());
+        self.local.spawn(async move {
+            let result = store.finish(&have).await;
+            LocalEvent::Finished { torrent: key, result }
+        });
+    }
+
+    fn looked_at_finished(&mut self, key: TorrentKey, result: Result<(), StorageError>) {
+        let Some(torrent) = self.torrents.get(key) else { return };
+        match result {
+            Err(error) => self.fail_torrent(key, error),
+            // Files may be wanted again by now, or the torrent is being stopped.
+            Ok(()) if torrent.entry.phase() == Phase::Downloading && torrent.swarm.is_finished() => {
+                self.swarm_finished(key);
+                self.touch(key);
+            }
+            Ok(()) => {}
         }
     }
 
@@ -429,12 +453,13 @@ impl Shard {
                 match (result, durable) {
                     (Ok(()), Some(durable)) => self.report(FromShard::Durable(info_hash, durable)),
                     (Ok(()), None) => {}
-                    (Err(error), _) => self.fail_torrent(key, error.to_string()),
+                    (Err(error), _) => self.fail_torrent(key, error),
                 }
                 if self.stopping.contains(&key) {
                     self.settle(key);
                 }
             }
+            LocalEvent::Finished { torrent, result } => self.looked_at_finished(torrent, result),
             LocalEvent::BroughtIn { torrent, part, result } => self.brought_in(torrent, part, result),
             LocalEvent::Checked { check, result } => self.checked(&check, result),
             LocalEvent::Dialled { torrent, address, told, result } => {
@@ -443,12 +468,7 @@ impl Shard {
         }
     }
 
-    fn piece_written(
-        &mut self,
-        key: TorrentKey,
-        piece: PieceIndex,
-        result: Result<(), crate::storage::StorageError>,
-    ) {
+    fn piece_written(&mut self, key: TorrentKey, piece: PieceIndex, result: Result<(), StorageError>) {
         let Some(torrent) = self.torrents.get_mut(key) else { return };
         let Some(home) = &mut torrent.home else { return };
         home.writes -= 1;
@@ -463,24 +483,25 @@ impl Shard {
                     self.checkpoint(key);
                 }
             }
-            Err(error) => self.fail_torrent(key, error.to_string()),
+            Err(error) => self.fail_torrent(key, error),
         }
         if self.stopping.contains(&key) {
             self.settle(key);
         }
     }
 
-    /// Looks whether files being served were truncated, deleted or replaced by somebody.
+    /// Looks whether files that are served or downloaded were truncated, deleted, replaced or changed by somebody.
     pub(super) fn check_files(&mut self) {
-        let serving: Vec<TorrentKey> = self
-            .torrents
-            .iter()
-            .filter(|(_, torrent)| !torrent.peers.is_empty() && torrent.entry.phase() != Phase::Stopped)
-            .map(|(key, _)| key)
-            .collect();
-        for key in serving {
-            if let Some(error) = self.torrents[key].entry.store.check_in_use().first() {
-                self.fail_torrent(key, error.to_string());
+        let in_use = |torrent: &ShardTorrent| match torrent.entry.phase() {
+            Phase::Stopped => false,
+            Phase::Downloading => torrent.home.is_some(),
+            Phase::Seeding => !torrent.peers.is_empty(),
+        };
+        let keys: Vec<TorrentKey> =
+            self.torrents.iter().filter(|(_, torrent)| in_use(torrent)).map(|(key, _)| key).collect();
+        for key in keys {
+            if let Some(error) = self.torrents[key].entry.store.check_in_use().into_iter().next() {
+                self.fail_torrent(key, error);
             }
         }
     }
@@ -501,18 +522,18 @@ impl Shard {
     }
 
     /// Stops a torrent that cannot go on and says why. Others go on.
-    pub(super) fn fail_torrent(&mut self, key: TorrentKey, reason: String) {
+    pub(super) fn fail_torrent(&mut self, key: TorrentKey, error: StorageError) {
         let Some(torrent) = self.torrents.get(key) else { return };
         if torrent.entry.phase() == Phase::Stopped {
             return; // it failed before, or is being stopped
         }
         torrent.entry.set_phase(Phase::Stopped);
         let info_hash = torrent.entry.info_hash();
-        tracing::warn!(torrent = %info_hash, reason, "torrent stopped by an error");
+        tracing::warn!(torrent = %info_hash, %error, "torrent stopped by an error");
         for connection in torrent.peers.values().copied().collect::<Vec<_>>() {
             self.close(connection);
         }
-        self.report(FromShard::Failed(info_hash, reason));
+        self.report(FromShard::Failed(info_hash, error));
     }
 
     /// Lets the swarm issue as many requests as limits and the dirty-byte budget allow. `refill`: take what

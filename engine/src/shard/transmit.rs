@@ -5,7 +5,7 @@
 use super::connections::{ConnKey, Stage};
 use super::torrents::TorrentKey;
 use super::{Shard, tokens};
-use crate::storage::Residency;
+use crate::storage::{Residency, StorageError};
 use ringseed_proto::swarm::{FillLimits, FillOutcome, Part, PeerKey};
 use ringseed_proto::units::{BLOCK_LEN, Block};
 use ringseed_ring::SendList;
@@ -84,7 +84,7 @@ impl Shard {
             match error.is_shortage() {
                 // What is lacking comes back; the peer does, too.
                 true => self.refuse(key, &error.to_string()),
-                false => self.fail_torrent(torrent, error.to_string()),
+                false => self.fail_torrent(torrent, error),
             }
             return;
         }
@@ -146,13 +146,16 @@ impl Shard {
             && let Some(Stage::Active { torrent, .. }) = self.connections.get(key).map(|c| &c.stage)
         {
             let torrent = *torrent;
-            let found = self
-                .torrents
-                .get(torrent)
-                .and_then(|home| home.entry.store.check_in_use().into_iter().next());
-            let reason = found
-                .map_or_else(|| "a data file could not be read while it was sent".into(), |e| e.to_string());
-            self.fail_torrent(torrent, reason);
+            if let Some(home) = self.torrents.get(torrent) {
+                let store = &home.entry.store;
+                let unknown = || StorageError::Io {
+                    operation: "read a data file of",
+                    path: store.directory().to_path_buf(),
+                    errno: error.raw_os_error().unwrap_or(libc::EIO),
+                };
+                let found = store.check_in_use().into_iter().next().unwrap_or_else(unknown);
+                self.fail_torrent(torrent, found);
+            }
         }
         self.refuse(key, &error.to_string());
     }

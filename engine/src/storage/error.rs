@@ -46,6 +46,28 @@ pub enum StorageError {
         /// The directory.
         path: PathBuf,
     },
+    /// No file of a torrent that had data is there, or all are empty.
+    #[error("No data found: no file of the torrent is in {}; mount the disk or put the data back and resume the torrent, set its location to where the data is, or verify it to download it again", shown(.path))]
+    NoData {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Some files of a torrent that had their data are not there, or are empty.
+    #[error("{missing} of {all} files are missing, the first is {}; put them back and resume the torrent, or verify it to download them again", shown(.path))]
+    FilesMissing {
+        /// The first file.
+        path: PathBuf,
+        /// How many are missing.
+        missing: usize,
+        /// How many the torrent had data of.
+        all: usize,
+    },
+    /// Another directory is at the path of the torrent's own.
+    #[error("another directory was put or mounted at {} while it was in use; verify the torrent", shown(.path))]
+    DirectoryReplaced {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The file is shorter than the torrent says.
     #[error("{} has {found} of {expected} bytes; put the whole file back and resume the torrent, or verify the torrent to fetch what is missing", shown(.path))]
     Truncated {
@@ -176,6 +198,9 @@ impl StorageError {
             | StorageError::Permission { path }
             | StorageError::NotFound { path }
             | StorageError::DirectoryMissing { path }
+            | StorageError::NoData { path }
+            | StorageError::FilesMissing { path, .. }
+            | StorageError::DirectoryReplaced { path }
             | StorageError::Truncated { path, .. }
             | StorageError::Replaced { path }
             | StorageError::Changed { path }
@@ -197,11 +222,30 @@ impl StorageError {
         matches!(self, StorageError::TooManyOpenFiles { .. } | StorageError::TooManyMaps { .. })
     }
 
+    /// Whether it says that files or their directory are gone. They may come back: what was known of them is kept until
+    /// the user says otherwise.
+    pub fn is_missing(&self) -> bool {
+        matches!(
+            self,
+            StorageError::NotFound { .. }
+                | StorageError::DirectoryMissing { .. }
+                | StorageError::NoData { .. }
+                | StorageError::FilesMissing { .. }
+        )
+    }
+
     /// Whether it says that data which was there is gone or altered, so that the torrent has to be verified.
     pub fn is_data_loss(&self) -> bool {
         matches!(
             self,
             StorageError::NotFound { .. }
+                | StorageError::DirectoryMissing { .. }
+                | StorageError::NoData { .. }
+                | StorageError::FilesMissing { .. }
+                | StorageError::DirectoryReplaced { .. }
+                | StorageError::SymlinkInTheWay { .. }
+                | StorageError::NotAFile { .. }
+                | StorageError::NotADirectory { .. }
                 | StorageError::Truncated { .. }
                 | StorageError::Replaced { .. }
                 | StorageError::Changed { .. }

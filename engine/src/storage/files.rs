@@ -8,6 +8,7 @@ use super::confined::{FileStamp, Opened, Purpose, Root, SizeCheck};
 use super::disk::until;
 use super::error::StorageError;
 use super::file_map::{FileId, FileMap};
+use super::known::KnownFiles;
 use super::limits::StoreLimits;
 use super::names::{Found, Names};
 use super::past_cache;
@@ -72,8 +73,6 @@ struct Slot {
     map_used: AtomicBool,
     file_used: AtomicBool,
     failed: AtomicBool,
-    /// This process has written to it, so a changed time says nothing.
-    written: AtomicBool,
     /// Operations that forbid closing the descriptor: unsynced data.
     pinned: AtomicU8,
 }
@@ -84,6 +83,7 @@ pub(super) struct Files {
     pub(super) root: Arc<Root>,
     pub(super) info: Arc<Info>,
     names: Names,
+    pub(super) known: KnownFiles,
     /// Files that were seen under the name of an incomplete one, by index.
     partial: Mutex<BTreeSet<usize>>,
     limits: Arc<StoreLimits>,
@@ -100,6 +100,7 @@ impl Files {
         Arc::new(Files {
             root,
             names: Names::of(&info.layout),
+            known: KnownFiles::none(info.layout.files.len()),
             partial: Mutex::default(),
             info,
             limits,
@@ -135,9 +136,7 @@ impl Files {
 
     /// The state of a file now, under whichever name it has.
     pub(super) fn stat(&self, file: usize) -> Result<Option<Stat>, StorageError> {
-        let found = self.names.find(&self.root, &self.entry(file).path)?;
-        self.note_name(file, found.as_ref().is_some_and(Found::is_partial));
-        Ok(found.map(|found| found.stat))
+        Ok(self.find(file)?.map(|found| found.stat))
     }
 
     /// Brings to disk what the kernel holds of each file that is there. Waits for the disk.
@@ -156,6 +155,12 @@ impl Files {
 
     fn open_named(&self, file: usize, purpose: Purpose) -> Result<Opened, StorageError> {
         let (path, new_is_partial) = (&self.entry(file).path, self.limits.partial_names());
+        if purpose == Purpose::Write && self.known.expected(file).stamp.is_some() {
+            // It was there: whoever took it away is not answered by a new one.
+            let missing = || StorageError::NotFound { path: self.path(file) };
+            let found = self.find(file)?.ok_or_else(missing)?;
+            return self.root.open_existing(&found.path, purpose)?.ok_or_else(missing);
+        }
         let (opened, partial) = self.names.open(&self.root, path, purpose, new_is_partial)?;
         self.note_name(file, partial);
         Ok(opened)
@@ -231,6 +236,7 @@ impl Files {
                 found: stamp.size,
             });
         }
+        self.check_as_known(file, stamp)?;
         let mincore_is_true = stat.st_uid == rustix::process::geteuid().as_raw() || Root::may_write(&fd);
         let map = FileMap::new(&fd, &stat, length, mincore_is_true, lease).map_err(|error| {
             match Errno::from_io_error(&error) {
@@ -334,11 +340,6 @@ impl Files {
         Handle { files: Arc::downgrade(self), file }
     }
 
-    /// Notes that this process writes the file.
-    pub(super) fn set_written(&self, file: usize) {
-        self.slots[file].written.store(true, Ordering::Relaxed);
-    }
-
     /// Keeps the descriptor of a file open until [`Files::unpin`].
     pub(super) fn pin(&self, file: usize) {
         self.slots[file].pinned.store(1, Ordering::Relaxed);
@@ -408,41 +409,29 @@ impl Files {
             slot.map.store(None);
             slot.file.store(None);
             slot.failed.store(false, Ordering::Release);
-            slot.written.store(false, Ordering::Relaxed);
         }
         failures.clear();
     }
 
-    /// Compares the file behind a map with the file that has its name now.
-    pub(super) fn check_mapped(&self, file: usize) -> Result<(), StorageError> {
+    /// The identity of a file that is open or mapped, and its map.
+    pub(super) fn held(&self, file: usize) -> (Option<FileId>, Option<Arc<FileMap>>) {
         let slot = &self.slots[file];
-        let Some(map) = slot.map.load_full() else { return Ok(()) };
-        self.compare(file, map.id, Some(map.stamp))
+        let map = slot.map.load_full();
+        let open = slot.file.load().as_ref().map(|open| open.id);
+        (open.or(map.as_ref().map(|map| map.id)), map)
     }
 
-    fn compare(&self, file: usize, id: FileId, stamp: Option<FileStamp>) -> Result<(), StorageError> {
-        let entry = self.entry(file);
-        let path = || self.path(file);
-        let Some(stat) = self.stat(file)? else {
-            return Err(StorageError::NotFound { path: path() });
-        };
-        if FileId::of(&stat) != id {
-            return Err(StorageError::Replaced { path: path() });
-        }
-        let now = FileStamp::of(&stat);
-        if now.size < entry.length {
-            return Err(StorageError::Truncated { path: path(), expected: entry.length, found: now.size });
-        }
-        let written = self.slots[file].written.load(Ordering::Relaxed);
-        if !written && stamp.is_some_and(|stamp| stamp != now) {
-            return Err(StorageError::Changed { path: path() });
-        }
-        Ok(())
+    /// The file that has the name of one now, if any.
+    pub(super) fn find(&self, file: usize) -> Result<Option<Found<'_>>, StorageError> {
+        let found = self.names.find(&self.root, &self.entry(file).path)?;
+        self.note_name(file, found.as_ref().is_some_and(Found::is_partial));
+        Ok(found)
     }
 
-    /// Files that have a map now.
-    pub(super) fn mapped(&self) -> impl Iterator<Item = usize> + '_ {
-        self.slots.iter().enumerate().filter(|(_, slot)| slot.map.load().is_some()).map(|(file, _)| file)
+    /// Files that are open or have a map now.
+    pub(super) fn in_use(&self) -> impl Iterator<Item = usize> + '_ {
+        let in_use = |slot: &Slot| slot.map.load().is_some() || slot.file.load().is_some();
+        self.slots.iter().enumerate().filter(move |(_, slot)| in_use(slot)).map(|(file, _)| file)
     }
 
     pub(super) fn check_size(&self, file: usize) -> Result<SizeCheck, StorageError> {
@@ -475,7 +464,7 @@ pub(super) async fn when_possible<T>(
 }
 
 /// What is kept under a lock here stays whole whatever panics.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -42,6 +42,10 @@ pub const VERIFY_BYTES_MAX: u64 = 32 << 20;
 /// Reads in flight while a torrent is verified: enough for an SSD; a hard disk sees them in order.
 pub const VERIFY_READS: usize = 6;
 
+/// Files of a torrent that are looked at in turn every two seconds besides those that are open: 64 looks take about
+/// 0.2 ms, and all files of a torrent with 10,000 have been looked at after five minutes.
+pub const LOOKS_IN_TURN: usize = 64;
+
 /// Whether space is reserved before a file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Allocation {

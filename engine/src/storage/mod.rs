@@ -23,6 +23,7 @@ mod error;
 mod file_map;
 mod files;
 mod hashing;
+mod known;
 pub mod limits;
 mod loaded;
 pub mod memory;
@@ -38,6 +39,7 @@ mod residency;
 mod resume;
 mod store;
 mod traffic;
+mod trust;
 mod verify;
 mod write;
 
@@ -63,5 +65,6 @@ pub use resume::{
 };
 pub use store::{Access, TorrentStore};
 pub use traffic::StorageStatus;
+pub use trust::Look;
 pub use verify::Verified;
 pub use write::Way;

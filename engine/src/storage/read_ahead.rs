@@ -66,7 +66,7 @@ impl TorrentStore {
 
     /// What is wrong with a file that could not be read; it is marked as failed.
     pub(super) fn unreadable(&self, file: usize, error: &io::Error) -> StorageError {
-        let found = self.files.check_mapped(file).err().unwrap_or_else(|| self.short_or(file, error));
+        let found = self.files.look(file).err().unwrap_or_else(|| self.short_or(file, error));
         self.files.fail(file, found.clone());
         found
     }
@@ -86,6 +86,7 @@ impl TorrentStore {
                 .files
                 .open_when_possible(ring, span.file, Purpose::Read)
                 .await
+                .and_then(|open| self.files.look(span.file).map(|()| open))
                 .inspect_err(|error| self.files.note(span.file, error))?;
             let from = buf.len();
             let (result, back) = read_fully(ring, &file.fd, buf, span.offset, bytes).await;

@@ -1,6 +1,6 @@
 //! The piece store of one torrent: what shards call to serve and to keep its data.
 
-use super::confined::{FileStamp, Purpose, Root, SizeCheck};
+use super::confined::{Root, SizeCheck};
 use super::error::StorageError;
 use super::files::Files;
 use super::limits::StoreLimits;
@@ -13,7 +13,7 @@ use ringseed_proto::metainfo::Info;
 use ringseed_proto::units::{Block, PieceIndex};
 use ringseed_ring::SendList;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// How the bytes of a torrent get from disk into a send.
@@ -35,6 +35,8 @@ pub struct TorrentStore {
     pub(super) dirty: Mutex<DirtyFiles>,
     /// Pieces of which the writing has begun.
     pub(super) writes: AtomicU64,
+    /// The file that [`TorrentStore::check_in_use`] looks at next.
+    pub(super) next_look: AtomicUsize,
 }
 
 /// Zeros for padding files (BEP 47), which are not stored. A block is seldom longer.
@@ -84,6 +86,7 @@ impl TorrentStore {
             loaded: LoadedPieces::default(),
             dirty: Mutex::default(),
             writes: AtomicU64::new(0),
+            next_look: AtomicUsize::new(0),
         })
     }
 
@@ -271,7 +274,7 @@ impl TorrentStore {
             if self.files.is_failed(file) {
                 return self.files.failure(file);
             }
-            if let Err(error) = self.files.check_mapped(file) {
+            if let Err(error) = self.files.look(file) {
                 self.files.fail(file, error.clone());
                 return error;
             }
@@ -285,23 +288,6 @@ impl TorrentStore {
         };
         self.files.fail(file, error.clone());
         error
-    }
-
-    /// Looks whether files in use were truncated, deleted, replaced or changed by somebody else, and marks
-    /// those as failed. One look-up per mapped file; to be called now and then (every few seconds).
-    pub fn check_in_use(&self) -> Vec<StorageError> {
-        let mapped: Vec<_> = self.files.mapped().collect();
-        let mut found = Vec::new();
-        for file in mapped {
-            match self.files.check_mapped(file) {
-                Err(error) if !error.is_shortage() => {
-                    self.files.fail(file, error.clone());
-                    found.push(error);
-                }
-                _ => {}
-            }
-        }
-        found
     }
 
     /// The files that have failed, with the reason, by index.
@@ -336,22 +322,6 @@ impl TorrentStore {
         self.writes.load(Ordering::Acquire)
     }
 
-    /// Size and time of every file as they are now, for the resume record; zero for what is not there.
-    pub fn stamps(&self) -> Vec<FileStamp> {
-        self.layout()
-            .files
-            .iter()
-            .enumerate()
-            .map(|(file, entry)| match entry.padding {
-                true => FileStamp::default(),
-                false => match self.files.stat(file) {
-                    Ok(Some(stat)) => FileStamp::of(&stat),
-                    _ => FileStamp::default(),
-                },
-            })
-            .collect()
-    }
-
     /// Gives files that carry [`super::PARTIAL_SUFFIX`] their own name when all their pieces are in `have`, which are
     /// durable. One rename for each, once; nothing for files that were not seen with it.
     ///
@@ -360,17 +330,6 @@ impl TorrentStore {
     pub fn finish_names(&self, have: &Bitfield) -> Result<(), StorageError> {
         let layout = self.layout();
         self.files.finish_names(|file| layout.pieces_of_file(file).all(|piece| have.get(piece)))
-    }
-
-    /// Creates the files of length zero, which no piece ever writes.
-    ///
-    /// # Errors
-    /// The first that cannot be created.
-    pub fn create_empty_files(&self) -> Result<(), StorageError> {
-        for entry in self.layout().files.iter().filter(|entry| entry.length == 0 && !entry.padding) {
-            self.files.root.open_file(&entry.path, Purpose::Write)?;
-        }
-        Ok(())
     }
 }
 

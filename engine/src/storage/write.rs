@@ -151,7 +151,7 @@ impl TorrentStore {
             }
             other => other?,
         };
-        self.files.set_written(file);
+        let _writing = self.files.begin_write(file, &open)?;
         self.allocate(ring, file, &open).await?;
         // Before anything is written: whatever becomes of that, the name is there and the descriptor stays.
         self.mark_dirty(file, &open, 0);
@@ -182,10 +182,11 @@ impl TorrentStore {
         Ok(())
     }
 
-    /// Gives a file its final size, with its space reserved where that is wanted and possible.
+    /// Gives a file its final size, with its space reserved where that is wanted and possible. A longer one is cut: what
+    /// is behind the end of the torrent's file belongs to an older file of that name.
     async fn allocate(&self, ring: &Ring, file: usize, open: &DataFile) -> Result<(), StorageError> {
         let length = self.files.entry(file).length;
-        if open.size >= length {
+        if open.size == length {
             return Ok(());
         }
         // One at a time per file: undoing a failed one must not cut off what another has written.
@@ -198,10 +199,10 @@ impl TorrentStore {
                 .map_err(|errno| StorageError::from_errno(errno, operation, path()))
         };
         let before = stat("stat")?;
-        if before >= length {
+        if before == length {
             return Ok(());
         }
-        if self.limits().allocation == Allocation::Full {
+        if before < length && self.limits().allocation == Allocation::Full {
             match ring.fallocate(&open.fd, 0, 0, length).await {
                 Ok(()) => return Ok(()),
                 Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOSYS)) => {}

@@ -248,7 +248,9 @@ fn field(torrent: &TorrentStatus, name: &str, around: &Around<'_>) -> Option<Val
 
 fn status(torrent: &TorrentStatus) -> Status {
     match torrent.state {
-        TorrentState::Paused | TorrentState::Failed(_) | TorrentState::Moving => Status::Stopped,
+        TorrentState::Paused | TorrentState::Failed(_) | TorrentState::Missing(_) | TorrentState::Moving => {
+            Status::Stopped
+        }
         TorrentState::Queued if torrent.left == 0 => Status::SeedWait,
         TorrentState::Queued => Status::DownloadWait,
         TorrentState::Checking(_) => Status::Check,
@@ -294,7 +296,7 @@ fn eta_idle(torrent: &TorrentStatus, snapshot: &EngineSnapshot) -> i64 {
 
 /// A local error, or what trackers say when none of them works.
 fn error(torrent: &TorrentStatus) -> (u8, &str) {
-    if let TorrentState::Failed(why) = &torrent.state {
+    if let Some(why) = torrent.state.error() {
         return (3, why);
     }
     if let Some(warning) = &torrent.warning {

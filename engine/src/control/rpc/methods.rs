@@ -193,7 +193,7 @@ impl Server {
     fn session_stats(&self) -> Outcome {
         let snapshot = self.handle.snapshot();
         let stopped = |torrent: &&Arc<TorrentStatus>| {
-            matches!(torrent.state, TorrentState::Paused | TorrentState::Failed(_))
+            torrent.state == TorrentState::Paused || torrent.state.error().is_some()
         };
         let paused = snapshot.torrents.iter().filter(stopped).count() as u64;
         let all = snapshot.torrents.len() as u64;

@@ -120,6 +120,7 @@ fn torrents_by_state(page: &Page, snapshot: &EngineSnapshot) -> Result<()> {
         ("failed", 0),
         ("queued", 0),
         ("moving", 0),
+        ("missing", 0),
     ];
     let (mut left, mut wanted) = (0u64, 0u64);
     for torrent in &snapshot.torrents {
@@ -131,6 +132,7 @@ fn torrents_by_state(page: &Page, snapshot: &EngineSnapshot) -> Result<()> {
             TorrentState::Failed(_) => 4,
             TorrentState::Queued => 5,
             TorrentState::Moving => 6,
+            TorrentState::Missing(_) => 7,
         };
         states[place].1 += 1;
         left = left.saturating_add(torrent.left);

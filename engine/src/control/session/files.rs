@@ -35,7 +35,7 @@ impl Session {
             | Activity::Stopping { next: Next::Handle { .. } | Next::Remove { .. }, .. } => {
                 return Err(EngineError::Storage("its files are being moved or removed already".into()));
             }
-            Activity::Paused | Activity::Failed(_) | Activity::Queued => {
+            Activity::Paused | Activity::Failed(_) | Activity::Missing { .. } | Activity::Queued => {
                 self.begin_files(info_hash, work, run);
             }
             Activity::Running | Activity::Checking { .. } | Activity::Stopping { .. } => {
@@ -99,7 +99,11 @@ impl Session {
             torrent.activity = Activity::Paused;
         }
         match (check, run) {
-            (true, run) => self.begin_check(info_hash, run),
+            (true, run) => {
+                if self.look(info_hash, run).is_some() {
+                    self.begin_check(info_hash, run);
+                }
+            }
             (false, true) => self.begin(info_hash),
             (false, false) => {}
         }
@@ -119,6 +123,7 @@ impl Session {
         let metainfo = Arc::new(renamed(original, &wishes));
         let store = TorrentStore::open(&data_dir, metainfo.info.clone(), &self.parts.store_limits)
             .map_err(|error| error.to_string())?;
+        store.take_moved_stamps(&old.store.stamps());
         let entry = self.entry(metainfo, store);
         let Some(torrent) = self.torrent(&info_hash) else { return Ok(()) };
         torrent.uploaded_before = torrent.uploaded();

@@ -104,7 +104,7 @@ impl Session {
                 self.dirty = true;
             }
             for info_hash in start {
-                self.run_now(info_hash);
+                self.run_queued(info_hash);
                 self.dirty = true;
             }
         }

@@ -29,7 +29,14 @@ impl Session {
                 }
                 self.send(shard, ToShard::Metadata(info_hash, bytes.ok()));
             }
-            FromShard::Failed(info_hash, reason) => self.begin_stop(info_hash, Next::Fail(reason)),
+            FromShard::Failed(info_hash, error) => {
+                let reason = error.to_string();
+                if let Some(torrent) = self.torrent(&info_hash) {
+                    torrent.unchecked |= error.is_data_loss() && !error.is_missing();
+                }
+                let next = if error.is_missing() { Next::Miss(reason) } else { Next::Fail(reason) };
+                self.begin_stop(info_hash, next);
+            }
             FromShard::Stopped { shard, info_hash, durable } => self.stopped(shard, info_hash, durable),
             // Waited for when the session ends.
             FromShard::Counted { .. } => {}
@@ -89,10 +96,21 @@ impl Session {
         if found.waiting > 0 {
             return;
         }
+        // What was hashed has to be what is there: somebody may have written to it meanwhile.
         let (run, result) = (*run, found.result.clone());
+        let result = result.and_then(|have| match torrent.entry.store.vouch(&found.stamps) {
+            Ok(()) => Ok(have),
+            Err(error) => Err(error.to_string()),
+        });
         torrent.status = None;
         match result {
             Ok(have) => {
+                if have.is_full() {
+                    for (path, more) in torrent.entry.store.longer_files() {
+                        let path = path.display();
+                        tracing::warn!(torrent = %info_hash, "{path} is longer than the torrent says by {more} bytes");
+                    }
+                }
                 finish_names(&torrent.entry.store, &have);
                 torrent.with_pieces(|pieces| pieces.found(have));
                 torrent.unchecked = false;
@@ -128,6 +146,7 @@ impl Session {
         match next {
             Next::Pause => torrent.activity = Activity::Paused,
             Next::Fail(reason) => torrent.activity = Activity::Failed(reason),
+            Next::Miss(reason) => self.miss(info_hash, reason, true),
             Next::Run => self.begin(info_hash),
             Next::Check { run } => self.begin_check(info_hash, run),
             Next::Handle { work, run } => self.begin_files(info_hash, work, run),

@@ -7,7 +7,8 @@ use super::super::torrent::{Activity, Next, Torrent};
 use super::Session;
 use super::renamed;
 use crate::storage::{
-    FileStamp, PieceUpdate, ResumeError, ResumeStore, RunState, TorrentRecord, TorrentStore, Wishes,
+    FileStamp, PieceUpdate, ResumeError, ResumeStore, RunState, StorageError, TorrentRecord, TorrentStore,
+    Wishes,
 };
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::metainfo::Metainfo;
@@ -51,11 +52,11 @@ impl Session {
     fn take_restored(&mut self, batch: Vec<Restored>) {
         self.dirty = true;
         self.parts.registry.insert(batch.iter().map(|restored| restored.entry.clone()));
-        for Restored { entry, record, have, activity, trusted } in batch {
+        for Restored { entry, record, have, activity, trusted, changed } in batch {
             let info_hash = record.info_hash;
             let runs = activity == Activity::Running;
             // Of files that cannot be looked at, what was stored stays as it is.
-            let pieces = Pieces::stored(have, trusted || entry.store.absence().is_some());
+            let pieces = Pieces::stored(have, !changed);
             self.insert(entry, pieces, record.data_dir, |torrent| {
                 torrent.activity = activity;
                 torrent.uploaded_before = record.uploaded;
@@ -71,24 +72,26 @@ impl Session {
                 }
                 torrent.upload_limit = record.upload_limit;
                 torrent.download_limit = record.download_limit;
-                torrent.unchecked = !trusted;
+                torrent.unchecked = changed;
                 torrent.apply_wishes(record.sequential);
             });
             // Files that changed since they were last entered are hashed: pieces written in the last second
             // before a kill are found, and pieces that somebody damaged are not claimed.
-            if runs {
-                self.begin(info_hash);
+            match (runs, trusted) {
+                (true, true) => self.begin_run(info_hash),
+                (true, false) => self.begin(info_hash),
+                (false, _) => {}
             }
         }
     }
 
-    /// Gives a torrent that no shard runs what it lacks to be checked: its directory, which was not there when the
-    /// engine started, or the hashes of its pieces, which are not kept in memory for what is complete. Gives whether
-    /// it has them; without, it has failed.
-    pub(super) fn make_whole(&mut self, info_hash: InfoHash) -> bool {
+    /// Gives a torrent that no shard runs what it lacks: its directory, when that was not there before or is another
+    /// now, and with `hashes` those of its pieces, which are not kept in memory for what is complete. Gives whether it
+    /// has them; without, it has failed. `run`: whether it runs once its directory is back.
+    pub(super) fn make_whole(&mut self, info_hash: InfoHash, hashes: bool, run: bool) -> bool {
         let Some(torrent) = self.torrent(&info_hash) else { return false };
-        let lean = torrent.entry.metainfo.is_lean();
-        if torrent.entry.store.absence().is_none() && !lean {
+        let lean = hashes && torrent.entry.metainfo.is_lean();
+        if torrent.entry.store.is_in_place() && !lean {
             return true;
         }
         let (metainfo, data_dir) = (torrent.entry.metainfo.clone(), torrent.data_dir.clone());
@@ -96,9 +99,9 @@ impl Session {
         let stored = || self.stored_metainfo(info_hash).map(|metainfo| Arc::new(renamed(metainfo, &wishes)));
         let metainfo = if lean { stored() } else { Ok(metainfo) };
         let limits = &self.parts.store_limits;
-        let opened = metainfo.map_err(|error| error.to_string()).and_then(|metainfo| {
+        let opened = metainfo.map_err(|error| Activity::Failed(error.to_string())).and_then(|metainfo| {
             let store = TorrentStore::open(&data_dir, metainfo.info.clone(), limits);
-            store.map(|store| (metainfo, store)).map_err(|error| error.to_string())
+            store.map(|store| (metainfo, store)).map_err(|error| stopped_by(&error, run))
         });
         let entry = opened.map(|(metainfo, store)| self.entry(metainfo, store));
         let Some(torrent) = self.torrent(&info_hash) else { return false };
@@ -108,14 +111,15 @@ impl Session {
                 let sequential = torrent.entry.sequential.load(Ordering::Relaxed);
                 (torrent.uploaded_before, torrent.downloaded_before) =
                     (torrent.uploaded(), torrent.downloaded());
+                entry.store.take_stamps(&torrent.entry.store.stamps());
+                torrent.pieces.reopened(&torrent.entry.store);
                 torrent.entry = entry.clone();
                 torrent.apply_wishes(sequential);
-                torrent.with_pieces(Pieces::forget);
                 self.parts.registry.insert([entry]);
                 true
             }
-            Err(error) => {
-                torrent.activity = Activity::Failed(error);
+            Err(activity) => {
+                torrent.activity = activity;
                 false
             }
         }
@@ -180,7 +184,9 @@ impl Session {
             return None;
         }
         let paused = match &torrent.activity {
-            Activity::Paused | Activity::Handling { run: false } => true,
+            Activity::Paused | Activity::Handling { run: false } | Activity::Missing { run: false, .. } => {
+                true
+            }
             Activity::Stopping { next, .. } => matches!(next, Next::Pause | Next::Handle { run: false, .. }),
             _ => false,
         };
@@ -218,7 +224,7 @@ impl Session {
         let stamps: Vec<StampUpdate> = torrents()
             .map(|torrent| {
                 let store = &torrent.entry.store;
-                // One look-up per file: too much for every second of a torrent with very many.
+                // Too much to be written every second of a torrent with very many.
                 match store.layout().files.len() <= STAMPED_FILES_MAX || torrent.is_done() {
                     true => torrent.pieces.stamp_update(store),
                     false => StampUpdate::Clear,
@@ -271,4 +277,10 @@ impl Session {
             tracing::error!(%error, torrent = %info_hash, "cannot save the torrent's state");
         }
     }
+}
+
+/// What a torrent is that such an error has stopped. `run`: whether it runs once data that is missing is back.
+pub(super) fn stopped_by(error: &StorageError, run: bool) -> Activity {
+    let reason = error.to_string();
+    if error.is_missing() { Activity::Missing { reason, run } } else { Activity::Failed(reason) }
 }

@@ -9,6 +9,7 @@ use crate::shard::candidates::Source;
 use crate::shard::checks::Check;
 use crate::shard::message::ToShard;
 use crate::shard::registry::Phase;
+use crate::storage::Look;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::units::InfoHash;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use std::time::{Instant, SystemTime};
 impl Session {
     /// Hashes the files of a torrent that no shard runs.
     pub(super) fn begin_check(&mut self, info_hash: InfoHash, run: bool) {
-        if !self.make_whole(info_hash) {
+        if !self.make_whole(info_hash, true, run) {
             return;
         }
         let shards = self.parts.shards.len();
@@ -34,11 +35,55 @@ impl Session {
         self.broadcast(|| ToShard::Check(check.clone()));
     }
 
-    /// Starts a torrent that no shard runs: files that nobody vouches for are hashed first.
+    /// Starts a torrent that no shard runs: files that nobody vouches for are hashed first. One whose data is missing
+    /// stays stopped.
     pub(super) fn begin(&mut self, info_hash: InfoHash) {
-        let unsure =
-            self.torrent(&info_hash).is_some_and(|torrent| torrent.unchecked && has_data(&torrent.entry));
-        if unsure { self.begin_check(info_hash, true) } else { self.begin_run(info_hash) }
+        if self.is_vouched_for(info_hash) {
+            self.begin_run(info_hash);
+        }
+    }
+
+    /// Whether a torrent that no shard runs may run as its files are: otherwise they are being hashed from now on, or it
+    /// stays stopped because they are missing.
+    fn is_vouched_for(&mut self, info_hash: InfoHash) -> bool {
+        let Some(look) = self.look(info_hash, true) else { return false };
+        let Some(torrent) = self.torrent(&info_hash) else { return false };
+        let vouched = look == Look::AsLeft && !(torrent.unchecked && has_data(&torrent.entry));
+        if !vouched {
+            self.begin_check(info_hash, true);
+        }
+        vouched
+    }
+
+    /// Looks at the files of a torrent that no shard runs. `None` when data of it is missing: then it stays stopped.
+    /// `run`: whether it runs once the data is back.
+    pub(super) fn look(&mut self, info_hash: InfoHash, run: bool) -> Option<Look> {
+        if !self.make_whole(info_hash, false, run) {
+            return None;
+        }
+        match self.torrent(&info_hash)?.look() {
+            Look::Missing(error) => {
+                self.miss(info_hash, error.to_string(), run);
+                None
+            }
+            look => Some(look),
+        }
+    }
+
+    /// Lets a torrent that has got its place in a queue run.
+    pub(super) fn run_queued(&mut self, info_hash: InfoHash) {
+        if self.is_vouched_for(info_hash) {
+            self.run_now(info_hash);
+        }
+    }
+
+    /// Data of a torrent that no shard runs is missing: it stays stopped, and what was known of it is kept.
+    pub(super) fn miss(&mut self, info_hash: InfoHash, reason: String, run: bool) {
+        let Some(torrent) = self.torrent(&info_hash) else { return };
+        tracing::warn!(torrent = %info_hash, reason, "data of the torrent is missing");
+        torrent.activity = Activity::Missing { reason, run };
+        torrent.running_since = None;
+        torrent.status = None;
     }
 
     /// Lets the shards run a torrent that none runs, when its queue has a place for it.
@@ -72,7 +117,7 @@ impl Session {
         }
         let entry = torrent.entry.clone();
         let have = torrent.pieces.durable().clone();
-        if let Err(error) = entry.store.create_empty_files() {
+        if let Err(error) = entry.store.create_empty_files(have.is_full()) {
             torrent.activity = Activity::Failed(error.to_string());
             torrent.running_since = None;
             return;
@@ -149,7 +194,9 @@ impl Session {
             torrent.forced = false;
             match &mut torrent.activity {
                 Activity::Paused => {}
-                Activity::Failed(_) | Activity::Queued => torrent.activity = Activity::Paused,
+                Activity::Failed(_) | Activity::Missing { .. } | Activity::Queued => {
+                    torrent.activity = Activity::Paused;
+                }
                 Activity::Handling { run } => *run = false,
                 Activity::Stopping { next: Next::Handle { run, .. }, .. } => *run = false,
                 Activity::Stopping { next: Next::Remove { .. }, .. } => {}
@@ -169,10 +216,18 @@ impl Session {
             match &mut torrent.activity {
                 Activity::Paused => self.begin(info_hash),
                 // What failed may have changed under us: look at the files before serving them.
-                Activity::Failed(_) => self.begin_check(info_hash, true),
+                Activity::Failed(_) => {
+                    if self.look(info_hash, true).is_some() {
+                        self.begin_check(info_hash, true);
+                    }
+                }
+                Activity::Missing { .. } => {
+                    torrent.entry.store.forgive();
+                    self.begin(info_hash);
+                }
                 Activity::Checking { run, .. } | Activity::Handling { run } => *run = true,
                 Activity::Running => {}
-                Activity::Queued if now => self.run_now(info_hash),
+                Activity::Queued if now => self.run_queued(info_hash),
                 Activity::Queued => {}
                 Activity::Stopping { next: Next::Handle { run, .. }, .. } => *run = true,
                 Activity::Stopping { next: Next::Remove { .. }, .. } => {
@@ -188,7 +243,9 @@ impl Session {
         let Some(torrent) = self.torrent(&info_hash) else { return };
         let run = torrent.wanted_running();
         match torrent.activity {
-            Activity::Paused | Activity::Failed(_) | Activity::Queued => self.begin_check(info_hash, run),
+            Activity::Paused | Activity::Failed(_) | Activity::Missing { .. } | Activity::Queued => {
+                self.begin_check(info_hash, run);
+            }
             Activity::Checking { .. } | Activity::Handling { .. } => {}
             Activity::Stopping { next: Next::Handle { .. } | Next::Remove { .. }, .. } => {}
             Activity::Running | Activity::Stopping { .. } => self.begin_stop(info_hash, Next::Check { run }),

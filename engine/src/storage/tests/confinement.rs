@@ -110,7 +110,7 @@ fn names_of_every_kind_are_kept_byte_for_byte() {
     let sample = Sample::varied(&StoreConfig::default());
     let store = sample.open();
     on_shard(async |shard| sample.write_all(&store, &shard.ring).await.unwrap());
-    store.create_empty_files().unwrap();
+    store.create_empty_files(false).unwrap();
     for (index, entry) in sample.info.layout.files.iter().enumerate() {
         if entry.padding {
             assert!(!sample.path(index).exists());

@@ -1,5 +1,6 @@
 //! The store on real files, through a real ring inside a glommio executor.
 
+mod changed;
 mod confinement;
 mod full_disk;
 mod killed;

@@ -45,7 +45,7 @@ fn files_carry_the_suffix_until_their_last_piece_is_there() {
             }
             assert!(store.check_in_use().is_empty());
         }
-        store.create_empty_files().unwrap();
+        store.create_empty_files(false).unwrap();
     });
     assert!(store.check_sizes().unwrap().iter().all(|check| *check == SizeCheck::Ok));
     for file in 0..layout.files.len() {
@@ -64,13 +64,13 @@ fn what_an_earlier_run_left_is_found_and_goes_on() {
             store.write_piece(&shard.ring, piece, sample.piece_buf(piece), Way::Cached).await.unwrap();
         }
         store.sync_dirty(&shard.ring).await.unwrap();
-        store.stamps()
+        store.stamps_on_disk()
     });
     // Killed before any name was changed, and the setting was turned off meanwhile.
     drop(store);
     sample.limits.set_partial_names(false);
     let store = sample.open();
-    assert_eq!(store.stamps(), stamps);
+    assert_eq!(store.stamps_on_disk(), stamps);
     assert_eq!((names(&sample, 0), names(&sample, 1)), ((false, true), (false, true)));
     on_shard(async |shard| {
         let mut have = Bitfield::new(4);
@@ -82,7 +82,7 @@ fn what_an_earlier_run_left_is_found_and_goes_on() {
         store.verify(&shard.ring, once(0..u32::MAX), note, || false).await.unwrap();
         store.finish_names(&have).unwrap();
         assert_eq!((names(&sample, 0), names(&sample, 1)), ((true, false), (false, true)));
-        assert_eq!(store.stamps(), stamps, "a name is no change");
+        assert_eq!(store.stamps_on_disk(), stamps, "a name is no change");
         for piece in [2, 3] {
             let piece = PieceIndex(piece);
             store.write_piece(&shard.ring, piece, sample.piece_buf(piece), Way::Cached).await.unwrap();
@@ -116,7 +116,7 @@ fn a_file_is_never_missed_while_it_is_renamed() {
             }
         };
         let lookers = [scope.spawn(look), scope.spawn(look)];
-        store.stamps();
+        store.stamps_on_disk();
         store.finish_names(&Bitfield::full(1)).unwrap();
         over.store(true, Ordering::Relaxed);
         for looker in lookers {

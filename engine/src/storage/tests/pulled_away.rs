@@ -171,9 +171,11 @@ fn our_own_writing_is_not_foreign() {
     let store = sample.open();
     on_shard(async |shard| {
         serves(&sample, &store, shard, VICTIM).await;
-        let file = fs::OpenOptions::new().write(true).open(sample.path(0)).unwrap();
-        store.write_piece(&shard.ring, VICTIM, sample.piece_buf(VICTIM), Way::Cached).await.unwrap();
-        file.set_modified(std::time::SystemTime::now() + std::time::Duration::from_secs(5)).unwrap();
+        for way in [Way::Cached, Way::PastCache, Way::Cached] {
+            store.write_piece(&shard.ring, VICTIM, sample.piece_buf(VICTIM), way).await.unwrap();
+            assert_eq!(store.check_in_use(), []);
+        }
+        store.sync_dirty(&shard.ring).await.unwrap();
         assert_eq!(store.check_in_use(), []);
     });
 }

@@ -267,7 +267,7 @@ fn opening_a_store_touches_no_file() {
     let missing =
         TorrentStore::open(&sample.directory.path().join("no"), Arc::clone(&sample.info), &sample.limits);
     assert!(matches!(missing, Err(StorageError::DirectoryMissing { .. })));
-    store.create_empty_files().unwrap();
+    store.create_empty_files(false).unwrap();
     for (index, entry) in sample.info.layout.files.iter().enumerate() {
         assert_eq!(sample.path(index).exists(), entry.length == 0 && !entry.padding, "{:?}", entry.path);
     }

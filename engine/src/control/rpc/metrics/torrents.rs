@@ -3,7 +3,7 @@
 
 use super::page::Page;
 use crate::control::rpc::limits::TORRENT_SERIES_MAX;
-use crate::control::{EngineSnapshot, TorrentState, TorrentStatus};
+use crate::control::{EngineSnapshot, TorrentStatus};
 use prometheus::Result;
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ const GAUGES: [(&str, &str, Value); 7] = [
     }),
     ("torrent_peers", "Connected peers.", |torrent| torrent.peers.len() as f64),
     ("torrent_failed", "Whether an error stopped it.", |torrent| {
-        f64::from(u8::from(matches!(torrent.state, TorrentState::Failed(_))))
+        f64::from(u8::from(torrent.state.error().is_some()))
     }),
 ];
 

@@ -24,9 +24,7 @@ pub(super) fn state(torrent: &TorrentStatus) -> &'static str {
         TorrentState::Seeding if torrent.forced => "forcedUP",
         TorrentState::Seeding if torrent.upload_rate > 0 => "uploading",
         TorrentState::Seeding => "stalledUP",
-        TorrentState::Failed(why) if why.contains("missing") || why.contains("does not exist") => {
-            "missingFiles"
-        }
+        TorrentState::Missing(_) => "missingFiles",
         TorrentState::Failed(_) => "error",
     }
 }
