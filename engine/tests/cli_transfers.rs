@@ -133,6 +133,28 @@ fn get_of_what_is_there_is_done_without_peers() {
     get.wait_for(&format!("complete {}", content.name));
 }
 
+/// An older, longer file of the same name: "ok" said `verify`, and `get` was content with it.
+#[test]
+fn a_longer_file_is_named_by_verify_and_cut_by_get() {
+    let home = Home::new();
+    let content = single(&home.directory("seed"), 100_000, "16K", NO_TRACKER);
+    let path = content.dir.join(&content.name);
+    let right = std::fs::read(&path).expect("read");
+    std::fs::write(&path, [right.as_slice(), &[7; 5000]].concat()).expect("written");
+    let verify = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringseed"));
+        command.arg("verify").arg(&content.torrent).arg("--data").arg(&content.dir);
+        Process::start("verify", &mut command)
+    };
+    let mut before = verify();
+    assert_eq!(code(&mut before), Some(1), "{}", before.log());
+    before.wait_for("is longer than the torrent says by 5000 bytes");
+
+    Process::start("get", &mut home.get(&content, &content.dir)).wait_success();
+    assert!(std::fs::read(&path).expect("read") == right);
+    verify().wait_success();
+}
+
 #[test]
 fn one_engine_per_state_directory() {
     let home = Home::new();

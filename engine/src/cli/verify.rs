@@ -48,6 +48,13 @@ pub fn run(args: &Verify, output: &Output) -> Result<(), Failure> {
         .filter(|file| !file.padding && file.length == 0 && !args.data.join(&file.path).is_file())
         .inspect(|file| screen::say(&format!("missing {} (empty)", printable(&file.path.to_string_lossy()))))
         .count();
+    // Right bytes and more behind them: not the file that the torrent has.
+    let longer = store.longer_files();
+    for (path, more) in &longer {
+        let path = path.strip_prefix(store.directory()).unwrap_or(path);
+        let path = printable(&path.to_string_lossy());
+        screen::say(&format!("longer  {path} is longer than the torrent says by {more} bytes"));
+    }
     let all = layout.piece_count();
     screen::say(&format!("{name}: {} of {all} pieces ok, {} bad", verified.good, verified.bad));
     if let Some(error) = verified.unreadable {
@@ -57,6 +64,13 @@ pub fn run(args: &Verify, output: &Output) -> Result<(), Failure> {
         let folder = args.data.display();
         return Err(Failure::failed(format!(
             "{name} is not complete in {folder}; `ringseed get -o {folder}` fetches what is missing"
+        )));
+    }
+    if !longer.is_empty() {
+        let (folder, count) = (args.data.display(), longer.len());
+        let files = if count == 1 { "1 file is".to_owned() } else { format!("{count} files are") };
+        return Err(Failure::failed(format!(
+            "{name}: {files} longer than the torrent says; `ringseed get -o {folder}` cuts what is too much"
         )));
     }
     Ok(())

@@ -116,11 +116,6 @@ impl Pieces {
         self.settled = self.settled.or(Some(settled));
     }
 
-    /// Forgets all pieces: the files are to be hashed.
-    pub fn forget(&mut self) {
-        *self = Pieces { settled: None, ..Pieces::none(self.durable.len()) };
-    }
-
     /// The same data is behind another store now, which counts its writes from 0; its stamps may be others.
     pub fn reopened(&mut self, old: &TorrentStore) {
         let known = self.settled == Some(old.writes_begun());
