@@ -12,7 +12,7 @@ use ringseed_proto::swarm::{PeerInfo, PeerKey};
 use ringseed_proto::units::{InfoHash, Time};
 use ringseed_proto::wire::Handshake;
 use ringseed_ring::{Completion, Event, OpId, SendList};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
