@@ -27,7 +27,9 @@ impl Swarm {
                 if let [(only, _)] = senders[..] {
                     self.refuse_piece(only, piece);
                 }
-                if let Some(address) = self.suspicion.failed(now, piece, digest, &addresses) {
+                // Of several connections of one address the bad one is known when one has sent the piece alone.
+                let is_known = addresses.len() > 1 || senders.len() == 1;
+                if is_known && let Some(address) = self.suspicion.failed(now, piece, digest, &addresses) {
                     self.ban(address);
                 }
             }

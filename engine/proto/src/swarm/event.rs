@@ -22,7 +22,7 @@ pub struct PeerInfo {
 /// Takes the data of blocks as it arrives.
 ///
 /// The parts of a block come in order. A block may come again from its start, from another peer, until
-/// [`Action::PieceReady`] was given for its piece and again after `piece_verified(piece, false)`: the sink
+/// [`Action::PieceReady`] was given for its piece and again after `piece_verified(piece, Err(_))`: the sink
 /// must take the later bytes for both the data and the hash of the piece.
 ///
 /// A piece holds memory from its first block until [`Action::PieceReady`], or until it is discarded: by

@@ -554,7 +554,7 @@ impl Network {
                         );
                         let wrong = match self.nodes[node].kind {
                             Kind::Corrupt { one_in } => self.dice.next().is_multiple_of(one_in),
-                            Kind::Rotten { piece } => block.piece.0 == piece && block.begin == 0,
+                            Kind::Rotten { piece } => block.piece.0 == piece,
                             _ => false,
                         };
                         if wrong {
