@@ -80,6 +80,8 @@ pub struct Engine {
     shards: Vec<JoinHandle<()>>,
     loader: Option<JoinHandle<()>>,
     rpc_address: Option<SocketAddr>,
+    /// Removed with the engine.
+    _socket_file: Option<rpc::UnixSocket>,
 }
 
 impl Engine {
@@ -105,7 +107,7 @@ impl Engine {
         let store_limits = StoreLimits::new(&store_config);
         let interface = config.bind_interface.as_deref();
         let listeners =
-            Listeners::open(config.listen_port, &config.listen_addresses, interface, shard_count)?;
+            Listeners::open_at_start(config.listen_port, &config.listen_addresses, interface, shard_count)?;
         let proxy = config.proxy.as_ref().map(route::resolve).transpose().map_err(StartError::Proxy)?;
         let trust = match &config.tracker_ca {
             Some(path) => Trust::with_file(path).map_err(StartError::TrackerCa)?,
@@ -121,7 +123,8 @@ impl Engine {
             proxy: proxy.map(Arc::new),
         };
         let rpc_listener = config.rpc.map(bind_rpc).transpose()?;
-        let rpc_socket = config.rpc_socket.as_deref().map(bind_socket).transpose()?;
+        let rpc_socket = config.rpc_socket.as_deref().map(rpc::UnixSocket::bind).transpose();
+        let (rpc_socket, socket_file) = rpc_socket.map_err(StartError::RpcAccess)?.unzip();
         let rpc_tls =
             config.rpc_tls.as_ref().map(|(certificate, key)| rpc::Tls::from_files(certificate, key));
         let rpc_tls = rpc_tls.transpose().map_err(StartError::RpcAccess)?;
@@ -240,7 +243,14 @@ impl Engine {
             .unwrap_or_else(|_| Err("the control thread ended".into()))
             .map_err(|reason| StartError::Thread { what: "the control thread".into(), reason })?;
         let (opened, loader) = loading.map(|loading| (loading.opened, loading.thread)).unzip();
-        let engine = Self { handle, control: Some(control), shards: engine_shards, loader, rpc_address };
+        let engine = Self {
+            handle,
+            control: Some(control),
+            shards: engine_shards,
+            loader,
+            rpc_address,
+            _socket_file: socket_file,
+        };
         // The RPC answers already; whether there is a state to serve is known when its file is open.
         if let Some(opened) = opened {
             opened.recv().unwrap_or_else(|_| Err("the loader ended".into())).map_err(StartError::State)?;
@@ -494,31 +504,6 @@ fn bind_rpc(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
     std::net::TcpListener::bind(address)
         .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
         .map_err(|source| StartError::Rpc { address, source })
-}
-
-/// Listens on a Unix socket that only its owner may use. One that nobody listens on any more is replaced.
-fn bind_socket(path: &std::path::Path) -> Result<std::os::unix::net::UnixListener, StartError> {
-    use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-    use std::os::unix::net::{UnixListener, UnixStream};
-    let failed = |error: io::Error| {
-        StartError::RpcAccess(format!("cannot listen for RPC on {}: {error}", path.display()))
-    };
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    if is_socket
-        && UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
-    {
-        std::fs::remove_file(path).map_err(failed)?;
-    }
-    // It gets its name once nobody else can use it.
-    let mut hidden = path.as_os_str().to_owned();
-    hidden.push(format!(".{}", std::process::id()));
-    let hidden = std::path::PathBuf::from(hidden);
-    let listener = UnixListener::bind(&hidden).map_err(failed)?;
-    let named = std::fs::set_permissions(&hidden, std::fs::Permissions::from_mode(0o600))
-        .and_then(|()| std::fs::hard_link(&hidden, path));
-    let _ = std::fs::remove_file(&hidden);
-    named.and_then(|()| listener.set_nonblocking(true)).map_err(failed)?;
-    Ok(listener)
 }
 
 /// What clients of the RPC must show: what is configured, and the token of the state directory.

@@ -5,7 +5,7 @@ mod support;
 
 use ringseed::Engine;
 use ringseed::config::{EngineConfig, ListenPort};
-use ringseed::control::{AddTorrent, EngineHandle, TorrentState, TorrentStatus};
+use ringseed::control::{AddTorrent, EngineHandle, TorrentChange, TorrentState, TorrentStatus};
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
 use std::fs;
@@ -215,4 +215,99 @@ fn one_file_of_several_that_is_gone_stops_the_torrent_too() {
     let after = wait(&handle, torrent, "the download", |status| status.state == TorrentState::Downloading);
     assert!(after.left >= 5_000_000, "{}", after.left);
     engine.stop();
+}
+
+/// A file system in memory, unmounted when dropped; `None` where this user may not mount.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn new(options: &str) -> Option<SmallDisk> {
+        let dir = tempfile::tempdir().unwrap();
+        let mut mount = std::process::Command::new("mount");
+        let mounted = mount.args(["-t", "tmpfs", "-o", options, "ringseed-test"]).arg(dir.path()).output();
+        mounted.is_ok_and(|output| output.status.success()).then_some(SmallDisk(dir))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+    }
+}
+
+/// One moment of a full state disk made every command fail until a restart, while a pause took effect all the same.
+#[test]
+fn a_full_state_disk_is_told_and_got_over() {
+    let Some(disk) = SmallDisk::new("size=64m") else {
+        eprintln!("SKIPPED: a full state disk needs the right to mount a tmpfs");
+        return;
+    };
+    let data = tempfile::tempdir().unwrap();
+    let content = single(data.path(), 1 << 20, "64K", "http://127.0.0.1:9/announce");
+    let engine = start(disk.0.path());
+    let handle = engine.handle();
+    let torrent = add(&handle, &content);
+
+    let filler = disk.0.path().join("filler");
+    let mut file = fs::File::create(&filler).unwrap();
+    while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
+    let label = |label: String| TorrentChange {
+        wishes: Some(Arc::new(move |wishes| wishes.labels = vec![label.clone()])),
+        ..TorrentChange::default()
+    };
+    let error = block_on(handle.change_torrent(torrent, label("x".repeat(6 << 20)))).unwrap_err();
+    assert!(error.to_string().contains("no space left"), "{error}");
+    let labels = wait(&handle, torrent, "it", |_| true).wishes.labels.clone();
+    assert!(labels.is_empty(), "what was not stored does not hold");
+    let trouble = handle.snapshot().store_trouble.clone().expect("a trouble");
+    assert!(trouble.contains("no space left"), "{trouble}");
+    let error = block_on(handle.pause(torrent)).unwrap_err();
+    assert!(error.to_string().contains("no space left"), "{error}");
+    // What becomes known meanwhile is stored later.
+    block_on(handle.verify(torrent)).unwrap();
+    wait(&handle, torrent, "seed", |status| status.state == TorrentState::Seeding);
+
+    fs::remove_file(&filler).unwrap();
+    until("the store", || handle.snapshot().store_trouble.is_none().then_some(()));
+    block_on(handle.change_torrent(torrent, label("kept".into()))).unwrap();
+    block_on(handle.pause(torrent)).unwrap();
+    wait(&handle, torrent, "the pause", |status| status.state == TorrentState::Paused);
+    engine.stop();
+    let engine = start(disk.0.path());
+    let status = wait(&engine.handle(), torrent, "it", |_| true);
+    assert_eq!((&status.state, status.have.is_full()), (&TorrentState::Paused, true));
+    assert_eq!(status.wishes.labels, ["kept"]);
+    engine.stop();
+}
+
+/// One bad page of the resume store lost all torrents.
+#[test]
+fn torrents_survive_a_damaged_store() {
+    let [state, data, other] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+    let content = multi(data.path(), "64K", "http://127.0.0.1:9/announce");
+    let beside = single(other.path(), 1 << 20, "64K", "http://127.0.0.1:9/announce");
+    let engine = start(state.path());
+    let (first, second) = (add(&engine.handle(), &content), add(&engine.handle(), &beside));
+    let label = TorrentChange {
+        wishes: Some(Arc::new(|wishes| wishes.labels = vec!["kept".into()])),
+        ..TorrentChange::default()
+    };
+    block_on(engine.handle().change_torrent(first, label)).unwrap();
+    block_on(engine.handle().pause(second)).unwrap();
+    wait(&engine.handle(), second, "the pause", |status| status.state == TorrentState::Paused);
+    engine.stop();
+
+    let path = state.path().join("resume.redb");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes.iter_mut().skip(4096).step_by(64).for_each(|byte| *byte ^= 0x5a);
+    fs::write(&path, bytes).unwrap();
+    let engine = start(state.path());
+    let status = wait(&engine.handle(), first, "seed", |status| status.state == TorrentState::Seeding);
+    assert_eq!((&status.data_dir, &status.wishes.labels[..]), (&content.dir, &["kept".to_owned()][..]));
+    let status = wait(&engine.handle(), second, "it", |_| true);
+    assert_eq!(status.state, TorrentState::Paused);
+    block_on(engine.handle().resume(second)).unwrap();
+    wait(&engine.handle(), second, "seed", |status| status.state == TorrentState::Seeding);
+    engine.stop();
+    assert!(state.path().join("resume.redb.damaged-1").exists());
 }

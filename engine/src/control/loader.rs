@@ -2,7 +2,7 @@
 //! torrents over in batches.
 
 use super::EngineError;
-use super::session::{finish_names, renamed};
+use super::session::{finish_names, renamed, tell_rebuilt};
 use super::torrent::Activity;
 use crate::shard::registry::{TorrentEntry, home_shard};
 use crate::storage::{
@@ -23,13 +23,29 @@ pub const BATCHES_MAX: usize = 4;
 /// What the loader has to say, in this order.
 pub enum Loading {
     /// The store is open. Nothing may be written to it by others than the session.
-    Opened(Arc<ResumeStore>),
+    Opened(StoreGuard),
     /// Torrents that were in it.
     Torrents(Vec<Restored>),
     /// These were all.
     Done,
     /// The store cannot be read to its end.
     Failed(EngineError),
+}
+
+/// The open store. Dropping this ends the loader, which keeps what is beside the store up to date.
+pub struct StoreGuard(Arc<ResumeStore>);
+
+impl StoreGuard {
+    /// The store.
+    pub fn store(&self) -> Arc<ResumeStore> {
+        self.0.clone()
+    }
+}
+
+impl Drop for StoreGuard {
+    fn drop(&mut self) {
+        self.0.stop_beside();
+    }
 }
 
 /// A torrent of the store, ready for the session.
@@ -61,7 +77,8 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Opens the store, tells `opened` whether that worked, and reads it. Ends early when nobody takes the torrents.
+    /// Opens the store, tells `opened` whether that worked, and reads it. Then keeps what is beside the store up to date
+    /// until the end of the session. Ends early when nobody takes the torrents.
     pub fn run(self, opened: &std_mpsc::Sender<Result<(), String>>) {
         let store = match self.open() {
             Ok(store) => Arc::new(store),
@@ -71,40 +88,51 @@ impl Loader {
             }
         };
         let _ = opened.send(Ok(()));
-        if self.session.blocking_send(Loading::Opened(store.clone())).is_err() {
+        if self.session.blocking_send(Loading::Opened(StoreGuard(store.clone()))).is_err() {
             return;
         }
         let end = match self.read(&store) {
             Ok(()) => Loading::Done,
             Err(error) => Loading::Failed(error),
         };
-        let _ = self.session.blocking_send(end);
+        if self.session.blocking_send(end).is_ok() {
+            drop(self);
+            store.note_session_beside();
+            store.keep_beside();
+        }
     }
 
     fn open(&self) -> Result<ResumeStore, String> {
         let dir = &self.state_dir;
         std::fs::create_dir_all(dir)
             .map_err(|error| format!("cannot make the state directory {}: {error}", dir.display()))?;
-        ResumeStore::open(&dir.join("resume.redb")).map_err(|error| error.to_string())
+        let path = dir.join("resume.redb");
+        let (store, rebuilt) = ResumeStore::open_or_rebuild(&path).map_err(|error| error.to_string())?;
+        if let Some(rebuilt) = rebuilt {
+            tell_rebuilt(&rebuilt, &path);
+        }
+        Ok(store)
     }
 
     fn read(&self, store: &ResumeStore) -> Result<(), EngineError> {
         let mut batch = Vec::with_capacity(BATCH);
         let read = store.for_each(|record| {
-            match record {
-                Ok(record) => {
-                    let info_hash = record.info_hash;
-                    match self.restore(record) {
-                        Ok(restored) => batch.push(restored),
-                        // It stays in the store, for a later version of this program may read it.
-                        Err(error) => {
-                            tracing::error!(%error, torrent = %info_hash, "a stored torrent cannot be loaded");
-                        }
+            // One record that is damaged in the store may be whole beside it.
+            let record = record.or_else(|damaged| {
+                let (info_hash, reason) = (damaged.info_hash, &damaged.reason);
+                tracing::error!(torrent = %info_hash, reason, "a stored torrent is damaged");
+                store.record_beside(info_hash).map_err(|_| damaged)
+            });
+            // One that cannot be read was told of, and stays in the store.
+            if let Ok(record) = record {
+                let info_hash = record.info_hash;
+                store.note_beside(info_hash);
+                match self.restore(record) {
+                    Ok(restored) => batch.push(restored),
+                    // It stays in the store, for a later version of this program may read it.
+                    Err(error) => {
+                        tracing::error!(%error, torrent = %info_hash, "a stored torrent cannot be loaded");
                     }
-                }
-                Err(damaged) => {
-                    let (info_hash, reason) = (damaged.info_hash, damaged.reason);
-                    tracing::error!(torrent = %info_hash, reason, "a stored torrent is damaged");
                 }
             }
             batch.len() < BATCH || self.hand_over(&mut batch)

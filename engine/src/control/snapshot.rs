@@ -251,6 +251,8 @@ pub struct EngineSnapshot {
     pub ready: bool,
     /// Why nothing can be sent or received, when that is so.
     pub trouble: Option<Arc<str>>,
+    /// Why nothing can be stored at the moment, when the resume store cannot be used.
+    pub store_trouble: Option<Arc<str>>,
     /// The limits as they were set; alternative ones hold over them when they are on.
     pub limits: EngineLimits,
     /// What was done in this run, also for torrents that are gone.

@@ -205,12 +205,6 @@ impl Torrent {
         (self.uploaded(), self.downloaded()) != self.entered
     }
 
-    /// Notes that what was sent and received until now, which this gives, is entered.
-    pub fn note_entered(&mut self) -> (u64, u64) {
-        self.entered = (self.uploaded(), self.downloaded());
-        self.entered
-    }
-
     /// Whether the user wants it to run.
     pub fn wanted_running(&self) -> bool {
         match &self.activity {

@@ -13,6 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener};
+use std::time::{Duration, Instant};
 
 /// Connections the kernel may hold for a shard that is busy.
 const BACKLOG: i32 = 1024;
@@ -61,6 +62,24 @@ pub enum ListenError {
 }
 
 impl Listeners {
+    /// As [`Listeners::open`] at the start of the process: a given port that is in use is tried again for a second, for
+    /// one that was killed just before may still hold it.
+    ///
+    /// # Errors
+    /// See [`ListenError`].
+    pub fn open_at_start(
+        port: ListenPort,
+        addresses: &[IpAddr],
+        interface: Option<&str>,
+        shards: usize,
+    ) -> Result<Self, ListenError> {
+        let attempt = || Self::open(port, addresses, interface, shards);
+        match port {
+            ListenPort::Exact(1..) => patiently(attempt),
+            ListenPort::Exact(0) | ListenPort::Usual => Self::open(port, addresses, interface, shards),
+        }
+    }
+
     /// Opens listening sockets for `shards` shards on each address.
     ///
     /// # Errors
@@ -88,6 +107,23 @@ impl Listeners {
                 }
                 Err(ListenError::AllInUse)
             }
+        }
+    }
+}
+
+/// How long a given port is tried for: an engine that was killed has its sockets in a ring, and the kernel takes some
+/// milliseconds to let go of them.
+const PORT_WAIT: Duration = Duration::from_secs(1);
+/// Pause between attempts.
+const PORT_PAUSE: Duration = Duration::from_millis(20);
+
+/// Tries until something else than a port in use comes of it, at least once, until `PORT_WAIT` is over.
+fn patiently(mut attempt: impl FnMut() -> Result<Listeners, ListenError>) -> Result<Listeners, ListenError> {
+    let begun = Instant::now();
+    loop {
+        match attempt() {
+            Err(ListenError::InUse { .. }) if begun.elapsed() < PORT_WAIT => std::thread::sleep(PORT_PAUSE),
+            other => return other,
         }
     }
 }
@@ -207,6 +243,24 @@ mod tests {
             Err(ListenError::InUse { port, .. }) => assert_eq!(port, first.port),
             other => panic!("expected InUse, got {:?}", other.map(|l| l.port)),
         }
+    }
+
+    #[test]
+    fn a_given_port_that_becomes_free_within_a_second_is_had() {
+        let first = Listeners::open(ListenPort::Exact(0), &[LOCAL], None, 1).unwrap();
+        let port = first.port;
+        let (mut held, mut attempts) = (Some(first), 0);
+        let second = patiently(|| {
+            attempts += 1;
+            let opened = Listeners::open(ListenPort::Exact(port), &[LOCAL], None, 1);
+            // Its end comes after the first attempt.
+            held = None;
+            opened
+        });
+        assert_eq!(second.unwrap().port, port);
+        assert!(attempts > 1);
+        let taken = || Err(ListenError::InUse { port, address: LOCAL });
+        assert!(matches!(patiently(taken), Err(ListenError::InUse { .. })), "and it is not tried for ever");
     }
 
     #[test]

@@ -16,6 +16,15 @@ pub enum StorageError {
         /// The file being written.
         path: PathBuf,
     },
+    /// `ENOSPC` from a file system that has space, and no inodes for further files.
+    #[error(
+        "no inodes left on the disk, so {} cannot be created: it has room for bytes but not for more files; delete some \
+         (df -i counts them) and resume the torrent", shown(.path)
+    )]
+    NoInodes {
+        /// The file or directory that was to be made.
+        path: PathBuf,
+    },
     /// `EDQUOT`.
     #[error("the disk quota is used up while writing {}; free some space and resume the torrent", shown(.path))]
     QuotaExceeded {
@@ -163,6 +172,7 @@ impl StorageError {
     ) -> StorageError {
         let path = path.into();
         match errno {
+            Errno::NOSPC if lacks_inodes(&path) => StorageError::NoInodes { path },
             Errno::NOSPC => StorageError::DiskFull { path },
             Errno::DQUOT => StorageError::QuotaExceeded { path },
             Errno::ROFS => StorageError::ReadOnly { path },
@@ -193,6 +203,7 @@ impl StorageError {
     pub fn path(&self) -> Option<&Path> {
         match self {
             StorageError::DiskFull { path }
+            | StorageError::NoInodes { path }
             | StorageError::QuotaExceeded { path }
             | StorageError::ReadOnly { path }
             | StorageError::Permission { path }
@@ -251,6 +262,13 @@ impl StorageError {
                 | StorageError::Changed { .. }
         )
     }
+}
+
+/// Whether the file system that a path is, or would be, on has space and no inodes. File systems that make inodes as they
+/// need them say that they have none at all, which is not meant.
+pub(super) fn lacks_inodes(path: &Path) -> bool {
+    let found = path.ancestors().find_map(|place| rustix::fs::statvfs(place).ok());
+    found.is_some_and(|found| found.f_files > 0 && found.f_favail == 0 && found.f_bavail > 0)
 }
 
 /// A path as it may be shown on a terminal: names from torrents can hold control characters.

@@ -356,6 +356,7 @@ impl Files {
             StorageError::TooManyOpenFiles { .. }
                 | StorageError::TooManyMaps { .. }
                 | StorageError::DiskFull { .. }
+                | StorageError::NoInodes { .. }
                 | StorageError::QuotaExceeded { .. }
                 | StorageError::Cancelled
                 | StorageError::NotLoaded(_)

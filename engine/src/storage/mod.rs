@@ -59,7 +59,7 @@ pub use piece_ranges::PieceRanges;
 pub use plain_names::{adopt_partial_names, lies_under_plain_names};
 pub use residency::{Residency, ResidencyClock};
 pub use resume::{
-    AltSpeed, DamagedRecord, FileWish, GoalMode, Group, Loaded, PieceUpdate, RESUME_VERSION, Rename,
+    AltSpeed, DamagedRecord, FileWish, GoalMode, Group, Loaded, PieceUpdate, RESUME_VERSION, Rebuilt, Rename,
     ResumeError, ResumeStore, RunState, SessionSettings, SetLimit, SetPort, SpeedLimit, Switch, Switched,
     TorrentRecord, Totals, Wishes,
 };

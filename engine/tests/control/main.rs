@@ -4,6 +4,7 @@
 mod support;
 
 mod clients;
+mod clock;
 mod command_line;
 mod creations;
 mod daemon;

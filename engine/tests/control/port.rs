@@ -2,6 +2,7 @@
 
 use crate::daemon::{Daemon, get};
 use crate::support::content::{assert_same, single};
+use crate::support::process::Process;
 use crate::support::{free_port, rpc, until};
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_tracker::{Tracker, TrackerConfig};
@@ -110,4 +111,28 @@ fn the_hook_of_a_vpn_container_changes_it() {
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
     assert_eq!(daemon.call("session-get", json!({}))["peer-port"], port);
     until("the forwarded port to be listened on", || listens(port).then_some(()));
+}
+
+/// The kernel holds the sockets of a killed engine, which are in a ring, for some milliseconds more.
+#[test]
+fn a_port_is_had_again_right_after_a_kill() {
+    let (home, port) = (tempfile::tempdir().unwrap(), free_port());
+    for _ in 0..6 {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringseed"));
+        command.args([
+            "serve",
+            "--listen",
+            "127.0.0.1",
+            "--shards",
+            "1",
+            "--no-pin",
+            "--port",
+            &port.to_string(),
+        ]);
+        command.arg("--state-dir").arg(home.path().join("state")).arg("--download-dir").arg(home.path());
+        let mut process = Process::start("ringseed serve", command.args(["--rpc", "127.0.0.1:0"]));
+        process.wait_for("ready with");
+        assert!(listens(port));
+        process.kill();
+    }
 }

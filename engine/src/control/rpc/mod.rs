@@ -33,6 +33,7 @@ mod set;
 mod tls;
 mod token;
 mod trackers;
+mod unix_socket;
 
 use super::EngineHandle;
 use crate::announce::Trust;
@@ -52,6 +53,7 @@ use std::time::SystemTime;
 pub use tls::Tls;
 pub use token::{TOKEN_FILE, shared_token, token};
 use tokio::net::{TcpListener, UnixListener};
+pub use unix_socket::UnixSocket;
 
 /// What the RPC tells about this engine beyond its snapshots.
 #[derive(Debug, Clone)]

@@ -78,6 +78,9 @@ impl Server {
         activity: Activity,
         place: Place,
     ) {
+        if !has_date() {
+            return tell_no_date(stream).await;
+        }
         let service = service_fn(|request| {
             let (server, activity) = (self.clone(), activity.clone());
             async move {
@@ -117,7 +120,7 @@ impl Server {
             "/healthz" => return plain(StatusCode::OK, "ok\n"),
             "/readyz" => {
                 let snapshot = self.handle.snapshot();
-                return match &snapshot.trouble {
+                return match snapshot.trouble.as_ref().or(snapshot.store_trouble.as_ref()) {
                     _ if !snapshot.ready => {
                         plain(StatusCode::SERVICE_UNAVAILABLE, "torrents are being loaded\n")
                     }
@@ -343,4 +346,25 @@ pub(super) fn with(mut answer: Answer, name: HeaderName, value: &str) -> Answer 
         answer.headers_mut().insert(name, value);
     }
     answer
+}
+
+/// Whether the clock gives a date that HTTP can say: before 1970 there is none, and hyper panics for want of one.
+fn has_date() -> bool {
+    std::time::SystemTime::now() >= std::time::SystemTime::UNIX_EPOCH
+}
+
+/// Answers whatever is asked with what is wrong with the clock.
+async fn tell_no_date(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut head = vec![0; 4096];
+    let _ = tokio::time::timeout(HEAD_TIMEOUT, stream.read(&mut head)).await;
+    let text = "the clock of this machine is before 1970: set it and ask again\n";
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nConnection: close\r\n\
+         Content-Length: {}\r\n\r\n{text}",
+        text.len()
+    );
+    // The client may be gone.
+    let _ = tokio::time::timeout(HEAD_TIMEOUT, stream.write_all(answer.as_bytes())).await;
+    let _ = stream.shutdown().await;
 }

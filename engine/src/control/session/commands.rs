@@ -7,8 +7,7 @@ use super::super::torrent::{Activity, Next, Torrent};
 use super::{Session, has_data, has_files, renamed};
 use crate::limits::{CANDIDATES_MAX, CONTROL_QUEUE};
 use crate::shard::candidates::Source;
-use crate::shard::message::ToShard;
-use crate::storage::{TorrentStore, Wishes, adopt_partial_names, lies_under_plain_names};
+use crate::storage::{RunState, TorrentStore, Wishes, adopt_partial_names, lies_under_plain_names};
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::peer_address::canonical;
 use ringseed_proto::units::InfoHash;
@@ -149,19 +148,22 @@ impl Session {
                 Arc::make_mut(&mut torrent.wishes).was_whole = true;
             }
         });
+        let found = has_data(&entry);
+        if found && let Some(torrent) = self.torrent(&info_hash) {
+            torrent.pieces.doubt();
+        }
+        let state = if add.paused { RunState::Paused } else { RunState::Running };
+        if let Err(error) = self.save_new(info_hash, state) {
+            self.torrents.remove(&id);
+            self.ids.remove(&info_hash);
+            self.queue_is_old = true;
+            return Err(error);
+        }
         self.parts.registry.insert([entry.clone()]);
-        if has_data(&entry) {
+        if found {
             self.begin_check(info_hash, !add.paused);
         } else if !add.paused {
             self.begin_run(info_hash);
-        }
-        if let Err(error) = self.save_new(info_hash) {
-            self.torrents.remove(&id);
-            self.ids.remove(&info_hash);
-            self.parts.announcer.stop(info_hash);
-            self.broadcast(|| ToShard::Stop(info_hash));
-            self.parts.registry.remove(&info_hash);
-            return Err(error);
         }
         self.counted.added(entry.content.info.layout.files.len());
         self.keep_peers(info_hash, add.peers);

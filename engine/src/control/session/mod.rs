@@ -14,11 +14,13 @@ mod queue;
 mod reports;
 mod resume;
 mod shutdown;
+mod store_care;
 mod totals;
 mod transitions;
 mod wishes;
 
 use super::handle::Command;
+use super::loader::StoreGuard;
 use super::pieces::Pieces;
 use super::snapshot::{EngineLimits, EngineSnapshot, UnderWay};
 use super::torrent::{Activity, Torrent};
@@ -47,6 +49,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicUsize};
 use std::time::{Instant, SystemTime};
+use store_care::StoreFailure;
+pub(in crate::control) use store_care::tell_rebuilt;
 use tokio::sync::{mpsc, oneshot, watch};
 use totals::Counted;
 
@@ -128,6 +132,12 @@ pub struct Session {
     unsent: Vec<std::collections::VecDeque<ToShard>>,
     /// Torrents with pieces, totals or stamps that the resume store does not have.
     unsaved: HashSet<InfoHash>,
+    /// Torrents of which more than progress could not be stored.
+    owed: HashSet<InfoHash>,
+    /// The resume store cannot be used.
+    store_failure: Option<StoreFailure>,
+    /// Ends the thread that writes beside the store.
+    store_guard: Option<StoreGuard>,
     /// Checked torrents whose files are brought to disk, so that what was found may be claimed.
     flushes: Flushes,
     ended: HashSet<usize>,
@@ -178,6 +188,9 @@ impl Session {
             dirty: true,
             unsent: (0..shards).map(|_| std::collections::VecDeque::new()).collect(),
             unsaved: HashSet::new(),
+            owed: HashSet::new(),
+            store_failure: None,
+            store_guard: None,
             flushes: Flushes::default(),
             ended: HashSet::new(),
             loading,
@@ -304,6 +317,7 @@ impl Session {
         self.fill_queues();
         self.keep_totals();
         self.look_at_flushes();
+        self.watch_store();
         if !self.unsaved.is_empty() {
             self.save_progress();
         }

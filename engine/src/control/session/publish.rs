@@ -73,6 +73,7 @@ impl Session {
             connections: self.parts.connections.load(Ordering::Relaxed),
             ready: !self.loading,
             trouble: self.trouble.clone(),
+            store_trouble: self.store_trouble(),
             limits: self.limits,
             blocklist_rules: self.blocklist.as_ref().map_or(0, |list| list.rules()),
             settings: self.settings.clone(),

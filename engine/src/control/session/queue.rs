@@ -3,7 +3,7 @@
 use super::super::handle::{EngineError, QueueMove};
 use super::super::torrent::{Activity, Next, unix_now};
 use super::Session;
-use crate::storage::Wishes;
+use crate::storage::{TorrentRecord, Wishes};
 use ringseed_proto::units::InfoHash;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -53,14 +53,21 @@ impl Session {
             }
         };
         places.retain(|(id, new)| place(self, *id) != *new);
+        let records: Vec<TorrentRecord> = places
+            .iter()
+            .filter_map(|(id, new)| {
+                let record = self.record(self.torrents.get(id)?.entry.info_hash())?;
+                let wishes = Wishes { queue: *new, ..record.wishes };
+                Some(TorrentRecord { wishes, ..record })
+            })
+            .collect();
+        self.save_settings(&records)?;
         for (id, new) in places {
             let Some(torrent) = self.torrents.get_mut(&id) else { continue };
             let wishes: &mut Wishes = Arc::make_mut(&mut torrent.wishes);
             wishes.queue = new;
             torrent.status = None;
-            let info_hash = torrent.entry.info_hash();
             self.last_place = self.last_place.max(new);
-            self.save(info_hash)?;
         }
         (self.queue_is_old, self.queue_due) = (true, true);
         Ok(())

@@ -76,8 +76,10 @@ impl Session {
             self.parts.announcer.completed(info_hash);
         }
         self.queue_due = true;
-        if let Err(error) = self.save_settings(info_hash) {
+        let records: Vec<_> = self.record(info_hash).into_iter().collect();
+        if let Err(error) = self.save_settings(&records) {
             tracing::error!(%error, torrent = %info_hash, "cannot save that it was finished");
+            self.owed.insert(info_hash);
         }
         if let Some(to) = next {
             self.begin_stop(info_hash, Next::Handle { work: FileWork::Move(to), run: true });

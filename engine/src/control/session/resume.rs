@@ -3,13 +3,10 @@
 use super::super::handle::EngineError;
 use super::super::loader::{Loading, Restored};
 use super::super::pieces::{Pieces, StampUpdate};
-use super::super::torrent::{Activity, Next, Torrent};
+use super::super::torrent::{Activity, Next};
 use super::Session;
 use super::renamed;
-use crate::storage::{
-    FileStamp, PieceUpdate, ResumeError, ResumeStore, RunState, StorageError, TorrentRecord, TorrentStore,
-    Wishes,
-};
+use crate::storage::{PieceUpdate, RunState, StorageError, TorrentRecord, TorrentStore, Wishes};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
@@ -30,10 +27,12 @@ impl Session {
     /// When the store cannot be read.
     pub fn on_loading(&mut self, message: Loading) -> Result<(), EngineError> {
         match message {
-            Loading::Opened(store) => {
+            Loading::Opened(guard) => {
+                let store = guard.store();
                 self.take_settings(&store);
                 self.take_totals(&store);
                 self.parts.resume = Some(store);
+                self.store_guard = Some(guard);
             }
             Loading::Torrents(batch) => self.take_restored(batch),
             Loading::Done => {
@@ -127,58 +126,89 @@ impl Session {
 
     /// The torrent file as it is stored.
     pub(super) fn stored_metainfo(&self, info_hash: InfoHash) -> Result<Metainfo, EngineError> {
-        let stored = self.parts.resume.as_ref().map(|resume| resume.metainfo(info_hash)).transpose();
-        let bytes = stored.map_err(|error| EngineError::Store(error.to_string()))?.flatten();
+        let resume = self.parts.resume.as_ref();
+        let stored = resume.map(|resume| match resume.metainfo(info_hash) {
+            // A closed store has it once more beside it.
+            Err(error) => resume.metainfo_beside(info_hash).map(Some).ok_or(error),
+            stored => stored,
+        });
+        let bytes = stored.transpose().map_err(|error| EngineError::Store(error.to_string()))?.flatten();
         let bytes = bytes.ok_or_else(|| EngineError::Store("its torrent file is not stored".into()))?;
         Metainfo::parse(&bytes).map_err(|error| EngineError::Store(error.to_string()))
     }
 
-    /// Enters a torrent that is new.
-    pub(super) fn save_new(&mut self, info_hash: InfoHash) -> Result<(), EngineError> {
-        self.enter(info_hash, |resume, torrent, record, stamps| {
-            let (metainfo, stamps) = (torrent.entry.metainfo.to_bytes(), stamps.unwrap_or_default().to_vec());
-            resume.put(&TorrentRecord { metainfo, stamps, ..record })
-        })
-    }
-
-    /// Enters all that is kept of a torrent but its torrent file. Nothing to do for one that is being removed.
-    pub(super) fn save(&mut self, info_hash: InfoHash) -> Result<(), EngineError> {
-        self.enter(info_hash, |resume, torrent, record, stamps| {
-            // Without its directory nothing new is known of its files: what was entered of them stays.
-            if torrent.entry.store.absence().is_some() {
-                return resume.set_settings(&record);
-            }
-            resume.replace(&record, stamps)
-        })
-    }
-
-    /// Enters what the user wants of a torrent and when it was finished, and nothing about its files.
-    pub(super) fn save_settings(&self, info_hash: InfoHash) -> Result<(), EngineError> {
-        let (Some(resume), Some(record)) = (&self.parts.resume, self.record(info_hash)) else {
-            return Ok(());
-        };
-        resume.set_settings(&record).map_err(|error| EngineError::Store(error.to_string()))
-    }
-
-    /// Hands the record of a torrent, without its torrent file, and the stamps that are to be entered with it to `how`.
-    fn enter(
-        &mut self,
-        info_hash: InfoHash,
-        how: impl FnOnce(&ResumeStore, &Torrent, TorrentRecord, Option<&[FileStamp]>) -> Result<(), ResumeError>,
-    ) -> Result<(), EngineError> {
+    /// Enters a torrent that is new, and that is to be in this state.
+    pub(super) fn save_new(&mut self, info_hash: InfoHash, state: RunState) -> Result<(), EngineError> {
         let Some(resume) = self.parts.resume.clone() else { return Ok(()) };
         let Some(record) = self.record(info_hash) else { return Ok(()) };
         let Some(torrent) = self.torrent(&info_hash) else { return Ok(()) };
         let update = torrent.pieces.stamp_update(&torrent.entry.store);
-        how(&resume, torrent, record, update.stamps())
-            .map_err(|error| EngineError::Store(error.to_string()))?;
+        let metainfo = torrent.entry.metainfo.to_bytes();
+        let stamps = update.stamps().unwrap_or_default().to_vec();
         torrent.pieces.note_stored(&update);
+        let stored = resume.put(&TorrentRecord { metainfo, stamps, state, ..record });
+        stored.map_err(|error| self.store_failed(&error))
+    }
+
+    /// Enters all that is kept of a torrent but its torrent file. Nothing to do for one that is being removed.
+    pub(super) fn save(&mut self, info_hash: InfoHash) -> Result<(), EngineError> {
+        self.save_records(self.record(info_hash).into_iter().collect())
+    }
+
+    /// As [`Session::save`], in the state that the torrent is about to have: it holds once it is stored.
+    pub(super) fn save_as(&mut self, info_hash: InfoHash, state: RunState) -> Result<(), EngineError> {
+        let record = self.record(info_hash).map(|record| TorrentRecord { state, ..record });
+        self.save_records(record.into_iter().collect())
+    }
+
+    /// As [`Session::save`] for many torrents, in one transaction. False when that failed.
+    pub(super) fn save_all(&mut self, torrents: &[InfoHash]) -> bool {
+        let records = torrents.iter().filter_map(|info_hash| self.record(*info_hash)).collect();
+        self.save_records(records).is_ok()
+    }
+
+    fn save_records(&mut self, records: Vec<TorrentRecord>) -> Result<(), EngineError> {
+        let Some(resume) = self.parts.resume.clone() else { return Ok(()) };
+        // Without its directory nothing new is known of a torrent's files: what was entered of them stays.
+        let (absent, present): (Vec<_>, Vec<_>) = records.into_iter().partition(|record| {
+            let torrent = self.ids.get(&record.info_hash).and_then(|id| self.torrents.get(id));
+            torrent.is_some_and(|torrent| torrent.entry.store.absence().is_some())
+        });
+        let updates: Vec<StampUpdate> = present
+            .iter()
+            .map(|record| match self.ids.get(&record.info_hash).and_then(|id| self.torrents.get(id)) {
+                Some(torrent) => torrent.pieces.stamp_update(&torrent.entry.store),
+                None => StampUpdate::Keep,
+            })
+            .collect();
+        let hashes: Vec<InfoHash> = present.iter().map(|record| record.info_hash).collect();
+        let present: Vec<_> =
+            present.into_iter().zip(&updates).map(|(record, update)| (record, update.stamps())).collect();
+        let stored = resume.set_all_settings(&absent).and_then(|()| match present.is_empty() {
+            true => Ok(()),
+            false => resume.replace(&present),
+        });
+        stored.map_err(|error| self.store_failed(&error))?;
+        absent.iter().for_each(|record| resume.note_beside(record.info_hash));
+        for (info_hash, update) in hashes.iter().zip(&updates) {
+            if let Some(torrent) = self.torrent(info_hash) {
+                torrent.pieces.note_stored(update);
+            }
+        }
+        Ok(())
+    }
+
+    /// Enters what the user wants of torrents, as these records say, and nothing about their files.
+    pub(super) fn save_settings(&mut self, records: &[TorrentRecord]) -> Result<(), EngineError> {
+        let Some(resume) = self.parts.resume.clone() else { return Ok(()) };
+        resume.set_all_settings(records).map_err(|error| self.store_failed(&error))?;
+        records.iter().for_each(|record| resume.note_beside(record.info_hash));
         Ok(())
     }
 
     /// The record of a torrent, without its torrent file and the stamps of its files; `None` for one that is being
     /// removed.
-    fn record(&self, info_hash: InfoHash) -> Option<TorrentRecord> {
+    pub(super) fn record(&self, info_hash: InfoHash) -> Option<TorrentRecord> {
         let torrent = &self.torrents[self.ids.get(&info_hash)?];
         if matches!(torrent.activity, Activity::Stopping { next: Next::Remove { .. }, .. }) {
             return None;
@@ -216,7 +246,7 @@ impl Session {
 
     /// Enters what has become durable since the last call, all torrents in one transaction.
     pub(super) fn save_progress(&mut self) {
-        let Some(resume) = self.parts.resume.clone() else { return };
+        let Some(resume) = self.parts.resume.clone().filter(|_| self.store_failure.is_none()) else { return };
         let torrents = || {
             let known = self.unsaved.iter().filter_map(|info_hash| self.ids.get(info_hash));
             known.map(|id| &self.torrents[id])
@@ -242,8 +272,9 @@ impl Session {
             })
             .collect();
         if let Err(error) = resume.set_pieces(&updates) {
-            tracing::error!(%error, "cannot save progress");
-            return; // it stays unsaved, and is saved the next time
+            tracing::error!(%error, "cannot save progress: it is tried again");
+            self.store_failed(&error);
+            return;
         }
         let stored: Vec<u32> = self.unsaved.drain().filter_map(|hash| self.ids.get(&hash).copied()).collect();
         for (id, stamps) in stored.iter().zip(&stamps) {
@@ -272,9 +303,13 @@ impl Session {
         }
     }
 
+    /// Enters all that is kept of a torrent; when that fails, as soon as the store can be used again.
     pub(super) fn save_or_log(&mut self, info_hash: InfoHash) {
         if let Err(error) = self.save(info_hash) {
             tracing::error!(%error, torrent = %info_hash, "cannot save the torrent's state");
+            if self.store_failure.is_some() {
+                self.owed.insert(info_hash);
+            }
         }
     }
 }

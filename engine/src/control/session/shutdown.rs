@@ -55,6 +55,7 @@ impl Session {
         };
         tokio::join!(trackers, shards);
         self.finish_flushes(deadline).await;
+        self.last_attempt(deadline).await;
         self.save_progress();
         self.save_totals(usize::MAX);
         self.save_times();

@@ -78,18 +78,22 @@ impl Session {
 
     /// Enters the totals of the engine and of at most so many torrents that moved anything since theirs were entered.
     pub(super) fn save_totals(&mut self, most: usize) {
-        let Some(resume) = self.parts.resume.clone() else { return };
+        let Some(resume) = self.parts.resume.clone().filter(|_| self.store_failure.is_none()) else { return };
         let (_, all) = self.totals();
-        let moved = self.torrents.values_mut().filter(|torrent| torrent.has_moved());
+        let moved = self.torrents.values().filter(|torrent| torrent.has_moved());
         let updates: Vec<_> = moved
             .take(most)
-            .map(|torrent| {
-                let (uploaded, downloaded) = torrent.note_entered();
-                (torrent.entry.info_hash(), uploaded, downloaded)
-            })
+            .map(|torrent| (torrent.entry.info_hash(), torrent.uploaded(), torrent.downloaded()))
             .collect();
         if let Err(error) = resume.set_totals(&updates, &all) {
-            tracing::error!(%error, "cannot save what was sent and received");
+            tracing::error!(%error, "cannot save what was sent and received: it is tried again");
+            self.store_failed(&error);
+            return;
+        }
+        for (info_hash, uploaded, downloaded) in updates {
+            if let Some(torrent) = self.torrent(&info_hash) {
+                torrent.entered = (uploaded, downloaded);
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::shard::candidates::Source;
 use crate::shard::checks::Check;
 use crate::shard::message::ToShard;
 use crate::shard::registry::Phase;
-use crate::storage::Look;
+use crate::storage::{Look, RunState};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::units::InfoHash;
 use std::sync::Arc;
@@ -188,7 +188,9 @@ impl Session {
         self.broadcast(|| ToShard::Stop(info_hash));
     }
 
+    /// Pauses a torrent once that is stored: one that reports failure runs on.
     pub(super) fn pause(&mut self, info_hash: InfoHash) -> Result<(), EngineError> {
+        self.save_as(info_hash, RunState::Paused)?;
         if let Some(torrent) = self.torrent(&info_hash) {
             torrent.status = None;
             torrent.forced = false;
@@ -205,10 +207,12 @@ impl Session {
                 }
             }
         }
-        self.save(info_hash)
+        Ok(())
     }
 
+    /// Starts a torrent once that is stored.
     pub(super) fn resume(&mut self, info_hash: InfoHash, now: bool) -> Result<(), EngineError> {
+        self.save_as(info_hash, RunState::Running)?;
         if let Some(torrent) = self.torrent(&info_hash) {
             torrent.status = None;
             torrent.forced |= now;
@@ -236,7 +240,7 @@ impl Session {
                 Activity::Stopping { next, .. } => *next = Next::Run,
             }
         }
-        self.save(info_hash)
+        Ok(())
     }
 
     pub(super) fn verify(&mut self, info_hash: InfoHash) {
@@ -264,8 +268,8 @@ impl Session {
                 "its files are being moved: try again when that is done".into(),
             ));
         }
-        if let Some(resume) = &self.parts.resume {
-            resume.remove(info_hash).map_err(|error| EngineError::Store(error.to_string()))?;
+        if let Some(resume) = self.parts.resume.clone() {
+            resume.remove(info_hash).map_err(|error| self.store_failed(&error))?;
         }
         self.note_removal(info_hash);
         self.begin_stop(info_hash, Next::Remove { delete });

@@ -4,7 +4,7 @@ use super::super::handle::{EngineChange, EngineError, TorrentChange};
 use super::super::torrent::{Activity, Next};
 use super::Session;
 use crate::shard::message::ToShard;
-use crate::storage::{AltSpeed, SetLimit, SetPort};
+use crate::storage::{AltSpeed, SetLimit, SetPort, TorrentRecord, Wishes};
 use ringseed_proto::units::InfoHash;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,15 +17,25 @@ impl Session {
         change: TorrentChange,
     ) -> Result<(), EngineError> {
         let Some(torrent) = self.torrent(&info_hash) else { return Ok(()) };
-        torrent.upload_limit = change.upload.of(torrent.upload_limit);
-        torrent.download_limit = change.download.of(torrent.download_limit);
-        torrent.forced &= !change.in_turn;
+        let upload_limit = change.upload.of(torrent.upload_limit);
+        let download_limit = change.download.of(torrent.download_limit);
         let before = torrent.entry.sequential.load(Ordering::Relaxed);
         let sequential = change.sequential.unwrap_or(before);
         let (files, tiers) = (torrent.wishes.files.clone(), torrent.tiers().to_vec());
-        if let Some(wishes) = change.wishes {
-            wishes(Arc::make_mut(&mut torrent.wishes));
+        let (mut wishes, active_at) = (torrent.wishes.clone(), torrent.active_at);
+        if let Some(change) = change.wishes {
+            change(Arc::make_mut(&mut wishes));
         }
+        // It holds once it is stored.
+        if let Some(record) = self.record(info_hash) {
+            let wishes = Wishes { active_at, ..Wishes::clone(&wishes) };
+            let record = TorrentRecord { wishes, upload_limit, download_limit, sequential, ..record };
+            self.save_settings(&[record])?;
+        }
+        let Some(torrent) = self.torrent(&info_hash) else { return Ok(()) };
+        (torrent.upload_limit, torrent.download_limit) = (upload_limit, download_limit);
+        torrent.forced &= !change.in_turn;
+        torrent.wishes = wishes;
         let was_done = torrent.is_done();
         torrent.apply_wishes(sequential);
         torrent.status = None;
@@ -46,7 +56,7 @@ impl Session {
             self.announce_to_others(info_hash);
         }
         self.queue_due = true;
-        self.save_settings(info_hash)
+        Ok(())
     }
 
     /// Changes what holds for the whole engine, and saves it.
@@ -79,8 +89,8 @@ impl Session {
             }
             None => None,
         };
-        if let Some(resume) = &self.parts.resume {
-            resume.put_session(&settings).map_err(|error| EngineError::Store(error.to_string()))?;
+        if let Some(resume) = self.parts.resume.clone() {
+            resume.put_session(&settings).map_err(|error| self.store_failed(&error))?;
         }
         let queues = |settings: &crate::storage::SessionSettings| {
             (settings.download_queue, settings.seed_queue, settings.stalled)

@@ -2,29 +2,43 @@
 //!
 //! Each call is one transaction and is on disk when it returns: it waits for the disk, so it belongs on the control
 //! thread or a blocking task. A claim of pieces is made only after [`super::TorrentStore::sync_dirty`].
+//!
+//! An operation that the disk fails closes the file: what follows fails with the same reason until
+//! [`ResumeStore::reopen`] works (`open`). For a file that is damaged beyond that, each torrent is kept beside it once
+//! more (`beside`, written by `mirror`).
 
+mod beside;
+mod error;
+mod mirror;
+mod open;
+#[cfg(test)]
+mod rebuilding_tests;
 mod record;
 mod session;
 #[cfg(test)]
 mod tests;
 mod wishes;
 
+pub use error::ResumeError;
+pub use open::Rebuilt;
 pub use record::{RunState, SpeedLimit, TorrentRecord};
 pub use session::{AltSpeed, Group, SessionSettings, SetLimit, SetPort, Switch, Switched, Totals};
 pub use wishes::{FileWish, GoalMode, Rename, Wishes};
 
 use super::confined::FileStamp;
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use arc_swap::ArcSwapOption;
+use beside::Beside;
+use error::explain;
+use mirror::Mirror;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::limits::TORRENT_BYTES_MAX;
 use ringseed_proto::units::InfoHash;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The version of the file's form that this program writes, and the newest that it reads.
 pub const RESUME_VERSION: u64 = 1;
-/// Memory for pages of the file: it is read through once, and what a checkpoint touches is small.
-const CACHE_BYTES: usize = 4 << 20;
 /// Largest record of settings in bytes: a priority for each of 2^20 files takes 4 MiB as JSON.
 const SETTINGS_BYTES_MAX: usize = 8 << 20;
 
@@ -33,62 +47,6 @@ const SETTINGS: TableDefinition<[u8; 20], &[u8]> = TableDefinition::new("setting
 const METAINFO: TableDefinition<[u8; 20], &[u8]> = TableDefinition::new("metainfo");
 const PIECES: TableDefinition<[u8; 20], &[u8]> = TableDefinition::new("pieces");
 const STAMPS: TableDefinition<[u8; 20], &[u8]> = TableDefinition::new("stamps");
-
-/// Why the resume store cannot be used. All name the file.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ResumeError {
-    /// The file is damaged, or is something else.
-    #[error(
-        "the resume file {} is damaged ({detail}); move it away and start again: your data files are not \
-         affected, but torrents have to be added again", .path.display()
-    )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What was found.
-        detail: String,
-    },
-    /// Another process uses it.
-    #[error("the resume file {} is used by another running ringseed; stop that one first", .path.display())]
-    InUse {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A later version of this program wrote it.
-    #[error(
-        "the resume file {} has version {found}, this ringseed knows {RESUME_VERSION}; use a newer ringseed",
-        .path.display()
-    )]
-    TooNew {
-        /// The file.
-        path: PathBuf,
-        /// Its version.
-        found: u64,
-    },
-    /// No space left.
-    #[error("no space left on the disk for the resume file {}; free some space", .path.display())]
-    DiskFull {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The operating system refused.
-    #[error("cannot use the resume file {}: {error}", .path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Its error.
-        error: io::Error,
-    },
-    /// Something larger than a torrent may be.
-    #[error("the {what} of torrent {info_hash} is too large to be kept")]
-    TooLarge {
-        /// The torrent.
-        info_hash: InfoHash,
-        /// What is too large.
-        what: &'static str,
-    },
-}
 
 /// A record that could not be read. It stays in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,72 +84,19 @@ pub struct PieceUpdate<'a> {
 /// The session's torrents on disk.
 #[derive(Debug)]
 pub struct ResumeStore {
-    database: Database,
+    /// `None` while it is closed.
+    database: ArcSwapOption<Database>,
+    /// Why it is closed.
+    failure: ArcSwapOption<ResumeError>,
     path: PathBuf,
+    beside: Beside,
+    mirror: Mirror,
 }
 
 impl ResumeStore {
-    /// Opens the file, making it and its directory when there is none. Every checksum in it is verified.
-    ///
-    /// # Errors
-    /// See [`ResumeError`]. A damaged file is left as it is.
-    pub fn open(path: &Path) -> Result<ResumeStore, ResumeError> {
-        let failed = |error: DatabaseError| explain(path, error.into());
-        if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory).map_err(|error| explain_io(path, error))?;
-        }
-        let database = Database::builder()
-            .set_cache_size(CACHE_BYTES)
-            .set_check_integrity_on_open(true)
-            .create(path)
-            .map_err(failed)?;
-        let store = ResumeStore { database, path: path.into() };
-        store.check_version()?;
-        Ok(store)
-    }
-
-    /// Renames a damaged file, so that a new one can be made and the old one examined. Returns its new name,
-    /// which no other file had.
-    ///
-    /// # Errors
-    /// When it cannot be renamed.
-    pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
-        for number in 1..=u32::MAX {
-            let mut name = path.as_os_str().to_owned();
-            name.push(format!(".damaged-{number}"));
-            let cwd = rustix::fs::CWD;
-            match rustix::fs::renameat_with(cwd, path, cwd, &name, rustix::fs::RenameFlags::NOREPLACE) {
-                Ok(()) => return Ok(name.into()),
-                Err(rustix::io::Errno::EXIST) => {}
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-        Err(io::ErrorKind::AlreadyExists.into())
-    }
-
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    fn check_version(&self) -> Result<(), ResumeError> {
-        self.change(|transaction| {
-            let mut table = transaction.open_table(VERSION)?;
-            let found = table.get("version")?.map(|version| version.value());
-            match found {
-                None => _ = table.insert("version", RESUME_VERSION)?,
-                Some(found) if found > RESUME_VERSION => return Ok(Err(found)),
-                // Older forms would be converted here, in this transaction.
-                Some(_) => {}
-            }
-            // Make all tables, so that reading needs no special case for a new file.
-            transaction.open_table(SETTINGS)?;
-            transaction.open_table(METAINFO)?;
-            transaction.open_table(PIECES)?;
-            transaction.open_table(STAMPS)?;
-            Ok(Ok(()))
-        })?
-        .map_err(|found| ResumeError::TooNew { path: self.path.clone(), found })
     }
 
     /// One durable transaction.
@@ -199,13 +104,42 @@ impl ResumeStore {
         &self,
         work: impl FnOnce(&redb::WriteTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, ResumeError> {
-        let run = || -> Result<T, redb::Error> {
-            let transaction = self.database.begin_write()?;
+        self.read(|database| {
+            let transaction = database.begin_write()?;
             let value = work(&transaction)?;
             transaction.commit()?;
             Ok(value)
+        })
+    }
+
+    /// Work on the database. A failure of the disk closes it.
+    fn read<T>(&self, work: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, ResumeError> {
+        let Some(database) = self.database.load_full() else {
+            let unknown = || {
+                let error = std::io::Error::other("it is not open");
+                Arc::new(ResumeError::Io { path: self.path.clone(), error })
+            };
+            return Err(ResumeError::Closed { reason: self.failure.load_full().unwrap_or_else(unknown) });
         };
-        run().map_err(|error| explain(&self.path, error))
+        work(&database).map_err(|error| {
+            let closes = matches!(
+                error,
+                redb::Error::Io(_)
+                    | redb::Error::PreviousIo
+                    | redb::Error::Corrupted(_)
+                    | redb::Error::DatabaseClosed
+                    | redb::Error::LockPoisoned(_)
+                    | redb::Error::Backend(_)
+                    | redb::Error::Unsupported
+            );
+            let error = explain(&self.path, error);
+            let current = self.database.load();
+            if closes && current.as_ref().is_some_and(|current| Arc::ptr_eq(current, &database)) {
+                self.failure.store(Some(Arc::new(error.copy())));
+                self.database.store(None);
+            }
+            error
+        })
     }
 
     /// Every torrent. A record that cannot be read does not keep the others from being read.
@@ -233,8 +167,8 @@ impl ResumeStore {
         &self,
         mut each: impl FnMut(Result<TorrentRecord, DamagedRecord>) -> bool,
     ) -> Result<(), ResumeError> {
-        let mut run = || -> Result<(), redb::Error> {
-            let transaction = self.database.begin_read()?;
+        self.read(|database| {
+            let transaction = database.begin_read()?;
             let settings = transaction.open_table(SETTINGS)?;
             let metainfo = transaction.open_table(METAINFO)?;
             let pieces = transaction.open_table(PIECES)?;
@@ -257,8 +191,7 @@ impl ResumeStore {
                 }
             }
             Ok(())
-        };
-        run().map_err(|error| explain(&self.path, error))
+        })
     }
 
     /// Adds a torrent, or replaces all that is kept about it.
@@ -266,50 +199,61 @@ impl ResumeStore {
     /// # Errors
     /// When it is too large or the file cannot be written.
     pub fn put(&self, record: &TorrentRecord) -> Result<(), ResumeError> {
-        if record.metainfo.len() > TORRENT_BYTES_MAX {
-            return Err(ResumeError::TooLarge { info_hash: record.info_hash, what: "torrent file" });
-        }
-        self.enter(record, Some(&record.stamps), |transaction| {
-            transaction.open_table(METAINFO)?.insert(record.info_hash.0, record.metainfo.as_slice())?;
-            Ok(true)
-        })
+        self.put_all(std::slice::from_ref(record))
     }
 
-    /// Replaces all that is kept about a torrent but its torrent file, when there is such a torrent. The stamps are
-    /// `stamps`, not those of the record; `None` leaves the old ones, which belong to the pieces of the record then.
+    /// As [`ResumeStore::put`] for many torrents at once.
     ///
     /// # Errors
-    /// As [`ResumeStore::put`].
-    pub fn replace(&self, record: &TorrentRecord, stamps: Option<&[FileStamp]>) -> Result<(), ResumeError> {
-        self.enter(record, stamps, |transaction| {
-            Ok(transaction.open_table(METAINFO)?.get(record.info_hash.0)?.is_some())
-        })
+    /// As [`ResumeStore::put`]: nothing of it is entered then.
+    pub fn put_all(&self, records: &[TorrentRecord]) -> Result<(), ResumeError> {
+        if let Some(record) = records.iter().find(|record| record.metainfo.len() > TORRENT_BYTES_MAX) {
+            return Err(ResumeError::TooLarge { info_hash: record.info_hash, what: "torrent file" });
+        }
+        let encoded = records.iter().map(|record| self.encode(record, Some(&record.stamps)));
+        let encoded = encoded.collect::<Result<Vec<_>, _>>()?;
+        self.change(|transaction| {
+            for (encoded, record) in encoded.iter().zip(records) {
+                transaction.open_table(METAINFO)?.insert(record.info_hash.0, record.metainfo.as_slice())?;
+                encoded.enter(transaction)?;
+            }
+            Ok(())
+        })?;
+        records.iter().for_each(|record| self.mirror.note(record.info_hash));
+        Ok(())
     }
 
-    /// Enters everything but the torrent file, unless `first` says no.
-    fn enter(
-        &self,
-        record: &TorrentRecord,
-        stamps: Option<&[FileStamp]>,
-        first: impl FnOnce(&redb::WriteTransaction) -> Result<bool, redb::Error>,
-    ) -> Result<(), ResumeError> {
-        let settings = serde_json::to_vec(&record.settings())
-            .map_err(|error| ResumeError::Io { path: self.path.clone(), error: error.into() })?;
-        if settings.len() > SETTINGS_BYTES_MAX {
-            return Err(ResumeError::TooLarge { info_hash: record.info_hash, what: "settings record" });
-        }
-        let pieces = record::encode_pieces(&record.have, record.uploaded, record.downloaded);
-        let stamps = stamps.map(record::encode_stamps);
+    /// Replaces all that is kept about torrents but their torrent files, of those that are there. The stamps are the ones
+    /// beside the record, not those in it; `None` leaves the old ones, which belong to the pieces of the record then.
+    ///
+    /// # Errors
+    /// As [`ResumeStore::put`]: nothing of it is entered then.
+    pub fn replace(&self, records: &[(TorrentRecord, Option<&[FileStamp]>)]) -> Result<(), ResumeError> {
+        let encoded = records.iter().map(|(record, stamps)| self.encode(record, *stamps));
+        let encoded = encoded.collect::<Result<Vec<_>, _>>()?;
         self.change(|transaction| {
-            let key = record.info_hash.0;
-            if first(transaction)? {
-                transaction.open_table(SETTINGS)?.insert(key, settings.as_slice())?;
-                transaction.open_table(PIECES)?.insert(key, pieces.as_slice())?;
-                if let Some(stamps) = &stamps {
-                    transaction.open_table(STAMPS)?.insert(key, stamps.as_slice())?;
+            for encoded in &encoded {
+                if transaction.open_table(METAINFO)?.get(encoded.key)?.is_some() {
+                    encoded.enter(transaction)?;
                 }
             }
             Ok(())
+        })?;
+        records.iter().for_each(|(record, _)| self.mirror.note(record.info_hash));
+        Ok(())
+    }
+
+    /// The rows of a record, without its torrent file.
+    fn encode(&self, record: &TorrentRecord, stamps: Option<&[FileStamp]>) -> Result<Encoded, ResumeError> {
+        let settings = self.as_json(&record.settings())?;
+        if settings.len() > SETTINGS_BYTES_MAX {
+            return Err(ResumeError::TooLarge { info_hash: record.info_hash, what: "settings record" });
+        }
+        Ok(Encoded {
+            key: record.info_hash.0,
+            settings,
+            pieces: record::encode_pieces(&record.have, record.uploaded, record.downloaded),
+            stamps: stamps.map(record::encode_stamps),
         })
     }
 
@@ -318,11 +262,10 @@ impl ResumeStore {
     /// # Errors
     /// When the file cannot be read.
     pub fn metainfo(&self, info_hash: InfoHash) -> Result<Option<Vec<u8>>, ResumeError> {
-        let run = || -> Result<Option<Vec<u8>>, redb::Error> {
-            let table = self.database.begin_read()?.open_table(METAINFO)?;
+        self.read(|database| {
+            let table = database.begin_read()?.open_table(METAINFO)?;
             Ok(table.get(info_hash.0)?.map(|bytes| bytes.value().to_vec()))
-        };
-        run().map_err(|error| explain(&self.path, error))
+        })
     }
 
     /// Replaces the settings of a torrent (everything but its torrent file, pieces, totals and stamps), when
@@ -331,18 +274,13 @@ impl ResumeStore {
     /// # Errors
     /// When the file cannot be written.
     pub fn set_settings(&self, record: &TorrentRecord) -> Result<(), ResumeError> {
-        let settings = serde_json::to_vec(&record.settings())
-            .map_err(|error| ResumeError::Io { path: self.path.clone(), error: error.into() })?;
-        self.change(|transaction| {
-            let mut table = transaction.open_table(SETTINGS)?;
-            if table.get(record.info_hash.0)?.is_some() {
-                table.insert(record.info_hash.0, settings.as_slice())?;
-            }
-            Ok(())
-        })
+        self.set_all_settings(std::slice::from_ref(record))?;
+        self.mirror.note(record.info_hash);
+        Ok(())
     }
 
-    /// As [`ResumeStore::set_settings`] for many torrents at once.
+    /// As [`ResumeStore::set_settings`] for many torrents at once. What is kept beside the store is left as it is, for
+    /// times that run on: [`ResumeStore::note_beside`] brings it up to date.
     ///
     /// # Errors
     /// When the file cannot be written: nothing of it is entered then.
@@ -416,13 +354,35 @@ impl ResumeStore {
     /// # Errors
     /// When the file cannot be written.
     pub fn remove(&self, info_hash: InfoHash) -> Result<bool, ResumeError> {
-        self.change(|transaction| {
-            let key = info_hash.0;
-            transaction.open_table(METAINFO)?.remove(key)?;
-            transaction.open_table(PIECES)?.remove(key)?;
-            transaction.open_table(STAMPS)?.remove(key)?;
-            Ok(transaction.open_table(SETTINGS)?.remove(key)?.is_some())
+        self.removing(info_hash, || {
+            self.change(|transaction| {
+                let key = info_hash.0;
+                transaction.open_table(METAINFO)?.remove(key)?;
+                transaction.open_table(PIECES)?.remove(key)?;
+                transaction.open_table(STAMPS)?.remove(key)?;
+                Ok(transaction.open_table(SETTINGS)?.remove(key)?.is_some())
+            })
         })
+    }
+}
+
+/// The rows of one torrent, without its torrent file.
+struct Encoded {
+    key: [u8; 20],
+    settings: Vec<u8>,
+    pieces: Vec<u8>,
+    /// `None` leaves the old ones.
+    stamps: Option<Vec<u8>>,
+}
+
+impl Encoded {
+    fn enter(&self, transaction: &redb::WriteTransaction) -> Result<(), redb::Error> {
+        transaction.open_table(SETTINGS)?.insert(self.key, self.settings.as_slice())?;
+        transaction.open_table(PIECES)?.insert(self.key, self.pieces.as_slice())?;
+        if let Some(stamps) = &self.stamps {
+            transaction.open_table(STAMPS)?.insert(self.key, stamps.as_slice())?;
+        }
+        Ok(())
     }
 }
 
@@ -433,7 +393,7 @@ fn decode(
     pieces: Option<&[u8]>,
     stamps: Option<&[u8]>,
 ) -> Result<TorrentRecord, String> {
-    let mut settings: record::Settings =
+    let settings: record::Settings =
         serde_json::from_slice(settings).map_err(|error| format!("its settings: {error}"))?;
     let metainfo = metainfo.ok_or("its torrent file is missing")?;
     let pieces = pieces.ok_or("its pieces are missing")?;
@@ -441,45 +401,12 @@ fn decode(
         record::decode_pieces(pieces).ok_or("its pieces do not make a bitfield")?;
     // Stamps only save a check of the files: without them they are checked.
     let stamps = stamps.and_then(record::decode_stamps).unwrap_or_default();
-    let wishes = settings.wishes();
-    Ok(TorrentRecord {
-        info_hash,
-        metainfo: metainfo.into(),
-        data_dir: settings.data_dir.into(),
-        state: settings.state,
+    let record = TorrentRecord {
         have,
         uploaded,
         downloaded,
-        added_at: record::time(settings.added_at),
-        finished_at: settings.finished_at.map(record::time),
-        wishes,
-        sequential: settings.sequential,
-        upload_limit: settings.upload_limit,
-        download_limit: settings.download_limit,
-        clean_shutdown: settings.clean_shutdown,
         stamps,
-    })
-}
-
-fn explain(path: &Path, error: redb::Error) -> ResumeError {
-    let path_buf = || path.to_path_buf();
-    match error {
-        redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => {
-            ResumeError::InUse { path: path_buf() }
-        }
-        redb::Error::Io(error) => explain_io(path, error),
-        other => ResumeError::Damaged { path: path_buf(), detail: other.to_string() },
-    }
-}
-
-fn explain_io(path: &Path, error: io::Error) -> ResumeError {
-    let path = path.to_path_buf();
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ResumeError::DiskFull { path },
-        // What redb says of a file that is no database, or is cut off.
-        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
-            ResumeError::Damaged { path, detail: error.to_string() }
-        }
-        _ => ResumeError::Io { path, error },
-    }
+        ..TorrentRecord::new(info_hash, metainfo.into(), PathBuf::new(), 0)
+    };
+    Ok(settings.into_record(record))
 }

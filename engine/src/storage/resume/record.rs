@@ -119,7 +119,7 @@ impl TorrentRecord {
 
 /// The part that seldom changes, as JSON. Fields that a later version adds have defaults, fields that it drops
 /// are ignored, so either version reads the other's.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Settings {
     pub(super) data_dir: StoredPath,
     #[serde(default)]
@@ -144,6 +144,30 @@ pub(super) struct Settings {
 }
 
 impl Settings {
+    /// `record` with what these settings say.
+    pub(super) fn into_record(mut self, record: TorrentRecord) -> TorrentRecord {
+        let wishes = self.wishes();
+        TorrentRecord {
+            data_dir: self.data_dir.into(),
+            state: self.state,
+            added_at: time(self.added_at),
+            finished_at: self.finished_at.map(time),
+            wishes,
+            sequential: self.sequential,
+            upload_limit: self.upload_limit,
+            download_limit: self.download_limit,
+            clean_shutdown: self.clean_shutdown,
+            ..record
+        }
+    }
+
+    /// Without what changes by itself while a torrent runs.
+    pub(super) fn steady(mut self) -> Settings {
+        let Wishes { seconds_downloading, seconds_seeding, active_at, .. } = &mut self.wishes;
+        (*seconds_downloading, *seconds_seeding, *active_at) = (0, 0, 0);
+        self
+    }
+
     /// What the user wants, also when the first version wrote it.
     pub(super) fn wishes(&mut self) -> Wishes {
         let mut wishes = std::mem::take(&mut self.wishes);
@@ -155,7 +179,7 @@ impl Settings {
 }
 
 /// A path: text where it is, bytes where it is not.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(super) enum StoredPath {
     Text(String),
@@ -205,6 +229,13 @@ pub(super) fn patch_totals(bytes: &mut [u8], uploaded: u64, downloaded: u64) -> 
     totals[..8].copy_from_slice(&uploaded.to_le_bytes());
     totals[8..].copy_from_slice(&downloaded.to_le_bytes());
     true
+}
+
+/// What was sent and received, of an encoded record; `None` when it is none.
+pub(super) fn totals(bytes: &[u8]) -> Option<(u64, u64)> {
+    let (uploaded, rest) = bytes.split_first_chunk()?;
+    let downloaded = rest.first_chunk()?;
+    Some((u64::from_le_bytes(*uploaded), u64::from_le_bytes(*downloaded)))
 }
 
 pub(super) fn decode_pieces(bytes: &[u8]) -> Option<(Bitfield, u64, u64)> {

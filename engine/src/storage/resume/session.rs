@@ -1,6 +1,6 @@
 //! What a user wants of the whole session: kept beside the torrents, in the same file.
 
-use super::{ResumeError, ResumeStore, SpeedLimit, explain};
+use super::{ResumeError, ResumeStore, SpeedLimit};
 use redb::{ReadableDatabase, TableDefinition, TableError, WriteTransaction};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -259,7 +259,9 @@ impl ResumeStore {
         self.change(|transaction| {
             transaction.open_table(SESSION)?.insert(KEY, bytes.as_slice())?;
             Ok(())
-        })
+        })?;
+        self.mirror.note_session();
+        Ok(())
     }
 
     /// What all earlier runs did, as far as it was entered.
@@ -271,16 +273,15 @@ impl ResumeStore {
     }
 
     fn of_session<T: DeserializeOwned + Default>(&self, key: &str, what: &str) -> Result<T, ResumeError> {
-        let run = || -> Result<Option<Vec<u8>>, redb::Error> {
-            let transaction = self.database.begin_read()?;
+        let bytes = self.read(|database| {
+            let transaction = database.begin_read()?;
             let table = match transaction.open_table(SESSION) {
                 Ok(table) => table,
                 Err(TableError::TableDoesNotExist(_)) => return Ok(None),
                 Err(error) => return Err(error.into()),
             };
             Ok(table.get(key)?.map(|value| value.value().to_vec()))
-        };
-        let bytes = run().map_err(|error| explain(&self.path, error))?;
+        })?;
         let Some(bytes) = bytes else { return Ok(T::default()) };
         serde_json::from_slice(&bytes).map_err(|error| ResumeError::Damaged {
             path: self.path.clone(),

@@ -80,3 +80,18 @@ fn a_read_only_disk_is_named_and_still_served_from() {
         assert!(shard.send(list).await.unwrap() == sample.piece_data(PieceIndex(1)));
     });
 }
+
+/// A disk with room for bytes and none for files was said to be full.
+#[test]
+fn a_disk_without_inodes_is_not_said_to_be_full() {
+    let Some(disk) = Mounted::tmpfs("size=4m,nr_inodes=4") else { return skipped("a disk without inodes") };
+    let files = (0..4).map(|number| file(format!("s/{number}"), 65536)).collect();
+    let sample = Sample::new(65536, files);
+    let store = TorrentStore::open(disk.path(), Arc::clone(&sample.info), &sample.limits).unwrap();
+    on_shard(async |shard| {
+        let error = sample.write_all(&store, &shard.ring).await.unwrap_err();
+        assert!(matches!(error, StorageError::NoInodes { .. }), "{error}");
+        assert!(error.to_string().contains("no inodes"), "{error}");
+        assert_eq!(store.failures(), [], "it passes when files are deleted");
+    });
+}

@@ -234,6 +234,7 @@ pub(super) fn bench<F: Future<Output = ()>>(test: impl FnOnce(Bench) -> F) {
             all_runs: crate::control::Totals { uploaded: 200_000, runs: 4, ..Default::default() },
             ready: true,
             trouble: None,
+            store_trouble: None,
             limits: EngineLimits { upload: Some(5_000_000).into(), download: None.into() },
             blocklist_rules: 0,
             settings: Arc::default(),

@@ -1,0 +1,165 @@
+//! What happens while the resume store cannot be used: one moment of a full or failing disk closes it. It is opened again
+//! beside the control thread, with pauses that grow; until then commands that need it fail with the reason, what becomes
+//! durable is remembered, and all of it is stored afterwards.
+
+use super::super::handle::EngineError;
+use super::Session;
+use crate::storage::{Rebuilt, ResumeError, ResumeStore};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// First pause before the store is opened again: most disks are full for a moment only.
+const WAIT_FIRST: Duration = Duration::from_millis(500);
+/// Longest pause.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+/// Records that are stored at once of those that could not be: a transaction of a few milliseconds.
+const OWED_AT_ONCE: usize = 256;
+
+/// A store that cannot be used.
+pub(super) struct StoreFailure {
+    reason: Arc<str>,
+    /// The pause before the next attempt.
+    wait: Duration,
+    due: Instant,
+    opening: Option<oneshot::Receiver<Result<Option<Rebuilt>, ResumeError>>>,
+}
+
+impl StoreFailure {
+    /// Another attempt failed.
+    fn again(&mut self, error: &ResumeError) {
+        // What failed first stays the reason when the file is just still closed.
+        if !matches!(error, ResumeError::Closed { .. }) {
+            self.reason = error.to_string().into();
+        }
+        self.opening = None;
+        self.wait = (self.wait * 2).min(WAIT_MAX);
+        self.due = Instant::now() + self.wait;
+    }
+}
+
+impl Session {
+    /// Notes that the store could not be used, and gives what the user is told.
+    pub(super) fn store_failed(&mut self, error: &ResumeError) -> EngineError {
+        if error.is_of_the_file() && self.store_failure.is_none() {
+            tracing::error!(%error, "the resume store cannot be used: it is opened again, and nothing is lost until a stop");
+            let reason = match error {
+                ResumeError::Closed { reason } => reason.to_string().into(),
+                error => error.to_string().into(),
+            };
+            let due = Instant::now() + WAIT_FIRST;
+            self.store_failure = Some(StoreFailure { reason, wait: WAIT_FIRST, due, opening: None });
+            self.dirty = true;
+        }
+        EngineError::Store(error.to_string())
+    }
+
+    /// Why nothing can be stored, when nothing can.
+    pub(super) fn store_trouble(&self) -> Option<Arc<str>> {
+        self.store_failure.as_ref().map(|failure| failure.reason.clone())
+    }
+
+    /// Opens a store again that could not be used, and stores what was left behind.
+    pub(super) fn watch_store(&mut self) {
+        let (Some(resume), now) = (self.parts.resume.clone(), Instant::now()) else { return };
+        let Some(failure) = &mut self.store_failure else { return self.save_owed() };
+        match &mut failure.opening {
+            None if now >= failure.due => failure.opening = Some(open_again(resume)),
+            None => {}
+            Some(opening) => match opening.try_recv() {
+                Err(oneshot::error::TryRecvError::Empty) => {}
+                Ok(Ok(rebuilt)) => self.store_opened(rebuilt),
+                Ok(Err(error)) => {
+                    failure.again(&error);
+                    self.dirty = true;
+                }
+                Err(oneshot::error::TryRecvError::Closed) => {
+                    failure.opening = None;
+                    failure.due = now + failure.wait;
+                }
+            },
+        }
+    }
+
+    /// Tries once more before the end, and no longer than until `deadline`.
+    pub(super) async fn last_attempt(&mut self, deadline: tokio::time::Instant) {
+        let (Some(resume), Some(failure)) = (self.parts.resume.clone(), &mut self.store_failure) else {
+            return;
+        };
+        let opening = failure.opening.take().unwrap_or_else(|| open_again(resume));
+        match tokio::time::timeout_at(deadline, opening).await {
+            Ok(Ok(Ok(rebuilt))) => self.store_opened(rebuilt),
+            Ok(Ok(Err(error))) => tracing::error!(%error, "the last changes are not saved"),
+            _ => tracing::error!("the resume store did not open in time: the last changes are not saved"),
+        }
+        while self.store_failure.is_none() && !self.owed.is_empty() {
+            self.save_owed();
+        }
+    }
+
+    fn store_opened(&mut self, rebuilt: Option<Rebuilt>) {
+        let Some(mut failure) = self.store_failure.take() else { return };
+        self.dirty = true;
+        if let (Some(rebuilt), Some(resume)) = (&rebuilt, &self.parts.resume) {
+            tell_rebuilt(rebuilt, resume.path());
+            // All that is in memory is newer than what was kept beside the store.
+            self.owed.extend(self.ids.keys().copied());
+            if let Err(error) = resume.clone().put_session(&self.settings) {
+                self.store_failed(&error);
+            }
+        }
+        // Whether it can be written shows when it is.
+        self.save_progress();
+        self.save_owed();
+        match &mut self.store_failure {
+            Some(new) => {
+                failure.reason = new.reason.clone();
+                failure.opening = None;
+                failure.wait = (failure.wait * 2).min(WAIT_MAX);
+                failure.due = Instant::now() + failure.wait;
+                *new = failure;
+            }
+            None => tracing::info!("the resume store works again"),
+        }
+    }
+
+    /// Stores some of the records that could not be stored before.
+    fn save_owed(&mut self) {
+        let some: Vec<_> = self.owed.iter().take(OWED_AT_ONCE).copied().collect();
+        if !some.is_empty() && self.save_all(&some) {
+            some.iter().for_each(|info_hash| _ = self.owed.remove(info_hash));
+        }
+    }
+}
+
+/// Opens the store on a thread of its own: all of it is read.
+fn open_again(resume: Arc<ResumeStore>) -> oneshot::Receiver<Result<Option<Rebuilt>, ResumeError>> {
+    let (sender, opened) = oneshot::channel();
+    tokio::task::spawn_blocking(move || {
+        // The session may be gone.
+        let _ = sender.send(resume.reopen());
+    });
+    opened
+}
+
+/// Says in the log that a store was made anew.
+pub(in crate::control) fn tell_rebuilt(rebuilt: &Rebuilt, path: &Path) {
+    let Rebuilt { damage, aside, torrents, unusable } = rebuilt;
+    for reason in unusable {
+        tracing::error!(reason, "a torrent that is kept beside the resume file cannot be read: add it again");
+    }
+    let path = path.display();
+    match (damage, aside) {
+        (Some(damage), Some(aside)) => tracing::error!(
+            damage,
+            "the resume file {path} was damaged and is now {}: {torrents} torrents were put back from what is kept \
+             beside it, and are hashed",
+            aside.display()
+        ),
+        _ => tracing::error!(
+            "the resume file {path} had no torrents, but there were some beside it: {torrents} were put back, and are \
+             hashed"
+        ),
+    }
+}

@@ -1,0 +1,218 @@
+//! Keeping what is beside the store up to date: a thread of its own writes what changed, one torrent after the other, as
+//! it is in the store by then.
+
+use super::record::{self, Settings};
+use super::{METAINFO, PIECES, ResumeError, ResumeStore, SETTINGS};
+use redb::ReadableDatabase;
+use ringseed_proto::units::InfoHash;
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long what is left may take at the end; the next start does the rest.
+const LAST_WRITES_MAX: Duration = Duration::from_secs(2);
+/// How long to wait after a write that failed: the disk is full or gone.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// What is to be written beside the store.
+#[derive(Debug, Default)]
+pub(super) struct Mirror {
+    pending: Mutex<Pending>,
+    wake: Condvar,
+    /// Held while one torrent is written or removed.
+    turn: Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    /// At most one entry for each torrent of the store.
+    torrents: BTreeSet<[u8; 20]>,
+    session: bool,
+    stopped: bool,
+}
+
+enum Task {
+    Torrent(InfoHash),
+    Session,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Single insertions and removals cannot be left half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Mirror {
+    /// A torrent changed.
+    pub(super) fn note(&self, info_hash: InfoHash) {
+        lock(&self.pending).torrents.insert(info_hash.0);
+        self.wake.notify_all();
+    }
+
+    /// The session's settings changed.
+    pub(super) fn note_session(&self) {
+        lock(&self.pending).session = true;
+        self.wake.notify_all();
+    }
+
+    /// Keeps everybody else from writing beside the store.
+    pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
+        lock(&self.turn)
+    }
+
+    fn stop(&self) {
+        lock(&self.pending).stopped = true;
+        self.wake.notify_all();
+    }
+
+    /// The next thing to be done, waiting for it; `None` at the end.
+    fn next(&self) -> Option<Task> {
+        let mut pending = lock(&self.pending);
+        loop {
+            if std::mem::take(&mut pending.session) {
+                return Some(Task::Session);
+            }
+            if let Some(info_hash) = pending.torrents.pop_first() {
+                return Some(Task::Torrent(InfoHash(info_hash)));
+            }
+            if pending.stopped {
+                return None;
+            }
+            pending = self.wake.wait(pending).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        let pending = lock(&self.pending);
+        pending.torrents.is_empty() && !pending.session
+    }
+
+    fn is_stopped(&self) -> bool {
+        lock(&self.pending).stopped
+    }
+
+    /// Waits a while, or until the end.
+    fn pause(&self, time: Duration) {
+        let pending = lock(&self.pending);
+        let _ = self.wake.wait_timeout_while(pending, time, |pending| !pending.stopped);
+    }
+}
+
+impl ResumeStore {
+    /// Has a torrent looked at by [`ResumeStore::keep_beside`].
+    pub fn note_beside(&self, info_hash: InfoHash) {
+        self.mirror.note(info_hash);
+    }
+
+    /// Has the session's settings looked at by [`ResumeStore::keep_beside`].
+    pub fn note_session_beside(&self) {
+        self.mirror.note_session();
+    }
+
+    /// Writes beside the store what was noted, until [`ResumeStore::stop_beside`]. Belongs on a thread of its own.
+    pub fn keep_beside(&self) {
+        let mut ends = None;
+        while let Some(task) = self.mirror.next() {
+            if self.mirror.is_stopped() {
+                let now = Instant::now();
+                if now >= *ends.get_or_insert(now + LAST_WRITES_MAX) {
+                    tracing::warn!("some torrents are written beside the resume file at the next start only");
+                    break;
+                }
+            }
+            let (what, done) = match task {
+                Task::Torrent(info_hash) => (Some(info_hash), self.write_beside(info_hash)),
+                Task::Session => (None, self.write_session_beside()),
+            };
+            let done = match done {
+                Ok(()) if self.mirror.is_idle() => self.beside.sync().map_err(|error| error.to_string()),
+                done => done,
+            };
+            if let Err(error) = done {
+                tracing::warn!(error, "cannot keep a copy of a torrent's record beside the resume file");
+                if self.mirror.is_stopped() {
+                    break;
+                }
+                match what {
+                    Some(info_hash) => self.mirror.note(info_hash),
+                    None => self.mirror.note_session(),
+                }
+                self.mirror.pause(RETRY);
+            }
+        }
+    }
+
+    /// Ends [`ResumeStore::keep_beside`], on whatever thread it runs.
+    pub fn stop_beside(&self) {
+        self.mirror.stop();
+    }
+
+    /// The torrent as it is kept beside the store, without its pieces.
+    ///
+    /// # Errors
+    /// What is missing or wrong.
+    pub fn record_beside(&self, info_hash: InfoHash) -> Result<super::TorrentRecord, String> {
+        self.beside.read(info_hash)
+    }
+
+    /// The torrent file as it is kept beside the store, when it is.
+    pub fn metainfo_beside(&self, info_hash: InfoHash) -> Option<Vec<u8>> {
+        self.beside.read_metainfo(info_hash).ok().map(|(bytes, _)| bytes)
+    }
+
+    /// Removes what is beside the store before `forget` removes the torrent from it: a store that is made anew must not
+    /// bring it back.
+    pub(super) fn removing<T>(
+        &self,
+        info_hash: InfoHash,
+        forget: impl FnOnce() -> Result<T, ResumeError>,
+    ) -> Result<T, ResumeError> {
+        let _turn = self.mirror.turn();
+        let removed = self.beside.remove(info_hash);
+        let forgotten = forget();
+        if removed.is_err() || forgotten.is_err() {
+            // It is written again, or removed after all.
+            self.mirror.note(info_hash);
+        }
+        forgotten
+    }
+
+    fn write_beside(&self, info_hash: InfoHash) -> Result<(), String> {
+        let _turn = self.mirror.turn();
+        let stored = self.read(|database| {
+            let transaction = database.begin_read()?;
+            let settings =
+                transaction.open_table(SETTINGS)?.get(info_hash.0)?.map(|row| row.value().to_vec());
+            let pieces = transaction.open_table(PIECES)?.get(info_hash.0)?;
+            let totals = pieces.map(|row| record::totals(row.value()));
+            let metainfo = transaction.open_table(METAINFO)?.get(info_hash.0)?;
+            let metainfo = metainfo.map(|row| {
+                let bytes = row.value();
+                let kept = self.beside.has_metainfo(info_hash, bytes.len());
+                (!kept).then(|| bytes.to_vec())
+            });
+            Ok((settings, totals, metainfo))
+        });
+        let (settings, totals, metainfo) = match stored {
+            Ok((Some(settings), totals, Some(metainfo))) => (settings, totals.flatten(), metainfo),
+            Ok((None, ..)) => return self.beside.remove(info_hash).map_err(|error| error.to_string()),
+            // A record that is damaged in the store is not to replace a good one beside it.
+            Ok((Some(_), _, None)) => return Ok(()),
+            Err(error) => return Err(error.to_string()),
+        };
+        let Ok(settings) = serde_json::from_slice::<Settings>(&settings) else { return Ok(()) };
+        let (uploaded, downloaded) = totals.unwrap_or_default();
+        let write = || -> io::Result<()> {
+            if let Some(metainfo) = metainfo {
+                self.beside.write_metainfo(info_hash, &metainfo)?;
+            }
+            self.beside.write_record(info_hash, settings, uploaded, downloaded)
+        };
+        write().map_err(|error| error.to_string())
+    }
+
+    fn write_session_beside(&self) -> Result<(), String> {
+        let settings = self.session().map_err(|error| error.to_string())?;
+        self.beside.write_session(&settings).map_err(|error| error.to_string())
+    }
+}
