@@ -4,6 +4,13 @@
 //! Field names are those of the wire. What the engine adds to the protocol is said to be an extension:
 //!
 //! - `torrent-get` has `ringseedCategory` and `ringseedSeedMinutes` (-1 for none), and `torrent-set` takes both.
+//! - `torrent-get` has `ringseedCurrentDir`, where the files are now: `downloadDir` is the directory that they are for, also
+//!   while they are in the incomplete directory. `ringseedMoveProgress` is the share of the bytes that a move has brought
+//!   to `ringseedMoveTo`, -1 when the files are not being moved; `status` is 4 then. `torrent-cancel-move` has `ids`: a
+//!   move ends, and what was moved goes back.
+//! - `error` 3 with another `status` than 0 is something wrong with the files of a torrent that goes on nevertheless, such
+//!   as a move that failed.
+//! - `torrent-rename-path` is answered when the new name is there.
 //! - `torrent-add` takes `ringseedEarlier` ([`EarlierArgs`]), what another client did with the torrent before.
 //! - The method `shard-stats` has no arguments and answers [`ShardStats`].
 //! - Torrents are made of files on the engine's machine, one at a time, on a thread of its own. `torrent-create` has

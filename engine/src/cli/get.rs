@@ -156,7 +156,7 @@ fn reached(status: &TorrentStatus, seed_ratio: Option<f64>) -> Reached {
         TorrentState::Paused if status.left == 0 => Reached::End,
         TorrentState::Paused
         | TorrentState::Queued
-        | TorrentState::Moving
+        | TorrentState::Moving(_)
         | TorrentState::Checking(_)
         | TorrentState::Downloading => Reached::Nothing,
     }

@@ -145,7 +145,9 @@ impl Offer {
         match (&status.state, self.stage) {
             (_, Stage::Failed) => (Stage::Failed, None),
             (TorrentState::Failed(_) | TorrentState::Missing(_), _) => (Stage::Failed, None),
-            (TorrentState::Checking(_) | TorrentState::Queued | TorrentState::Moving, stage) => (stage, None),
+            (TorrentState::Checking(_) | TorrentState::Queued | TorrentState::Moving(_), stage) => {
+                (stage, None)
+            }
             (TorrentState::Seeding, _) => (Stage::Seeding, None),
             (TorrentState::Paused, stage) if status.left == 0 => (stage, Some(Wish::Start)),
             (TorrentState::Paused, Stage::Found) => (Stage::Verified, Some(Wish::Verify)),

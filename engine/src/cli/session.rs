@@ -104,9 +104,9 @@ impl Session {
             .map_err(|error| Failure::failed(format!("cannot add {name}: {error}")))?;
         self.settle(hash);
         let snapshot = handle.snapshot();
-        let known = find(&snapshot, hash).map(|torrent| &torrent.data_dir);
+        let known = find(&snapshot, hash).map(|torrent| torrent.download_dir().to_path_buf());
         match (outcome, known, data_dir) {
-            (AddOutcome::Duplicate(_), Some(known), Some(wanted)) if *known != wanted => {
+            (AddOutcome::Duplicate(_), Some(known), Some(wanted)) if known != wanted => {
                 Err(Failure::failed(format!(
                     "{name} is already in this state directory, with its data in {}; name that directory, or give \
                      another --state-dir",

@@ -95,7 +95,7 @@ fn state_name(state: &TorrentState) -> &'static str {
     match state {
         TorrentState::Paused => "paused",
         TorrentState::Queued => "queued",
-        TorrentState::Moving => "moving",
+        TorrentState::Moving(_) => "moving",
         TorrentState::Checking(_) => "checking",
         TorrentState::Downloading => "downloading",
         TorrentState::Seeding => "seeding",
@@ -131,7 +131,10 @@ fn figures(torrent: &TorrentStatus) -> String {
             size(torrent.uploaded),
             torrent.ratio().get().unwrap_or(0.0),
         ),
-        TorrentState::Paused | TorrentState::Queued | TorrentState::Moving => {
+        TorrentState::Moving(done) => {
+            format!("{:.0} % of {}", percent(f64::from(*done)), size(torrent.wanted))
+        }
+        TorrentState::Paused | TorrentState::Queued => {
             format!("{:.1} % of {}", percent(torrent.progress()), size(torrent.wanted))
         }
         TorrentState::Failed(reason) | TorrentState::Missing(reason) => printable(reason),
@@ -204,7 +207,6 @@ pub(super) mod tests {
             download_rate: 100,
             upload_rate: 0,
             banned: Vec::new(),
-            warning: None,
             waits_for_memory: false,
             wasted: 0,
             added_at: SystemTime::UNIX_EPOCH,
@@ -212,6 +214,7 @@ pub(super) mod tests {
             seeds: 0,
             peers: Vec::new(),
             trackers: Vec::new(),
+            warning: None,
             wishes: Default::default(),
             forced: false,
             active_at: 0,

@@ -178,7 +178,9 @@ pub(crate) enum Command {
     Resume(InfoHash, bool, Reply<()>),
     /// Removes the torrent from the session, and its files when the flag is set.
     Remove(InfoHash, bool, Reply<()>),
+    /// Answers moves when they have begun, renames when they are done.
     Handle(InfoHash, FileWork, Reply<()>),
+    CancelMove(InfoHash, Reply<()>),
     MoveInQueue(Vec<InfoHash>, QueueMove, Reply<()>),
     Verify(InfoHash, Reply<()>),
     Reannounce(InfoHash, Reply<()>),
@@ -235,9 +237,15 @@ impl EngineHandle {
         self.ask(|reply| Command::Remove(torrent, true, reply)).await
     }
 
-    /// Has the files of a torrent moved or renamed; the torrent rests meanwhile. Returns when that has begun.
+    /// Has the files of a torrent moved or renamed; the torrent rests meanwhile. Returns when a move has begun or a rename
+    /// is done. A move that fails leaves the torrent where it was, with [`super::TorrentStatus::warning`].
     pub async fn handle_files(&self, torrent: InfoHash, work: FileWork) -> Result<(), EngineError> {
         self.ask(|reply| Command::Handle(torrent, work, reply)).await
+    }
+
+    /// Ends the move of a torrent's files and puts everything back. Returns when that has begun.
+    pub async fn cancel_move(&self, torrent: InfoHash) -> Result<(), EngineError> {
+        self.ask(|reply| Command::CancelMove(torrent, reply)).await
     }
 
     /// Moves torrents in the queue, keeping their order among themselves.

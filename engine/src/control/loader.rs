@@ -2,7 +2,7 @@
 //! torrents over in batches.
 
 use super::EngineError;
-use super::session::{finish_names, renamed, tell_rebuilt};
+use super::session::{renamed, tell_rebuilt};
 use super::torrent::Activity;
 use crate::shard::registry::{TorrentEntry, home_shard};
 use crate::storage::{
@@ -162,11 +162,13 @@ impl Loader {
         let stored = std::mem::take(&mut record.have);
         let fits = stored.len() == pieces;
         let opened = open(&metainfo.info);
+        let on_the_way = record.wishes.file_work.is_some();
         let stamps = std::mem::take(&mut record.stamps);
         let files = &record.wishes.files;
         let wanted = |file: usize| files.get(file).is_none_or(|wish: &FileWish| wish.wanted);
         let look = match &opened {
-            Ok(store) if fits => {
+            // Files that are on their way to elsewhere are looked at when they have arrived.
+            Ok(store) if fits && !on_the_way => {
                 store.take_stamps(&stamps);
                 store.look(&stored, wanted)
             }
@@ -174,7 +176,8 @@ impl Loader {
         };
         let trusted = look == Look::AsLeft;
         if trusted && let Ok(store) = &opened {
-            finish_names(store, &stored);
+            // The session says so when it cannot.
+            let _ = store.finish_names(&stored);
         }
         let (metainfo, opened) = if trusted && stored.is_full() {
             // What is complete is only served: its hashes stay in the file until they are asked for.
@@ -204,8 +207,10 @@ impl Loader {
         let entry = Arc::new(TorrentEntry::new(Arc::new(metainfo), store, home));
         let activity = match (record.state, missing) {
             (RunState::Paused, _) => Activity::Paused,
-            (RunState::Running, Some(error)) => Activity::Missing { reason: error.to_string(), run: true },
-            (RunState::Running, None) => Activity::Running,
+            (RunState::Running, Some(error)) if !on_the_way => {
+                Activity::Missing { reason: error.to_string(), run: true }
+            }
+            (RunState::Running, _) => Activity::Running,
         };
         Ok(Restored { entry, record, have, activity, trusted, changed })
     }

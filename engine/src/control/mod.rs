@@ -14,7 +14,8 @@ pub(crate) mod torrent;
 pub(crate) mod watch;
 
 pub use crate::storage::{
-    AltSpeed, FileWish, GoalMode, Group, Rename, SessionSettings, SetLimit, SpeedLimit, Switch, Wishes,
+    AltSpeed, FileWish, FileWork, GoalMode, Group, Rename, SessionSettings, SetLimit, SpeedLimit, Switch,
+    Wishes,
 };
 pub(crate) use default_trackers::is_announce_url;
 pub use handle::{
@@ -26,4 +27,3 @@ pub use snapshot::{
     BOUNDS_US, BannedPeer, EngineLimits, EngineSnapshot, HandshakeEnd, LoopDelays, PeerStatus, ShardCounters,
     ShardStatus, StorageStatus, TorrentState, TorrentStatus, Totals, TrackerStatus, UnderWay,
 };
-pub use torrent::FileWork;

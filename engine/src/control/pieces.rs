@@ -110,6 +110,11 @@ impl Pieces {
         (self.settled, self.unflushed) = (None, true);
     }
 
+    /// Whether what the last check found may be in memory only.
+    pub fn is_unflushed(&self) -> bool {
+        self.unflushed
+    }
+
     /// What the last check found is on disk; `settled` is the store's count of writes before it was brought there.
     pub fn flushed(&mut self, settled: u64) {
         self.unflushed = false;

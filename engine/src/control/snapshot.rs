@@ -11,7 +11,7 @@ use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
 use ringseed_ring::RingStats;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -22,8 +22,8 @@ pub enum TorrentState {
     Paused,
     /// Waits for a place in its queue.
     Queued,
-    /// Its files are being moved or renamed.
-    Moving,
+    /// Its files are being moved; progress from 0.0 to 1.0.
+    Moving(f32),
     /// Files are being hashed; progress from 0.0 to 1.0.
     Checking(f32),
     /// Pieces are missing and being fetched.
@@ -110,7 +110,7 @@ pub struct TorrentStatus {
     pub id: u32,
     /// The metainfo it was added with.
     pub metainfo: Arc<Metainfo>,
-    /// Directory its files are below.
+    /// Directory its files are below now.
     pub data_dir: PathBuf,
     /// What it is doing.
     pub state: TorrentState,
@@ -168,6 +168,19 @@ impl TorrentStatus {
     /// Its info-hash.
     pub fn info_hash(&self) -> InfoHash {
         self.metainfo.info_hash
+    }
+
+    /// The directory that its files are for: that which they go to when they are complete, if they are elsewhere.
+    pub fn download_dir(&self) -> &Path {
+        self.wishes.move_when_done.as_ref().unwrap_or(&self.data_dir)
+    }
+
+    /// Where its files are being moved to.
+    pub fn moving_to(&self) -> Option<&Path> {
+        match (&self.state, &self.wishes.file_work) {
+            (TorrentState::Moving(_), Some(work)) => work.directory().map(PathBuf::as_path),
+            _ => None,
+        }
     }
 
     /// Its trackers by tier.

@@ -5,7 +5,8 @@ use super::snapshot::{PeerStatus, TorrentState, TorrentStatus, TrackerStatus};
 use crate::shard::checks::Check;
 use crate::shard::publish::TorrentSample;
 use crate::shard::registry::TorrentEntry;
-use crate::storage::{FileStamp, FileWish, Look, Rename, SpeedLimit, Wishes};
+pub use crate::storage::FileWork;
+use crate::storage::{FileStamp, FileWish, Look, MoveProgress, SpeedLimit, Wishes};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::layout::Layout;
 use ringseed_proto::swarm::Priority;
@@ -16,15 +17,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-/// What is done with the files of a torrent while no shard has them.
-#[derive(Debug, Clone, PartialEq)]
-pub enum FileWork {
-    /// They go to another directory.
-    Move(PathBuf),
-    /// They are already in another directory.
-    Found(PathBuf),
-    /// A file or folder gets another path.
-    Rename(Rename),
+/// Work on the files of a torrent that is being done.
+#[derive(Debug, Clone)]
+pub struct Handling {
+    /// What is done.
+    pub work: FileWork,
+    /// How far it is, when it is a move.
+    pub progress: Arc<MoveProgress>,
+}
+
+impl PartialEq for Handling {
+    fn eq(&self, other: &Handling) -> bool {
+        Arc::ptr_eq(&self.progress, &other.progress)
+    }
 }
 
 /// What happens once all shards have let go of a torrent.
@@ -78,6 +83,8 @@ pub enum Activity {
     Handling {
         /// Whether it runs afterwards.
         run: bool,
+        /// What is done.
+        handling: Handling,
     },
     /// They hash its files.
     Checking {
@@ -175,6 +182,14 @@ pub struct Torrent {
     pub download_limit: SpeedLimit,
     /// Its files changed since they were entered in the resume store, and were not hashed since.
     pub unchecked: bool,
+    /// What went wrong with its files last, though it goes on.
+    pub warning: Option<String>,
+    /// It is not moved to its last directory by itself any more in this run: that has failed.
+    pub stays: bool,
+    /// It is queued because another torrent downloads a file that both have.
+    pub waits: bool,
+    /// Trackers are announced to.
+    pub announced: bool,
     /// Peers that the user named.
     pub known_peers: Vec<SocketAddr>,
     /// What each shard published of it last.
@@ -210,15 +225,45 @@ impl Torrent {
         match &self.activity {
             Activity::Paused | Activity::Failed(_) => false,
             Activity::Running | Activity::Queued => true,
-            Activity::Checking { run, .. } | Activity::Handling { run } | Activity::Missing { run, .. } => {
-                *run
-            }
+            Activity::Checking { run, .. }
+            | Activity::Handling { run, .. }
+            | Activity::Missing { run, .. } => *run,
             Activity::Stopping { next, .. } => {
                 matches!(
                     next,
                     Next::Miss(_) | Next::Run | Next::Check { run: true } | Next::Handle { run: true, .. }
                 )
             }
+        }
+    }
+
+    /// Whether its files are being moved, renamed or removed, or will be in a moment.
+    pub fn is_handled(&self) -> bool {
+        matches!(
+            self.activity,
+            Activity::Handling { .. }
+                | Activity::Stopping { next: Next::Handle { .. } | Next::Remove { .. }, .. }
+        )
+    }
+
+    /// The directory that its files go to by themselves once all that is wanted is here.
+    pub fn last_directory(&self) -> Option<&PathBuf> {
+        self.wishes.move_when_done.as_ref().filter(|to| !self.stays && **to != self.data_dir)
+    }
+
+    /// Its files are written by somebody else: they are hashed before it runs again.
+    pub fn doubt_files(&mut self) {
+        self.unchecked = true;
+        self.pieces.doubt();
+    }
+
+    /// Gives files that are complete the names of complete ones. One that cannot have its name keeps the other, under
+    /// which it is found as well.
+    pub fn finish_names(&mut self, have: &Bitfield) {
+        if let Err(error) = self.entry.store.finish_names(have) {
+            tracing::error!(%error, "a complete file cannot be given its name");
+            self.warning = Some(format!("a complete file cannot be given its name: {error}"));
+            self.status = None;
         }
     }
 
@@ -323,9 +368,25 @@ impl Torrent {
         let state = match &self.activity {
             Activity::Paused => TorrentState::Paused,
             Activity::Queued => TorrentState::Queued,
-            Activity::Handling { .. } | Activity::Stopping { next: Next::Handle { .. }, .. } => {
-                TorrentState::Moving
+            // A rename is over in a moment, and is nothing that anybody has to wait for.
+            Activity::Handling { run: false, handling: Handling { work: FileWork::Rename(_), .. } }
+            | Activity::Stopping { next: Next::Handle { work: FileWork::Rename(_), run: false }, .. } => {
+                TorrentState::Paused
             }
+            Activity::Handling { handling: Handling { work: FileWork::Rename(_), .. }, .. }
+            | Activity::Stopping { next: Next::Handle { work: FileWork::Rename(_), .. }, .. }
+                if left == 0 =>
+            {
+                TorrentState::Seeding
+            }
+            Activity::Handling { handling: Handling { work: FileWork::Rename(_), .. }, .. }
+            | Activity::Stopping { next: Next::Handle { work: FileWork::Rename(_), .. }, .. } => {
+                TorrentState::Downloading
+            }
+            Activity::Handling { handling, .. } => TorrentState::Moving(handling.progress.share()),
+            Activity::Stopping { next: Next::Handle { .. }, .. } => TorrentState::Moving(0.0),
+            // Who takes it for done now would look for its files where they are in a moment no longer.
+            Activity::Running if left == 0 && self.last_directory().is_some() => TorrentState::Moving(0.0),
             Activity::Stopping { next: Next::Pause | Next::Remove { .. }, .. } => TorrentState::Paused,
             Activity::Stopping { next: Next::Fail(reason), .. } | Activity::Failed(reason) => {
                 TorrentState::Failed(reason.clone())
@@ -360,7 +421,10 @@ impl Torrent {
             seeds: samples().map(|sample| sample.stats.seeds).sum(),
             peers,
             banned: samples().flat_map(|sample| sample.banned.iter().copied()).collect(),
-            warning: samples().find_map(|sample| sample.stats.wrong_hash).map(wrong_hash),
+            warning: self
+                .warning
+                .clone()
+                .or_else(|| samples().find_map(|sample| sample.stats.wrong_hash).map(wrong_hash)),
             waits_for_memory: samples().any(|sample| sample.stats.waits_for_memory),
             trackers,
             wishes: self.wishes.clone(),

@@ -38,10 +38,11 @@ pub struct TorrentEntry {
     /// The shard that downloads it and dials its peers.
     pub home: usize,
     phase: AtomicU8,
-    /// Payload bytes sent since the engine started.
-    pub uploaded: AtomicU64,
+    /// Payload bytes sent since the engine started. An entry that takes the place of this one goes on counting here
+    /// ([`TorrentEntry::in_place_of`]), as do the others.
+    pub uploaded: Arc<AtomicU64>,
     /// Payload bytes received since the engine started.
-    pub downloaded: AtomicU64,
+    pub downloaded: Arc<AtomicU64>,
     /// Limit of sending in bytes per second.
     pub upload_limit: RateLimit,
     /// Limit of receiving in bytes per second.
@@ -53,9 +54,9 @@ pub struct TorrentEntry {
     /// Connections of a download at most; 0 for the engine's setting.
     pub peers_max: AtomicUsize,
     /// Bytes missing of the files that are wanted.
-    pub left: AtomicU64,
+    pub left: Arc<AtomicU64>,
     /// Bytes missing of the whole torrent, as trackers are told.
-    pub missing: AtomicU64,
+    pub missing: Arc<AtomicU64>,
     /// Open connections on all shards.
     pub connections: AtomicUsize,
 }
@@ -71,17 +72,27 @@ impl TorrentEntry {
             store,
             home,
             phase: AtomicU8::new(Phase::Stopped as u8),
-            uploaded: AtomicU64::new(0),
-            downloaded: AtomicU64::new(0),
+            uploaded: Arc::default(),
+            downloaded: Arc::default(),
             upload_limit: RateLimit::new(None),
             download_limit: RateLimit::new(None),
             sequential: AtomicBool::new(false),
             priorities: ArcSwapOption::empty(),
             peers_max: AtomicUsize::new(0),
-            left: AtomicU64::new(0),
-            missing: AtomicU64::new(0),
+            left: Arc::default(),
+            missing: Arc::default(),
             connections: AtomicUsize::new(0),
         }
+    }
+
+    /// This entry, with the counters of one that it takes the place of: what counts with them, such as the announces,
+    /// goes on.
+    pub fn in_place_of(mut self, other: &TorrentEntry) -> Self {
+        self.uploaded = other.uploaded.clone();
+        self.downloaded = other.downloaded.clone();
+        self.left = other.left.clone();
+        self.missing = other.missing.clone();
+        self
     }
 
     /// Its info-hash.

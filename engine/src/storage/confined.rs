@@ -79,6 +79,13 @@ impl Root {
         self.place.as_ref().is_ok_and(|place| place.is_at_its_path())
     }
 
+    /// Whether both are one directory, whatever their paths.
+    pub(super) fn is_same(&self, other: &Root) -> bool {
+        let stat = |root: &Root| root.fd().ok().and_then(|fd| fstat(fd).ok());
+        let ids = stat(self).zip(stat(other));
+        ids.is_some_and(|(a, b)| (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
+    }
+
     /// The open directory.
     fn fd(&self) -> Result<Arc<Directory>, StorageError> {
         self.place.as_ref().map_err(StorageError::clone)?.directory()

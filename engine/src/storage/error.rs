@@ -118,6 +118,21 @@ pub enum StorageError {
         /// The path.
         path: PathBuf,
     },
+    /// Something has the name that a file was to get. Nothing is ever put over another file.
+    #[error("{} is there already and is not overwritten; move it away and try again", shown(.path))]
+    Exists {
+        /// What is in the way.
+        path: PathBuf,
+    },
+    /// A file of several torrents, with other data than this one has for it.
+    #[error(
+        "{} is a file of another torrent as well, and this torrent has other data for it; remove one of the torrents, or \
+         give this one another directory", shown(.path)
+    )]
+    Shared {
+        /// The file.
+        path: PathBuf,
+    },
     /// `ENAMETOOLONG`.
     #[error("the name {} is too long for this file system; choose a directory on another one", shown(.path))]
     NameTooLong {
@@ -179,6 +194,7 @@ impl StorageError {
             Errno::ACCESS | Errno::PERM => StorageError::Permission { path },
             Errno::NOENT => StorageError::NotFound { path },
             Errno::LOOP => StorageError::SymlinkInTheWay { path },
+            Errno::EXIST => StorageError::Exists { path },
             Errno::ISDIR => StorageError::NotAFile { path },
             Errno::NOTDIR => StorageError::NotADirectory { path },
             Errno::NAMETOOLONG => StorageError::NameTooLong { path },
@@ -217,6 +233,8 @@ impl StorageError {
             | StorageError::Changed { path }
             | StorageError::SymlinkInTheWay { path }
             | StorageError::NotAFile { path }
+            | StorageError::Exists { path }
+            | StorageError::Shared { path }
             | StorageError::NotADirectory { path }
             | StorageError::NameTooLong { path }
             | StorageError::FileTooLarge { path }
@@ -243,6 +261,18 @@ impl StorageError {
                 | StorageError::NoData { .. }
                 | StorageError::FilesMissing { .. }
         )
+    }
+
+    /// The same for another path, where there is no space or no right to write: the one that the user knows.
+    pub(super) fn about(self, path: &Path) -> StorageError {
+        let path = path.to_path_buf();
+        match self {
+            StorageError::DiskFull { .. } => StorageError::DiskFull { path },
+            StorageError::QuotaExceeded { .. } => StorageError::QuotaExceeded { path },
+            StorageError::ReadOnly { .. } => StorageError::ReadOnly { path },
+            StorageError::FileTooLarge { .. } => StorageError::FileTooLarge { path },
+            other => other,
+        }
     }
 
     /// Whether it says that data which was there is gone or altered, so that the torrent has to be verified.

@@ -128,6 +128,10 @@ impl Files {
         self.root.full(partial.as_deref().unwrap_or(path))
     }
 
+    fn was_partial(&self, file: usize) -> bool {
+        lock(&self.partial).contains(&file)
+    }
+
     fn note_name(&self, file: usize, partial: bool) {
         if partial {
             lock(&self.partial).insert(file);
@@ -161,7 +165,8 @@ impl Files {
             let found = self.find(file)?.ok_or_else(missing)?;
             return self.root.open_existing(&found.path, purpose)?.ok_or_else(missing);
         }
-        let (opened, partial) = self.names.open(&self.root, path, purpose, new_is_partial)?;
+        let was_partial = self.was_partial(file);
+        let (opened, partial) = self.names.open(&self.root, path, purpose, new_is_partial, was_partial)?;
         self.note_name(file, partial);
         Ok(opened)
     }
@@ -424,7 +429,7 @@ impl Files {
 
     /// The file that has the name of one now, if any.
     pub(super) fn find(&self, file: usize) -> Result<Option<Found<'_>>, StorageError> {
-        let found = self.names.find(&self.root, &self.entry(file).path)?;
+        let found = self.names.find(&self.root, &self.entry(file).path, self.was_partial(file))?;
         self.note_name(file, found.as_ref().is_some_and(Found::is_partial));
         Ok(found)
     }

@@ -16,6 +16,7 @@
 
 mod budget;
 mod cache_room;
+mod compared;
 mod confined;
 mod directories;
 mod disk;
@@ -52,16 +53,17 @@ pub use confined::{FileStamp, SizeCheck};
 pub use error::StorageError;
 pub use hashing::hash_yielding;
 pub use limits::{Allocation, StoreConfig, StoreLimits};
-pub use names::{PARTIAL_SUFFIX, is_partial_name};
+pub use names::{PARTIAL_SUFFIX, is_partial_name, partial_path};
 pub use past_cache::OwnBlock;
 pub use piece_buffers::{PieceBuf, PieceBuffers};
 pub use piece_ranges::PieceRanges;
 pub use plain_names::{adopt_partial_names, lies_under_plain_names};
+pub use relocate::{Move, MoveError, MoveProgress};
 pub use residency::{Residency, ResidencyClock};
 pub use resume::{
-    AltSpeed, DamagedRecord, FileWish, GoalMode, Group, Loaded, PieceUpdate, RESUME_VERSION, Rebuilt, Rename,
-    ResumeError, ResumeStore, RunState, SessionSettings, SetLimit, SetPort, SpeedLimit, Switch, Switched,
-    TorrentRecord, Totals, Wishes,
+    AltSpeed, DamagedRecord, FileWish, FileWork, GoalMode, Group, Loaded, PieceUpdate, RESUME_VERSION,
+    Rebuilt, Rename, ResumeError, ResumeStore, RunState, SessionSettings, SetLimit, SetPort, SpeedLimit,
+    Switch, Switched, TorrentRecord, Totals, Wishes,
 };
 pub use store::{Access, TorrentStore};
 pub use traffic::StorageStatus;

@@ -54,33 +54,60 @@ impl Names {
         Some(path.with_file_name(name))
     }
 
-    /// Looks for a file under both names.
-    pub(super) fn find<'a>(self, root: &Root, path: &'a Path) -> Result<Option<Found<'a>>, StorageError> {
+    /// Looks for a file under both names. `was_partial` says that it was seen under that of an incomplete one: then it is
+    /// looked for there first, for what has its own name meanwhile can be somebody else's.
+    pub(super) fn find<'a>(
+        self,
+        root: &Root,
+        path: &'a Path,
+        was_partial: bool,
+    ) -> Result<Option<Found<'a>>, StorageError> {
         let own = || Ok(root.stat(path)?.map(|stat| Found { path: Cow::Borrowed(path), stat }));
-        if let Some(found) = own()? {
-            return Ok(Some(found));
-        }
-        let Some(partial) = self.partial(path) else { return Ok(None) };
-        match root.stat(&partial)? {
-            Some(stat) => Ok(Some(Found { path: Cow::Owned(partial), stat })),
-            None => own(),
-        }
+        let partial = || {
+            let Some(partial) = self.partial(path) else { return Ok(None) };
+            Ok(root.stat(&partial)?.map(|stat| Found { path: Cow::Owned(partial), stat }))
+        };
+        // The last look is for a file that is renamed between the first two.
+        let found = match was_partial {
+            true => [partial()?, own()?],
+            false => match own()? {
+                Some(found) => [Some(found), None],
+                None => [partial()?, own()?],
+            },
+        };
+        Ok(found.into_iter().flatten().next())
     }
 
     /// Opens a file under the name that it has. When it has none it is made for writing, under the name of an incomplete
-    /// file if `new_is_partial` says so. Gives whether that is its name now, too.
+    /// file if `new_is_partial` says so. Gives whether that is its name now, too. `was_partial` is as for
+    /// [`Names::find`].
+    ///
+    /// # Errors
+    /// [`StorageError::Exists`] for writing, when both names are taken and it is not known which file is the torrent's:
+    /// nothing is written over somebody else's.
     pub(super) fn open(
         self,
         root: &Root,
         path: &Path,
         purpose: Purpose,
         new_is_partial: bool,
+        was_partial: bool,
     ) -> Result<(Opened, bool), StorageError> {
-        let found = root.open_existing(path, purpose)?;
-        if let Some(opened) = found {
-            return Ok((opened, false));
+        let partial = self.partial(path);
+        if let Some(partial) = partial.as_ref().filter(|_| was_partial)
+            && let Some(opened) = root.open_existing(partial, purpose)?
+        {
+            return Ok((opened, true));
         }
-        if let Some(partial) = self.partial(path) {
+        if let Some(opened) = root.open_existing(path, purpose)? {
+            let both = purpose == Purpose::Write
+                && partial.as_ref().is_some_and(|partial| matches!(root.stat(partial), Ok(Some(_))));
+            return match both {
+                true => Err(StorageError::Exists { path: root.full(path) }),
+                false => Ok((opened, false)),
+            };
+        }
+        if let Some(partial) = partial {
             if let Some(opened) = root.open_existing(&partial, purpose)? {
                 return Ok((opened, true));
             }
@@ -94,6 +121,12 @@ impl Names {
         }
         Ok((root.open_file(path, purpose)?, false))
     }
+}
+
+/// The path that each file of a torrent has while it is incomplete, from its own; none for one that cannot have another.
+pub fn partial_path(layout: &Layout) -> impl Fn(&Path) -> Option<PathBuf> + use<> {
+    let names = Names::of(layout);
+    move |path| names.partial(path)
 }
 
 /// Whether a file of a torrent may not be called so: it is how others are called while they are incomplete.
@@ -126,17 +159,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::open(dir.path()).unwrap();
         let (names, path) = (names(&["a", "b"]), Path::new("a"));
-        assert!(names.find(&root, path).unwrap().is_none());
-        assert!(names.open(&root, path, Purpose::Read, true).is_err());
-        let (_, partial) = names.open(&root, path, Purpose::Write, true).unwrap();
+        let open = |path, purpose, new| names.open(&root, path, purpose, new, false);
+        assert!(names.find(&root, path, false).unwrap().is_none());
+        assert!(open(path, Purpose::Read, true).is_err());
+        let (_, partial) = open(path, Purpose::Write, true).unwrap();
         assert!(partial && dir.path().join("a.part").exists() && !dir.path().join("a").exists());
-        assert!(names.find(&root, path).unwrap().unwrap().is_partial());
-        assert!(names.open(&root, path, Purpose::Write, false).unwrap().1, "it stays what it is");
+        assert!(names.find(&root, path, false).unwrap().unwrap().is_partial());
+        assert!(open(path, Purpose::Write, false).unwrap().1, "it stays what it is");
         fs::rename(dir.path().join("a.part"), dir.path().join("a")).unwrap();
-        assert!(!names.find(&root, path).unwrap().unwrap().is_partial());
+        assert!(!names.find(&root, path, true).unwrap().unwrap().is_partial());
         fs::write(dir.path().join("a.part"), "of somebody else").unwrap();
-        assert!(!names.open(&root, path, Purpose::Read, true).unwrap().1);
-        let (_, partial) = names.open(&root, Path::new("b"), Purpose::Write, false).unwrap();
+        assert!(!open(path, Purpose::Read, true).unwrap().1);
+        let refused = open(path, Purpose::Write, true).unwrap_err();
+        assert_eq!(refused.path(), Some(dir.path().join("a").as_path()), "{refused}");
+        assert!(names.open(&root, path, Purpose::Write, true, true).unwrap().1, "it was known by that name");
+        assert!(names.find(&root, path, true).unwrap().unwrap().is_partial());
+        let (_, partial) = open(Path::new("b"), Purpose::Write, false).unwrap();
         assert!(!partial && dir.path().join("b").exists());
     }
 }

@@ -22,7 +22,7 @@ pub fn lies_under_plain_names(directory: &Path, info: &Info) -> bool {
     }
     let Ok(root) = Root::open(directory) else { return false };
     let names = Names::of(&info.layout);
-    let is_there = |path: &Path| matches!(names.find(&root, path), Ok(Some(_)));
+    let is_there = |path: &Path| matches!(names.find(&root, path, false), Ok(Some(_)));
     let mut plain = false;
     for (index, path) in info.plain_paths().iter().take(FILES_MAX) {
         if is_there(&info.layout.files[*index].path) {
@@ -47,7 +47,7 @@ pub fn adopt_partial_names(directory: &Path, layout: &Layout, suffix: &str) -> R
         let mut foreign = file.path.clone().into_os_string();
         foreign.push(suffix);
         let foreign = PathBuf::from(foreign);
-        if !matches!(root.stat(&foreign), Ok(Some(_))) || names.find(&root, &file.path)?.is_some() {
+        if !matches!(root.stat(&foreign), Ok(Some(_))) || names.find(&root, &file.path, false)?.is_some() {
             continue;
         }
         let own = names.partial(&file.path).unwrap_or_else(|| file.path.clone());

@@ -7,11 +7,13 @@ use super::limits::StoreLimits;
 use super::loaded::LoadedPieces;
 use super::residency::{CHUNK_BYTES, Residency, SeenChunks};
 use super::write::DirtyFiles;
+use arc_swap::ArcSwapOption;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::layout::Layout;
 use ringseed_proto::metainfo::Info;
 use ringseed_proto::units::{Block, PieceIndex};
 use ringseed_ring::SendList;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -37,6 +39,8 @@ pub struct TorrentStore {
     pub(super) writes: AtomicU64,
     /// The file that [`TorrentStore::check_in_use`] looks at next.
     pub(super) next_look: AtomicUsize,
+    /// Files that are not written, because another torrent has them as well.
+    pub(super) compared: ArcSwapOption<BTreeSet<usize>>,
 }
 
 /// Zeros for padding files (BEP 47), which are not stored. A block is seldom longer.
@@ -87,6 +91,7 @@ impl TorrentStore {
             dirty: Mutex::default(),
             writes: AtomicU64::new(0),
             next_look: AtomicUsize::new(0),
+            compared: ArcSwapOption::empty(),
         })
     }
 

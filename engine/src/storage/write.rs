@@ -141,6 +141,9 @@ impl TorrentStore {
         way: Way,
     ) -> Result<(), StorageError> {
         let failed = |error: std::io::Error| StorageError::from_io(&error, "write", self.files.path(file));
+        if self.is_compared(file) {
+            return self.compare_span(ring, file, data, from, offset, length).await;
+        }
         let open = match self.files.open(file, Purpose::Write, false) {
             Err(StorageError::TooManyOpenFiles { .. }) => {
                 // Files with unsynced data keep their descriptors: those of this piece perhaps, when it has many.

@@ -13,6 +13,7 @@ mod finished;
 mod import;
 mod kills;
 mod metrics;
+mod moves;
 #[path = "../interop/clients.rs"]
 #[allow(dead_code, reason = "two of the clients and a part of what they do are used here")]
 mod other_clients;
@@ -22,6 +23,7 @@ mod port;
 mod route;
 mod security;
 mod session;
+mod sharing;
 mod specification;
 mod ways_of_adding;
 mod wishes;

@@ -166,11 +166,14 @@ pub struct Move {
     #[command(flatten)]
     pub which: Which,
     /// The new directory on the daemon's machine.
-    #[arg(long, value_name = "DIR")]
-    pub to: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "cancel", conflicts_with = "cancel")]
+    pub to: Option<PathBuf>,
     /// The files are there already: they are looked for and verified, not moved.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "cancel")]
     pub found: bool,
+    /// End a move that is under way and put everything back.
+    #[arg(long)]
+    pub cancel: bool,
     /// Connection.
     #[command(flatten)]
     pub connect: Connect,

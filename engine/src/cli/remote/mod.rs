@@ -34,7 +34,11 @@ pub fn run(command: &Remote) -> Result<(), Failure> {
             act::on(&args.connect, &args.which.torrents, "torrent-remove", more, "removed")
         }
         Remote::Move(args) => {
-            let to = std::path::absolute(&args.to).unwrap_or_else(|_| args.to.clone());
+            let Some(to) = &args.to else {
+                let done = "cancelling the move of";
+                return act::on(&args.connect, &args.which.torrents, "torrent-cancel-move", json!({}), done);
+            };
+            let to = std::path::absolute(to).unwrap_or_else(|_| to.clone());
             let more = json!({"location": to.to_string_lossy(), "move": !args.found});
             act::on(&args.connect, &args.which.torrents, "torrent-set-location", more, "moving")
         }

@@ -32,11 +32,14 @@ pub const LINE_FIELDS: &[&str] = &[
     "labels",
     "downloadDir",
     "queuePosition",
+    "ringseedMoveProgress",
 ];
 
 /// Fields of `info` beside those.
 const INFO_FIELDS: &[&str] = &[
     "addedDate",
+    "ringseedCurrentDir",
+    "ringseedMoveTo",
     "comment",
     "creator",
     "doneDate",
@@ -88,6 +91,7 @@ pub fn header() -> String {
 /// A torrent in one line.
 pub fn line(torrent: &Value) -> String {
     let done = match field::<u8>(torrent, "status") {
+        _ if is_moving(torrent) => field::<f64>(torrent, "ringseedMoveProgress"),
         2 => field::<f64>(torrent, "recheckProgress"),
         _ => field::<f64>(torrent, "percentDone"),
     };
@@ -112,16 +116,26 @@ pub fn line(torrent: &Value) -> String {
 
 /// What a torrent does, in a word.
 pub fn state(torrent: &Value) -> &'static str {
-    if field::<u8>(torrent, "error") == 3 {
+    let status = field::<u8>(torrent, "status");
+    // One that goes on has a local error, too: `info` tells it.
+    if field::<u8>(torrent, "error") == 3 && status == 0 {
         return "failed";
     }
-    match field::<u8>(torrent, "status") {
+    if is_moving(torrent) {
+        return "moving";
+    }
+    match status {
         0 => "paused",
         1 | 2 => "checking",
         3 | 5 => "queued",
         4 => "downloading",
         _ => "seeding",
     }
+}
+
+/// Whether its files are being moved; older daemons do not say.
+fn is_moving(torrent: &Value) -> bool {
+    torrent["ringseedMoveProgress"].as_f64().is_some_and(|share| share >= 0.0)
 }
 
 /// All about torrents.
@@ -150,6 +164,13 @@ fn tell(torrent: &Value) {
         row("error", text("errorString"));
     }
     row("directory", text("downloadDir"));
+    if !text("ringseedCurrentDir").is_empty() && text("ringseedCurrentDir") != text("downloadDir") {
+        row("now in", text("ringseedCurrentDir"));
+    }
+    if is_moving(torrent) {
+        let share = (field::<f64>(torrent, "ringseedMoveProgress") * 100.0).floor();
+        row("moving to", format!("{}, {share} %", text("ringseedMoveTo")));
+    }
     let wanted = number("sizeWhenDone");
     let have = wanted.saturating_sub(number("leftUntilDone"));
     row(

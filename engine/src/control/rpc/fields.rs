@@ -133,7 +133,7 @@ fn field(torrent: &TorrentStatus, name: &str, around: &Around<'_>) -> Option<Val
         "dateCreated" => json!(torrent.metainfo.creation_date.unwrap_or(0)),
         "desiredAvailable" => json!(desired_available(torrent)),
         "doneDate" => json!(unix(torrent.finished_at)),
-        "downloadDir" => json!(torrent.data_dir.to_string_lossy()),
+        "downloadDir" => json!(torrent.download_dir().to_string_lossy()),
         "downloadLimit" => json!(torrent.download_limit.rate.div_ceil(1000)),
         "downloadLimited" => json!(torrent.download_limit.on),
         "downloadedEver" => json!(torrent.downloaded),
@@ -210,6 +210,14 @@ fn field(torrent: &TorrentStatus, name: &str, around: &Around<'_>) -> Option<Val
             _ => 0.0,
         }),
         "ringseedCategory" => json!(wishes.category),
+        "ringseedCurrentDir" => json!(torrent.data_dir.to_string_lossy()),
+        "ringseedMoveProgress" => json!(match torrent.state {
+            TorrentState::Moving(progress) => progress,
+            _ => -1.0,
+        }),
+        "ringseedMoveTo" => {
+            json!(torrent.moving_to().map_or_else(String::new, |to| to.to_string_lossy().into()))
+        }
         "ringseedSeedMinutes" => json!(wishes.seed_minutes.map_or(-1, |minutes| minutes as i64)),
         "secondsDownloading" => json!(torrent.seconds().0),
         "secondsSeeding" => json!(torrent.seconds().1),
@@ -248,13 +256,12 @@ fn field(torrent: &TorrentStatus, name: &str, around: &Around<'_>) -> Option<Val
 
 fn status(torrent: &TorrentStatus) -> Status {
     match torrent.state {
-        TorrentState::Paused | TorrentState::Failed(_) | TorrentState::Missing(_) | TorrentState::Moving => {
-            Status::Stopped
-        }
+        TorrentState::Paused | TorrentState::Failed(_) | TorrentState::Missing(_) => Status::Stopped,
         TorrentState::Queued if torrent.left == 0 => Status::SeedWait,
         TorrentState::Queued => Status::DownloadWait,
         TorrentState::Checking(_) => Status::Check,
-        TorrentState::Downloading => Status::Download,
+        // Stopped or seeding with nothing left is done to those who fetch the files then.
+        TorrentState::Downloading | TorrentState::Moving(_) => Status::Download,
         TorrentState::Seeding => Status::Seed,
     }
 }
@@ -294,7 +301,7 @@ fn eta_idle(torrent: &TorrentStatus, snapshot: &EngineSnapshot) -> i64 {
     (i64::from(minutes) * 60 - quiet.min(running)).max(0)
 }
 
-/// A local error, or what trackers say when none of them works.
+/// A local error, which does not have to have stopped it, or what trackers say when none of them works.
 fn error(torrent: &TorrentStatus) -> (u8, &str) {
     if let Some(why) = torrent.state.error() {
         return (3, why);

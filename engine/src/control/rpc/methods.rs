@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub(super) type Outcome = Result<Value, String>;
 
 /// Methods by name; anything else is counted as `other`.
-const METHODS: [&str; 28] = [
+const METHODS: [&str; 29] = [
     "torrent-add",
     "torrent-get",
     "torrent-start",
@@ -32,6 +32,7 @@ const METHODS: [&str; 28] = [
     "torrent-remove",
     "torrent-set",
     "torrent-set-location",
+    "torrent-cancel-move",
     "torrent-rename-path",
     "queue-move-top",
     "queue-move-up",
@@ -60,6 +61,7 @@ enum Change {
     Stop,
     Verify,
     Reannounce,
+    CancelMove,
     Remove,
     RemoveWithData,
 }
@@ -104,6 +106,13 @@ impl Server {
             "torrent-stop" => self.change(arguments, Change::Stop).await,
             "torrent-verify" => self.change(arguments, Change::Verify).await,
             "torrent-reannounce" => self.change(arguments, Change::Reannounce).await,
+            "torrent-cancel-move" => {
+                let args: IdsArgs = read(arguments)?;
+                if args.ids.is_none() {
+                    return Err("torrent-cancel-move needs ids".to_owned());
+                }
+                self.change_all(args.ids.as_ref(), Change::CancelMove).await
+            }
             "torrent-remove" => {
                 let args: RemoveArgs = read(arguments)?;
                 // Removing everything has to be meant.
@@ -185,6 +194,7 @@ impl Server {
             Change::Stop => self.handle.pause(torrent).await,
             Change::Verify => self.handle.verify(torrent).await,
             Change::Reannounce => self.handle.reannounce(torrent).await,
+            Change::CancelMove => self.handle.cancel_move(torrent).await,
             Change::Remove => self.handle.remove(torrent).await,
             Change::RemoveWithData => self.handle.remove_with_data(torrent).await,
         }

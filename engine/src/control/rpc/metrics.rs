@@ -131,7 +131,7 @@ fn torrents_by_state(page: &Page, snapshot: &EngineSnapshot) -> Result<()> {
             TorrentState::Seeding => 3,
             TorrentState::Failed(_) => 4,
             TorrentState::Queued => 5,
-            TorrentState::Moving => 6,
+            TorrentState::Moving(_) => 6,
             TorrentState::Missing(_) => 7,
         };
         states[place].1 += 1;

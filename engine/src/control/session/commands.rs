@@ -3,7 +3,7 @@
 use super::super::default_trackers::with_defaults;
 use super::super::handle::{AddOutcome, AddTorrent, Command, EngineError, Found, Reply};
 use super::super::pieces::Pieces;
-use super::super::torrent::{Activity, Next, Torrent};
+use super::super::torrent::{Activity, FileWork, Next, Torrent};
 use super::{Session, has_data, has_files, renamed};
 use crate::limits::{CANDIDATES_MAX, CONTROL_QUEUE};
 use crate::shard::candidates::Source;
@@ -44,7 +44,15 @@ impl Session {
                 self.answer(reply, result);
             }
             Command::Handle(info_hash, work, reply) => {
-                let result = self.known(info_hash).and_then(|()| self.handle_files(info_hash, work));
+                let renames = matches!(work, FileWork::Rename(_));
+                match self.known(info_hash).and_then(|()| self.handle_files(info_hash, work)) {
+                    // It is over in a moment, and whoever asked goes on with the new names.
+                    Ok(true) if renames => _ = self.renaming.insert(info_hash, reply),
+                    result => self.answer(reply, result.map(|_| ())),
+                }
+            }
+            Command::CancelMove(info_hash, reply) => {
+                let result = self.known(info_hash).and_then(|()| self.cancel_move(info_hash));
                 self.answer(reply, result);
             }
             Command::MoveInQueue(torrents, to, reply) => {
@@ -127,6 +135,9 @@ impl Session {
             wishes.plain_names = true;
             metainfo = as_named(metainfo, &wishes);
         }
+        let directories = [Some(&data_dir), move_when_done.as_ref()];
+        let directories: Vec<&Path> = directories.into_iter().flatten().map(PathBuf::as_path).collect();
+        self.check_paths(info_hash, &metainfo.info, &directories)?;
         let store = TorrentStore::open_or_create(&data_dir, metainfo.info.clone(), &self.parts.store_limits)
             .map_err(|error| EngineError::Storage(error.to_string()))?;
         let entry = self.entry(metainfo, store);
@@ -156,6 +167,7 @@ impl Session {
         if let Err(error) = self.save_new(info_hash, state) {
             self.torrents.remove(&id);
             self.ids.remove(&info_hash);
+            self.claims.release(&info_hash);
             self.queue_is_old = true;
             return Err(error);
         }

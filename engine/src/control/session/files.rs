@@ -1,12 +1,16 @@
 //! Moving, renaming and deleting the files of torrents: no shard has them meanwhile, and a blocking task does it.
+//!
+//! What is to be done is entered in the resume store before the first file is touched and taken out when it has ended, in
+//! one transaction with where the files are then. Work that a kill or a stop has cut short is begun again at the next
+//! start. Work that fails leaves the torrent as it was, and it goes on there.
 
 use super::super::handle::EngineError;
-use super::super::torrent::{Activity, FileWork, Next};
-use super::Session;
-use crate::storage::{PARTIAL_SUFFIX, Rename, TorrentStore, Wishes, is_partial_name, relocate};
-use ringseed_proto::bitfield::Bitfield;
+use super::super::torrent::{Activity, FileWork, Handling, Next};
+use super::{Session, renamed, renames};
+use crate::storage::{Move, MoveError, MoveProgress, Rename, StorageError, TorrentStore, Wishes, relocate};
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,57 +19,163 @@ use std::sync::atomic::Ordering;
 pub struct FilesDone {
     info_hash: InfoHash,
     work: FileWork,
-    result: Result<(), String>,
+    result: Result<(), MoveError>,
+}
+
+/// How work on files has ended for the torrent.
+enum End {
+    /// It is done.
+    Done,
+    /// Nothing has changed, for this reason; `None` when the user wanted it so.
+    Undone(Option<String>),
+    /// It has to be begun again.
+    Halfway(String),
 }
 
 impl Session {
-    /// Stops a torrent, has its files handled, and lets it go on as it was.
-    pub(super) fn handle_files(&mut self, info_hash: InfoHash, work: FileWork) -> Result<(), EngineError> {
-        if let FileWork::Rename(Rename { from, to }) = &work
-            && Path::new(to)
-                .iter()
-                .any(|name| is_partial_name(name) && !Path::new(from).iter().any(|old| old == name))
-        {
-            return Err(EngineError::Storage(format!("{PARTIAL_SUFFIX} is for incomplete files: {to}")));
+    /// Stops a torrent, has its files handled, and lets it go on as it was. False when there is nothing to do.
+    pub(super) fn handle_files(&mut self, info_hash: InfoHash, work: FileWork) -> Result<bool, EngineError> {
+        let Some(torrent) = self.torrent(&info_hash) else { return Ok(false) };
+        if torrent.is_handled() {
+            return Err(EngineError::Storage("its files are being moved or removed already".into()));
         }
-        let Some(torrent) = self.torrent(&info_hash) else { return Ok(()) };
-        let run = torrent.wanted_running();
-        match &torrent.activity {
-            Activity::Handling { .. }
-            | Activity::Stopping { next: Next::Handle { .. } | Next::Remove { .. }, .. } => {
-                return Err(EngineError::Storage("its files are being moved or removed already".into()));
+        match &work {
+            FileWork::Rename(rename) if rename.from == rename.to => return Ok(false),
+            FileWork::Rename(rename) => renames::check(&torrent.entry.content.info.layout, rename)?,
+            FileWork::Move(to) | FileWork::Found(to)
+                if *to == torrent.data_dir && torrent.wishes.move_when_done.is_none() =>
+            {
+                return Ok(false);
             }
+            FileWork::Move(_) | FileWork::Found(_) => {}
+        }
+        let run = torrent.wanted_running();
+        self.check_work(info_hash, &work)?;
+        self.note_work(info_hash, Some(work.clone()))?;
+        if let Some(torrent) = self.torrent(&info_hash) {
+            (torrent.stays, torrent.warning) = (false, None);
+        }
+        self.start_work(info_hash, work, run);
+        Ok(true)
+    }
+
+    /// Has a torrent that is complete moved to its last directory. False when there is nothing to be moved.
+    pub(super) fn move_if_done(&mut self, info_hash: InfoHash, run: bool) -> bool {
+        let Some(torrent) = self.torrent(&info_hash) else { return false };
+        let Some(to) = torrent.last_directory().filter(|_| torrent.is_done()).cloned() else { return false };
+        if torrent.is_handled() || torrent.entry.store.absence().is_some() {
+            return false;
+        }
+        let work = FileWork::Move(to);
+        let checked = self.check_work(info_hash, &work);
+        if let Err(error) = checked.and_then(|()| self.note_work(info_hash, Some(work.clone()))) {
+            tracing::error!(%error, torrent = %info_hash, "a complete torrent is not moved");
+            if let Some(torrent) = self.torrent(&info_hash) {
+                torrent.stays = true;
+                torrent.warning = Some(error.to_string());
+            }
+            return false;
+        }
+        self.start_work(info_hash, work, run);
+        true
+    }
+
+    /// Has the move of a torrent's files end and everything put back.
+    pub(super) fn cancel_move(&mut self, info_hash: InfoHash) -> Result<(), EngineError> {
+        let Some(torrent) = self.torrent(&info_hash) else { return Ok(()) };
+        match &mut torrent.activity {
+            Activity::Handling { handling: Handling { work: FileWork::Move(_), progress }, .. } => {
+                progress.cancel();
+                Ok(())
+            }
+            Activity::Stopping { next, .. }
+                if matches!(next, Next::Handle { work: FileWork::Move(_), .. }) =>
+            {
+                let Next::Handle { work, run } = next.clone() else { return Ok(()) };
+                *next = if run { Next::Run } else { Next::Pause };
+                self.stay(info_hash, &work);
+                self.note_work(info_hash, None)
+            }
+            _ => Err(EngineError::Storage("its files are not being moved".into())),
+        }
+    }
+
+    /// The user does not want a torrent moved: not by itself either, when it was that.
+    fn stay(&mut self, info_hash: InfoHash, work: &FileWork) {
+        let Some(torrent) = self.torrent(&info_hash) else { return };
+        torrent.status = None;
+        if torrent.wishes.move_when_done.as_ref() == work.directory() {
+            Arc::make_mut(&mut torrent.wishes).move_when_done = None;
+        }
+    }
+
+    /// Enters what is begun with the files of a torrent. On an error it is as before.
+    fn note_work(&mut self, info_hash: InfoHash, work: Option<FileWork>) -> Result<(), EngineError> {
+        let Some(torrent) = self.torrent(&info_hash) else { return Ok(()) };
+        let before = std::mem::replace(&mut Arc::make_mut(&mut torrent.wishes).file_work, work);
+        let records: Vec<_> = self.record(info_hash).into_iter().collect();
+        let result = self.save_settings(&records);
+        if result.is_err()
+            && let Some(torrent) = self.torrent(&info_hash)
+        {
+            Arc::make_mut(&mut torrent.wishes).file_work = before;
+        }
+        self.hold_paths(info_hash);
+        result
+    }
+
+    fn start_work(&mut self, info_hash: InfoHash, work: FileWork, run: bool) {
+        let Some(torrent) = self.torrent(&info_hash) else { return };
+        match &torrent.activity {
+            Activity::Handling { .. } => {}
             Activity::Paused | Activity::Failed(_) | Activity::Missing { .. } | Activity::Queued => {
-                self.begin_files(info_hash, work, run);
+                self.begin_files(info_hash, work, run, false);
             }
             Activity::Running | Activity::Checking { .. } | Activity::Stopping { .. } => {
                 self.begin_stop(info_hash, Next::Handle { work, run });
             }
         }
-        Ok(())
     }
 
-    /// Handles the files of a torrent that no shard has.
-    pub(super) fn begin_files(&mut self, info_hash: InfoHash, work: FileWork, run: bool) {
+    /// Takes up work on the files of a torrent that no shard has, which was begun and has not ended. False when there is
+    /// none.
+    pub(super) fn resume_work(&mut self, info_hash: InfoHash, run: bool) -> bool {
+        let Some(torrent) = self.torrent(&info_hash) else { return false };
+        let Some(work) = torrent.wishes.file_work.clone() else { return false };
+        self.begin_files(info_hash, work, run, true);
+        true
+    }
+
+    /// Handles the files of a torrent that no shard has. `again` says that this was begun before.
+    pub(super) fn begin_files(&mut self, info_hash: InfoHash, work: FileWork, run: bool, again: bool) {
         let done = self.files_done.clone();
         let Some(torrent) = self.torrent(&info_hash) else { return };
-        torrent.activity = Activity::Handling { run };
+        let progress = Arc::new(MoveProgress::default());
+        let handling = Handling { work: work.clone(), progress: progress.clone() };
+        torrent.activity = Activity::Handling { run, handling };
         torrent.status = None;
-        let (from, info) = (torrent.data_dir.clone(), torrent.entry.content.info.clone());
+        let (from, info, have) =
+            (torrent.data_dir.clone(), torrent.entry.content.info.clone(), torrent.pieces.durable().clone());
+        self.moving.insert(info_hash);
         tokio::task::spawn_local(async move {
-            let doing = work.clone();
+            let (doing, directory) = (work.clone(), from.clone());
             let task = tokio::task::spawn_blocking(move || match &doing {
-                FileWork::Move(to) if *to == from => Ok(()),
-                FileWork::Move(to) => relocate::move_files(&info.layout, &from, to),
+                FileWork::Move(to) => {
+                    let work = Move { torrent: &info_hash, layout: &info.layout, from: &from, to, again };
+                    let is_expected = |file| info.layout.pieces_of_file(file).any(|piece| have.get(piece));
+                    relocate::move_files(&work, is_expected, &progress)
+                }
                 FileWork::Found(_) => Ok(()),
                 FileWork::Rename(Rename { from: old, to }) => {
-                    relocate::rename(&info.layout, &from, Path::new(old), Path::new(to))
+                    relocate::rename(&info.layout, &from, Path::new(old), Path::new(to), again)
+                        .map_err(MoveError::Undone)
                 }
             });
-            let result = match task.await {
-                Ok(result) => result.map_err(|error| error.to_string()),
-                Err(error) => Err(error.to_string()),
-            };
+            let result = task.await.unwrap_or_else(|error| {
+                tracing::error!(%error, torrent = %info_hash, "work on files has ended badly");
+                let errno = rustix::io::Errno::IO.raw_os_error();
+                Err(MoveError::Halfway(StorageError::Io { operation: "handle", path: directory, errno }))
+            });
             let _ = done.send(FilesDone { info_hash, work, result }).await;
         });
     }
@@ -74,48 +184,125 @@ impl Session {
     pub fn on_files_done(&mut self, done: FilesDone) {
         let FilesDone { info_hash, work, result } = done;
         self.dirty = true;
+        self.moving.remove(&info_hash);
         let Some(torrent) = self.torrent(&info_hash) else { return };
-        let Activity::Handling { run } = torrent.activity else { return };
+        let Activity::Handling { run, .. } = torrent.activity else { return };
+        let followers = match &work {
+            FileWork::Move(to) => self.followers(info_hash, to).unwrap_or_default(),
+            FileWork::Found(_) | FileWork::Rename(_) => Vec::new(),
+        };
+        let Some(torrent) = self.torrent(&info_hash) else { return };
+        let moved = work.directory().is_some_and(|to| *to != torrent.data_dir);
+        let end = match result {
+            Ok(()) => match (self.reopen(info_hash, &work), &work) {
+                (Ok(()), _) => End::Done,
+                (Err(error), FileWork::Found(_)) => End::Undone(Some(error)),
+                (Err(error), _) => End::Halfway(error),
+            },
+            Err(MoveError::Undone(StorageError::Cancelled)) => End::Undone(None),
+            Err(MoveError::Undone(error)) => End::Undone(Some(error.to_string())),
+            Err(MoveError::Halfway(error)) => End::Halfway(format!(
+                "some files are in {} and some are not: {error}; starting the torrent goes on with the move",
+                work.directory().unwrap_or(&PathBuf::new()).display()
+            )),
+            // The process ends: the next one goes on.
+            Err(MoveError::Left) => return,
+        };
+        let Some(torrent) = self.torrent(&info_hash) else { return };
         torrent.status = None;
-        if let Err(reason) = result {
-            torrent.activity = Activity::Failed(reason);
-            return self.save_or_log(info_hash);
-        }
-        let mut check = false;
-        match work {
-            FileWork::Move(to) | FileWork::Found(to) if to == torrent.data_dir => {}
-            FileWork::Move(to) => torrent.data_dir = to,
-            FileWork::Found(to) => (torrent.data_dir, check) = (to, true),
-            FileWork::Rename(rename) => Arc::make_mut(&mut torrent.wishes).renames.push(rename),
-        }
-        Arc::make_mut(&mut torrent.wishes).move_when_done = None;
-        if let Err(error) = self.reopen(info_hash) {
-            if let Some(torrent) = self.torrent(&info_hash) {
-                torrent.activity = Activity::Failed(error);
+        let outcome = match end {
+            End::Halfway(reason) => {
+                torrent.activity = Activity::Failed(reason.clone());
+                Err(reason)
             }
-            return self.save_or_log(info_hash);
+            End::Done => {
+                Arc::make_mut(&mut torrent.wishes).file_work = None;
+                Ok(())
+            }
+            End::Undone(reason) => {
+                Arc::make_mut(&mut torrent.wishes).file_work = None;
+                match &reason {
+                    None => self.stay(info_hash, &work),
+                    // Who renames is told; a move was answered before it was done.
+                    Some(reason) if work.directory().is_some() => {
+                        tracing::error!(reason, torrent = %info_hash, "files are not moved");
+                        torrent.stays = true;
+                        torrent.warning = Some(format!("its files are not moved: {reason}"));
+                    }
+                    Some(_) => {}
+                }
+                Err(reason.unwrap_or_default())
+            }
+        };
+        if let Some(torrent) = self.torrent(&info_hash)
+            && !matches!(torrent.activity, Activity::Failed(_))
+        {
+            torrent.activity = Activity::Paused;
+            let check = matches!(work, FileWork::Found(_)) && moved && outcome.is_ok();
+            self.go_on(info_hash, run, check);
+        }
+        self.hold_paths(info_hash);
+        self.save_or_log(info_hash);
+        self.leave_trackers(info_hash);
+        if let (Ok(()), Some(to)) = (&outcome, work.directory()) {
+            followers.into_iter().for_each(|follower| self.follow(follower, to));
+        }
+        // Another torrent may have waited for that.
+        self.queue_due = true;
+        if let Some(reply) = self.renaming.remove(&info_hash) {
+            self.answer(reply, outcome.map_err(EngineError::Storage));
+        }
+    }
+
+    /// A torrent that rests has its files in another directory now, because they were moved with those of another torrent.
+    fn follow(&mut self, info_hash: InfoHash, to: &Path) {
+        if let Err(error) = self.reopen(info_hash, &FileWork::Found(to.to_path_buf())) {
+            tracing::error!(error, torrent = %info_hash, "files that were moved with those of another torrent");
+            return;
         }
         if let Some(torrent) = self.torrent(&info_hash) {
-            torrent.activity = Activity::Paused;
+            torrent.doubt_files();
+            torrent.status = None;
         }
-        match (check, run) {
-            (true, run) => {
-                if self.look(info_hash, run).is_some() {
-                    self.begin_check(info_hash, run);
-                }
-            }
-            (false, true) => self.begin(info_hash),
-            (false, false) => {}
-        }
+        self.hold_paths(info_hash);
         self.save_or_log(info_hash);
     }
 
-    /// Opens a torrent's files where they are now and as they are called now.
-    fn reopen(&mut self, info_hash: InfoHash) -> Result<(), String> {
+    /// What follows work on the files of a torrent.
+    fn go_on(&mut self, info_hash: InfoHash, run: bool, check: bool) {
+        let Some(torrent) = self.torrent(&info_hash) else { return };
+        // After work that an earlier run has begun the files are looked at first.
+        let unsure = torrent.unchecked;
+        if check {
+            if self.look(info_hash, run).is_some() {
+                self.begin_check(info_hash, run);
+            }
+        } else if (unsure || !self.move_if_done(info_hash, run)) && run {
+            self.begin(info_hash);
+        }
+    }
+
+    /// Tells trackers that a torrent has left that was to go on and does not.
+    fn leave_trackers(&mut self, info_hash: InfoHash) {
+        let announcer = self.parts.announcer.clone();
+        if let Some(torrent) = self.torrent(&info_hash)
+            && torrent.announced
+            && torrent.activity != Activity::Running
+        {
+            torrent.announced = false;
+            announcer.stop(info_hash);
+        }
+    }
+
+    /// Opens a torrent's files where they are and as they are called after this work. On an error nothing has changed.
+    fn reopen(&mut self, info_hash: InfoHash, work: &FileWork) -> Result<(), String> {
         let Some(torrent) = self.torrent(&info_hash) else { return Ok(()) };
-        let (data_dir, old) = (torrent.data_dir.clone(), torrent.entry.clone());
-        let sequential = old.sequential.load(Ordering::Relaxed);
-        let wishes = torrent.wishes.clone();
+        let old = torrent.entry.clone();
+        let data_dir = work.directory().unwrap_or(&torrent.data_dir).clone();
+        let mut wishes = Wishes::clone(&torrent.wishes);
+        if let FileWork::Rename(rename) = work {
+            wishes.renames.push(rename.clone());
+        }
         let original = match old.metainfo.is_lean() {
             true => self.stored_metainfo(info_hash).map_err(|error| error.to_string())?,
             false => Metainfo::parse(&old.metainfo.to_bytes()).map_err(|error| error.to_string())?,
@@ -124,82 +311,43 @@ impl Session {
         let store = TorrentStore::open(&data_dir, metainfo.info.clone(), &self.parts.store_limits)
             .map_err(|error| error.to_string())?;
         store.take_moved_stamps(&old.store.stamps());
-        let entry = self.entry(metainfo, store);
+        let entry = self.entry_in_place_of(&old, metainfo, store);
         let Some(torrent) = self.torrent(&info_hash) else { return Ok(()) };
-        torrent.uploaded_before = torrent.uploaded();
-        torrent.downloaded_before = torrent.downloaded();
         torrent.pieces.reopened(&old.store);
+        if work.directory().is_some() {
+            wishes.move_when_done = None;
+        }
+        torrent.wishes = Arc::new(wishes);
+        torrent.data_dir = data_dir;
         torrent.entry = entry.clone();
-        torrent.apply_wishes(sequential);
+        torrent.apply_wishes(old.sequential.load(Ordering::Relaxed));
+        let unflushed = torrent.pieces.is_unflushed();
         self.parts.registry.insert([entry]);
+        if unflushed {
+            // What had begun was of the files where they were.
+            self.flush_found(info_hash);
+        }
         Ok(())
     }
 
     /// Deletes the files of a torrent that is being forgotten.
+    /// What is another torrent's as well stays.
     pub(super) fn delete_files(&mut self, info_hash: InfoHash) {
+        let shared = self.sharers(&info_hash).into_iter().flat_map(|sharer| sharer.files);
+        let shared: HashSet<usize> = shared.map(|(file, _)| file).collect();
         let Some(torrent) = self.torrent(&info_hash) else { return };
-        let (data_dir, info) = (torrent.data_dir.clone(), torrent.entry.content.info.clone());
+        let info = torrent.entry.content.info.clone();
+        // A move that was cut short has left some of them elsewhere.
+        let elsewhere = torrent.wishes.file_work.as_ref().and_then(FileWork::directory).cloned();
+        let directories: Vec<PathBuf> = std::iter::once(torrent.data_dir.clone()).chain(elsewhere).collect();
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = relocate::delete_files(&info.layout, &data_dir) {
-                tracing::error!(%error, torrent = %info_hash, "cannot delete all files of a removed torrent");
+            for directory in directories {
+                if let Err(error) =
+                    relocate::delete_files(&info.layout, &directory, |file| !shared.contains(&file))
+                {
+                    tracing::error!(%error, torrent = %info_hash, "cannot delete all files of a removed torrent");
+                }
             }
         });
-    }
-}
-
-/// Gives files that are complete the names of complete ones. One that cannot have its name keeps the other, under which
-/// it is found as well.
-pub(in crate::control) fn finish_names(store: &TorrentStore, have: &Bitfield) {
-    if let Err(error) = store.finish_names(have) {
-        tracing::error!(%error, "a complete file cannot be given its name");
-    }
-}
-
-/// The torrent with the names that its files have on disk, and those that the user gave them.
-pub(in crate::control) fn renamed(metainfo: Metainfo, wishes: &Wishes) -> Metainfo {
-    let renames = &wishes.renames;
-    if renames.is_empty() && !wishes.plain_names {
-        return metainfo;
-    }
-    let mut info = (*metainfo.info).clone();
-    if wishes.plain_names {
-        info = info.with_plain_paths();
-    }
-    let single = info.layout.files.len() == 1 && info.layout.files[0].path == Path::new(&info.name);
-    for file in &mut info.layout.files {
-        for rename in renames {
-            if let Some(path) = after(&file.path, rename) {
-                file.path = path;
-            }
-        }
-    }
-    let top = info.layout.files.first().and_then(|file| match single {
-        true => Some(file.path.as_path()),
-        false => file.path.iter().next().map(Path::new),
-    });
-    if let Some(top) = top {
-        info.name = top.to_string_lossy().into_owned();
-    }
-    Metainfo { info: Arc::new(info), ..metainfo }
-}
-
-/// The path of a file after a rename that concerns it.
-fn after(path: &Path, rename: &Rename) -> Option<PathBuf> {
-    let rest = path.strip_prefix(&rename.from).ok()?;
-    let to = Path::new(&rename.to);
-    Some(if rest.as_os_str().is_empty() { to.to_path_buf() } else { to.join(rest) })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn renames_change_whole_names_only() {
-        let rename = |from: &str, to: &str| Rename { from: from.into(), to: to.into() };
-        let path = Path::new("t/sub/a.txt");
-        assert_eq!(after(path, &rename("t", "u")), Some("u/sub/a.txt".into()));
-        assert_eq!(after(path, &rename("t/sub/a.txt", "t/sub/b")), Some("t/sub/b".into()));
-        assert_eq!(after(path, &rename("t/su", "x")), None);
     }
 }

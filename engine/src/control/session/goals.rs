@@ -21,7 +21,7 @@ impl Session {
         if now.duration_since(self.clock_looked_at) >= CLOCK_INTERVAL {
             self.clock_looked_at = now;
             self.follow_clock();
-            self.queue_due |= self.settings.download_queue.on || self.settings.seed_queue.on;
+            self.queue_due |= self.settings.download_queue.on || self.settings.seed_queue.on || self.waits;
         }
         let mut ids: HashSet<u32> = std::mem::take(&mut self.goals_unsure);
         if now.duration_since(self.times_looked_at) >= TIMES_INTERVAL {

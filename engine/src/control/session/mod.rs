@@ -1,9 +1,10 @@
 //! The session: all torrents, and the one place where their activity changes. What handles ask is in `commands`, how
 //! activities follow each other in `transitions`, what shards report in `reports`; `queue`, `goals` and `alt_speed`
-//! start and stop torrents, `files` moves their data, `port` is where peers connect to, `resume` keeps them between runs, `wishes` is what the user may
+//! start and stop torrents, `files` moves their data, `renames` is what it may be called, `claims` and `sharing` are for torrents at one path, `port` is where peers connect to, `resume` keeps them between runs, `wishes` is what the user may
 //! change, `totals` what was moved, `publish` what others are told.
 
 mod alt_speed;
+mod claims;
 mod commands;
 mod files;
 mod flushes;
@@ -11,15 +12,17 @@ mod goals;
 mod port;
 mod publish;
 mod queue;
+mod renames;
 mod reports;
 mod resume;
+mod sharing;
 mod shutdown;
 mod store_care;
 mod totals;
 mod transitions;
 mod wishes;
 
-use super::handle::Command;
+use super::handle::{Command, Reply};
 use super::loader::StoreGuard;
 use super::pieces::Pieces;
 use super::snapshot::{EngineLimits, EngineSnapshot, UnderWay};
@@ -38,9 +41,10 @@ use crate::storage::{
     ResumeStore, SessionSettings, SetLimit, SizeCheck, SpeedLimit, StoreLimits, TorrentStore, Wishes,
 };
 use arc_swap::ArcSwap;
+use claims::Claims;
 pub use files::FilesDone;
-pub(in crate::control) use files::{finish_names, renamed};
 use flushes::Flushes;
+pub(in crate::control) use renames::renamed;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -119,6 +123,14 @@ pub struct Session {
     /// Why there is no network, when the interface is not there.
     trouble: Option<Arc<str>>,
     files_done: mpsc::Sender<FilesDone>,
+    /// A torrent may be queued because another one downloads or moves its files.
+    waits: bool,
+    /// The paths of all torrents.
+    claims: Claims,
+    /// Torrents whose files are being moved or renamed.
+    moving: HashSet<InfoHash>,
+    /// Who waits for the end of a rename.
+    renaming: HashMap<InfoHash, Reply<()>>,
     sequences: Vec<u64>,
     /// What each shard had under way, and the handshakes that had ended on it.
     around: Vec<(UnderWay, [u64; 5])>,
@@ -176,6 +188,10 @@ impl Session {
             network_looked_at: Instant::now(),
             trouble: None,
             files_done,
+            waits: false,
+            claims: Claims::default(),
+            moving: HashSet::new(),
+            renaming: HashMap::new(),
             parts,
             limits,
             torrents: BTreeMap::new(),
@@ -233,6 +249,16 @@ impl Session {
         Arc::new(TorrentEntry::new(metainfo, store, home))
     }
 
+    /// An entry of a torrent that goes on with other files or names, and goes on counting.
+    fn entry_in_place_of(
+        &self,
+        old: &TorrentEntry,
+        metainfo: Arc<Metainfo>,
+        store: Arc<TorrentStore>,
+    ) -> Arc<TorrentEntry> {
+        Arc::new(TorrentEntry::new(metainfo, store, old.home).in_place_of(old))
+    }
+
     fn insert(
         &mut self,
         entry: Arc<TorrentEntry>,
@@ -260,6 +286,10 @@ impl Session {
             upload_limit: SpeedLimit::default(),
             download_limit: SpeedLimit::default(),
             unchecked: false,
+            warning: None,
+            stays: false,
+            waits: false,
+            announced: false,
             known_peers: Vec::new(),
             run_began_at: (0, 0),
             entered: (0, 0),
@@ -272,7 +302,9 @@ impl Session {
         torrent.count_left();
         self.last_place = self.last_place.max(torrent.wishes.queue);
         self.queue_is_old = true;
+        let info_hash = torrent.entry.info_hash();
         self.torrents.insert(id, torrent);
+        self.hold_paths(info_hash);
         id
     }
 
@@ -308,6 +340,12 @@ impl Session {
         }
         for info_hash in self.parts.announcer.take_changed() {
             if let Some(torrent) = self.torrent(&info_hash) {
+                torrent.status = None;
+                self.dirty = true;
+            }
+        }
+        for info_hash in &self.moving {
+            if let Some(torrent) = self.ids.get(info_hash).and_then(|id| self.torrents.get_mut(id)) {
                 torrent.status = None;
                 self.dirty = true;
             }

@@ -79,6 +79,7 @@ impl Session {
             return;
         }
         self.order_queue();
+        self.waits = self.torrents.values().any(|torrent| torrent.waits);
         let now = (Instant::now(), unix_now());
         for (seeding, switch) in [(false, self.settings.download_queue), (true, self.settings.seed_queue)] {
             let room = switch.get().map_or(usize::MAX, |places| places as usize);
@@ -100,7 +101,8 @@ impl Session {
                         if taken < room { taken += 1 } else { stop.push(torrent.entry.info_hash()) }
                     }
                     Activity::Queued if taken < room => {
-                        taken += 1;
+                        // One that waits for another torrent takes no place before it runs.
+                        taken += usize::from(!torrent.waits);
                         start.push(torrent.entry.info_hash());
                     }
                     _ => {}

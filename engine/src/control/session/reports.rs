@@ -2,7 +2,7 @@
 
 use super::super::pieces::Pieces;
 use super::super::torrent::{Activity, FileWork, Next};
-use super::{Session, finish_names};
+use super::Session;
 use crate::announce::AnnounceUpdate;
 use crate::shard::candidates::Source;
 use crate::shard::checks::Check;
@@ -50,7 +50,7 @@ impl Session {
     pub(super) fn made_durable(&mut self, info_hash: InfoHash, durable: DurablePieces) {
         let DurablePieces { pieces, settled } = durable;
         let Some(torrent) = self.torrent(&info_hash) else { return };
-        finish_names(&torrent.entry.store, &pieces);
+        torrent.finish_names(&pieces);
         if torrent.with_pieces(|known| known.made_durable(pieces, settled)) {
             self.unsaved.insert(info_hash);
         }
@@ -68,7 +68,6 @@ impl Session {
         if first {
             torrent.finished_at = Some(SystemTime::now());
         }
-        let next = torrent.wishes.move_when_done.clone();
         // Trackers count a download once, when all of it is here: a part that was wanted is none, and neither is a
         // piece that was repaired.
         if missing == 0 && !torrent.wishes.was_whole {
@@ -81,9 +80,8 @@ impl Session {
             tracing::error!(%error, torrent = %info_hash, "cannot save that it was finished");
             self.owed.insert(info_hash);
         }
-        if let Some(to) = next {
-            self.begin_stop(info_hash, Next::Handle { work: FileWork::Move(to), run: true });
-        }
+        let run = self.torrent(&info_hash).is_some_and(|torrent| torrent.wanted_running());
+        self.move_if_done(info_hash, run);
     }
 
     /// A shard's part of a check: when it is the last, the torrent goes on.
@@ -107,18 +105,19 @@ impl Session {
         torrent.status = None;
         match result {
             Ok(have) => {
+                (torrent.warning, torrent.stays) = (None, false);
                 if have.is_full() {
                     for (path, more) in torrent.entry.store.longer_files() {
                         let path = path.display();
                         tracing::warn!(torrent = %info_hash, "{path} is longer than the torrent says by {more} bytes");
                     }
                 }
-                finish_names(&torrent.entry.store, &have);
+                torrent.finish_names(&have);
                 torrent.with_pieces(|pieces| pieces.found(have));
                 torrent.unchecked = false;
                 torrent.activity = Activity::Paused;
                 self.flush_found(info_hash);
-                if run {
+                if !self.move_if_done(info_hash, run) && run {
                     self.begin_run(info_hash);
                 }
             }
@@ -142,8 +141,14 @@ impl Session {
         }
         let next = std::mem::replace(next, Next::Pause);
         torrent.with_pieces(Pieces::stopped);
-        // Now that all shards have counted what they moved.
-        self.parts.announcer.stop(info_hash);
+        // Now that all shards have counted what they moved. After a rename it goes on at once, which is nothing to trackers.
+        let leaves = !matches!(next, Next::Handle { work: FileWork::Rename(_), .. });
+        torrent.announced &= !leaves;
+        if leaves {
+            self.parts.announcer.stop(info_hash);
+        }
+        // Another torrent may have waited for that.
+        self.queue_due = true;
         let Some(torrent) = self.torrent(&info_hash) else { return };
         match next {
             Next::Pause => torrent.activity = Activity::Paused,
@@ -151,7 +156,7 @@ impl Session {
             Next::Miss(reason) => self.miss(info_hash, reason, true),
             Next::Run => self.begin(info_hash),
             Next::Check { run } => self.begin_check(info_hash, run),
-            Next::Handle { work, run } => self.begin_files(info_hash, work, run),
+            Next::Handle { work, run } => self.begin_files(info_hash, work, run, false),
             Next::Remove { delete } => {
                 if delete {
                     self.delete_files(info_hash);
@@ -161,6 +166,8 @@ impl Session {
                     self.counted.leaves(torrent.moved());
                 }
                 self.parts.registry.remove(&info_hash);
+                self.claims.release(&info_hash);
+                self.queue_due = true;
                 return;
             }
         }

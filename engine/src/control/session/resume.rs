@@ -37,6 +37,7 @@ impl Session {
             Loading::Torrents(batch) => self.take_restored(batch),
             Loading::Done => {
                 self.loading = false;
+                self.claims.forget_known();
                 self.dirty = true;
                 for command in std::mem::take(&mut self.held) {
                     self.on_command(command);
@@ -55,7 +56,9 @@ impl Session {
             let info_hash = record.info_hash;
             let runs = activity == Activity::Running;
             // Of files that cannot be looked at, what was stored stays as it is.
-            let pieces = Pieces::stored(have, !changed);
+            // So does what belongs to files that are on their way to another directory.
+            let on_the_way = record.wishes.file_work.is_some();
+            let pieces = Pieces::stored(have, !changed || on_the_way);
             self.insert(entry, pieces, record.data_dir, |torrent| {
                 torrent.activity = activity;
                 torrent.uploaded_before = record.uploaded;
@@ -71,12 +74,19 @@ impl Session {
                 }
                 torrent.upload_limit = record.upload_limit;
                 torrent.download_limit = record.download_limit;
-                torrent.unchecked = changed;
+                // Those are looked at when they have arrived.
+                torrent.unchecked = changed && !on_the_way;
                 torrent.apply_wishes(record.sequential);
             });
             // Files that changed since they were last entered are hashed: pieces written in the last second
             // before a kill are found, and pieces that somebody damaged are not claimed.
+            if on_the_way {
+                self.resume_work(info_hash, runs);
+                continue;
+            }
+            // It may have been completed, and the process have ended before it was moved.
             match (runs, trusted) {
+                (_, true) if self.move_if_done(info_hash, runs) => {}
                 (true, true) => self.begin_run(info_hash),
                 (true, false) => self.begin(info_hash),
                 (false, _) => {}
@@ -102,14 +112,13 @@ impl Session {
             let store = TorrentStore::open(&data_dir, metainfo.info.clone(), limits);
             store.map(|store| (metainfo, store)).map_err(|error| stopped_by(&error, run))
         });
-        let entry = opened.map(|(metainfo, store)| self.entry(metainfo, store));
+        let Some(old) = self.torrent(&info_hash).map(|torrent| torrent.entry.clone()) else { return false };
+        let entry = opened.map(|(metainfo, store)| self.entry_in_place_of(&old, metainfo, store));
         let Some(torrent) = self.torrent(&info_hash) else { return false };
         torrent.status = None;
         match entry {
             Ok(entry) => {
                 let sequential = torrent.entry.sequential.load(Ordering::Relaxed);
-                (torrent.uploaded_before, torrent.downloaded_before) =
-                    (torrent.uploaded(), torrent.downloaded());
                 entry.store.take_stamps(&torrent.entry.store.stamps());
                 torrent.pieces.reopened(&torrent.entry.store);
                 torrent.entry = entry.clone();
@@ -214,9 +223,9 @@ impl Session {
             return None;
         }
         let paused = match &torrent.activity {
-            Activity::Paused | Activity::Handling { run: false } | Activity::Missing { run: false, .. } => {
-                true
-            }
+            Activity::Paused
+            | Activity::Handling { run: false, .. }
+            | Activity::Missing { run: false, .. } => true,
             Activity::Stopping { next, .. } => matches!(next, Next::Pause | Next::Handle { run: false, .. }),
             _ => false,
         };

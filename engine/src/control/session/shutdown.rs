@@ -1,5 +1,6 @@
 //! The end of a session.
 
+use super::super::torrent::{Activity, Handling};
 use super::Session;
 use crate::limits::SHUTDOWN_MAX;
 use crate::shard::message::{FromShard, ToShard};
@@ -17,6 +18,12 @@ impl Session {
 
     /// Stops everything: trackers are told while shards finish, then the last state is saved.
     pub async fn stop(mut self, inbox: &mut super::super::Inbox) {
+        // A copy to another file system may take hours: it ends where it is, and the next start goes on.
+        for torrent in self.torrents.values() {
+            if let Activity::Handling { handling: Handling { progress, .. }, .. } = &torrent.activity {
+                progress.leave();
+            }
+        }
         self.broadcast(|| ToShard::Shutdown);
         let announcer = self.parts.announcer.clone();
         let deadline = tokio::time::Instant::now() + SHUTDOWN_MAX - Duration::from_millis(500);

@@ -19,7 +19,7 @@ use std::time::{Instant, SystemTime};
 impl Session {
     /// Hashes the files of a torrent that no shard runs.
     pub(super) fn begin_check(&mut self, info_hash: InfoHash, run: bool) {
-        if !self.make_whole(info_hash, true, run) {
+        if self.resume_work(info_hash, run) || !self.make_whole(info_hash, true, run) {
             return;
         }
         let shards = self.parts.shards.len();
@@ -38,6 +38,9 @@ impl Session {
     /// Starts a torrent that no shard runs: files that nobody vouches for are hashed first. One whose data is missing
     /// stays stopped.
     pub(super) fn begin(&mut self, info_hash: InfoHash) {
+        if self.resume_work(info_hash, true) {
+            return;
+        }
         if self.is_vouched_for(info_hash) {
             self.begin_run(info_hash);
         }
@@ -72,9 +75,29 @@ impl Session {
 
     /// Lets a torrent that has got its place in a queue run.
     pub(super) fn run_queued(&mut self, info_hash: InfoHash) {
-        if self.is_vouched_for(info_hash) {
+        if !self.hold_back(info_hash) && self.is_vouched_for(info_hash) {
             self.run_now(info_hash);
         }
+    }
+
+    /// Queues a torrent that has to wait for another one that has the same files. Gives whether it has to.
+    fn hold_back(&mut self, info_hash: InfoHash) -> bool {
+        let waits = self.admit(info_hash);
+        let Some(torrent) = self.torrent(&info_hash) else { return false };
+        let waited = std::mem::replace(&mut torrent.waits, waits.is_some());
+        let Some(why) = waits else {
+            if waited {
+                torrent.warning = None;
+            }
+            return false;
+        };
+        torrent.activity = Activity::Queued;
+        torrent.warning = Some(why);
+        torrent.status = None;
+        // The other one writes its files meanwhile.
+        torrent.doubt_files();
+        self.waits = true;
+        true
     }
 
     /// Data of a torrent that no shard runs is missing: it stays stopped, and what was known of it is kept.
@@ -102,6 +125,9 @@ impl Session {
 
     /// Lets the shards run a torrent that none runs.
     pub(super) fn run_now(&mut self, info_hash: InfoHash) {
+        if self.hold_back(info_hash) {
+            return;
+        }
         let Some(torrent) = self.torrent(&info_hash) else { return };
         torrent.activity = Activity::Running;
         torrent.status = None;
@@ -131,7 +157,9 @@ impl Session {
             self.send(entry.home, ToShard::Start { torrent: entry.clone(), have: Bitfield::clone(&have) });
         }
         self.send_peers(info_hash, Source::User, known_peers);
-        self.announce(info_hash);
+        if self.torrent(&info_hash).is_some_and(|torrent| !torrent.announced) {
+            self.announce(info_hash);
+        }
     }
 
     /// Remembers a removal for clients that ask what changed lately.
@@ -149,6 +177,7 @@ impl Session {
     /// Announces a torrent to the trackers that it has now.
     pub(super) fn announce(&mut self, info_hash: InfoHash) {
         let Some(torrent) = self.torrent(&info_hash) else { return };
+        torrent.announced = true;
         let (entry, tiers) = (torrent.entry.clone(), torrent.tiers().to_vec());
         let (uploaded, downloaded) = (torrent.uploaded_before, torrent.downloaded_before);
         let tracked = TrackedTorrent { info_hash, tiers, private: entry.metainfo.info.private };
@@ -178,7 +207,11 @@ impl Session {
         torrent.entry.set_phase(Phase::Stopped);
         torrent.status = None;
         if let Activity::Stopping { next: planned, .. } = &mut torrent.activity {
-            *planned = next; // the shards are letting go already
+            // The shards are letting go already. What fails meanwhile does not keep files from being handled: it fails
+            // again afterwards, when it still does.
+            if !matches!((&*planned, &next), (Next::Handle { .. }, Next::Fail(_))) {
+                *planned = next;
+            }
             return;
         }
         torrent.count_time(Instant::now());
@@ -194,12 +227,15 @@ impl Session {
         if let Some(torrent) = self.torrent(&info_hash) {
             torrent.status = None;
             torrent.forced = false;
+            if std::mem::take(&mut torrent.waits) {
+                torrent.warning = None;
+            }
             match &mut torrent.activity {
                 Activity::Paused => {}
                 Activity::Failed(_) | Activity::Missing { .. } | Activity::Queued => {
                     torrent.activity = Activity::Paused;
                 }
-                Activity::Handling { run } => *run = false,
+                Activity::Handling { run, .. } => *run = false,
                 Activity::Stopping { next: Next::Handle { run, .. }, .. } => *run = false,
                 Activity::Stopping { next: Next::Remove { .. }, .. } => {}
                 Activity::Checking { .. } | Activity::Running | Activity::Stopping { .. } => {
@@ -217,11 +253,15 @@ impl Session {
             torrent.status = None;
             torrent.forced |= now;
             Arc::make_mut(&mut torrent.wishes).limit_reached = false;
+            if !torrent.waits {
+                // Whoever starts it has seen what was wrong, and what failed is tried again.
+                (torrent.warning, torrent.stays) = (None, false);
+            }
             match &mut torrent.activity {
                 Activity::Paused => self.begin(info_hash),
                 // What failed may have changed under us: look at the files before serving them.
                 Activity::Failed(_) => {
-                    if self.look(info_hash, true).is_some() {
+                    if !self.resume_work(info_hash, true) && self.look(info_hash, true).is_some() {
                         self.begin_check(info_hash, true);
                     }
                 }
@@ -229,8 +269,8 @@ impl Session {
                     torrent.entry.store.forgive();
                     self.begin(info_hash);
                 }
-                Activity::Checking { run, .. } | Activity::Handling { run } => *run = true,
-                Activity::Running => {}
+                Activity::Checking { run, .. } | Activity::Handling { run, .. } => *run = true,
+                Activity::Running => _ = self.move_if_done(info_hash, true),
                 Activity::Queued if now => self.run_queued(info_hash),
                 Activity::Queued => {}
                 Activity::Stopping { next: Next::Handle { run, .. }, .. } => *run = true,
@@ -265,7 +305,7 @@ impl Session {
         };
         if self.torrent(&info_hash).is_some_and(|torrent| handled(torrent)) {
             return Err(EngineError::Storage(
-                "its files are being moved: try again when that is done".into(),
+                "its files are being moved: try again when that is done, or cancel the move".into(),
             ));
         }
         if let Some(resume) = self.parts.resume.clone() {

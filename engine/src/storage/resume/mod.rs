@@ -23,7 +23,7 @@ pub use error::ResumeError;
 pub use open::Rebuilt;
 pub use record::{RunState, SpeedLimit, TorrentRecord};
 pub use session::{AltSpeed, Group, SessionSettings, SetLimit, SetPort, Switch, Switched, Totals};
-pub use wishes::{FileWish, GoalMode, Rename, Wishes};
+pub use wishes::{FileWish, FileWork, GoalMode, Rename, Wishes};
 
 use super::confined::FileStamp;
 use arc_swap::ArcSwapOption;

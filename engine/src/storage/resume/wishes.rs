@@ -88,6 +88,10 @@ pub struct Wishes {
     pub renames: Vec<Rename>,
     /// Where its files go when the download is complete.
     pub move_when_done: Option<PathBuf>,
+    /// What was begun with its files and has not ended: noted before the first file is touched, so that what is cut short
+    /// is taken up again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_work: Option<FileWork>,
     /// Seconds it has downloaded.
     pub seconds_downloading: u64,
     /// Seconds it has seeded.
@@ -105,6 +109,28 @@ pub struct Rename {
     pub from: String,
     /// Its path after.
     pub to: String,
+}
+
+/// What is done with the files of a torrent while no shard has them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FileWork {
+    /// They go to another directory.
+    Move(PathBuf),
+    /// They are already in another directory.
+    Found(PathBuf),
+    /// A file or folder gets another path.
+    Rename(Rename),
+}
+
+impl FileWork {
+    /// The directory that the files are below afterwards, when it is another.
+    pub fn directory(&self) -> Option<&PathBuf> {
+        match self {
+            FileWork::Move(to) | FileWork::Found(to) => Some(to),
+            FileWork::Rename(_) => None,
+        }
+    }
 }
 
 impl Default for Wishes {
@@ -129,6 +155,7 @@ impl Default for Wishes {
             plain_names: false,
             renames: Vec::new(),
             move_when_done: None,
+            file_work: None,
             seconds_downloading: 0,
             seconds_seeding: 0,
             active_at: 0,

@@ -59,7 +59,7 @@ impl Server {
                 Err(why) => tracing::warn!(url, why, "cannot fetch a torrent"),
             }
         }
-        let mut added = false;
+        let (mut added, mut refused) = (false, None);
         for file in files {
             let parsed = tokio::task::spawn_blocking(move || Metainfo::parse(&file)).await;
             let Ok(Ok(metainfo)) = parsed else {
@@ -81,6 +81,7 @@ impl Server {
                 Ok(AddOutcome::Duplicate(_)) => continue,
                 Err(error) => {
                     tracing::warn!(%error, "cannot add a torrent");
+                    refused = Some(error.to_string());
                     continue;
                 }
             }
@@ -97,7 +98,11 @@ impl Server {
                 tracing::warn!(%error, "cannot limit an added torrent");
             }
         }
-        Reply::Text(if added { "Ok." } else { "Fails." }.into())
+        match (added, refused) {
+            (true, _) => Reply::Text("Ok.".into()),
+            (false, Some(why)) => Reply::Refused(StatusCode::CONFLICT, why),
+            (false, None) => Reply::Text("Fails.".into()),
+        }
     }
 }
 

@@ -269,7 +269,10 @@ impl Server {
         if !normal(&rename.from) || !normal(&rename.to) || !taken(&rename.from) {
             return Reply::Refused(StatusCode::BAD_REQUEST, "the path is not one of this torrent".into());
         }
-        if taken(&rename.to) {
+        if rename.to != rename.from
+            && !std::path::Path::new(&rename.to).starts_with(&rename.from)
+            && taken(&rename.to)
+        {
             return Reply::Refused(StatusCode::CONFLICT, "the torrent has something of this name".into());
         }
         Reply::of(settle(self.handle.handle_files(torrent.info_hash(), FileWork::Rename(rename)).await))

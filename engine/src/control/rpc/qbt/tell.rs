@@ -15,7 +15,7 @@ pub(super) fn state(torrent: &TorrentStatus) -> &'static str {
         TorrentState::Paused => "stoppedDL",
         TorrentState::Queued if done => "queuedUP",
         TorrentState::Queued => "queuedDL",
-        TorrentState::Moving => "moving",
+        TorrentState::Moving(_) => "moving",
         TorrentState::Checking(_) if done => "checkingUP",
         TorrentState::Checking(_) => "checkingDL",
         TorrentState::Downloading if torrent.forced => "forcedDL",
@@ -88,7 +88,7 @@ pub(super) fn torrent(
         "content_path": content_path(torrent),
         "dl_limit": limit(torrent.download_limit),
         "dlspeed": torrent.download_rate,
-        "download_path": "",
+        "download_path": incomplete_path(torrent),
         "downloaded": torrent.downloaded,
         "downloaded_session": torrent.downloaded,
         "eta": eta,
@@ -120,7 +120,7 @@ pub(super) fn torrent(
         "ratio_limit": ratio_limit(torrent),
         "reannounce": 0,
         "root_path": root_path(torrent),
-        "save_path": torrent.data_dir.to_string_lossy(),
+        "save_path": torrent.download_dir().to_string_lossy(),
         "seeding_time": seeding,
         "seeding_time_limit": seeding_limit(torrent),
         "seen_complete": -1,
@@ -159,7 +159,7 @@ pub(super) fn properties(torrent: &TorrentStatus) -> Value {
         "dl_limit": limit(torrent.download_limit),
         "dl_speed": torrent.download_rate,
         "dl_speed_avg": average(torrent.downloaded),
-        "download_path": "",
+        "download_path": incomplete_path(torrent),
         "eta": ENDLESS,
         "has_metadata": true,
         "hash": torrent.info_hash().to_string(),
@@ -177,7 +177,7 @@ pub(super) fn properties(torrent: &TorrentStatus) -> Value {
         "pieces_have": torrent.have.count_ones(),
         "pieces_num": info.layout.piece_count(),
         "reannounce": 0,
-        "save_path": torrent.data_dir.to_string_lossy(),
+        "save_path": torrent.download_dir().to_string_lossy(),
         "seeding_time": seeding,
         "seeds": torrent.seeds,
         "seeds_total": torrent.trackers.iter().filter_map(|tracker| tracker.seeders).max().unwrap_or(0),
@@ -271,7 +271,15 @@ pub(super) fn peer(peer: &PeerStatus) -> Value {
     })
 }
 
-/// The file of a torrent of one file, the folder of any other.
+/// The directory of incomplete files, for a torrent whose files are there.
+fn incomplete_path(torrent: &TorrentStatus) -> String {
+    match torrent.download_dir() == torrent.data_dir {
+        true => String::new(),
+        false => torrent.data_dir.to_string_lossy().into_owned(),
+    }
+}
+
+/// The file of a torrent of one file, the folder of any other, where they are now.
 fn content_path(torrent: &TorrentStatus) -> String {
     let files = &torrent.metainfo.info.layout.files;
     let below = match &files[..] {

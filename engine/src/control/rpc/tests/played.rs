@@ -66,7 +66,6 @@ pub(super) fn status(id: u32, state: TorrentState) -> TorrentStatus {
         download_rate: 2000,
         upload_rate: 0,
         banned: Vec::new(),
-        warning: None,
         waits_for_memory: false,
         wasted: 0,
         added_at: SystemTime::now(),
@@ -74,6 +73,7 @@ pub(super) fn status(id: u32, state: TorrentState) -> TorrentStatus {
         seeds: 1,
         peers: vec![peer],
         trackers: vec![tracker],
+        warning: None,
         wishes: Arc::default(),
         forced: false,
         active_at: 0,
@@ -153,6 +153,10 @@ impl Played {
                 }
                 Command::Handle(_, work, reply) => {
                     done.push(format!("{work:?}"));
+                    let _ = reply.send(Ok(()));
+                }
+                Command::CancelMove(torrent, reply) => {
+                    done.push(format!("cancel the move of {torrent}"));
                     let _ = reply.send(Ok(()));
                 }
                 Command::MoveInQueue(torrents, to, reply) => {

@@ -1,0 +1,251 @@
+//! Two torrents at one path. What differs is refused before anything is touched. The same files can be those of several
+//! torrents (cross-seeding), by these rules:
+//!
+//! - A file has one writer: a download whose files another torrent is downloading waits, and is verified when that one has
+//!   ended.
+//! - What another torrent has of a file is not changed. A piece that lies there is compared with what is there, and one
+//!   that differs stops the torrent that brings it. Only when the hashes of both say that the file is the same, and the
+//!   other has not all of it and rests, the file is written; the other is verified before it runs again.
+//! - Files of several torrents are not moved, renamed or deleted on behalf of one, unless the others rest and are for the
+//!   same directory.
+
+use super::super::handle::EngineError;
+use super::super::torrent::{Activity, Torrent};
+use super::claims::{Content, compare, overlap};
+use super::{Session, renamed, renames};
+use crate::storage::{FileWork, Rename};
+use ringseed_proto::layout::Layout;
+use ringseed_proto::metainfo::Info;
+use ringseed_proto::units::InfoHash;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A torrent that has files of another.
+pub(super) struct Sharer {
+    pub(super) torrent: InfoHash,
+    /// The indexes of a file in the torrent that was asked about, and in this one.
+    pub(super) files: Vec<(usize, usize)>,
+}
+
+impl Session {
+    /// Enters the paths that a torrent's files have or are about to have.
+    pub(super) fn hold_paths(&mut self, info_hash: InfoHash) {
+        let Some(torrent) = self.ids.get(&info_hash).and_then(|id| self.torrents.get(id)) else { return };
+        let wishes = &torrent.wishes;
+        let work = wishes.file_work.as_ref();
+        let directories =
+            [Some(&torrent.data_dir), wishes.move_when_done.as_ref(), work.and_then(FileWork::directory)];
+        let roots = self.claims.roots(directories.into_iter().flatten().map(PathBuf::as_path), self.loading);
+        let layout = &torrent.entry.content.info.layout;
+        match work {
+            Some(FileWork::Rename(rename)) => {
+                self.claims.hold(info_hash, roots, &[layout, &with_rename(layout, rename)]);
+            }
+            _ => self.claims.hold(info_hash, roots, &[layout]),
+        }
+    }
+
+    /// Whether a torrent can have its files below these directories.
+    ///
+    /// # Errors
+    /// When another has files there and they are not the same; it names both torrents and the path.
+    pub(super) fn check_paths(
+        &mut self,
+        info_hash: InfoHash,
+        info: &Info,
+        directories: &[&Path],
+    ) -> Result<(), EngineError> {
+        let roots = self.claims.roots(directories.iter().copied(), false);
+        for other in self.claims.near(&roots, &info.layout) {
+            let Some(torrent) = self.by_hash(&other).filter(|_| other != info_hash) else { continue };
+            let content = &torrent.entry.content.info;
+            let theirs = (self.claims.roots_of(&other), &content.layout);
+            let found = overlap((&roots, &info.layout), theirs);
+            let refused = |path: &Path| {
+                EngineError::Storage(format!(
+                    "{} is a file of the torrent {} ({other}) already, and {} has other data for it: give it another \
+                     directory or name, or remove that torrent first",
+                    shown(path),
+                    shown(Path::new(&content.name)),
+                    shown(Path::new(&info.name)),
+                ))
+            };
+            if let Some(path) = found.clash {
+                return Err(refused(&path));
+            }
+            if found.shared.is_empty() {
+                continue;
+            }
+            let full = self.info_with_hashes(&other);
+            for (own_file, other_file) in found.shared {
+                let other_info = full.as_deref().unwrap_or(content);
+                if compare((info, own_file), (other_info, other_file)) == Content::Other {
+                    let below = roots.first().map_or(Path::new(""), PathBuf::as_path);
+                    return Err(refused(&below.join(&info.layout.files[own_file].path)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`Session::check_paths`] for work on the files of a torrent, which has to have its files for itself.
+    pub(super) fn check_work(&mut self, info_hash: InfoHash, work: &FileWork) -> Result<(), EngineError> {
+        let Some(info) = self.info_with_hashes(&info_hash) else { return Ok(()) };
+        let Some(torrent) = self.by_hash(&info_hash) else { return Ok(()) };
+        let layout = torrent.entry.content.info.layout.clone();
+        let (name, data_dir) = (torrent.entry.content.info.name.clone(), torrent.data_dir.clone());
+        let (layout, directory) = match work {
+            FileWork::Rename(rename) => (with_rename(&layout, rename), data_dir),
+            FileWork::Move(to) | FileWork::Found(to) => (layout, to.clone()),
+        };
+        let follow = matches!(work, FileWork::Move(to) if self.followers(info_hash, to).is_some());
+        if !matches!(work, FileWork::Found(_))
+            && !follow
+            && let Some(sharer) = self.sharers(&info_hash).first()
+            && let Some(other) = self.by_hash(&sharer.torrent)
+        {
+            let content = &other.entry.content.info;
+            let file =
+                sharer.files.first().map(|(_, file)| other.data_dir.join(&content.layout.files[*file].path));
+            return Err(EngineError::Storage(format!(
+                "{} is a file of the torrents {} and {} ({}): remove one of them, without its data, and try again",
+                shown(&file.unwrap_or_default()),
+                shown(Path::new(&name)),
+                shown(Path::new(&content.name)),
+                sharer.torrent,
+            )));
+        }
+        let mut info = Info::clone(&info);
+        (info.name, info.layout) = (name, layout);
+        self.check_paths(info_hash, &info, &[&directory])
+    }
+
+    /// Torrents that have files of this one where they are now.
+    pub(super) fn sharers(&mut self, info_hash: &InfoHash) -> Vec<Sharer> {
+        let Some(torrent) = self.ids.get(info_hash).and_then(|id| self.torrents.get(id)) else {
+            return Vec::new();
+        };
+        let roots = self.claims.roots([torrent.data_dir.as_path()], false);
+        let layout = &torrent.entry.content.info.layout;
+        let near = self.claims.near(&roots, layout);
+        let mut sharers = Vec::new();
+        for other in near.into_iter().filter(|other| other != info_hash) {
+            let Some(torrent) = self.ids.get(&other).and_then(|id| self.torrents.get(id)) else { continue };
+            let there = self.claims.roots([torrent.data_dir.as_path()], false);
+            let files = overlap((&roots, layout), (&there, &torrent.entry.content.info.layout)).shared;
+            if !files.is_empty() {
+                sharers.push(Sharer { torrent: other, files });
+            }
+        }
+        sharers
+    }
+
+    /// Torrents that go along when this one is moved to its last directory: they have no other files than this one has,
+    /// rest, and are for the same directory. `None` when another torrent has files of it that does not go along.
+    pub(super) fn followers(&mut self, info_hash: InfoHash, to: &Path) -> Option<Vec<InfoHash>> {
+        let sharers = self.sharers(&info_hash);
+        let goes_along = |sharer: &Sharer| {
+            self.by_hash(&sharer.torrent).is_some_and(|other| {
+                let rests = matches!(
+                    other.activity,
+                    Activity::Paused | Activity::Queued | Activity::Failed(_) | Activity::Missing { .. }
+                );
+                let files = &other.entry.content.info.layout.files;
+                let has = |index| sharer.files.iter().any(|(_, file)| *file == index);
+                rests
+                    && other.wishes.move_when_done.as_deref() == Some(to)
+                    && files.iter().enumerate().all(|(index, file)| file.padding || has(index))
+            })
+        };
+        sharers.iter().all(goes_along).then(|| sharers.iter().map(|sharer| sharer.torrent).collect())
+    }
+
+    /// Prepares a torrent that is about to run for those that have files of it. Gives why it has to wait, when it has to.
+    pub(super) fn admit(&mut self, info_hash: InfoHash) -> Option<String> {
+        let torrent = self.by_hash(&info_hash)?;
+        let (have, entry) = (torrent.pieces.live().clone(), torrent.entry.clone());
+        if have.is_full() {
+            return None;
+        }
+        let layout = &entry.content.info.layout;
+        let (mut compared, mut written) = (BTreeSet::new(), BTreeSet::new());
+        let mut own_info = None;
+        for sharer in self.sharers(&info_hash) {
+            let mut other_info = None;
+            for (own_file, other_file) in sharer.files {
+                if layout.pieces_of_file(own_file).all(|piece| have.get(piece)) {
+                    continue;
+                }
+                let Some(other) = self.by_hash(&sharer.torrent) else { continue };
+                let pieces = || other.entry.content.info.layout.pieces_of_file(other_file);
+                let all = pieces().all(|piece| other.pieces.live().get(piece));
+                let any = pieces().any(|piece| other.pieces.live().get(piece));
+                let active = matches!(other.activity, Activity::Running | Activity::Stopping { .. });
+                let writes = active && !all && !other.entry.store.is_compared(other_file);
+                if writes || other.is_handled() {
+                    return Some(format!(
+                        "waits for the torrent {}, which downloads or moves {}, too",
+                        shown(Path::new(&other.entry.content.info.name)),
+                        shown(&other.data_dir.join(&other.entry.content.info.layout.files[other_file].path)),
+                    ));
+                }
+                let same = any && !all && {
+                    let own = own_info.get_or_insert_with(|| self.info_with_hashes(&info_hash)).as_ref();
+                    let theirs =
+                        other_info.get_or_insert_with(|| self.info_with_hashes(&sharer.torrent)).as_ref();
+                    own.zip(theirs).is_some_and(|(own, theirs)| {
+                        compare((own, own_file), (theirs, other_file)) == Content::Same
+                    })
+                };
+                if any && !same {
+                    compared.insert(own_file);
+                } else if !all {
+                    written.insert(sharer.torrent);
+                }
+            }
+        }
+        entry.store.set_compared(compared);
+        for other in written {
+            if let Some(other) = self.torrent(&other) {
+                other.doubt_files();
+            }
+        }
+        None
+    }
+
+    fn by_hash(&self, info_hash: &InfoHash) -> Option<&Torrent> {
+        self.torrents.get(self.ids.get(info_hash)?)
+    }
+
+    /// What a torrent is, with the hashes of its pieces; its files have the names that they have now.
+    fn info_with_hashes(&self, info_hash: &InfoHash) -> Option<Arc<Info>> {
+        let torrent = self.by_hash(info_hash)?;
+        if !torrent.entry.metainfo.is_lean() {
+            return Some(torrent.entry.content.info.clone());
+        }
+        match self.stored_metainfo(*info_hash) {
+            Ok(metainfo) => Some(renamed(metainfo, &torrent.wishes).info),
+            Err(error) => {
+                tracing::warn!(%error, torrent = %info_hash, "cannot read the hashes of a torrent to compare them");
+                None
+            }
+        }
+    }
+}
+
+/// The files after a rename.
+fn with_rename(layout: &Layout, rename: &Rename) -> Layout {
+    let mut layout = layout.clone();
+    for file in &mut layout.files {
+        if let Some(path) = renames::after(&file.path, rename) {
+            file.path = path;
+        }
+    }
+    layout
+}
+
+/// A path as it may be shown on a terminal: names from torrents can hold control characters.
+fn shown(path: &Path) -> String {
+    path.to_string_lossy().chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}

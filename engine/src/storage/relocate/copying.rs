@@ -1,0 +1,130 @@
+//! The copy of one file to another file system, under a name of its own until all files of the torrent are there.
+
+use super::super::confined::{FileStamp, Root};
+use super::super::error::StorageError;
+use super::progress::{MoveProgress, Order};
+use ringseed_proto::units::InfoHash;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, openat, statat, unlinkat};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// Bytes copied between two looks at what the owner of the move wants: about 10 ms of a disk.
+const STEP_BYTES: u64 = 4 << 20;
+/// Bytes copied between two syncs, so that the last one is short and memory does not fill with what waits for the disk.
+const SYNC_BYTES: u64 = 64 << 20;
+
+/// Why a copy ended before its time.
+pub(super) enum CopyEnd {
+    Failed(StorageError),
+    Left,
+}
+
+/// The name of a file while it is copied: in the folder of its last place, so that one rename brings it there, and told
+/// apart by torrent and file.
+pub(super) fn copy_name(path: &Path, torrent: &InfoHash, file: usize) -> PathBuf {
+    path.with_file_name(format!(".{torrent}.{file}.ringseed-move"))
+}
+
+/// Copies a file with its time and mode, and makes the copy durable. A copy that an earlier run has completed is taken
+/// as it is: its time is set last.
+pub(super) fn copy(
+    (source, from): (&Root, &Path),
+    (target, to): (&Root, &Path),
+    progress: &MoveProgress,
+) -> Result<(), CopyEnd> {
+    let failed = |errno: Errno| CopyEnd::Failed(StorageError::from_errno(errno, "copy to", target.full(to)));
+    let broken =
+        |error: &io::Error| CopyEnd::Failed(StorageError::from_io(error, "copy to", target.full(to)));
+    let (old_folder, old_name) = source.open_folder(from, false).map_err(CopyEnd::Failed)?;
+    let (new_folder, new_name) = target.open_folder(to, true).map_err(CopyEnd::Failed)?;
+    let reading = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let old = File::from(
+        openat(&old_folder, old_name, reading, Mode::empty())
+            .map_err(|errno| CopyEnd::Failed(StorageError::from_errno(errno, "copy", source.full(from))))?,
+    );
+    let stat = |file: &File| rustix::fs::fstat(file).map_err(failed);
+    let before = stat(&old)?;
+    if FileType::from_raw_mode(before.st_mode) != FileType::RegularFile {
+        return Err(CopyEnd::Failed(StorageError::NotAFile { path: source.full(from) }));
+    }
+    let size = FileStamp::of(&before).size;
+    match statat(&new_folder, new_name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(there) if is_copy(&there, &before) => {
+            progress.add(size);
+            return Ok(());
+        }
+        // One that was cut short: it begins anew.
+        Ok(_) => unlinkat(&new_folder, new_name, AtFlags::empty()).map_err(failed)?,
+        Err(_) => {}
+    }
+    let making = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let new = openat(&new_folder, new_name, making, Mode::from_raw_mode(0o666)).map_err(failed)?;
+    let new = File::from(new);
+    let mut since_sync = 0;
+    loop {
+        match progress.order() {
+            Order::Continue => {}
+            Order::Cancel => return Err(CopyEnd::Failed(StorageError::Cancelled)),
+            Order::Leave => return Err(CopyEnd::Left),
+        }
+        // The kernel copies, where it can, without bringing the bytes here.
+        let step = io::copy(&mut (&old).take(STEP_BYTES), &mut &new).map_err(|error| broken(&error))?;
+        progress.add(step);
+        since_sync += step;
+        if step == 0 || since_sync >= SYNC_BYTES {
+            new.sync_data().map_err(|error| broken(&error))?;
+            since_sync = 0;
+        }
+        if step == 0 {
+            break;
+        }
+    }
+    let after = stat(&old)?;
+    let (copied, now) = (FileStamp::of(&stat(&new)?).size, FileStamp::of(&after));
+    if copied != size || now != FileStamp::of(&before) {
+        return Err(CopyEnd::Failed(StorageError::Changed { path: source.full(from) }));
+    }
+    // Not every file system keeps modes; the data is what counts.
+    let _ = rustix::fs::fchmod(&new, Mode::from_raw_mode(before.st_mode & 0o7777));
+    let time = old.metadata().and_then(|metadata| metadata.modified());
+    time.and_then(|time| new.set_modified(time)).and_then(|()| new.sync_all()).map_err(|error| broken(&error))
+}
+
+/// Whether `there` is a copy of `original` that was completed: as long, and of the same time.
+pub(super) fn is_copy(there: &Stat, original: &Stat) -> bool {
+    let (there_id, original_id) = ((there.st_dev, there.st_ino), (original.st_dev, original.st_ino));
+    FileType::from_raw_mode(there.st_mode) == FileType::RegularFile
+        && there_id != original_id
+        && FileStamp::of(there) == FileStamp::of(original)
+}
+
+/// Whether two files have the same bytes.
+pub(super) fn same_bytes(
+    (first, one): (&Root, &Path),
+    (second, other): (&Root, &Path),
+) -> Result<bool, StorageError> {
+    let open = |root: &Root, path: &Path| -> Result<File, StorageError> {
+        let (folder, name) = root.open_folder(path, false)?;
+        let reading = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = openat(&folder, name, reading, Mode::empty());
+        file.map(File::from).map_err(|errno| StorageError::from_errno(errno, "read", root.full(path)))
+    };
+    let (a, b) = (open(first, one)?, open(second, other)?);
+    let (mut left, mut right) = (Vec::new(), Vec::new());
+    loop {
+        for (file, buffer, root, path) in [(&a, &mut left, first, one), (&b, &mut right, second, other)] {
+            buffer.clear();
+            file.take(STEP_BYTES)
+                .read_to_end(buffer)
+                .map_err(|error| StorageError::from_io(&error, "read", root.full(path)))?;
+        }
+        if left != right {
+            return Ok(false);
+        }
+        if left.is_empty() {
+            return Ok(true);
+        }
+    }
+}
