@@ -247,6 +247,23 @@ impl Engine {
         })
     }
 
+    /// As [`Engine::traffic`], once the bytes of its connections, which shards publish a few times a second, are as new
+    /// as the payload among them, which is counted at the end of a download. Waits a second for that at most.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn settled_traffic(&self) -> io::Result<Traffic> {
+        let until = Instant::now() + Duration::from_secs(1);
+        loop {
+            let traffic = self.traffic()?;
+            let settled = traffic.wire_received >= traffic.payload_received;
+            if settled || self.pid().is_none() || Instant::now() >= until {
+                return Ok(traffic);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Its status, when it ended by itself.
     ///
     /// # Errors

@@ -48,7 +48,7 @@ pub(super) fn report(config: &SwarmConfig, world: &mut World, seconds: f64) -> R
 /// What an engine used and moved. Its metrics count from the first look at them, what it says of the torrent from the
 /// beginning but not what a kill took from its store: the larger one is nearer.
 fn moved(seat: &Seat) -> Traffic {
-    let traffic = seat.engine.traffic().unwrap_or_default();
+    let traffic = seat.engine.settled_traffic().unwrap_or_default();
     Traffic {
         payload_received: traffic.payload_received.max(seat.last.received as f64),
         payload_sent: traffic.payload_sent.max(seat.last.sent as f64),
