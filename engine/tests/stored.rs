@@ -251,6 +251,8 @@ fn a_full_state_disk_is_told_and_got_over() {
     let filler = disk.0.path().join("filler");
     let mut file = fs::File::create(&filler).unwrap();
     while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
+    // Its room comes back only when nobody has it open.
+    drop(file);
     let label = |label: String| TorrentChange {
         wishes: Some(Arc::new(move |wishes| wishes.labels = vec![label.clone()])),
         ..TorrentChange::default()

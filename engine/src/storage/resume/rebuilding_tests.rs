@@ -136,6 +136,8 @@ fn a_store_that_found_no_room_is_opened_again() {
     let filler = disk.path().join("filler");
     let mut file = std::fs::File::create(&filler).unwrap();
     while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
+    // Its room comes back only when nobody has it open.
+    drop(file);
     let large = TorrentRecord { metainfo: vec![1; 4 << 20], ..torrent(2) };
     let error = store.put(&large).unwrap_err();
     assert!(matches!(error, ResumeError::DiskFull { .. }), "{error:?}");
