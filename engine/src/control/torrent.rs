@@ -246,6 +246,11 @@ impl Torrent {
         )
     }
 
+    /// Whether it is being forgotten: nothing begins with it any more.
+    pub fn is_leaving(&self) -> bool {
+        matches!(self.activity, Activity::Stopping { next: Next::Remove { .. }, .. })
+    }
+
     /// The directory that its files go to by themselves once all that is wanted is here.
     pub fn last_directory(&self) -> Option<&PathBuf> {
         self.wishes.move_when_done.as_ref().filter(|to| !self.stays && **to != self.data_dir)

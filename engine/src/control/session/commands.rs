@@ -3,7 +3,7 @@
 use super::super::default_trackers::with_defaults;
 use super::super::handle::{AddOutcome, AddTorrent, Command, EngineError, Found, Reply};
 use super::super::pieces::Pieces;
-use super::super::torrent::{Activity, FileWork, Next, Torrent};
+use super::super::torrent::{FileWork, Torrent};
 use super::{Session, has_data, has_files, renamed};
 use crate::limits::{CANDIDATES_MAX, CONTROL_QUEUE};
 use crate::shard::candidates::Source;
@@ -120,9 +120,7 @@ impl Session {
     pub(super) fn add(&mut self, add: AddTorrent) -> Result<AddOutcome, EngineError> {
         let info_hash = add.metainfo.info_hash;
         if let Some(id) = self.ids.get(&info_hash).copied() {
-            let leaving =
-                matches!(&self.torrents[&id].activity, Activity::Stopping { next: Next::Remove { .. }, .. });
-            if !leaving {
+            if !self.torrents[&id].is_leaving() {
                 self.keep_peers(info_hash, add.peers);
                 return Ok(AddOutcome::Duplicate(id));
             }

@@ -1,7 +1,7 @@
 //! What a session tells others: snapshots made of its torrents and of what the shards publish.
 
 use super::super::snapshot::{EngineSnapshot, ShardStatus, TrackerStatus};
-use super::super::torrent::{Activity, Next};
+use super::super::torrent::Activity;
 use super::Session;
 use crate::shard::publish::ShardSnapshot;
 use std::collections::HashSet;
@@ -56,9 +56,7 @@ impl Session {
         let torrents: Vec<_> = self
             .torrents
             .values_mut()
-            .filter(|torrent| {
-                !matches!(torrent.activity, Activity::Stopping { next: Next::Remove { .. }, .. })
-            })
+            .filter(|torrent| !torrent.is_leaving())
             .map(|torrent| {
                 let info_hash = torrent.entry.info_hash();
                 torrent.status(|| announcer.status(info_hash).into_iter().map(TrackerStatus::from).collect())

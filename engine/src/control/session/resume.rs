@@ -219,7 +219,7 @@ impl Session {
     /// removed.
     pub(super) fn record(&self, info_hash: InfoHash) -> Option<TorrentRecord> {
         let torrent = &self.torrents[self.ids.get(&info_hash)?];
-        if matches!(torrent.activity, Activity::Stopping { next: Next::Remove { .. }, .. }) {
+        if torrent.is_leaving() {
             return None;
         }
         let paused = match &torrent.activity {

@@ -62,7 +62,15 @@ impl Session {
             let content = &torrent.entry.content.info;
             let theirs = (self.claims.roots_of(&other), &content.layout);
             let found = overlap((&roots, &info.layout), theirs);
+            let leaves = torrent.is_leaving();
             let refused = |path: &Path| {
+                if leaves {
+                    return EngineError::Storage(format!(
+                        "{} is a file of the torrent {} ({other}), which is being removed: try again in a moment",
+                        shown(path),
+                        shown(Path::new(&content.name)),
+                    ));
+                }
                 EngineError::Storage(format!(
                     "{} is a file of the torrent {} ({other}) already, and {} has other data for it: give it another \
                      directory or name, or remove that torrent first",
@@ -102,7 +110,7 @@ impl Session {
         let follow = matches!(work, FileWork::Move(to) if self.followers(info_hash, to).is_some());
         if !matches!(work, FileWork::Found(_))
             && !follow
-            && let Some(sharer) = self.sharers(&info_hash).first()
+            && let Some(sharer) = self.staying_sharers(&info_hash).first()
             && let Some(other) = self.by_hash(&sharer.torrent)
         {
             let content = &other.entry.content.info;
@@ -141,10 +149,18 @@ impl Session {
         sharers
     }
 
+    /// As [`Session::sharers`], without those that are being removed: they do nothing more with their files than to delete
+    /// those that are nobody else's, which is found out at that moment.
+    fn staying_sharers(&mut self, info_hash: &InfoHash) -> Vec<Sharer> {
+        let mut sharers = self.sharers(info_hash);
+        sharers.retain(|sharer| self.by_hash(&sharer.torrent).is_some_and(|other| !other.is_leaving()));
+        sharers
+    }
+
     /// Torrents that go along when this one is moved to its last directory: they have no other files than this one has,
     /// rest, and are for the same directory. `None` when another torrent has files of it that does not go along.
     pub(super) fn followers(&mut self, info_hash: InfoHash, to: &Path) -> Option<Vec<InfoHash>> {
-        let sharers = self.sharers(&info_hash);
+        let sharers = self.staying_sharers(&info_hash);
         let goes_along = |sharer: &Sharer| {
             self.by_hash(&sharer.torrent).is_some_and(|other| {
                 let rests = matches!(
