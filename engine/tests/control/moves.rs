@@ -66,6 +66,20 @@ fn a_torrent_whose_move_fails_goes_on_where_it_was() {
     let now = daemon
         .wait(hash, "the move", |torrent| torrent["status"] == 6 && torrent["downloadDir"] == json!(target));
     assert!(now["error"] != 3 && now["leftUntilDone"] == 0, "it was hashed: {now}");
+    // Nor is it at the next starts, running or not.
+    daemon.kill_and_restart();
+    let now = daemon.wait(hash, "seeding", |torrent| torrent["status"] == 6);
+    assert!(now["error"] != 3 && now["leftUntilDone"] == 0, "it was hashed: {now}");
+    daemon.call("torrent-stop", json!({"ids": [hash]}));
+    daemon.wait(hash, "the stop", |torrent| torrent["status"] == 0);
+    set_location(&daemon, hash, &content.dir);
+    daemon.wait(hash, "the way back", |torrent| torrent["downloadDir"] == json!(content.dir));
+    daemon.restart();
+    let now = daemon.torrent(hash, &["status", "error", "leftUntilDone"]);
+    assert_eq!((&now["status"], &now["error"], &now["leftUntilDone"]), (&json!(0), &json!(0), &json!(0)));
+    daemon.call("torrent-start", json!({"ids": [hash]}));
+    let now = daemon.wait(hash, "seeding", |torrent| torrent["status"] == 6);
+    assert!(now["error"] != 3 && now["leftUntilDone"] == 0, "it was hashed: {now}");
 }
 
 /// Importers take what is stopped or seeds with nothing left for done, and fetch it from where it is said to be.
@@ -139,18 +153,20 @@ fn a_copy_to_another_file_system_that_is_cut_short_or_cancelled() {
     let (name, length) = ("large.bin", 200 << 20);
     fill(&memory.join(name), length, 7);
     let original = daemon.home.path().join("original");
-    fs::copy(memory.join(name), &original).unwrap();
     let content = torrent_of(&memory, name, length, "1M", NOBODY);
     let hash = content.info_hash.as_str();
     fs::copy(&content.torrent, daemon.home.path().join("t")).unwrap();
     fs::remove_file(&content.torrent).unwrap();
     daemon.call("torrent-add", json!({"filename": daemon.home.path().join("t"), "download-dir": memory}));
     daemon.wait(hash, "seeding", |torrent| torrent["status"] == 6);
+    mark(&memory.join(name));
+    fs::copy(memory.join(name), &original).unwrap();
 
     let arrived = |daemon: &Daemon, from: &Path, to: &Path| {
-        daemon.wait(hash, "the end of the move", |torrent| {
+        let now = daemon.wait(hash, "the end of the move", |torrent| {
             torrent["status"] == 6 && torrent["downloadDir"] == json!(to) && torrent["error"] != 3
         });
+        assert_eq!(now["leftUntilDone"], 0, "it was hashed");
         assert_eq!((names(from), names(to)), (vec![], vec![name.to_owned()]));
         assert!(fs::read(to.join(name)).unwrap() == fs::read(&original).unwrap(), "other bytes");
     };

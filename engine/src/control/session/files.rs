@@ -39,6 +39,19 @@ impl Session {
         if torrent.is_handled() {
             return Err(EngineError::Storage("its files are being moved or removed already".into()));
         }
+        let begun = torrent.wishes.file_work.as_ref();
+        let again = begun == Some(&work);
+        if let Some(begun) = begun.filter(|_| !again)
+            && !matches!(work, FileWork::Found(_))
+        {
+            let what = match begun {
+                FileWork::Move(to) | FileWork::Found(to) => format!("a move to {}", to.display()),
+                FileWork::Rename(rename) => format!("the rename of {} to {}", rename.from, rename.to),
+            };
+            return Err(EngineError::Storage(format!(
+                "{what} has ended in the midst: start the torrent, which goes on with it, and try again then"
+            )));
+        }
         match &work {
             FileWork::Rename(rename) if rename.from == rename.to => return Ok(false),
             FileWork::Rename(rename) => renames::check(&torrent.entry.content.info.layout, rename)?,
@@ -55,7 +68,7 @@ impl Session {
         if let Some(torrent) = self.torrent(&info_hash) {
             (torrent.stays, torrent.warning) = (false, None);
         }
-        self.start_work(info_hash, work, run);
+        self.start_work(info_hash, work, run, again);
         Ok(true)
     }
 
@@ -76,7 +89,7 @@ impl Session {
             }
             return false;
         }
-        self.start_work(info_hash, work, run);
+        self.start_work(info_hash, work, run, false);
         true
     }
 
@@ -124,12 +137,13 @@ impl Session {
         result
     }
 
-    fn start_work(&mut self, info_hash: InfoHash, work: FileWork, run: bool) {
+    /// Begins work on files, or has it begin when the shards have let go. `again` says that it was begun before.
+    fn start_work(&mut self, info_hash: InfoHash, work: FileWork, run: bool, again: bool) {
         let Some(torrent) = self.torrent(&info_hash) else { return };
         match &torrent.activity {
             Activity::Handling { .. } => {}
             Activity::Paused | Activity::Failed(_) | Activity::Missing { .. } | Activity::Queued => {
-                self.begin_files(info_hash, work, run, false);
+                self.begin_files(info_hash, work, run, again);
             }
             Activity::Running | Activity::Checking { .. } | Activity::Stopping { .. } => {
                 self.begin_stop(info_hash, Next::Handle { work, run });
@@ -263,6 +277,10 @@ impl Session {
         if let Some(torrent) = self.torrent(&info_hash) {
             torrent.doubt_files();
             torrent.status = None;
+            if matches!(torrent.activity, Activity::Missing { run: true, .. }) {
+                // It was looked at while they were on their way.
+                self.begin(info_hash);
+            }
         }
         self.hold_paths(info_hash);
         self.save_or_log(info_hash);
@@ -330,8 +348,7 @@ impl Session {
         Ok(())
     }
 
-    /// Deletes the files of a torrent that is being forgotten.
-    /// What is another torrent's as well stays.
+    /// Deletes the files of a torrent that is being forgotten. What is another torrent's as well stays.
     pub(super) fn delete_files(&mut self, info_hash: InfoHash) {
         let shared = self.sharers(&info_hash).into_iter().flat_map(|sharer| sharer.files);
         let shared: HashSet<usize> = shared.map(|(file, _)| file).collect();
@@ -342,9 +359,9 @@ impl Session {
         let directories: Vec<PathBuf> = std::iter::once(torrent.data_dir.clone()).chain(elsewhere).collect();
         tokio::task::spawn_blocking(move || {
             for directory in directories {
-                if let Err(error) =
-                    relocate::delete_files(&info.layout, &directory, |file| !shared.contains(&file))
-                {
+                if let Err(error) = relocate::delete_files(&info.layout, &directory, &info_hash, |file| {
+                    !shared.contains(&file)
+                }) {
                     tracing::error!(%error, torrent = %info_hash, "cannot delete all files of a removed torrent");
                 }
             }

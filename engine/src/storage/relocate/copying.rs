@@ -93,11 +93,16 @@ pub(super) fn copy(
 }
 
 /// Whether `there` is a copy of `original` that was completed: as long, and of the same time.
-pub(super) fn is_copy(there: &Stat, original: &Stat) -> bool {
+fn is_copy(there: &Stat, original: &Stat) -> bool {
+    may_be_copy(there, original) && FileStamp::of(there) == FileStamp::of(original)
+}
+
+/// Whether `there` may be a copy of `original` by its kind and length. Not every file system keeps times as they are.
+pub(super) fn may_be_copy(there: &Stat, original: &Stat) -> bool {
     let (there_id, original_id) = ((there.st_dev, there.st_ino), (original.st_dev, original.st_ino));
     FileType::from_raw_mode(there.st_mode) == FileType::RegularFile
         && there_id != original_id
-        && FileStamp::of(there) == FileStamp::of(original)
+        && FileStamp::of(there).size == FileStamp::of(original).size
 }
 
 /// Whether two files have the same bytes.

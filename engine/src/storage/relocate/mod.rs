@@ -15,19 +15,21 @@ use super::confined::Root;
 use super::error::StorageError;
 use super::names::Names;
 use ringseed_proto::layout::Layout;
+use ringseed_proto::units::InfoHash;
 use rustix::fs::{AtFlags, RenameFlags, renameat, renameat_with, statat, unlinkat};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Deletes the files of a torrent for which `is_own` says so by their index, then the folders that are empty without
-/// them. What is not there is no error.
+/// Deletes the files of a torrent for which `is_own` says so by their index, copies that a move has left, then the folders
+/// that are empty without them. What is not there is no error.
 ///
 /// # Errors
 /// The first file that cannot be deleted; the others are deleted nevertheless.
 pub fn delete_files(
     layout: &Layout,
     directory: &Path,
+    torrent: &InfoHash,
     is_own: impl Fn(usize) -> bool,
 ) -> Result<(), StorageError> {
     let (root, names) = (Root::open(directory)?, Names::of(layout));
@@ -43,7 +45,7 @@ pub fn delete_files(
         };
         result = result.and(delete());
     }
-    clear_folders(&root, layout);
+    moving::remove_copies(&root, layout, torrent);
     result
 }
 

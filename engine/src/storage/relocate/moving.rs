@@ -8,7 +8,7 @@
 use super::super::confined::{FileStamp, Root};
 use super::super::error::StorageError;
 use super::super::names::{Found, Names};
-use super::copying::{CopyEnd, copy, copy_name, is_copy, same_bytes};
+use super::copying::{CopyEnd, copy, copy_name, may_be_copy, same_bytes};
 use super::progress::{MoveProgress, Order};
 use super::{clear_folders, put, stored, sync_folders};
 use ringseed_proto::layout::Layout;
@@ -74,6 +74,12 @@ pub fn move_files(
         }
     });
     if let Err(MoveError::Undone(_)) = &result {
+        if work.again
+            && let Ok(target) = Root::open(work.to)
+        {
+            // An earlier beginning may have made more copies than this one has come to.
+            remove_copies(&target, work.layout, work.torrent);
+        }
         // Those that are not empty were used by others meanwhile.
         made.iter().for_each(|directory| _ = std::fs::remove_dir(directory));
     }
@@ -188,7 +194,7 @@ impl<'a> Mover<'a> {
     fn is_leftover(&self, here: &Found<'_>, there: &Found<'_>) -> Result<bool, StorageError> {
         let Some(source) = self.source.as_ref().filter(|_| self.work.again) else { return Ok(false) };
         Ok(here.path == there.path
-            && is_copy(&there.stat, &here.stat)
+            && may_be_copy(&there.stat, &here.stat)
             && same_bytes((source, &here.path), (&self.target, &there.path))?)
     }
 
@@ -271,6 +277,16 @@ impl<'a> Mover<'a> {
             false => MoveError::Halfway(error),
         }
     }
+}
+
+/// Deletes the copies that moves of a torrent have left under the names that files have while they are copied.
+pub(super) fn remove_copies(target: &Root, layout: &Layout, torrent: &InfoHash) {
+    for (file, path) in stored(layout) {
+        if let Err(error) = remove(target, &copy_name(path, torrent, file)) {
+            tracing::error!(%error, "a copy cannot be deleted");
+        }
+    }
+    clear_folders(target, layout);
 }
 
 /// Deletes a file; one that is not there is no error.

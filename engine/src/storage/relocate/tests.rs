@@ -237,6 +237,51 @@ fn a_move_that_goes_on_can_still_be_cancelled() {
     assert_eq!((names(from.path()), names(to.path())), (ALL.map(String::from).to_vec(), Vec::new()));
 }
 
+/// More copies than this beginning has come to, when it is cancelled or something is in its way.
+#[test]
+fn a_move_that_was_begun_before_and_is_undone_leaves_no_copies() {
+    let Some(from) = elsewhere() else { return };
+    let copies = || (0..2).map(|file| copying::copy_name(Path::new(ALL[file]), &TORRENT, file));
+    let begun = || {
+        let to = tempfile::tempdir().unwrap();
+        fs::create_dir_all(to.path().join("t/sub")).unwrap();
+        copies().for_each(|name| fs::write(to.path().join(name), "cut").unwrap());
+        to
+    };
+    let (to, progress) = (begun(), MoveProgress::default());
+    progress.cancel();
+    let end = move_with(from.path(), to.path(), true, &progress);
+    assert_eq!(end, Err(MoveError::Undone(StorageError::Cancelled)));
+    assert_eq!(
+        (names(from.path()), fs::read_dir(to.path()).unwrap().count()),
+        (ALL.map(String::from).into(), 0)
+    );
+    let to = begun();
+    fs::write(to.path().join(ALL[0]), "mine").unwrap();
+    assert!(matches!(again(from.path(), to.path()), Err(MoveError::Undone(StorageError::Exists { .. }))));
+    assert_eq!(
+        (names(from.path()), names(to.path())),
+        (ALL.map(String::from).into(), vec![ALL[0].to_owned()])
+    );
+    let to = begun();
+    delete_files(&layout(), to.path(), &TORRENT, |_| true).unwrap();
+    assert_eq!(fs::read_dir(to.path()).unwrap().count(), 0);
+}
+
+/// The file system that it was copied to keeps times of two seconds only.
+#[test]
+fn a_copy_in_its_place_is_known_by_its_bytes() {
+    let (Some(from), to) = (elsewhere(), tempfile::tempdir().unwrap()) else { return };
+    fs::create_dir_all(to.path().join("t/sub")).unwrap();
+    for path in ALL {
+        fs::copy(from.path().join(path), to.path().join(path)).unwrap();
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000);
+        fs::File::options().write(true).open(to.path().join(path)).unwrap().set_modified(time).unwrap();
+    }
+    again(from.path(), to.path()).unwrap();
+    assert_eq!((names(from.path()), names(to.path())), (Vec::new(), ALL.map(String::from).to_vec()));
+}
+
 #[test]
 fn a_move_that_has_to_leave_goes_on_where_it_was() {
     let Some(from) = elsewhere() else { return };
@@ -253,10 +298,10 @@ fn a_move_that_has_to_leave_goes_on_where_it_was() {
 fn only_the_torrents_own_files_are_deleted() {
     let dir = filled();
     fs::write(dir.path().join("t/sub/foreign"), "x").unwrap();
-    delete_files(&layout(), dir.path(), |_| true).unwrap();
+    delete_files(&layout(), dir.path(), &TORRENT, |_| true).unwrap();
     assert!(!dir.path().join("t/a").exists() && dir.path().join("t/sub/foreign").exists());
     let dir = filled();
-    delete_files(&layout(), dir.path(), |file| file != 1).unwrap();
+    delete_files(&layout(), dir.path(), &TORRENT, |file| file != 1).unwrap();
     assert_eq!(names(dir.path()), ["t/sub/b"], "it is another torrent's as well");
 }
 
@@ -266,7 +311,7 @@ fn no_link_leads_out() {
     fs::remove_dir_all(dir.path().join("t/sub")).unwrap();
     fs::write(outside.path().join("b"), "precious").unwrap();
     std::os::unix::fs::symlink(outside.path(), dir.path().join("t/sub")).unwrap();
-    assert!(delete_files(&layout(), dir.path(), |_| true).is_err());
+    assert!(delete_files(&layout(), dir.path(), &TORRENT, |_| true).is_err());
     assert!(moved(dir.path(), &dir.path().join("elsewhere")).is_err());
     assert_eq!(fs::read(outside.path().join("b")).unwrap(), b"precious");
 }
@@ -310,7 +355,7 @@ fn incomplete_files_go_the_same_ways_under_their_name() {
     moved(dir.path(), to.path()).unwrap();
     assert_eq!(fs::read(to.path().join("t/a.part")).unwrap(), b"aaa");
     assert!(!at("t").exists());
-    delete_files(&layout(), to.path(), |_| true).unwrap();
+    delete_files(&layout(), to.path(), &TORRENT, |_| true).unwrap();
     assert_eq!(fs::read_dir(to.path()).unwrap().count(), 0);
 }
 
