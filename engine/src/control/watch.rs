@@ -128,7 +128,9 @@ impl Folder {
     fn look(&mut self, now: Instant) -> io::Result<Vec<Ready>> {
         let (mut ready, mut waiting) = (Vec::new(), HashMap::new());
         let mut there = HashMap::new();
+        let mut empty = true;
         for entry in std::fs::read_dir(&self.path)?.flatten() {
+            empty = false;
             let path = entry.path();
             let torrent = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("torrent"));
             // A link stands for the file that it leads to: the folder is the user's.
@@ -157,7 +159,8 @@ impl Folder {
             waiting.insert(name, file);
         }
         self.waiting = waiting;
-        if there.len() < self.taken.len() {
+        // A folder in which nothing is may be one that is not mounted.
+        if there.len() < self.taken.len() && !empty {
             self.taken = there;
             self.remember();
         }
@@ -336,6 +339,15 @@ mod tests {
         for mut folder in [folder, Folder::open(watched.clone(), Some(memory.clone()))] {
             assert!(names(folder.look(at(4))).is_empty() && names(folder.look(at(6))).is_empty());
         }
+        // Nor after a while in which the folder was not mounted.
+        let away = dir.path().join("away");
+        std::fs::rename(&watched, &away).unwrap();
+        std::fs::create_dir(&watched).unwrap();
+        let mut folder = Folder::open(watched.clone(), Some(memory.clone()));
+        assert!(names(folder.look(at(6))).is_empty());
+        std::fs::remove_dir(&watched).unwrap();
+        std::fs::rename(&away, &watched).unwrap();
+        assert!(names(folder.look(at(7))).is_empty() && names(folder.look(at(8))).is_empty());
         // Another file under its name is another one.
         let mut folder = Folder::open(watched, Some(memory.clone()));
         std::fs::write(&file, "de").unwrap();
