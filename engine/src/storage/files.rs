@@ -132,6 +132,16 @@ impl Files {
         lock(&self.partial).contains(&file)
     }
 
+    /// Files that were seen under the name of an incomplete one, by index.
+    pub(super) fn partial(&self) -> BTreeSet<usize> {
+        lock(&self.partial).clone()
+    }
+
+    /// Takes over which files were seen under the name of an incomplete one.
+    pub(super) fn take_partial(&self, files: BTreeSet<usize>) {
+        *lock(&self.partial) = files;
+    }
+
     fn note_name(&self, file: usize, partial: bool) {
         if partial {
             lock(&self.partial).insert(file);

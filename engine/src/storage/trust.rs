@@ -9,6 +9,7 @@ use crate::executor::give_way;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::layout::FileEntry;
 use rustix::fs::{fstat, ftruncate};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -61,6 +62,17 @@ impl TorrentStore {
         let now = self.stamps_on_disk();
         let moved = now.iter().zip(stamps).map(|(now, then)| if is_copy(now, then) { *now } else { *then });
         self.take_stamps(&moved.collect::<Vec<_>>());
+    }
+
+    /// Files that were seen under the name of an incomplete one, by index: what has their own names meanwhile can be
+    /// somebody else's.
+    pub fn partial_files(&self) -> BTreeSet<usize> {
+        self.files.partial()
+    }
+
+    /// Takes over which files were seen under the name of an incomplete one.
+    pub fn take_partial_files(&self, files: BTreeSet<usize>) {
+        self.files.take_partial(files);
     }
 
     /// Takes over that the files were hashed, which began when they had these stamps.

@@ -170,18 +170,26 @@ impl Session {
         torrent.status = None;
         let (from, info, have) =
             (torrent.data_dir.clone(), torrent.entry.content.info.clone(), torrent.pieces.durable().clone());
+        let partial = torrent.entry.store.partial_files();
         self.moving.insert(info_hash);
         tokio::task::spawn_local(async move {
             let (doing, directory) = (work.clone(), from.clone());
             let task = tokio::task::spawn_blocking(move || match &doing {
                 FileWork::Move(to) => {
-                    let work = Move { torrent: &info_hash, layout: &info.layout, from: &from, to, again };
+                    let work = Move {
+                        torrent: &info_hash,
+                        layout: &info.layout,
+                        from: &from,
+                        to,
+                        partial: &partial,
+                        again,
+                    };
                     let is_expected = |file| info.layout.pieces_of_file(file).any(|piece| have.get(piece));
                     relocate::move_files(&work, is_expected, &progress)
                 }
                 FileWork::Found(_) => Ok(()),
                 FileWork::Rename(Rename { from: old, to }) => {
-                    relocate::rename(&info.layout, &from, Path::new(old), Path::new(to), again)
+                    relocate::rename(&info.layout, &from, (Path::new(old), Path::new(to)), &partial, again)
                         .map_err(MoveError::Undone)
                 }
             });
@@ -328,6 +336,7 @@ impl Session {
         let metainfo = Arc::new(renamed(original, &wishes));
         let store = TorrentStore::open(&data_dir, metainfo.info.clone(), &self.parts.store_limits)
             .map_err(|error| error.to_string())?;
+        store.take_partial_files(old.store.partial_files());
         store.take_moved_stamps(&old.store.stamps());
         let entry = self.entry_in_place_of(&old, metainfo, store);
         let Some(torrent) = self.torrent(&info_hash) else { return Ok(()) };
@@ -354,14 +363,17 @@ impl Session {
         let shared: HashSet<usize> = shared.map(|(file, _)| file).collect();
         let Some(torrent) = self.torrent(&info_hash) else { return };
         let info = torrent.entry.content.info.clone();
+        let partial = torrent.entry.store.partial_files();
         // A move that was cut short has left some of them elsewhere.
         let elsewhere = torrent.wishes.file_work.as_ref().and_then(FileWork::directory).cloned();
         let directories: Vec<PathBuf> = std::iter::once(torrent.data_dir.clone()).chain(elsewhere).collect();
         tokio::task::spawn_blocking(move || {
             for directory in directories {
-                if let Err(error) = relocate::delete_files(&info.layout, &directory, &info_hash, |file| {
-                    !shared.contains(&file)
-                }) {
+                if let Err(error) =
+                    relocate::delete_files(&info.layout, &directory, &info_hash, &partial, |file| {
+                        !shared.contains(&file)
+                    })
+                {
                     tracing::error!(%error, torrent = %info_hash, "cannot delete all files of a removed torrent");
                 }
             }

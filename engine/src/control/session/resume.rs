@@ -119,6 +119,7 @@ impl Session {
         match entry {
             Ok(entry) => {
                 let sequential = torrent.entry.sequential.load(Ordering::Relaxed);
+                entry.store.take_partial_files(torrent.entry.store.partial_files());
                 entry.store.take_stamps(&torrent.entry.store.stamps());
                 torrent.pieces.reopened(&torrent.entry.store);
                 torrent.entry = entry.clone();

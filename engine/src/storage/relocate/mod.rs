@@ -21,8 +21,8 @@ use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Deletes the files of a torrent for which `is_own` says so by their index, copies that a move has left, then the folders
-/// that are empty without them. What is not there is no error.
+/// Deletes the files of a torrent for which `is_own` says so by their index, copies that a move has left, then the
+/// folders that are empty without them. What is not there is no error. `partial`: as in [`Move::partial`].
 ///
 /// # Errors
 /// The first file that cannot be deleted; the others are deleted nevertheless.
@@ -30,13 +30,14 @@ pub fn delete_files(
     layout: &Layout,
     directory: &Path,
     torrent: &InfoHash,
+    partial: &BTreeSet<usize>,
     is_own: impl Fn(usize) -> bool,
 ) -> Result<(), StorageError> {
     let (root, names) = (Root::open(directory)?, Names::of(layout));
     let mut result = Ok(());
-    for (_, path) in stored(layout).filter(|(file, _)| is_own(*file)) {
+    for (file, path) in stored(layout).filter(|(file, _)| is_own(*file)) {
         let delete = || -> Result<(), StorageError> {
-            let Some(found) = names.find(&root, path, false)? else { return Ok(()) };
+            let Some(found) = names.find(&root, path, partial.contains(&file))? else { return Ok(()) };
             let (folder, name) = root.open_folder(&found.path, false)?;
             match unlinkat(&folder, name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -50,22 +51,24 @@ pub fn delete_files(
 }
 
 /// Gives a file or folder of a torrent below `directory` another path below it. When it is not there nothing happens:
-/// it will have the new path when it is made. `again` says that this was begun before and may be done already.
+/// it will have the new path when it is made. `partial`: as in [`Move::partial`]. `again` says that this was begun before
+/// and may be done already.
 ///
 /// # Errors
 /// When something has the new path already, or the system refuses.
 pub fn rename(
     layout: &Layout,
     directory: &Path,
-    from: &Path,
-    to: &Path,
+    (from, to): (&Path, &Path),
+    partial: &BTreeSet<usize>,
     again: bool,
 ) -> Result<(), StorageError> {
     if from == to {
         return Ok(());
     }
     let (root, names) = (Root::open(directory)?, Names::of(layout));
-    let (found, there) = (names.find(&root, from, false)?, names.find(&root, to, false)?);
+    let was_partial = stored(layout).any(|(file, path)| path == from && partial.contains(&file));
+    let (found, there) = (names.find(&root, from, was_partial)?, names.find(&root, to, false)?);
     let found = match (found, there) {
         (None, Some(_)) if again => return Ok(()),
         (_, Some(there)) => return Err(StorageError::Exists { path: root.full(&there.path) }),

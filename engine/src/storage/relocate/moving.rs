@@ -16,6 +16,7 @@ use ringseed_proto::units::InfoHash;
 use rustix::fs::{AtFlags, unlinkat};
 use rustix::io::Errno;
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -41,6 +42,8 @@ pub struct Move<'a> {
     pub from: &'a Path,
     /// The directory that they are to be below; it is made when needed.
     pub to: &'a Path,
+    /// Files that have the names of incomplete ones, by index: what has their own names is somebody else's.
+    pub partial: &'a BTreeSet<usize>,
     /// The move was begun before: files may be in their last place already.
     pub again: bool,
 }
@@ -158,7 +161,7 @@ impl<'a> Mover<'a> {
         let mut plan = Vec::new();
         for (file, path) in stored(self.work.layout) {
             let find = |root: Option<&Root>| match root {
-                Some(root) => self.names.find(root, path, false),
+                Some(root) => self.names.find(root, path, self.work.partial.contains(&file)),
                 None => Ok(None),
             };
             let (here, there) = (find(self.source.as_ref())?, find(Some(&self.target))?);

@@ -45,7 +45,7 @@ fn elsewhere() -> Option<tempfile::TempDir> {
 
 fn move_with(from: &Path, to: &Path, again: bool, progress: &MoveProgress) -> Result<(), MoveError> {
     let layout = layout();
-    let work = Move { torrent: &TORRENT, layout: &layout, from, to, again };
+    let work = Move { torrent: &TORRENT, layout: &layout, from, to, partial: &BTreeSet::new(), again };
     move_files(&work, |file| file < 2, progress)
 }
 
@@ -264,7 +264,7 @@ fn a_move_that_was_begun_before_and_is_undone_leaves_no_copies() {
         (ALL.map(String::from).into(), vec![ALL[0].to_owned()])
     );
     let to = begun();
-    delete_files(&layout(), to.path(), &TORRENT, |_| true).unwrap();
+    delete_files(&layout(), to.path(), &TORRENT, &BTreeSet::new(), |_| true).unwrap();
     assert_eq!(fs::read_dir(to.path()).unwrap().count(), 0);
 }
 
@@ -298,10 +298,10 @@ fn a_move_that_has_to_leave_goes_on_where_it_was() {
 fn only_the_torrents_own_files_are_deleted() {
     let dir = filled();
     fs::write(dir.path().join("t/sub/foreign"), "x").unwrap();
-    delete_files(&layout(), dir.path(), &TORRENT, |_| true).unwrap();
+    delete_files(&layout(), dir.path(), &TORRENT, &BTreeSet::new(), |_| true).unwrap();
     assert!(!dir.path().join("t/a").exists() && dir.path().join("t/sub/foreign").exists());
     let dir = filled();
-    delete_files(&layout(), dir.path(), &TORRENT, |file| file != 1).unwrap();
+    delete_files(&layout(), dir.path(), &TORRENT, &BTreeSet::new(), |file| file != 1).unwrap();
     assert_eq!(names(dir.path()), ["t/sub/b"], "it is another torrent's as well");
 }
 
@@ -311,7 +311,7 @@ fn no_link_leads_out() {
     fs::remove_dir_all(dir.path().join("t/sub")).unwrap();
     fs::write(outside.path().join("b"), "precious").unwrap();
     std::os::unix::fs::symlink(outside.path(), dir.path().join("t/sub")).unwrap();
-    assert!(delete_files(&layout(), dir.path(), &TORRENT, |_| true).is_err());
+    assert!(delete_files(&layout(), dir.path(), &TORRENT, &BTreeSet::new(), |_| true).is_err());
     assert!(moved(dir.path(), &dir.path().join("elsewhere")).is_err());
     assert_eq!(fs::read(outside.path().join("b")).unwrap(), b"precious");
 }
@@ -319,8 +319,9 @@ fn no_link_leads_out() {
 #[test]
 fn files_and_folders_are_renamed() {
     let dir = filled();
-    let rename =
-        |from: &str, to: &str, again| rename(&layout(), dir.path(), Path::new(from), Path::new(to), again);
+    let rename = |from: &str, to: &str, again| {
+        rename(&layout(), dir.path(), (Path::new(from), Path::new(to)), &BTreeSet::new(), again)
+    };
     rename("t/a", "t/z", false).unwrap();
     rename("t", "u", false).unwrap();
     rename("u/none", "u/some", false).unwrap();
@@ -339,7 +340,9 @@ fn files_and_folders_are_renamed() {
 fn incomplete_files_go_the_same_ways_under_their_name() {
     let (dir, to) = (filled(), tempfile::tempdir().unwrap());
     let at = |name: &str| dir.path().join(name);
-    let rename = |from: &str, to: &str| rename(&layout(), dir.path(), Path::new(from), Path::new(to), false);
+    let rename = |from: &str, to: &str| {
+        rename(&layout(), dir.path(), (Path::new(from), Path::new(to)), &BTreeSet::new(), false)
+    };
     fs::rename(at("t/a"), at("t/a.part")).unwrap();
     rename("t/a", "t/c").unwrap();
     assert!(at("t/c.part").exists() && !at("t/c").exists());
@@ -355,8 +358,32 @@ fn incomplete_files_go_the_same_ways_under_their_name() {
     moved(dir.path(), to.path()).unwrap();
     assert_eq!(fs::read(to.path().join("t/a.part")).unwrap(), b"aaa");
     assert!(!at("t").exists());
-    delete_files(&layout(), to.path(), &TORRENT, |_| true).unwrap();
+    delete_files(&layout(), to.path(), &TORRENT, &BTreeSet::new(), |_| true).unwrap();
     assert_eq!(fs::read_dir(to.path()).unwrap().count(), 0);
+}
+
+/// Somebody else's file has the name that the torrent's is to have once it is complete.
+#[test]
+fn a_foreign_file_under_the_name_of_an_incomplete_one_stays_where_it_is() {
+    let (dir, to, layout) = (filled(), tempfile::tempdir().unwrap(), layout());
+    fs::rename(dir.path().join("t/a"), dir.path().join("t/a.part")).unwrap();
+    fs::write(dir.path().join("t/a"), "mine").unwrap();
+    let partial = BTreeSet::from([0]);
+    let pair = (Path::new("t/a"), Path::new("t/c"));
+    rename(&layout, dir.path(), pair, &partial, false).unwrap();
+    assert_eq!(names(dir.path()), ["t/a", "t/c.part", "t/sub/b"]);
+    fs::rename(dir.path().join("t/c.part"), dir.path().join("t/a.part")).unwrap();
+    let (from, to_path) = (dir.path(), to.path());
+    let work =
+        Move { torrent: &TORRENT, layout: &layout, from, to: to_path, partial: &partial, again: false };
+    move_files(&work, |file| file < 2, &MoveProgress::default()).unwrap();
+    assert_eq!(
+        (names(from), names(to_path)),
+        (vec!["t/a".into()], vec!["t/a.part".into(), "t/sub/b".into()])
+    );
+    fs::write(to_path.join("t/a"), "mine").unwrap();
+    delete_files(&layout, to_path, &TORRENT, &partial, |_| true).unwrap();
+    assert_eq!(names(to_path), ["t/a"]);
 }
 
 /// The copy is under a name that no reader looks for.
