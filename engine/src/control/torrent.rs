@@ -62,6 +62,18 @@ pub enum Next {
     },
 }
 
+impl Next {
+    /// Whether this, which is planned, is given up for something else while the shards let go. A removal is not: it is
+    /// stored. What fails meanwhile changes nothing that the user wants: it fails again afterwards, when it still does.
+    pub fn gives_way_to(&self, other: &Next) -> bool {
+        match self {
+            Next::Remove { .. } => matches!(other, Next::Remove { .. }),
+            Next::Pause | Next::Handle { .. } => !matches!(other, Next::Fail(_) | Next::Miss(_)),
+            Next::Run | Next::Check { .. } | Next::Fail(_) | Next::Miss(_) => true,
+        }
+    }
+}
+
 /// What the shards do with a torrent.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Activity {
@@ -499,4 +511,23 @@ fn priority(wish: &FileWish) -> Priority {
 /// Seconds since 1970.
 pub fn unix_now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_while_a_torrent_stops_changes_nothing_that_the_user_wants() {
+        let failures = [Next::Fail("full".into()), Next::Miss("gone".into())];
+        let work = FileWork::Move("/to".into());
+        let planned = [Next::Pause, Next::Handle { work, run: true }, Next::Remove { delete: true }];
+        for (planned, next) in
+            planned.iter().flat_map(|planned| failures.iter().map(move |next| (planned, next)))
+        {
+            assert!(!planned.gives_way_to(next), "{planned:?} {next:?}");
+        }
+        assert!(!Next::Remove { delete: true }.gives_way_to(&Next::Run));
+        assert!(Next::Run.gives_way_to(&failures[1]) && failures[0].gives_way_to(&Next::Pause));
+    }
 }

@@ -151,7 +151,11 @@ impl Session {
         self.queue_due = true;
         let Some(torrent) = self.torrent(&info_hash) else { return };
         match next {
-            Next::Pause => torrent.activity = Activity::Paused,
+            Next::Pause => {
+                // What failed just before is tried again when it is started.
+                torrent.entry.store.forgive();
+                torrent.activity = Activity::Paused;
+            }
             Next::Fail(reason) => torrent.activity = Activity::Failed(reason),
             Next::Miss(reason) => self.miss(info_hash, reason, true),
             Next::Run => self.begin(info_hash),

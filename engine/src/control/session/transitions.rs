@@ -207,9 +207,8 @@ impl Session {
         torrent.entry.set_phase(Phase::Stopped);
         torrent.status = None;
         if let Activity::Stopping { next: planned, .. } = &mut torrent.activity {
-            // The shards are letting go already. What fails meanwhile does not keep files from being handled: it fails
-            // again afterwards, when it still does.
-            if !matches!((&*planned, &next), (Next::Handle { .. }, Next::Fail(_))) {
+            // The shards are letting go already.
+            if planned.gives_way_to(&next) {
                 *planned = next;
             }
             return;
