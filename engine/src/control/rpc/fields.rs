@@ -309,6 +309,10 @@ fn error(torrent: &TorrentStatus) -> (u8, &str) {
     if let Some(warning) = &torrent.warning {
         return (3, warning);
     }
+    // One that was just stopped has its trackers until they were told so.
+    if !matches!(torrent.state, TorrentState::Downloading | TorrentState::Seeding) {
+        return (0, "");
+    }
     let failed = torrent.trackers.iter().find(|tracker| !tracker.ok && !tracker.last_result.is_empty());
     match failed {
         Some(tracker) if !torrent.trackers.iter().any(|tracker| tracker.ok) => (2, &tracker.last_result),

@@ -144,6 +144,30 @@ fn bans_and_a_wrong_hash_in_the_torrent_are_told() {
     });
 }
 
+/// A torrent that was just stopped still has its trackers, and what they said was told as its error.
+#[test]
+fn trackers_that_fail_are_no_error_of_a_stopped_torrent() {
+    bench(|bench| async move {
+        for (state, expected) in [
+            (TorrentState::Downloading, json!([2, "refused"])),
+            (TorrentState::Paused, json!([0, ""])),
+            (TorrentState::Queued, json!([0, ""])),
+            (TorrentState::Failed("no space".into()), json!([3, "no space"])),
+        ] {
+            let mut snapshot = EngineSnapshot::clone(&bench.engine.snapshot.load());
+            let mut torrent = TorrentStatus::clone(&snapshot.torrents[1]);
+            let unknown = TrackerStatus::unknown("http://a/x", 0);
+            torrent.trackers = vec![TrackerStatus { last_result: "refused".into(), ..unknown }];
+            torrent.state = state;
+            snapshot.torrents[1] = Arc::new(torrent);
+            bench.engine.snapshot.store(Arc::new(snapshot));
+            let wanted = json!({"ids": [2], "fields": ["error", "errorString"]});
+            let told = bench.call("torrent-get", wanted).await.arguments["torrents"][0].clone();
+            assert_eq!(json!([told["error"], told["errorString"]]), expected);
+        }
+    });
+}
+
 #[test]
 fn removed_torrents_are_told_to_those_who_poll() {
     bench(|bench| async move {
