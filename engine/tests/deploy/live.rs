@@ -115,10 +115,16 @@ fn every_panel_shows_something_of_a_running_swarm() {
     let data = dir.path().join("data");
     let by_http = single(&data.join("http"), 96 << 20, "256K", &format!("http://{http}/announce"));
     let by_udp = single(&data.join("udp"), 24 << 20, "256K", &format!("udp://{udp}"));
-    for content in [&by_http, &by_udp] {
+    // Both files have one name.
+    for (content, place) in [(&by_http, "http"), (&by_udp, "udp")] {
         let torrent = content.torrent.to_str().unwrap();
         seed.command(&["add", torrent, "--dir", content.dir.to_str().unwrap()]);
-        leech.command(&["add", torrent, "--dir", dir.path().join("leech/downloads").to_str().unwrap()]);
+        leech.command(&[
+            "add",
+            torrent,
+            "--dir",
+            dir.path().join("leech/downloads").join(place).to_str().unwrap(),
+        ]);
     }
 
     let mut left = queries();
