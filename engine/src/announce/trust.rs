@@ -5,8 +5,10 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use std::error::Error;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use tokio_rustls::rustls::pki_types::CertificateDer;
+use std::time::SystemTime;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, UnixTime};
+use tokio_rustls::rustls::time_provider::TimeProvider;
 use tokio_rustls::rustls::{self, CertificateError, ClientConfig, RootCertStore};
 
 /// What HTTPS connections are checked against.
@@ -51,7 +53,9 @@ impl Trust {
     }
 
     fn of(roots: RootCertStore) -> Self {
-        Self(Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()))
+        let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        config.time_provider = Arc::new(TlsClock);
+        Self(Arc::new(config))
     }
 
     /// Wraps connections in TLS where the URL is one of https.
@@ -61,6 +65,22 @@ impl Trust {
             .https_or_http()
             .enable_http1()
             .wrap_connector(dialer)
+    }
+}
+
+/// The time for TLS. Before 1970 there is none, for which rustls panics by itself: handshakes fail then.
+#[derive(Debug)]
+pub struct TlsClock;
+
+impl TlsClock {
+    fn at(time: SystemTime) -> Option<UnixTime> {
+        time.duration_since(SystemTime::UNIX_EPOCH).ok().map(UnixTime::since_unix_epoch)
+    }
+}
+
+impl TimeProvider for TlsClock {
+    fn current_time(&self) -> Option<UnixTime> {
+        Self::at(SystemTime::now())
     }
 }
 
@@ -126,6 +146,13 @@ fn described(problem: &CertificateError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn there_is_no_time_before_1970() {
+        let second = std::time::Duration::from_secs(1);
+        assert_eq!(TlsClock::at(SystemTime::UNIX_EPOCH - second), None);
+        assert_eq!(TlsClock::at(SystemTime::UNIX_EPOCH + second).map(|time| time.as_secs()), Some(1));
+    }
 
     #[test]
     fn files_that_hold_no_certificate_are_refused_with_the_reason() {

@@ -1,6 +1,7 @@
 //! TLS of the RPC: a certificate chain and its key from PEM files.
 
 use super::limits::TLS_TIMEOUT;
+use crate::announce::TlsClock;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ impl Tls {
             .with_no_client_auth()
             .with_single_cert(chain, secret)
             .map_err(|error| unusable(certificate, error.to_string()))?;
+        config.time_provider = Arc::new(TlsClock);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self(TlsAcceptor::from(Arc::new(config))))
     }
