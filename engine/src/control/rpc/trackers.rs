@@ -1,7 +1,8 @@
 //! Editing the trackers of a torrent. Their ids are their places in the list of all tiers.
 
+use crate::control::is_announce_url;
 use ringseed_api::SetArgs;
-use ringseed_proto::limits::{TRACKERS_MAX, URL_BYTES_MAX};
+use ringseed_proto::limits::TRACKERS_MAX;
 use serde_json::Value;
 use std::collections::HashSet;
 
@@ -114,17 +115,9 @@ fn pairs(values: &[Value]) -> Result<Vec<(usize, String)>, String> {
 }
 
 pub(super) fn check_url(url: &str) -> Result<(), String> {
-    let known = ["http://", "https://", "udp://"];
-    let scheme =
-        |scheme: &&str| url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
-    let rest = known.iter().find(|name| scheme(name)).map(|name| &url[name.len()..]);
-    let host = rest.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
-    let host = !host.is_empty() && !host.bytes().any(|byte| byte <= b' ');
-    // What else a URL may not hold is escaped when the tracker is asked.
-    if host && url.len() <= URL_BYTES_MAX && !url.bytes().any(|byte| byte < b' ' || byte == 0x7f) {
-        Ok(())
-    } else {
-        Err("error: not an announce URL of http, https or udp".to_owned())
+    match is_announce_url(url) {
+        true => Ok(()),
+        false => Err("error: not an announce URL of http, https or udp".to_owned()),
     }
 }
 

@@ -333,7 +333,7 @@ impl Remembered {
             .map(|tier| {
                 let urls = tier.iter().map(|url| url.0.trim().to_owned()).filter(|url| !url.is_empty());
                 let usable = |url: &String| {
-                    let usable = crate::control::is_announce_url(url) && !url.contains(char::is_whitespace);
+                    let usable = crate::control::is_announce_url(url);
                     dropped |= !usable;
                     usable
                 };
