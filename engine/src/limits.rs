@@ -102,12 +102,6 @@ const _: () = assert!(SEND_BLOCKS_MAX * 3 < 1024, "headers, blocks and file spli
 /// have `ringseed_proto::limits::TORRENT_BYTES_MAX`.
 pub const TORRENT_FETCH_BYTES_MAX: usize = 32 << 20;
 
-/// Time a torrent file may take to come from a URL, redirects included.
-pub const TORRENT_FETCH_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Redirects followed for a torrent file: mirrors need one or two, a loop has no end.
-pub const TORRENT_FETCH_REDIRECTS_MAX: usize = 5;
-
 /// How long a change or a removal of a torrent counts as recent for clients of the RPC, as in Transmission.
 pub const REMOVED_LIFE: Duration = Duration::from_secs(60);
 

@@ -4,11 +4,12 @@ use super::http::{Dialer, HttpClient, client, led_to_local, root};
 use super::limits::{FETCH_TIMEOUT, REDIRECTS_MAX};
 use super::names::Names;
 use super::trust::{Trust, certificate_problem};
+use super::url::{Protocol, TrackerUrl};
 use super::{address::is_local, encoding, redirect};
 use crate::route::Route;
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::Uri;
-use hyper::header::{ACCEPT, COOKIE, LOCATION, USER_AGENT};
+use hyper::header::{ACCEPT, AUTHORIZATION, COOKIE, HeaderValue, LOCATION, USER_AGENT};
 use ringseed_proto::tracker::Family;
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -18,7 +19,7 @@ use tokio::time::timeout;
 /// What is fetched, and how.
 #[derive(Debug, Clone)]
 pub struct FetchRequest<'a> {
-    /// An http or https URL.
+    /// An http or https URL. Credentials in it, as `name:password@`, are sent to the first host only.
     pub url: &'a str,
     /// Value of the `Cookie` header, sent to the first host only.
     pub cookies: Option<&'a str>,
@@ -38,17 +39,17 @@ pub struct FetchRequest<'a> {
 /// # Errors
 /// What went wrong, for the user.
 pub async fn fetch(request: &FetchRequest<'_>) -> Result<Vec<u8>, String> {
-    let uri: Uri = request.url.parse().map_err(|_| "this is not a URL".to_owned())?;
-    if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
-        return Err("only http and https URLs are fetched".to_owned());
-    }
+    let url = TrackerUrl::of_any_length(request.url).ok().filter(|url| url.protocol != Protocol::Udp);
+    let url = url.ok_or("this is not a URL of http or https")?;
+    let uri: Uri = url.address.parse().map_err(|_| "this is not a URL".to_owned())?;
+    let login = url.authorization.as_ref();
     let work = async {
         let names = Arc::new(Names::new());
         let host = uri.host().unwrap_or_default();
         if request.route.proxy.is_some() {
             // The proxy resolves names. Which of them it is asked for is decided where it is asked.
             let dialer = dialer(Family::V4, request, names);
-            return follow(&client(dialer, request.trust), uri.clone(), request).await;
+            return follow(&client(dialer, request.trust), uri.clone(), login, request).await;
         }
         let addresses =
             names.resolve(host).await.map_err(|error| format!("cannot resolve {host}: {error}"))?;
@@ -62,7 +63,7 @@ pub async fn fetch(request: &FetchRequest<'_>) -> Result<Vec<u8>, String> {
                 continue;
             }
             let client = client(dialer(family, request, names.clone()), request.trust);
-            match follow(&client, uri.clone(), request).await {
+            match follow(&client, uri.clone(), login, request).await {
                 Ok(bytes) => return Ok(bytes),
                 Err(error) => last = error,
             }
@@ -79,16 +80,25 @@ fn dialer(family: Family, request: &FetchRequest<'_>, names: Arc<Names>) -> Dial
 /// Said when a URL leads to this machine or its networks.
 const LOCAL: &str = "local addresses are not fetched from; rpc-fetch-local = true allows it";
 
-async fn follow(client: &HttpClient, mut uri: Uri, request: &FetchRequest<'_>) -> Result<Vec<u8>, String> {
-    let first = uri.authority().cloned();
+async fn follow(
+    client: &HttpClient,
+    mut uri: Uri,
+    login: Option<&HeaderValue>,
+    request: &FetchRequest<'_>,
+) -> Result<Vec<u8>, String> {
+    let first = (uri.scheme().cloned(), uri.authority().cloned());
     for _ in 0..=REDIRECTS_MAX {
         let mut ask = hyper::Request::get(uri.clone())
             .header(USER_AGENT, concat!("Ringseed/", env!("CARGO_PKG_VERSION")))
             .header(ACCEPT, "*/*");
-        if let Some(cookies) = request.cookies
-            && uri.authority() == first.as_ref()
-        {
-            ask = ask.header(COOKIE, cookies);
+        // Nobody that a redirect leads to is meant by them.
+        if (uri.scheme(), uri.authority()) == (first.0.as_ref(), first.1.as_ref()) {
+            if let Some(cookies) = request.cookies {
+                ask = ask.header(COOKIE, cookies);
+            }
+            if let Some(login) = login {
+                ask = ask.header(AUTHORIZATION, login);
+            }
         }
         let ask = ask.body(Empty::new()).map_err(|error| error.to_string())?;
         let response = client.request(ask).await.map_err(|error| match led_to_local(&error) {
@@ -97,7 +107,8 @@ async fn follow(client: &HttpClient, mut uri: Uri, request: &FetchRequest<'_>) -
         })?;
         let status = response.status();
         if status.is_redirection() {
-            let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
+            let location = response.headers().get(LOCATION).map(|location| location.as_bytes());
+            let location = location.and_then(|location| std::str::from_utf8(location).ok());
             uri = redirect::target(&uri, location.ok_or("redirected to nowhere")?)?;
             continue;
         }
@@ -111,7 +122,8 @@ async fn follow(client: &HttpClient, mut uri: Uri, request: &FetchRequest<'_>) -
                 encoding::decoded(&head.headers, &body.to_bytes(), request.bytes_max).map(Cow::into_owned)
             }
             Err(error) if error.is::<LengthLimitError>() => {
-                Err(format!("the answer is larger than {} bytes", request.bytes_max))
+                let most = request.bytes_max as f64 / f64::from(1 << 20);
+                Err(format!("the answer is larger than {most:.1} MiB"))
             }
             Err(error) => Err(format!("the answer broke off: {}", root(&*error))),
         };
@@ -154,11 +166,14 @@ mod tests {
                 stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi").await.unwrap();
                 String::from_utf8_lossy(&asked[..length]).to_lowercase()
             };
-            let url = format!("http://127.0.0.1:{port}/x.torrent");
+            let url = format!("http://us%65r:p@ss@127.0.0.1:{port}/a b|c.torrent");
             let wanted = request(&url, true);
             let (asked, answer) = tokio::join!(server, fetch(&wanted));
             assert_eq!(answer, Ok(b"hi".to_vec()));
             assert!(asked.contains("cookie: a=b"), "{asked}");
+            assert!(asked.starts_with("get /a%20b%7cc.torrent "), "{asked}");
+            assert!(asked.contains(&format!("host: 127.0.0.1:{port}\r\n")), "{asked}");
+            assert!(asked.contains("authorization: basic dxnlcjpwqhnz\r\n"), "{asked}");
         });
     }
 

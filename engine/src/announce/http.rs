@@ -104,8 +104,9 @@ impl HttpTrackers {
             let remote = response.extensions().get::<HttpInfo>().map(|info| info.remote_addr().ip());
             // Through a proxy, that is the address of the proxy.
             public_only |= self.proxied || !remote.is_some_and(is_local);
-            let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
+            let location = response.headers().get(LOCATION).map(|location| location.as_bytes());
             let location = location
+                .and_then(|location| std::str::from_utf8(location).ok())
                 .ok_or_else(|| Failure::refused(format!("HTTP {} without a location", response.status())))?;
             uri = redirect::target(&uri, location).map_err(Failure::refused)?;
         }

@@ -37,7 +37,8 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-pub use trust::{TlsClock, Trust, certificate_problem};
+pub use trust::{TlsClock, Trust};
+pub use url::shown as shown_url;
 
 /// Who announces, and how. The same for all torrents.
 #[derive(Debug, Clone)]

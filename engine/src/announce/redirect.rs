@@ -1,5 +1,6 @@
 //! Where an HTTP redirect leads (RFC 9110, section 15.4; RFC 3986, section 5).
 
+use super::url::escaped;
 use hyper::Uri;
 
 /// The URL that a `Location` names, seen from the URL that answered. The error is for the user.
@@ -25,6 +26,10 @@ pub(super) fn target(from: &Uri, location: &str) -> Result<Uri, String> {
         let folder = from.path().rsplit_once('/').map_or("", |(folder, _)| folder);
         format!("{scheme}://{authority}{folder}/{location}")
     };
+    // Servers write names with blanks and the like as they are.
+    let place = text.find("://").map_or(0, |end| end + 3);
+    let path = text[place..].find(['/', '?']).map_or(text.len(), |start| place + start);
+    let text = format!("{}{}", &text[..path], escaped(&text[path..]));
     let uri: Uri = text.parse().map_err(|_| "redirected to something that is not a URL".to_owned())?;
     match (scheme, uri.scheme_str()) {
         (_, Some("https")) | ("http", Some("http")) => Ok(uri),
@@ -47,6 +52,8 @@ mod tests {
             ("/b?y#part", "http://t.example:80/b?y"),
             ("b", "http://t.example:80/a/b"),
             ("?y=2", "http://t.example:80/a/announce?y=2"),
+            ("/a b|c.torrent?k={1}", "http://t.example:80/a%20b%7Cc.torrent?k=%7B1%7D"),
+            ("https://u.example/\u{e9}%20x", "https://u.example/%C3%A9%20x"),
         ] {
             assert_eq!(target(&from, location).unwrap().to_string(), to, "{location}");
         }

@@ -97,7 +97,7 @@ fn usual_roots() -> RootCertStore {
 }
 
 /// What is wrong with a server's certificate, when that is why a connection failed; for the user.
-pub fn certificate_problem(error: &(dyn Error + 'static)) -> Option<String> {
+pub(super) fn certificate_problem(error: &(dyn Error + 'static)) -> Option<String> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         let mut inner = error;

@@ -40,10 +40,15 @@ pub(super) struct HostKey {
 impl TrackerUrl {
     /// Reads a URL; the error says to the user why it cannot be used.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let text = text.trim();
-        if text.len() > URL_BYTES_MAX {
+        if text.trim().len() > URL_BYTES_MAX {
             return Err(format!("the URL is longer than {URL_BYTES_MAX} bytes"));
         }
+        Self::of_any_length(text)
+    }
+
+    /// As [`TrackerUrl::parse`], for what is asked once and may be longer: links of indexers carry long tokens.
+    pub(super) fn of_any_length(text: &str) -> Result<Self, String> {
+        let text = text.trim();
         let (scheme, rest) = text.split_once("://").ok_or("not a tracker URL")?;
         let (protocol, default_port) = match scheme.to_ascii_lowercase().as_str() {
             "http" => (Protocol::Http, Some(80)),
@@ -93,6 +98,12 @@ impl TrackerUrl {
     }
 }
 
+/// A URL as it may be written to a log: without credentials and query, which may hold secrets.
+pub fn shown(text: &str) -> String {
+    TrackerUrl::of_any_length(text)
+        .map_or_else(|_| "something that is not a URL".to_owned(), |url| url.shown())
+}
+
 /// Name and password of a URL as the header that carries them (RFC 7617).
 fn basic(credentials: &str) -> Result<HeaderValue, String> {
     let decoded = |text: &str| match percent::decode(text.as_bytes()) {
@@ -108,7 +119,7 @@ fn basic(credentials: &str) -> Result<HeaderValue, String> {
 }
 
 /// Path and query with all bytes escaped that a URL may not hold (RFC 3986); what is escaped already stays so.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = String::with_capacity(text.len());
     for (at, byte) in bytes.iter().enumerate() {

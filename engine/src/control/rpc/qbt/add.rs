@@ -2,7 +2,7 @@
 
 use super::Reply;
 use super::form::Form;
-use crate::announce::{FetchRequest, fetch};
+use crate::announce::{FetchRequest, fetch, shown_url};
 use crate::control::rpc::server::Server;
 use crate::control::rpc::set::{absolute, checked_labels};
 use crate::control::{AddOutcome, AddTorrent, GoalMode, LimitChange, TorrentChange, Wishes};
@@ -56,7 +56,7 @@ impl Server {
             };
             match fetch(&request).await {
                 Ok(file) => files.push(file),
-                Err(why) => tracing::warn!(url, why, "cannot fetch a torrent"),
+                Err(why) => tracing::warn!(url = shown_url(url), why, "cannot fetch a torrent"),
             }
         }
         let (mut added, mut refused) = (false, None);
