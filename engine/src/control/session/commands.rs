@@ -41,7 +41,13 @@ impl Session {
             }
             Command::Remove(info_hash, delete, reply) => {
                 let result = self.known(info_hash).and_then(|()| self.remove(info_hash, delete));
-                self.answer(reply, result);
+                // It is over in a moment, and whoever asked may add it again.
+                match result {
+                    Ok(()) if self.ids.contains_key(&info_hash) => {
+                        self.leaving.entry(info_hash).or_default().push(reply);
+                    }
+                    result => self.answer(reply, result),
+                }
             }
             Command::Handle(info_hash, work, reply) => {
                 let renames = matches!(work, FileWork::Rename(_));

@@ -131,6 +131,8 @@ pub struct Session {
     moving: HashSet<InfoHash>,
     /// Who waits for the end of a rename.
     renaming: HashMap<InfoHash, Reply<()>>,
+    /// Who waits for the end of a removal.
+    leaving: HashMap<InfoHash, Vec<Reply<()>>>,
     sequences: Vec<u64>,
     /// What each shard had under way, and the handshakes that had ended on it.
     around: Vec<(UnderWay, [u64; 5])>,
@@ -192,6 +194,7 @@ impl Session {
             claims: Claims::default(),
             moving: HashSet::new(),
             renaming: HashMap::new(),
+            leaving: HashMap::new(),
             parts,
             limits,
             torrents: BTreeMap::new(),

@@ -172,6 +172,9 @@ impl Session {
                 self.parts.registry.remove(&info_hash);
                 self.claims.release(&info_hash);
                 self.queue_due = true;
+                for reply in self.leaving.remove(&info_hash).unwrap_or_default() {
+                    self.answer(reply, Ok(()));
+                }
                 return;
             }
         }

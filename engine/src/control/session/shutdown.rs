@@ -24,6 +24,10 @@ impl Session {
                 progress.leave();
             }
         }
+        // What was removed is out of the store.
+        for reply in std::mem::take(&mut self.leaving).into_values().flatten() {
+            let _ = reply.send(Ok(()));
+        }
         self.broadcast(|| ToShard::Shutdown);
         let announcer = self.parts.announcer.clone();
         let deadline = tokio::time::Instant::now() + SHUTDOWN_MAX - Duration::from_millis(500);
