@@ -126,7 +126,11 @@ fn what_becomes_whole_in_the_incomplete_directory_goes_to_its_last_one() {
     daemon.call("torrent-remove", json!({"ids": [hash]}));
     until("it to be gone", || daemon.torrent(hash, &["id"]).is_null().then_some(()));
     fs::remove_file(&there).unwrap();
-    daemon.call("torrent-add", json!({"filename": content.torrent, "download-dir": last, "paused": true}));
+    // The shards may not have let go yet.
+    let add = json!({"filename": content.torrent, "download-dir": last, "paused": true});
+    until("the removal", || {
+        (rpc::outcome(daemon.address, "torrent-add", add.clone()) == "success").then_some(())
+    });
     fs::copy(content.dir.join(&content.name), &here).unwrap();
     daemon.call("torrent-verify", json!({"ids": [hash]}));
     daemon.wait(hash, "the move after it", |torrent| done(torrent) && there.exists());
