@@ -57,7 +57,7 @@ impl Swarm {
 
     fn ban(&mut self, address: IpAddr) {
         self.actions.push_back(Action::Banned(address));
-        let same = self.peers.iter().filter(|(_, peer)| peer.address() == address);
+        let same = self.peers.iter().filter(|(_, peer)| peer.host() == address);
         let keys: Vec<PeerKey> = same.map(|(key, _)| key).collect();
         keys.into_iter().for_each(|key| self.disconnect(key, DisconnectReason::Banned));
     }

@@ -41,11 +41,11 @@ impl Swarm {
         self.suspicion.expire(now);
         self.make_piece_room(now);
         self.exchange_peers(now, &keys);
+        self.refills = 0;
         if now >= self.next_rechoke {
             self.rechoke(now);
         } else {
             self.slots.earn(self.totals.up_rate.per_second(now, 1));
-            self.refills = 0;
             self.fill_free_slots(now);
             self.share_slots(now);
         }
@@ -105,7 +105,7 @@ impl Swarm {
         interested
             .map(|(key, peer)| Candidate {
                 key,
-                address: peer.address(),
+                address: peer.host(),
                 unchoked: !peer.up.am_choking,
                 optimistic: peer.up.optimistic,
                 received: peer.down.rate.total(now),
@@ -159,14 +159,14 @@ impl Swarm {
             .filter(|(_, peer)| peer.up.am_choking && peer.up.peer_interested && !peer.closing)
             .map(|(key, peer)| {
                 let received = if seeding { 0 } else { u64::MAX - peer.down.rate.total(now) };
-                (received, peer.up.waiting_since, key, peer.address())
+                (received, peer.up.waiting_since, key, peer.host())
             })
             .collect();
         waiting.sort_unstable();
         if free < waiting.len() {
             let mut turns = Turns::new(self.slots.count());
             let served = self.peers.values().filter(|peer| !peer.up.am_choking && !peer.closing);
-            served.for_each(|peer| _ = turns.next(peer.address()));
+            served.for_each(|peer| _ = turns.next(peer.host()));
             turns.arrange(
                 &mut waiting,
                 |&(.., address)| address,
@@ -191,7 +191,7 @@ impl Swarm {
             // Who gives us something has earned its slot.
             .map(|(key, peer)| {
                 let received = if seeding { 0 } else { peer.down.rate.total(now) };
-                (Reverse(received), Reverse(peer.up.rate.total(now)), key, peer.address())
+                (Reverse(received), Reverse(peer.up.rate.total(now)), key, peer.host())
             })
             .collect();
         served.sort_unstable();
@@ -208,9 +208,9 @@ impl Swarm {
         }
         surplus.sort_unstable();
         let waits = |peer: &Peer| peer.up.am_choking && peer.up.peer_interested && !peer.closing;
-        let waiting = self.peers.iter().filter(|(_, peer)| waits(peer) && turns.is_new(peer.address()));
+        let waiting = self.peers.iter().filter(|(_, peer)| waits(peer) && turns.is_new(peer.host()));
         let mut waiting: Vec<_> =
-            waiting.map(|(key, peer)| (peer.up.waiting_since, key, peer.address())).collect();
+            waiting.map(|(key, peer)| (peer.up.waiting_since, key, peer.host())).collect();
         waiting.sort_unstable();
         waiting.retain(|&(_, _, address)| turns.next(address).1 == 0);
         for ((_, _, from), (_, to, _)) in surplus.into_iter().zip(waiting) {

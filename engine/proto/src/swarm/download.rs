@@ -236,7 +236,7 @@ impl Swarm {
             let max = max_ours.min(peer.down.queue_max);
             peer.down.pipeline.block(now, block.length, max);
         }
-        let from = (key, peer.address());
+        let from = (key, peer.host());
         let Role::Leeching(picker) = &mut self.role else { return };
         if !wanted {
             if arriving.counted {

@@ -2,28 +2,10 @@
 //! get no more than one of another while that one waits.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use super::limits::NETWORK_SLOTS_SHARE;
-
-/// What counts as one address: of IPv6, where a host chooses among 2^64, the /64.
-fn address(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(ip) => Ipv6Addr::from(u128::from(ip) >> 64 << 64).into(),
-    }
-}
-
-/// The network of an address: the /24 of IPv4, the /48 of IPv6.
-fn network(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(ip) => {
-            let [a, b, c, _] = ip.octets();
-            [a, b, c, 0].into()
-        }
-        IpAddr::V6(ip) => Ipv6Addr::from(u128::from(ip) >> 80 << 80).into(),
-    }
-}
+use crate::peer_address::{host, network};
 
 /// When a peer gets its turn, the least first: whether its network has its share of the slots without it, then how many
 /// of its address come before it.
@@ -46,9 +28,9 @@ impl Turns {
         }
     }
 
-    /// The turn of the next peer, whose canonical address this is.
+    /// The turn of the next peer, whose address this is.
     pub(super) fn next(&mut self, ip: IpAddr) -> Turn {
-        let before = self.addresses.entry(address(ip)).or_default();
+        let before = self.addresses.entry(host(ip)).or_default();
         let of_network = self.networks.entry(network(ip)).or_default();
         let turn = (*of_network >= self.network_max, *before);
         *before += 1;
@@ -73,7 +55,7 @@ impl Turns {
 
     /// Whether no peer of this address has had a turn.
     pub(super) fn is_new(&self, ip: IpAddr) -> bool {
-        !self.addresses.contains_key(&address(ip))
+        !self.addresses.contains_key(&host(ip))
     }
 }
 

@@ -8,6 +8,7 @@ use super::pex::PexState;
 use super::pipeline::Pipeline;
 use super::rate::Rate;
 use crate::bitfield::Bitfield;
+use crate::peer_address::host;
 use crate::units::{Block, InfoHash, PeerId, PieceIndex, Time};
 use crate::wire::{Decoder, Message};
 
@@ -237,9 +238,9 @@ impl Peer {
         }
     }
 
-    /// Its canonical address: what bans and shares of upload slots go by.
-    pub(super) fn address(&self) -> IpAddr {
-        self.addr.ip().to_canonical()
+    /// Its host: what bans and shares of upload slots go by.
+    pub(super) fn host(&self) -> IpAddr {
+        host(self.addr.ip())
     }
 
     pub(super) fn is_seed(&self) -> bool {

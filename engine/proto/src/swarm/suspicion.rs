@@ -10,6 +10,8 @@
 //!
 //! The same wrong bytes of one piece from two addresses mean that the torrent's hash of it is wrong: that is no strike
 //! against either, within bounds.
+//!
+//! Addresses are hosts: of IPv6 the /64, or a liar would come back with the next of its 2^64 addresses.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -20,6 +22,7 @@ use super::limits::{
     BAN_TIME, BANNED_MAX, FAILED_PIECES_MAX, FAILED_SENDERS_MAX, PARDONS_MAX, PROBATION_PIECES_MAX,
     SUSPECTS_MAX,
 };
+use crate::peer_address::host;
 use crate::units::{PieceIndex, Time};
 
 /// SHA-1 of what came in place of a piece.
@@ -62,7 +65,7 @@ pub(super) struct Suspicion {
 }
 
 impl Suspicion {
-    /// A piece of these senders (canonical addresses) had a bad hash, `digest`. Returns the address to ban when that
+    /// A piece of these senders (hosts) had a bad hash, `digest`. Returns the address to ban when that
     /// proves it.
     pub(super) fn failed(
         &mut self,
@@ -155,12 +158,21 @@ impl Suspicion {
         None
     }
 
-    /// Whether there is room for a record of this address; forgets cleared ones.
+    /// Whether there is room for a record of this address; forgets cleared ones, and then one of those that owe nothing
+    /// and have a single strike: that alone bans nobody, and nothing else would ever clear it.
     fn make_room(&mut self, sender: IpAddr) -> bool {
-        if self.records.len() >= SUSPECTS_MAX {
-            self.records.retain(|_, record| record.owes > 0 || !record.strikes.is_empty());
+        if self.records.len() < SUSPECTS_MAX || self.records.contains_key(&sender) {
+            return true;
         }
-        self.records.len() < SUSPECTS_MAX || self.records.contains_key(&sender)
+        self.records.retain(|_, record| record.owes > 0 || !record.strikes.is_empty());
+        if self.records.len() >= SUSPECTS_MAX {
+            let single =
+                self.records.iter().find(|(_, record)| record.owes == 0 && record.strikes.len() == 1);
+            if let Some(address) = single.map(|(address, _)| *address) {
+                self.records.remove(&address);
+            }
+        }
+        self.records.len() < SUSPECTS_MAX
     }
 
     /// A piece of these senders had a good hash.
@@ -188,11 +200,11 @@ impl Suspicion {
 
     #[inline]
     pub(super) fn is_suspect(&self, ip: IpAddr) -> bool {
-        !self.records.is_empty() && self.records.get(&ip.to_canonical()).is_some_and(|record| record.owes > 0)
+        !self.records.is_empty() && self.records.get(&host(ip)).is_some_and(|record| record.owes > 0)
     }
 
     pub(super) fn is_banned(&self, now: Time, ip: IpAddr) -> bool {
-        !self.banned.is_empty() && self.banned.get(&ip.to_canonical()).is_some_and(|&until| until > now)
+        !self.banned.is_empty() && self.banned.get(&host(ip)).is_some_and(|&until| until > now)
     }
 
     /// Banned addresses, and until when.
@@ -290,6 +302,29 @@ mod tests {
             }
         }
         assert!(suspicion.is_banned(NOW, ip(1)) && suspicion.is_banned(NOW, ip(2)));
+    }
+
+    #[test]
+    fn a_host_of_ipv6_is_banned_with_all_its_addresses() {
+        let mut suspicion = Suspicion::default();
+        let host = host("2001:db8:1:2::1".parse().unwrap());
+        assert_eq!(fail(&mut suspicion, 1, &[host]), None);
+        assert_eq!(fail(&mut suspicion, 2, &[host]), Some(host));
+        assert!(suspicion.is_banned(NOW, "2001:db8:1:2:3:4:5:6".parse().unwrap()));
+        assert!(!suspicion.is_banned(NOW, "2001:db8:1:3::1".parse().unwrap()));
+    }
+
+    #[test]
+    fn thousands_with_one_bad_piece_each_leave_room_for_new_suspects() {
+        let mut suspicion = Suspicion::default();
+        let address = |n: u32| IpAddr::from((0x0b00_0000 + n).to_be_bytes());
+        for n in 0..SUSPECTS_MAX as u32 {
+            assert_eq!(fail(&mut suspicion, n, &[address(n)]), None);
+        }
+        let bad = address(1 << 20);
+        assert_eq!(fail(&mut suspicion, 1, &[bad]), None);
+        assert_eq!(fail(&mut suspicion, 2, &[bad]), Some(bad));
+        assert!(suspicion.records.len() <= SUSPECTS_MAX);
     }
 
     #[test]
