@@ -122,6 +122,13 @@ impl Shard {
         list.advance(bytes);
         if !list.is_empty() {
             self.counters.partial_sends += 1;
+            if bytes > 0
+                && let Some(Stage::Active { torrent, peer, in_flight: (1.., _), .. }) =
+                    self.connections.get(key).map(|connection| &connection.stage)
+                && let Some(home) = self.torrents.get_mut(*torrent)
+            {
+                home.swarm.sent_a_part(self.now, *peer);
+            }
             return self.send_list(key, list);
         }
         self.keep_list(list);

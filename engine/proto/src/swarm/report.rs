@@ -33,8 +33,8 @@ impl Swarm {
         }
     }
 
-    /// When bytes of a wanted block last moved between this peer and us, in either direction; when it connected if none
-    /// did. Since then the connection is of no use.
+    /// When bytes of a wanted block last moved between this peer and us, in either direction, or waited for our limit;
+    /// when it connected if none did. Since then the connection is of no use.
     #[must_use]
     pub fn last_used(&self, key: PeerKey) -> Option<Time> {
         self.peers.get(key).map(|peer| peer.used_at)

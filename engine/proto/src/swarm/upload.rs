@@ -223,6 +223,8 @@ impl Swarm {
             // The first block goes whatever its length, or one longer than the budget ever gets would wait for ever.
             let fits = payload + length <= limits.payload_bytes_max;
             if !fits && (payload > 0 || limits.payload_bytes_max == 0) {
+                // It waits for our limit: that is no fault of its own.
+                peer.used_at = now;
                 break FillOutcome::Budget;
             }
             if !ready(block) {
@@ -246,6 +248,13 @@ impl Swarm {
     /// The requests of a peer that wait for an answer, oldest first: what [`Swarm::fill`] will ask for next.
     pub fn upcoming(&self, key: PeerKey) -> impl Iterator<Item = &Block> {
         self.peers.get(key).into_iter().flat_map(|peer| peer.up.requests.iter())
+    }
+
+    /// The socket took a part of the blocks of a batch of [`Swarm::fill`]: the peer reads, however slowly.
+    pub fn sent_a_part(&mut self, now: Time, key: PeerKey) {
+        if let Some(peer) = self.peers.get_mut(key) {
+            peer.used_at = now;
+        }
     }
 
     /// The socket took the bytes of a batch of [`Swarm::fill`]: the bytes of blocks, and all others.

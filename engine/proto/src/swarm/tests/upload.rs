@@ -126,3 +126,21 @@ fn a_block_that_is_too_long_is_rejected_where_there_is_a_word_for_it() {
         }
     }
 }
+
+#[test]
+fn a_peer_that_reads_slowly_or_waits_for_our_limit_is_of_use() {
+    let (mut swarm, key) = serving(SwarmConfig::default(), true);
+    hear_only(&mut swarm, Time::ZERO, key, &[Message::Request(block(1, 0)), Message::Request(block(1, 1))]);
+    let at = |seconds| Time::ZERO + Duration::from_secs(seconds);
+    let fill = |swarm: &mut Swarm, now, payload_bytes_max| {
+        let limits = FillLimits { blocks_max: 1, payload_bytes_max };
+        swarm.fill(now, key, &mut SendBatch::default(), limits, |_| true)
+    };
+    assert!(matches!(fill(&mut swarm, at(10), 0), FillOutcome::Budget));
+    assert_eq!(swarm.last_used(key), Some(at(10)));
+    // A block is with the socket, and the socket takes a part of it now and then.
+    assert!(matches!(fill(&mut swarm, at(20), u64::MAX), FillOutcome::More));
+    assert_eq!(swarm.last_used(key), Some(at(10)));
+    swarm.sent_a_part(at(30), key);
+    assert_eq!(swarm.last_used(key), Some(at(30)));
+}
