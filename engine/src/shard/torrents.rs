@@ -1,18 +1,19 @@
-//! Torrents of a shard: their swarms, and on the home shard the way of a piece from memory to disk.
+//! Torrents of a shard: their swarms, and what these ask for.
 
-use super::candidates::{Candidates, Source};
+use super::candidates::Source;
 use super::connections::ConnKey;
+use super::grants::RequestGrant;
+use super::home::Home;
 use super::local::LocalEvent;
-use super::message::{DurablePieces, FromShard};
+use super::message::FromShard;
 use super::registry::{Phase, TorrentEntry};
 use super::shares::Room;
 use super::{Shard, TICK, dialing};
 use crate::config::UploadSlots;
-use crate::limits::CHECKPOINT_INTERVAL;
-use crate::storage::{PieceBuffers, StorageError, TorrentStore};
+use crate::storage::{PieceBuffers, StorageError};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::swarm::{Action, BlockSink, PeerKey, Swarm, SwarmConfig};
-use ringseed_proto::units::{BLOCK_LEN, Block, InfoHash, PieceIndex, Time};
+use ringseed_proto::units::{Block, InfoHash, PieceIndex, Time};
 use slotmap::SecondaryMap;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -45,86 +46,6 @@ impl BlockSink for Assembly {
     }
 }
 
-/// What holds a download's requests back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RequestGrant {
-    /// Nothing.
-    Unlimited,
-    /// A download limit.
-    Limited,
-    /// Too many bytes wait to be hashed, written or made durable.
-    Held,
-}
-
-/// Bytes of whole pieces that one torrent may have between memory and disk before it asks for no more.
-const WHOLE_BYTES_MAX: u64 = 32 << 20;
-
-/// Bytes of requests that one torrent may have granted and not used: one tick at 320 MB/s.
-const GRANT_MAX: u64 = 16 << 20;
-
-/// What only the home shard keeps of a torrent.
-pub struct Home {
-    /// Peers to dial.
-    pub candidates: Candidates,
-    /// Pieces were stored since the last checkpoint began.
-    pub unsaved: bool,
-    /// A checkpoint's fdatasync is under way.
-    pub syncing: bool,
-    /// The pieces that are on disk whatever happens: those it began with and what an fdatasync covered since. `None`
-    /// for a complete torrent, of which there is nothing to report.
-    durable: Option<Bitfield>,
-    /// An fdatasync failed: what was written since the last good one may be lost.
-    lost: bool,
-    /// When the last checkpoint began.
-    pub checkpoint_at: Time,
-    /// Whole pieces on their way to disk: to be hashed, or being written.
-    pub writes: usize,
-    /// The download was reported as complete.
-    pub completed: bool,
-    /// No dials before: a limit keeps the torrent from them.
-    pub dials_held: Time,
-}
-
-impl Home {
-    fn new(now: Time, durable: Option<Bitfield>) -> Self {
-        let completed = durable.is_none();
-        Self {
-            candidates: Candidates::default(),
-            unsaved: false,
-            syncing: false,
-            durable,
-            lost: false,
-            checkpoint_at: now,
-            writes: 0,
-            completed,
-            dials_held: now,
-        }
-    }
-
-    /// The pieces to be reported as durable, with whether the files hold nothing else by now.
-    fn durable(&self, store: &TorrentStore) -> Option<DurablePieces> {
-        let quiet = self.writes == 0 && !self.unsaved && !self.syncing && !self.lost;
-        let settled = quiet.then(|| store.writes_begun());
-        self.durable.clone().map(|pieces| DurablePieces { pieces, settled })
-    }
-
-    /// When its stored pieces are to be made durable.
-    fn checkpoint_due(&self) -> Option<Time> {
-        let soon = if self.completed { Time::ZERO } else { self.checkpoint_at + CHECKPOINT_INTERVAL };
-        (self.unsaved && !self.syncing).then_some(soon)
-    }
-
-    fn dial_due(&self) -> Option<Time> {
-        self.candidates.due().map(|due| due.max(self.dials_held))
-    }
-
-    /// Whether nothing is under way and nobody is to be dialled. Addresses never to be dialled do not count: the
-    /// next dial finds out again.
-    fn is_idle(&self) -> bool {
-        self.candidates.due().is_none() && !self.unsaved && !self.syncing && self.writes == 0
-    }
-}
-
 /// A torrent as one shard has it.
 pub struct ShardTorrent {
     pub entry: Arc<TorrentEntry>,
@@ -151,7 +72,7 @@ pub struct ShardTorrent {
     /// Bytes already added to the entry's totals.
     pub counted: (u64, u64),
     /// What holds its requests back.
-    pub grant: RequestGrant,
+    pub(super) grant: RequestGrant,
 }
 
 impl ShardTorrent {
@@ -390,49 +311,6 @@ impl Shard {
         }
     }
 
-    /// All wanted pieces are stored: before that is told to anybody, the files are looked at. What somebody changed
-    /// while they were downloaded is not complete.
-    fn look_at_finished(&mut self, key: TorrentKey) {
-        let torrent = &self.torrents[key];
-        let (store, have) = (torrent.entry.store.clone(), torrent.swarm.have().clone());
-        self.local.spawn(async move {
-            let result = store.finish(&have).await;
-            LocalEvent::Finished { torrent: key, result }
-        });
-    }
-
-    fn looked_at_finished(&mut self, key: TorrentKey, result: Result<(), StorageError>) {
-        let Some(torrent) = self.torrents.get(key) else { return };
-        match result {
-            Err(error) => self.fail_torrent(key, error),
-            // Files may be wanted again by now, or the torrent is being stopped.
-            Ok(()) if torrent.entry.phase() == Phase::Downloading && torrent.swarm.is_finished() => {
-                self.swarm_finished(key);
-                self.touch(key);
-            }
-            Ok(()) => {}
-        }
-    }
-
-    fn swarm_finished(&mut self, key: TorrentKey) {
-        let torrent = &mut self.torrents[key];
-        if torrent.swarm.is_complete() {
-            torrent.assembly = Assembly::Complete;
-            torrent.entry.set_phase(Phase::Seeding);
-        }
-        let Some(home) = &mut torrent.home else { return };
-        if !std::mem::replace(&mut home.completed, true) {
-            let info_hash = torrent.entry.info_hash();
-            let (layout, have) = (&torrent.entry.content.info.layout, torrent.swarm.have());
-            let here: u64 =
-                have.iter_ones().map(|piece| u64::from(layout.piece_len(PieceIndex(piece)))).sum();
-            let missing = layout.total_length.saturating_sub(here);
-            // Trackers are told with it how much was received.
-            self.count_totals(key);
-            self.report(FromShard::Completed { info_hash, missing });
-        }
-    }
-
     /// What tasks have reported.
     pub(super) fn on_local(&mut self, event: LocalEvent) {
         match event {
@@ -440,53 +318,13 @@ impl Shard {
                 pieces.into_iter().for_each(|(whole, digest)| self.hashed(whole, &digest));
             }
             LocalEvent::PieceWritten { torrent, piece, result } => self.piece_written(torrent, piece, result),
-            LocalEvent::Synced { torrent: key, have, result } => {
-                let Some(torrent) = self.torrents.get_mut(key) else { return };
-                let Some(home) = &mut torrent.home else { return };
-                home.syncing = false;
-                match &result {
-                    Ok(()) => home.durable = Some(have),
-                    Err(_) => home.lost = true,
-                }
-                let (info_hash, durable) = (torrent.entry.info_hash(), home.durable(&torrent.entry.store));
-                self.touch(key);
-                match (result, durable) {
-                    (Ok(()), Some(durable)) => self.report(FromShard::Durable(info_hash, durable)),
-                    (Ok(()), None) => {}
-                    (Err(error), _) => self.fail_torrent(key, error),
-                }
-                if self.stopping.contains(&key) {
-                    self.settle(key);
-                }
-            }
+            LocalEvent::Synced { torrent, have, result } => self.synced(torrent, have, result),
             LocalEvent::Finished { torrent, result } => self.looked_at_finished(torrent, result),
             LocalEvent::BroughtIn { torrent, part, result } => self.brought_in(torrent, part, result),
             LocalEvent::Checked { check, result } => self.checked(&check, result),
             LocalEvent::Dialled { torrent, address, told, result } => {
                 self.on_dialled(torrent, address, told, result);
             }
-        }
-    }
-
-    fn piece_written(&mut self, key: TorrentKey, piece: PieceIndex, result: Result<(), StorageError>) {
-        let Some(torrent) = self.torrents.get_mut(key) else { return };
-        let Some(home) = &mut torrent.home else { return };
-        home.writes -= 1;
-        match result {
-            Ok(()) => {
-                home.unsaved = true;
-                // Before the budget is used up, or requesting would stop until the next second.
-                let soon = !home.syncing && torrent.entry.store.limits().dirty().half_used();
-                torrent.swarm.piece_stored(self.now, piece);
-                self.touch(key);
-                if soon {
-                    self.checkpoint(key);
-                }
-            }
-            Err(error) => self.fail_torrent(key, error),
-        }
-        if self.stopping.contains(&key) {
-            self.settle(key);
         }
     }
 
@@ -506,21 +344,6 @@ impl Shard {
         }
     }
 
-    /// Makes stored pieces durable and reports them.
-    pub(super) fn checkpoint(&mut self, key: TorrentKey) {
-        let Some(torrent) = self.torrents.get_mut(key) else { return };
-        let Some(home) = &mut torrent.home else { return };
-        home.unsaved = false;
-        home.syncing = true;
-        home.checkpoint_at = self.now;
-        let have = torrent.swarm.have().clone();
-        let (store, ring) = (torrent.entry.store.clone(), self.ring.clone());
-        self.local.spawn(async move {
-            let result = store.sync_dirty(&ring).await;
-            LocalEvent::Synced { torrent: key, have, result }
-        });
-    }
-
     /// Stops a torrent that cannot go on and says why. Others go on.
     pub(super) fn fail_torrent(&mut self, key: TorrentKey, error: StorageError) {
         let Some(torrent) = self.torrents.get(key) else { return };
@@ -534,50 +357,6 @@ impl Shard {
             self.close(connection);
         }
         self.report(FromShard::Failed(info_hash, error));
-    }
-
-    /// Lets the swarm issue as many requests as limits and the dirty-byte budget allow. `refill`: take what
-    /// the limits have granted since the last tick.
-    pub(super) fn grant_requests(&mut self, key: TorrentKey, refill: bool) {
-        let torrent = &mut self.torrents[key];
-        let Assembly::Open(buffers) = &torrent.assembly else { return };
-        let held = buffers.whole_bytes() >= WHOLE_BYTES_MAX;
-        let grant = if held || torrent.entry.store.limits().dirty().over_budget() {
-            RequestGrant::Held
-        } else if self.context.download_limit.get().is_some() || torrent.entry.download_limit.get().is_some()
-        {
-            RequestGrant::Limited
-        } else {
-            RequestGrant::Unlimited
-        };
-        let changed = std::mem::replace(&mut torrent.grant, grant) != grant;
-        match grant {
-            RequestGrant::Held if changed => {
-                self.counters.dirty_waits += 1;
-                torrent.swarm.set_request_budget(self.now, Some(0));
-            }
-            RequestGrant::Unlimited if changed => torrent.swarm.set_request_budget(self.now, None),
-            RequestGrant::Limited if changed || refill => {
-                let (engine, own) = (&self.context.download_limit, &torrent.entry.download_limit);
-                // What the swarm did not use of the last grant counts for this one, within the limits' bursts:
-                // a limit that was lowered holds at once, and nothing is saved up while peers choke us.
-                let cap = engine.burst().into_iter().chain(own.burst()).fold(GRANT_MAX, u64::min);
-                let left = torrent.swarm.request_budget().unwrap_or(0).min(cap);
-                let most = cap - left;
-                let of_engine = engine.take(most, self.now.micros());
-                let granted = own.take(of_engine, self.now.micros());
-                engine.give_back((of_engine - granted) as i64);
-                if left + granted >= u64::from(BLOCK_LEN) {
-                    torrent.swarm.set_request_budget(self.now, Some(left + granted));
-                } else {
-                    // Less than a block waits in the buckets until it is one: the swarm asks for whole ones.
-                    engine.give_back(granted as i64);
-                    own.give_back(granted as i64);
-                    torrent.swarm.set_request_budget(self.now, Some(0));
-                }
-            }
-            RequestGrant::Held | RequestGrant::Unlimited | RequestGrant::Limited => {}
-        }
     }
 
     /// Takes over what changed in a torrent's entry and its swarm has a copy of.
