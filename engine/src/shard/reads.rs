@@ -192,6 +192,14 @@ impl Shard {
         match result {
             Ok(None) => {}
             Ok(Some(block)) => self.staged.put(key, part, block, waiting.len(), self.now),
+            Err(error) if error.is_shortage() => {
+                // What is lacking comes back; the peers do, too.
+                let open = waiting.iter().filter_map(|peer| torrent.peers.get(*peer).copied());
+                for connection in open.collect::<Vec<_>>() {
+                    self.refuse(connection, &error.to_string());
+                }
+                return;
+            }
             Err(error) => return self.fail_torrent(key, error),
         }
         if !waiting.is_empty() {
