@@ -42,7 +42,8 @@ pub const CROWD_CONNECTIONS_MIN: usize = 8;
 /// Time without a handshake after which a connection makes room for another when no more may be open.
 pub const HALF_OPEN_PATIENCE: Duration = Duration::from_secs(3);
 
-/// Connections of one address without a handshake, on one shard: a user's client opens a few at a time.
+/// Connections of one address without a handshake, on one shard, when half of all connections are in use: a user's client
+/// opens a few at a time. Many may come at once while there is room, as a load test's do.
 pub const HALF_OPEN_OF_ADDRESS_MAX: usize = 64;
 
 /// Least time between two searches for connections that make room: each looks at all of them.
@@ -79,6 +80,10 @@ pub const CANDIDATES_OF_TELLER_MAX: usize = 200;
 /// Ports of one address that a tracker may name: several users behind one address are common, a tracker that was lied to
 /// names thousands.
 pub const TRACKER_PORTS_MAX: usize = 8;
+
+/// Addresses and ports of one public host (an IPv4 address, the /64 of an IPv6 address) that trackers and peers may name: a
+/// host chooses among 2^64 addresses of IPv6, but a network of users may be one /64, too.
+pub const CANDIDATES_OF_HOST_MAX: usize = 16;
 
 /// Blocks gathered in one `SENDMSG`: at 16 blocks (256 KiB) the call's cost is spread thin enough.
 pub const SEND_BLOCKS_MAX: usize = 32;

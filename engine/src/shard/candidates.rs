@@ -1,11 +1,13 @@
 //! Addresses of a torrent's peers that could be dialled: who named each, what was tried on it, and who gets a place.
 //!
 //! Anybody may name addresses, so places are shared out. What the user or a tracker names takes the place of what peers
-//! told. Peers of one network share a quota, and an address has one port when peers told it. Addresses on which a dial
-//! failed make room for new ones.
+//! told. Peers of one network share a quota, an address has one port when peers told it, and a host of IPv6 a few
+//! addresses. Addresses on which a dial failed, or that were of no use, make room for new ones.
 
-use crate::limits::{CANDIDATES_MAX, CANDIDATES_OF_TELLER_MAX, CANDIDATES_TOLD_MAX, TRACKER_PORTS_MAX};
-use ringseed_proto::peer_address::{Scope, canonical, network, scope};
+use crate::limits::{
+    CANDIDATES_MAX, CANDIDATES_OF_HOST_MAX, CANDIDATES_OF_TELLER_MAX, CANDIDATES_TOLD_MAX, TRACKER_PORTS_MAX,
+};
+use ringseed_proto::peer_address::{Scope, canonical, host, network, scope};
 use ringseed_proto::units::Time;
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -51,6 +53,25 @@ impl Source {
             Self::Peer(_) => 1,
         }
     }
+
+    /// How many addresses and ports of one host it may name.
+    fn of_host_max(self, address: IpAddr) -> usize {
+        match self {
+            Self::Tracker | Self::Peer(_) if scope(address) == Some(Scope::Public) => CANDIDATES_OF_HOST_MAX,
+            Self::User | Self::Tracker | Self::Peer(_) => usize::MAX,
+        }
+    }
+}
+
+/// What became of a dial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DialEnd {
+    /// A connection that lasted, and moved data.
+    Useful,
+    /// A connection that lasted, but nothing moved: others are tried first.
+    Idle,
+    /// None, or one that ended soon.
+    Failed,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,10 +86,10 @@ enum State {
 
 #[derive(Debug)]
 struct Candidate {
-    port: u16,
+    address: SocketAddr,
     source: Source,
     state: State,
-    /// Dials that failed since the last useful connection.
+    /// Dials that failed or were of no use since the last useful connection.
     failures: u8,
     /// Grows with each candidate: the order in which they were learnt.
     number: u64,
@@ -106,6 +127,7 @@ pub struct Chosen {
 /// The candidates of one torrent, at most [`CANDIDATES_MAX`].
 #[derive(Debug, Default)]
 pub struct Candidates {
+    /// By host.
     known: HashMap<IpAddr, Vec<Candidate>>,
     count: usize,
     /// Those that peers told.
@@ -126,7 +148,7 @@ impl Candidates {
             {
                 continue;
             }
-            if !self.make_room_at(source, address.ip()) {
+            if !self.make_room_at_host(source, address.ip()) {
                 continue;
             }
             if !self.make_room(source) {
@@ -143,8 +165,8 @@ impl Candidates {
             self.told += 1;
             self.tellers.entry(network(teller)).or_default().held += 1;
         }
-        self.known.entry(address.ip()).or_default().push(Candidate {
-            port: address.port(),
+        self.known.entry(host(address.ip())).or_default().push(Candidate {
+            address,
             source,
             state: State::Waiting(now),
             failures: 0,
@@ -154,11 +176,12 @@ impl Candidates {
     }
 
     fn remove(&mut self, address: SocketAddr) {
-        let Some(ports) = self.known.get_mut(&address.ip()) else { return };
-        let Some(at) = ports.iter().position(|candidate| candidate.port == address.port()) else { return };
-        let candidate = ports.swap_remove(at);
-        if ports.is_empty() {
-            self.known.remove(&address.ip());
+        let host = host(address.ip());
+        let Some(of_host) = self.known.get_mut(&host) else { return };
+        let Some(at) = of_host.iter().position(|candidate| candidate.address == address) else { return };
+        let candidate = of_host.swap_remove(at);
+        if of_host.is_empty() {
+            self.known.remove(&host);
         }
         self.count -= 1;
         self.release(candidate.source);
@@ -196,10 +219,12 @@ impl Candidates {
         true
     }
 
-    /// Makes room for one more port of an address; false when there is none.
-    fn make_room_at(&mut self, source: Source, ip: IpAddr) -> bool {
-        let Some(ports) = self.known.get(&ip) else { return true };
-        if ports.len() < source.ports_max(ip) {
+    /// Makes room for one more port of an address, and address of its host; false when there is none.
+    fn make_room_at_host(&mut self, source: Source, ip: IpAddr) -> bool {
+        let Some(of_host) = self.known.get(&host(ip)) else { return true };
+        let ports = of_host.iter().filter(|candidate| candidate.address.ip() == ip).count();
+        let of_address = ports >= source.ports_max(ip);
+        if !of_address && of_host.len() < source.of_host_max(ip) {
             return true;
         }
         let weaker = |candidate: &&Candidate| match candidate.source.rank().cmp(&source.rank()) {
@@ -207,9 +232,10 @@ impl Candidates {
             std::cmp::Ordering::Equal => candidate.has_failed(),
             std::cmp::Ordering::Greater => false,
         };
-        match ports.iter().find(weaker).map(|candidate| candidate.port) {
-            Some(port) => {
-                self.remove(SocketAddr::new(ip, port));
+        let mut among = of_host.iter().filter(|candidate| !of_address || candidate.address.ip() == ip);
+        match among.find(weaker).map(|candidate| candidate.address) {
+            Some(address) => {
+                self.remove(address);
                 true
             }
             None => false,
@@ -253,23 +279,21 @@ impl Candidates {
     fn forget_one(&mut self, may_go: impl Fn(&Candidate) -> bool) -> bool {
         let worst = self
             .all()
-            .filter(|(_, candidate)| may_go(candidate))
-            .min_by_key(|(_, candidate)| {
-                (candidate.source.rank(), Reverse(candidate.failures), candidate.number)
-            })
-            .map(|(ip, candidate)| SocketAddr::new(ip, candidate.port));
+            .filter(|candidate| may_go(candidate))
+            .min_by_key(|candidate| (candidate.source.rank(), Reverse(candidate.failures), candidate.number))
+            .map(|candidate| candidate.address);
         let Some(address) = worst else { return false };
         self.remove(address);
         true
     }
 
-    fn all(&self) -> impl Iterator<Item = (IpAddr, &Candidate)> {
-        self.known.iter().flat_map(|(ip, ports)| ports.iter().map(|candidate| (*ip, candidate)))
+    fn all(&self) -> impl Iterator<Item = &Candidate> {
+        self.known.values().flatten()
     }
 
     fn get_mut(&mut self, address: &SocketAddr) -> Option<&mut Candidate> {
-        let ports = self.known.get_mut(&address.ip())?;
-        ports.iter_mut().find(|candidate| candidate.port == address.port())
+        let of_host = self.known.get_mut(&host(address.ip()))?;
+        of_host.iter_mut().find(|candidate| candidate.address == *address)
     }
 
     /// When an address may be dialled, at the earliest: to be asked again then.
@@ -293,7 +317,7 @@ impl Candidates {
         let mut best = None;
         let mut ready = 0;
         let mut later: Option<Time> = None;
-        for (ip, candidate) in self.all() {
+        for candidate in self.all() {
             match candidate.state {
                 State::Waiting(from) if from <= now => ready += 1,
                 State::Waiting(from) => {
@@ -314,8 +338,7 @@ impl Candidates {
             let told = candidate.source.is_told();
             let order = (candidate.failures, told, junk, candidate.number);
             if best.is_none_or(|(before, _)| order < before) {
-                let address = SocketAddr::new(ip, candidate.port);
-                best = Some((order, Chosen { address, told }));
+                best = Some((order, Chosen { address: candidate.address, told }));
             }
         }
         let chosen = best.map(|(_, chosen)| chosen);
@@ -326,20 +349,24 @@ impl Candidates {
         chosen
     }
 
-    /// A dial failed or a dialled connection ended. `useful`: it had become a working connection.
-    pub fn ended(&mut self, address: &SocketAddr, useful: bool, now: Time) {
+    /// A dial failed or a dialled connection ended.
+    pub fn ended(&mut self, address: &SocketAddr, end: DialEnd, now: Time) {
         let Some(candidate) = self.get_mut(address) else { return };
         if candidate.state == State::Excluded {
             return;
         }
-        candidate.failures = if useful { 0 } else { candidate.failures.saturating_add(1) };
+        candidate.failures = if end == DialEnd::Useful { 0 } else { candidate.failures.saturating_add(1) };
         let wait = RETRY_FIRST * (1 << u32::from(candidate.failures.saturating_sub(1)).min(10));
         let from = now + wait.min(RETRY_MAX);
         candidate.state = State::Waiting(from);
         if let Source::Peer(teller) = candidate.source
             && let Some(teller) = self.tellers.get_mut(&network(teller))
         {
-            teller.failures = if useful { teller.failures / 2 } else { teller.failures.saturating_add(1) };
+            teller.failures = match end {
+                DialEnd::Failed => teller.failures.saturating_add(1),
+                // There is a peer, as it was told.
+                DialEnd::Useful | DialEnd::Idle => teller.failures / 2,
+            };
         }
         self.due_at(from);
     }

@@ -1,5 +1,6 @@
 //! Connections of a shard: from accept or dial through the handshake to the swarm, and to their end.
 
+use super::candidates::DialEnd;
 use super::message::{MovedConnection, ToShard};
 use super::publish::HandshakeEnd;
 use super::registry::{Phase, TorrentEntry};
@@ -8,7 +9,8 @@ use super::torrents::TorrentKey;
 use super::{Shard, tokens};
 use crate::limits::HANDSHAKE_TIMEOUT;
 use crate::net::handshake::{self, HandshakeError, HandshakeReader};
-use ringseed_proto::swarm::{PeerInfo, PeerKey};
+use ringseed_proto::peer_address::canonical;
+use ringseed_proto::swarm::{PeerInfo, PeerKey, Refusal};
 use ringseed_proto::units::{InfoHash, Time};
 use ringseed_proto::wire::Handshake;
 use ringseed_ring::{Completion, Event, OpId, SendList};
@@ -79,15 +81,18 @@ impl Shard {
     /// A new connection from outside.
     pub(super) fn accepted(&mut self, socket: OwnedFd) {
         let Some(address) = peer_address(&socket) else { return };
-        if !self.half_open.begin(address.ip()) {
-            return;
-        }
-        if !self.admit(&address) {
-            self.half_open.end(address.ip());
-            return;
+        let within = self.half_open.begin(address.ip());
+        let admitted = (within || self.has_much_room()) && self.admit(&address);
+        if !admitted {
+            return self.half_open.end(address.ip());
         }
         let stage = Stage::Handshaking { reader: HandshakeReader::default(), dialled: None, since: self.now };
         self.begin(socket, address, stage);
+    }
+
+    /// Whether less than half of all connections are in use.
+    fn has_much_room(&self) -> bool {
+        self.context.connections.load(Ordering::Relaxed) < self.context.settings.connections_max / 2
     }
 
     /// Counts a new connection; false when the address is blocked or the engine is full and nobody makes room.
@@ -126,7 +131,7 @@ impl Shard {
             let max = self.context.settings.connections_max;
             return match self.context.connections.load(Ordering::Relaxed) >= max {
                 true => self.put_back(torrent, &address, NO_ROOM_WAIT),
-                false => self.dial_ended(torrent, &address, false),
+                false => self.dial_ended(torrent, &address, DialEnd::Failed),
             };
         }
         let stage = Stage::Handshaking {
@@ -305,6 +310,10 @@ impl Shard {
             return self.refuse_handshake(key, HandshakeEnd::Refused, "the torrent is not served here");
         };
         let address = self.connections[key].address;
+        // Nobody makes room for one that is refused anyway.
+        if self.torrents[torrent].swarm.is_banned(self.now, address.ip()) {
+            return self.refuse_handshake(key, HandshakeEnd::Refused, &Refusal::Banned.to_string());
+        }
         let max = self.connections_per_torrent(&entry);
         let full = entry.connections.load(Ordering::Relaxed) >= max;
         if full && !self.make_room_in(torrent, address.ip()) {
@@ -374,13 +383,21 @@ impl Shard {
         }
         match stage {
             Stage::Active { torrent, peer, dialled, since, .. } => {
+                let used_at = self.torrents.get(torrent).and_then(|home| home.swarm.last_used(peer));
                 self.leave(torrent, peer);
                 if dialled {
-                    let useful = self.now.saturating_since(since) >= USEFUL_AFTER;
-                    self.dial_ended(torrent, &address, useful);
+                    let lasted = self.now.saturating_since(since) >= USEFUL_AFTER;
+                    let end = match used_at.is_some_and(|at| at > since) {
+                        _ if !lasted => DialEnd::Failed,
+                        true => DialEnd::Useful,
+                        false => DialEnd::Idle,
+                    };
+                    self.dial_ended(torrent, &address, end);
                 }
             }
-            Stage::Handshaking { dialled: Some(torrent), .. } => self.dial_ended(torrent, &address, false),
+            Stage::Handshaking { dialled: Some(torrent), .. } => {
+                self.dial_ended(torrent, &address, DialEnd::Failed);
+            }
             Stage::Handshaking { .. } | Stage::Closing => {}
         }
         self.remove_if_done(key);
@@ -478,8 +495,7 @@ impl Shard {
     }
 }
 
+/// The canonical address of a peer: a v4 peer of a dual-stack socket would otherwise be another one for bans and candidates.
 fn peer_address(socket: &OwnedFd) -> Option<SocketAddr> {
-    let address = SocketAddr::try_from(rustix::net::getpeername(socket).ok()??).ok()?;
-    // A v4 peer of a dual-stack socket would otherwise be another address for bans and candidates.
-    Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
+    SocketAddr::try_from(rustix::net::getpeername(socket).ok()??).ok().map(canonical)
 }

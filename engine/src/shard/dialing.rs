@@ -1,6 +1,7 @@
 //! Dials of a home shard: which addresses, how many at once, and what became of them.
 
-use super::candidates::{Chosen, Source};
+use super::candidates::{Chosen, DialEnd, Source};
+use super::home::Home;
 use super::local::LocalEvent;
 use super::registry::Phase;
 use super::torrents::TorrentKey;
@@ -59,7 +60,7 @@ pub(super) fn dial(shard: &mut Shard, key: TorrentKey) {
 fn begin_dial(shard: &mut Shard, key: TorrentKey) -> bool {
     let now = shard.now;
     let Some(torrent) = shard.torrents.get(key) else { return false };
-    let due = torrent.home.as_ref().and_then(|home| home.candidates.due());
+    let due = torrent.home.as_ref().and_then(Home::dial_due);
     if due.is_none_or(|due| due > now) {
         return false;
     }
@@ -92,7 +93,7 @@ fn begin_dial(shard: &mut Shard, key: TorrentKey) -> bool {
         return true;
     }
     if shard.torrents[key].swarm.is_banned(now, address.ip()) {
-        shard.dial_ended(key, &address, false);
+        shard.dial_ended(key, &address, DialEnd::Failed);
         return true;
     }
     if exchanges && !shard.make_room_in(key, address.ip()) {
@@ -159,7 +160,7 @@ impl Shard {
             }
             Err(error) => {
                 tracing::debug!(%address, %error, "dial failed");
-                self.dial_ended(torrent, &address, false);
+                self.dial_ended(torrent, &address, DialEnd::Failed);
             }
         }
     }
@@ -174,10 +175,10 @@ impl Shard {
     }
 
     /// A dial failed, or the connection it became has ended.
-    pub(super) fn dial_ended(&mut self, torrent: TorrentKey, address: &SocketAddr, useful: bool) {
+    pub(super) fn dial_ended(&mut self, torrent: TorrentKey, address: &SocketAddr, end: DialEnd) {
         let now = self.now;
         if let Some(home) = self.torrents.get_mut(torrent).and_then(|torrent| torrent.home.as_mut()) {
-            home.candidates.ended(address, useful, now);
+            home.candidates.ended(address, end, now);
             self.touch(torrent);
         }
     }

@@ -21,7 +21,7 @@ fn next(candidates: &mut Candidates, now: Time) -> Option<SocketAddr> {
 
 fn check_invariants(candidates: &Candidates) {
     assert_eq!(candidates.all().count(), candidates.count);
-    assert_eq!(candidates.all().filter(|(_, one)| one.source.is_told()).count(), candidates.told);
+    assert_eq!(candidates.all().filter(|one| one.source.is_told()).count(), candidates.told);
     assert_eq!(candidates.tellers.values().map(|teller| teller.held).sum::<usize>(), candidates.told);
     assert!(candidates.count <= CANDIDATES_MAX && candidates.told <= CANDIDATES_TOLD_MAX);
     assert!(candidates.tellers.values().all(|teller| (1..=CANDIDATES_OF_TELLER_MAX).contains(&teller.held)));
@@ -35,7 +35,7 @@ fn each_address_is_dialled_once_until_it_ended_and_its_wait_is_over() {
     assert_eq!(next(&mut candidates, now), Some(address(1)));
     assert_eq!(next(&mut candidates, now), Some(address(2)));
     assert_eq!(next(&mut candidates, now), None);
-    candidates.ended(&address(1), false, now);
+    candidates.ended(&address(1), DialEnd::Failed, now);
     assert_eq!(next(&mut candidates, now), None);
     assert_eq!(next(&mut candidates, now + RETRY_FIRST), Some(address(1)));
 }
@@ -47,7 +47,7 @@ fn waits_double_up_to_their_limit() {
     let mut now = Time::ZERO;
     for _ in 0..300 {
         assert!(next(&mut candidates, now).is_some());
-        candidates.ended(&address(1), false, now);
+        candidates.ended(&address(1), DialEnd::Failed, now);
         now = now + RETRY_MAX;
     }
 }
@@ -75,8 +75,8 @@ fn the_next_dial_is_due_when_the_first_wait_is_over() {
     assert_eq!(candidates.due(), Some(now));
     assert!(next(&mut candidates, now).is_some());
     assert_eq!(candidates.due(), None);
-    candidates.ended(&address(2), false, now);
-    candidates.ended(&address(1), false, now + RETRY_FIRST);
+    candidates.ended(&address(2), DialEnd::Failed, now);
+    candidates.ended(&address(1), DialEnd::Failed, now + RETRY_FIRST);
     assert_eq!(candidates.due(), Some(now + RETRY_FIRST));
     assert_eq!(next(&mut candidates, now + RETRY_FIRST), Some(address(2)));
     assert_eq!(next(&mut candidates, now + RETRY_FIRST), None);
@@ -130,13 +130,13 @@ fn what_trackers_and_users_name_takes_the_place_of_what_peers_told() {
     candidates.learn(Source::Tracker, many(1, 5000), Time::ZERO);
     assert_eq!((candidates.count, candidates.told), (CANDIDATES_MAX, 0));
     candidates.learn(Source::User, many(2, 10), Time::ZERO);
-    let first: Vec<_> = candidates.all().filter(|(_, one)| one.source == Source::User).collect();
+    let first: Vec<_> = candidates.all().filter(|one| one.source == Source::User).collect();
     assert_eq!((candidates.count, first.len()), (CANDIDATES_MAX, 10));
     // A full table of one rank takes no more, until some of it failed.
     candidates.learn(Source::Tracker, many(3, 1), Time::ZERO);
     assert!(!candidates.known.contains_key(&IpAddr::from([3, 1, 0, 0])));
     let failed = next(&mut candidates, Time::ZERO).unwrap();
-    candidates.ended(&failed, false, Time::ZERO);
+    candidates.ended(&failed, DialEnd::Failed, Time::ZERO);
     candidates.learn(Source::Tracker, many(3, 1), Time::ZERO);
     assert!(candidates.known.contains_key(&IpAddr::from([3, 1, 0, 0])));
     check_invariants(&candidates);
@@ -156,7 +156,7 @@ fn ports_of_one_address_share_its_places() {
     assert_eq!(next(&mut candidates, Time::ZERO), Some(port(1)));
     candidates.learn(peer(2), [port(2)], Time::ZERO);
     assert_eq!(candidates.count, 1, "a candidate that is being dialled stays");
-    candidates.ended(&port(1), false, Time::ZERO);
+    candidates.ended(&port(1), DialEnd::Failed, Time::ZERO);
     candidates.learn(peer(2), [port(2)], Time::ZERO);
     assert_eq!((candidates.count, next(&mut candidates, Time::ZERO)), (1, Some(port(2))));
     check_invariants(&candidates);
@@ -171,7 +171,7 @@ fn trusted_sources_come_first_and_tellers_of_junk_last() {
     assert_eq!(next(&mut candidates, Time::ZERO), Some(address(1)));
     let junk = next(&mut candidates, Time::ZERO).unwrap();
     assert_eq!(junk.ip(), IpAddr::from([20, 1, 0, 0]));
-    candidates.ended(&junk, false, Time::ZERO);
+    candidates.ended(&junk, DialEnd::Failed, Time::ZERO);
     assert_eq!(next(&mut candidates, Time::ZERO).map(|one| one.ip()), Some(IpAddr::from([30, 1, 0, 0])));
     // What peers told can be left out, and is still due.
     assert_eq!(candidates.next(Time::ZERO, false), None);
@@ -186,7 +186,7 @@ fn an_address_that_a_tracker_confirms_begins_anew() {
     let mut now = Time::ZERO;
     for _ in 0..10 {
         assert_eq!(next(&mut candidates, now), Some(seed));
-        candidates.ended(&seed, false, now);
+        candidates.ended(&seed, DialEnd::Failed, now);
         now = now + RETRY_MAX;
     }
     now = Time::ZERO + RETRY_MAX * 9 + Duration::from_secs(1);
@@ -203,8 +203,48 @@ fn what_failed_makes_room_for_what_the_same_peer_tells_later() {
     candidates.learn(peer(1), many(21, 1), Time::ZERO);
     assert!(!candidates.known.contains_key(&IpAddr::from([21, 1, 0, 0])));
     let failed = next(&mut candidates, Time::ZERO).unwrap();
-    candidates.ended(&failed, false, Time::ZERO);
+    candidates.ended(&failed, DialEnd::Failed, Time::ZERO);
     candidates.learn(peer(1), many(21, 1), Time::ZERO);
     assert!(candidates.known.contains_key(&IpAddr::from([21, 1, 0, 0])));
     check_invariants(&candidates);
+}
+
+#[test]
+fn a_host_of_ipv6_has_a_few_places_whatever_its_addresses() {
+    let of_host = |n: u16| SocketAddr::from(([0x2001, 0xdb8, 1, 2, 0, 0, 0, n], 6881));
+    for source in [peer(1), Source::Tracker] {
+        let mut candidates = Candidates::default();
+        candidates.learn(source, (1..1000).map(of_host), Time::ZERO);
+        assert_eq!(candidates.count, CANDIDATES_OF_HOST_MAX);
+        candidates.learn(source, [SocketAddr::from(([0x2001, 0xdb8, 1, 3, 0, 0, 0, 1], 6881))], Time::ZERO);
+        assert_eq!(candidates.count, CANDIDATES_OF_HOST_MAX + 1);
+        // Those that failed make room.
+        let failed = next(&mut candidates, Time::ZERO).unwrap();
+        candidates.ended(&failed, DialEnd::Failed, Time::ZERO);
+        candidates.learn(source, [of_host(2000)], Time::ZERO);
+        assert!(candidates.get_mut(&of_host(2000)).is_some() && candidates.get_mut(&failed).is_none());
+        check_invariants(&candidates);
+    }
+    let mut candidates = Candidates::default();
+    candidates.learn(Source::User, (1..1000).map(of_host), Time::ZERO);
+    assert_eq!(candidates.count, 999, "the user knows");
+}
+
+#[test]
+fn connections_of_no_use_come_after_others_and_wait_longer_each_time() {
+    let mut candidates = Candidates::default();
+    candidates.learn(Source::Tracker, [address(1)], Time::ZERO);
+    let mut now = Time::ZERO;
+    for round in 0..5 {
+        assert_eq!(next(&mut candidates, now), Some(address(1)));
+        candidates.ended(&address(1), DialEnd::Idle, now);
+        assert_eq!(candidates.due(), Some(now + RETRY_FIRST * (1 << round)));
+        now = candidates.due().unwrap();
+    }
+    candidates.learn(peer(1), [address(2)], now);
+    assert_eq!(next(&mut candidates, now), Some(address(2)));
+    // What moved data is dialled again soon.
+    assert_eq!(next(&mut candidates, now), Some(address(1)));
+    candidates.ended(&address(1), DialEnd::Useful, now);
+    assert_eq!(candidates.due(), Some(now + RETRY_FIRST));
 }
