@@ -55,6 +55,8 @@ impl TorrentStore {
             from += step;
             offset += step as u64;
         }
+        // The other torrent may have written it a moment ago: it is no more durable than what this one writes.
+        self.mark_dirty(file, &open, 0);
         Ok(())
     }
 }

@@ -220,7 +220,7 @@ impl TorrentStore {
             .map_err(|errno| StorageError::from_errno(errno, "set the size of", path()))
     }
 
-    fn mark_dirty(&self, file: usize, open: &Arc<DataFile>, bytes: u64) {
+    pub(super) fn mark_dirty(&self, file: usize, open: &Arc<DataFile>, bytes: u64) {
         self.files.pin(file);
         let mut dirty = self.dirty();
         let entry = dirty.files.entry(file).or_insert_with(|| Dirty {

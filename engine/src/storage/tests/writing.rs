@@ -290,3 +290,19 @@ fn thousands_of_small_files_need_few_descriptors() {
         assert!(std::fs::read(sample.path(index)).unwrap() == sample.file_data(index));
     }
 }
+
+/// A piece that another torrent has put there counts as durable only after a sync, too.
+#[test]
+fn what_was_only_compared_is_synced_before_it_may_be_claimed() {
+    let sample = Sample::new(64 << 10, vec![file("s/a", 128 << 10)]);
+    let (writer, comparer) = (sample.open(), sample.open());
+    on_shard(async |shard| {
+        sample.write_all(&writer, &shard.ring).await.unwrap();
+        comparer.set_compared(std::iter::once(0).collect());
+        let piece = PieceIndex(1);
+        comparer.write_piece(&shard.ring, piece, sample.piece_buf(piece), Way::Cached).await.unwrap();
+        assert!(comparer.is_dirty());
+        comparer.sync_dirty(&shard.ring).await.unwrap();
+        assert!(!comparer.is_dirty());
+    });
+}
