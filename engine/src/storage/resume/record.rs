@@ -204,6 +204,36 @@ impl From<StoredPath> for PathBuf {
     }
 }
 
+/// Paths in other records as [`StoredPath`]: JSON has no text for each of them.
+pub(super) mod stored_path {
+    use super::StoredPath;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::path::{Path, PathBuf};
+
+    pub fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+        StoredPath::from(path).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+        StoredPath::deserialize(deserializer).map(PathBuf::from)
+    }
+}
+
+/// As [`stored_path`] for one that may not be there.
+pub(super) mod stored_path_option {
+    use super::StoredPath;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::path::PathBuf;
+
+    pub fn serialize<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+        path.as_deref().map(StoredPath::from).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+        Ok(Option::<StoredPath>::deserialize(deserializer)?.map(PathBuf::from))
+    }
+}
+
 /// Seconds since 1970.
 fn seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())

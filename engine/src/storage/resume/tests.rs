@@ -58,14 +58,24 @@ fn everything_comes_back_after_reopening() {
 }
 
 #[test]
-fn data_directories_need_not_be_utf8() {
+fn directories_need_not_be_utf8() {
     use std::os::unix::ffi::OsStringExt;
     let directory = tempfile::tempdir().unwrap();
     let data_dir: PathBuf = std::ffi::OsString::from_vec(b"/data/\xff\xfe".to_vec()).into();
-    let record = TorrentRecord { data_dir: data_dir.clone(), ..record(1) };
+    let wishes = Wishes {
+        move_when_done: Some(data_dir.clone()),
+        file_work: Some(FileWork::Move(data_dir.clone())),
+        ..Wishes::default()
+    };
+    let record = TorrentRecord { data_dir, wishes, ..record(1) };
     let store = store(&directory);
     store.put(&record).unwrap();
-    assert_eq!(store.load_all().unwrap().records[0].data_dir, data_dir);
+    assert_eq!(store.load_all().unwrap().records, std::slice::from_ref(&record));
+    store.set_settings(&record).unwrap();
+    // As earlier versions wrote it.
+    let old: Wishes = serde_json::from_str(r#"{"move_when_done":"/a","file_work":{"move":"/b"}}"#).unwrap();
+    assert_eq!(old.move_when_done, Some("/a".into()));
+    assert_eq!(old.file_work, Some(FileWork::Move("/b".into())));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What a user wants of one torrent, beyond where it is and how fast it may be.
 
 use super::SessionSettings;
+use super::record::{stored_path, stored_path_option};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -87,6 +88,7 @@ pub struct Wishes {
     /// Other names for its files and folders.
     pub renames: Vec<Rename>,
     /// Where its files go when the download is complete.
+    #[serde(with = "stored_path_option")]
     pub move_when_done: Option<PathBuf>,
     /// What was begun with its files and has not ended: noted before the first file is touched, so that what is cut short
     /// is taken up again.
@@ -116,8 +118,10 @@ pub struct Rename {
 #[serde(rename_all = "lowercase")]
 pub enum FileWork {
     /// They go to another directory.
+    #[serde(with = "stored_path")]
     Move(PathBuf),
     /// They are already in another directory.
+    #[serde(with = "stored_path")]
     Found(PathBuf),
     /// A file or folder gets another path.
     Rename(Rename),
