@@ -111,6 +111,7 @@ impl ResumeStore {
 
     /// Writes beside the store what was noted, until [`ResumeStore::stop_beside`]. Belongs on a thread of its own.
     pub fn keep_beside(&self) {
+        self.note_strays();
         let mut ends = None;
         while let Some(task) = self.mirror.next() {
             if self.mirror.is_stopped() {
@@ -142,6 +143,23 @@ impl ResumeStore {
         }
     }
 
+    /// Has torrents removed that are beside the store and not in it: a removal that could not be done there has left them,
+    /// and a store that is made anew would bring them back. What is no use for that stays.
+    fn note_strays(&self) {
+        let strays = self
+            .beside
+            .info_hashes()
+            .map_err(|error| error.to_string())
+            .and_then(|kept| self.lacking(kept.into_iter()).map_err(|error| error.to_string()));
+        match strays {
+            Ok(strays) => {
+                let usable = strays.into_iter().filter(|info_hash| self.beside.read(*info_hash).is_ok());
+                usable.for_each(|info_hash| self.mirror.note(info_hash));
+            }
+            Err(error) => tracing::warn!(error, "cannot look at what is kept beside the resume file"),
+        }
+    }
+
     /// Ends [`ResumeStore::keep_beside`], on whatever thread it runs.
     pub fn stop_beside(&self) {
         self.mirror.stop();
@@ -167,6 +185,10 @@ impl ResumeStore {
         info_hash: InfoHash,
         forget: impl FnOnce() -> Result<T, ResumeError>,
     ) -> Result<T, ResumeError> {
+        // Of a closed store nothing is removed: what is beside it is all that there may be when it is opened again.
+        if !self.is_open() {
+            return Err(self.why_closed());
+        }
         let _turn = self.mirror.turn();
         let removed = self.beside.remove(info_hash);
         let forgotten = forget();

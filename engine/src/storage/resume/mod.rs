@@ -104,23 +104,12 @@ impl ResumeStore {
         &self,
         work: impl FnOnce(&redb::WriteTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, ResumeError> {
-        self.read(|database| {
-            let transaction = database.begin_write()?;
-            let value = work(&transaction)?;
-            transaction.commit()?;
-            Ok(value)
-        })
+        self.read(|database| change(database, work))
     }
 
     /// Work on the database. A failure of the disk closes it.
     fn read<T>(&self, work: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, ResumeError> {
-        let Some(database) = self.database.load_full() else {
-            let unknown = || {
-                let error = std::io::Error::other("it is not open");
-                Arc::new(ResumeError::Io { path: self.path.clone(), error })
-            };
-            return Err(ResumeError::Closed { reason: self.failure.load_full().unwrap_or_else(unknown) });
-        };
+        let Some(database) = self.database.load_full() else { return Err(self.why_closed()) };
         work(&database).map_err(|error| {
             let closes = matches!(
                 error,
@@ -140,6 +129,14 @@ impl ResumeStore {
             }
             error
         })
+    }
+
+    fn why_closed(&self) -> ResumeError {
+        let unknown = || {
+            let error = std::io::Error::other("it is not open");
+            Arc::new(ResumeError::Io { path: self.path.clone(), error })
+        };
+        ResumeError::Closed { reason: self.failure.load_full().unwrap_or_else(unknown) }
     }
 
     /// Every torrent. A record that cannot be read does not keep the others from being read.
@@ -207,17 +204,10 @@ impl ResumeStore {
     /// # Errors
     /// As [`ResumeStore::put`]: nothing of it is entered then.
     pub fn put_all(&self, records: &[TorrentRecord]) -> Result<(), ResumeError> {
-        if let Some(record) = records.iter().find(|record| record.metainfo.len() > TORRENT_BYTES_MAX) {
-            return Err(ResumeError::TooLarge { info_hash: record.info_hash, what: "torrent file" });
-        }
-        let encoded = records.iter().map(|record| self.encode(record, Some(&record.stamps)));
-        let encoded = encoded.collect::<Result<Vec<_>, _>>()?;
+        let encoded = records.iter().map(|record| self.encode_new(record)).collect::<Result<Vec<_>, _>>()?;
         self.change(|transaction| {
-            for (encoded, record) in encoded.iter().zip(records) {
-                transaction.open_table(METAINFO)?.insert(record.info_hash.0, record.metainfo.as_slice())?;
-                encoded.enter(transaction)?;
-            }
-            Ok(())
+            let mut all = encoded.iter().zip(records);
+            all.try_for_each(|(encoded, record)| encoded.enter_new(transaction, &record.metainfo))
         })?;
         records.iter().for_each(|record| self.mirror.note(record.info_hash));
         Ok(())
@@ -243,6 +233,14 @@ impl ResumeStore {
         Ok(())
     }
 
+    /// The rows of a new record, without its torrent file.
+    fn encode_new(&self, record: &TorrentRecord) -> Result<Encoded, ResumeError> {
+        if record.metainfo.len() > TORRENT_BYTES_MAX {
+            return Err(ResumeError::TooLarge { info_hash: record.info_hash, what: "torrent file" });
+        }
+        self.encode(record, Some(&record.stamps))
+    }
+
     /// The rows of a record, without its torrent file.
     fn encode(&self, record: &TorrentRecord, stamps: Option<&[FileStamp]>) -> Result<Encoded, ResumeError> {
         let settings = self.as_json(&record.settings())?;
@@ -254,6 +252,23 @@ impl ResumeStore {
             settings,
             pieces: record::encode_pieces(&record.have, record.uploaded, record.downloaded),
             stamps: stamps.map(record::encode_stamps),
+        })
+    }
+
+    /// Those of `torrents` that are not in the file.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn lacking(&self, torrents: impl Iterator<Item = InfoHash>) -> Result<Vec<InfoHash>, ResumeError> {
+        self.read(|database| {
+            let table = database.begin_read()?.open_table(METAINFO)?;
+            let mut lacking = Vec::new();
+            for info_hash in torrents {
+                if table.get(info_hash.0)?.is_none() {
+                    lacking.push(info_hash);
+                }
+            }
+            Ok(lacking)
         })
     }
 
@@ -366,6 +381,17 @@ impl ResumeStore {
     }
 }
 
+/// One durable transaction.
+fn change<T>(
+    database: &Database,
+    work: impl FnOnce(&redb::WriteTransaction) -> Result<T, redb::Error>,
+) -> Result<T, redb::Error> {
+    let transaction = database.begin_write()?;
+    let value = work(&transaction)?;
+    transaction.commit()?;
+    Ok(value)
+}
+
 /// The rows of one torrent, without its torrent file.
 struct Encoded {
     key: [u8; 20],
@@ -376,6 +402,11 @@ struct Encoded {
 }
 
 impl Encoded {
+    fn enter_new(&self, transaction: &redb::WriteTransaction, metainfo: &[u8]) -> Result<(), redb::Error> {
+        transaction.open_table(METAINFO)?.insert(self.key, metainfo)?;
+        self.enter(transaction)
+    }
+
     fn enter(&self, transaction: &redb::WriteTransaction) -> Result<(), redb::Error> {
         transaction.open_table(SETTINGS)?.insert(self.key, self.settings.as_slice())?;
         transaction.open_table(PIECES)?.insert(self.key, self.pieces.as_slice())?;

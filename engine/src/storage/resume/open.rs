@@ -3,9 +3,12 @@
 use super::beside::Beside;
 use super::error::{explain, explain_io};
 use super::mirror::Mirror;
-use super::{METAINFO, PIECES, RESUME_VERSION, ResumeError, ResumeStore, SETTINGS, STAMPS, VERSION};
+use super::{METAINFO, PIECES, RESUME_VERSION, ResumeError, ResumeStore, SETTINGS, STAMPS, VERSION, change};
 use arc_swap::ArcSwapOption;
-use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::{
+    Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction,
+};
+use ringseed_proto::units::InfoHash;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -18,6 +21,8 @@ const PROBE_BYTES: usize = 256 << 10;
 const PROBE: TableDefinition<&str, &[u8]> = TableDefinition::new("probe");
 /// Torrents entered in one transaction when the file is made anew.
 const REBUILD_BATCH: usize = 64;
+/// Key beside the version while not all torrents are back in a file that is made anew.
+const REBUILDING: &str = "rebuilding";
 
 /// A store that was made anew of what is kept beside it.
 #[derive(Debug, Default)]
@@ -39,7 +44,8 @@ impl ResumeStore {
     /// See [`ResumeError`]. A damaged file is left as it is.
     pub fn open(path: &Path) -> Result<ResumeStore, ResumeError> {
         let store = ResumeStore::closed(path);
-        store.open_database()?;
+        let database = store.open_database()?;
+        store.publish(database);
         Ok(store)
     }
 
@@ -53,6 +59,12 @@ impl ResumeStore {
         }
     }
 
+    /// Makes a database the one that is used.
+    fn publish(&self, database: Database) {
+        self.failure.store(None);
+        self.database.store(Some(Arc::new(database)));
+    }
+
     /// As [`ResumeStore::open`]; a store that is damaged, or that has no torrents while there are some beside it, is made
     /// anew of those. A damaged file is kept under another name.
     ///
@@ -60,32 +72,55 @@ impl ResumeStore {
     /// As [`ResumeStore::open`]; of damage only when there is nothing beside the file.
     pub fn open_or_rebuild(path: &Path) -> Result<(ResumeStore, Option<Rebuilt>), ResumeError> {
         let store = ResumeStore::closed(path);
-        let rebuilt = store.open_database_or_rebuild()?;
+        let (database, rebuilt) = store.open_database_or_rebuild(|_| Ok(()))?;
+        store.publish(database);
         Ok((store, rebuilt))
     }
 
     /// Opens the file again after an operation failed ([`ResumeError::Closed`]); nothing to do when it is open. Reads all
-    /// of it, so it belongs on a blocking task.
+    /// of it, so it belongs on a blocking task. Nobody else uses the file before all of it is there again.
     ///
     /// # Errors
     /// As [`ResumeStore::open_or_rebuild`].
     pub fn reopen(&self) -> Result<Option<Rebuilt>, ResumeError> {
-        if self.database.load().is_some() {
+        if self.is_open() {
             return Ok(None);
         }
-        let rebuilt = self.open_database_or_rebuild()?;
-        self.probe()?;
-        Ok(rebuilt)
+        // An open file that fails with the first change helps nobody.
+        match self.open_database_or_rebuild(|database| self.probe(database)) {
+            Ok((database, rebuilt)) => {
+                self.publish(database);
+                Ok(rebuilt)
+            }
+            Err(error) => {
+                self.failure.store(Some(Arc::new(error.copy())));
+                Err(error)
+            }
+        }
     }
 
-    /// Shows that there is room for changes: an open file that fails with the first of them helps nobody.
-    fn probe(&self) -> Result<(), ResumeError> {
+    /// Whether it can be used as far as is known.
+    pub(super) fn is_open(&self) -> bool {
+        self.database.load().is_some()
+    }
+
+    /// Shows that there is room for changes.
+    fn probe(&self, database: &Database) -> Result<(), ResumeError> {
         let room = vec![0; PROBE_BYTES];
-        self.change(|transaction| {
+        self.change_in(database, |transaction| {
             transaction.open_table(PROBE)?.insert("room", room.as_slice())?;
             Ok(())
         })?;
-        self.change(|transaction| Ok(_ = transaction.delete_table(PROBE)?))
+        self.change_in(database, |transaction| Ok(_ = transaction.delete_table(PROBE)?))
+    }
+
+    /// One durable transaction of a database that is not the one that is used yet.
+    fn change_in<T>(
+        &self,
+        database: &Database,
+        work: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, ResumeError> {
+        change(database, work).map_err(|error| explain(&self.path, error))
     }
 
     /// Renames a damaged file, so that a new one can be made and the old one examined. Returns its new name,
@@ -107,51 +142,95 @@ impl ResumeStore {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    fn open_database_or_rebuild(&self) -> Result<Option<Rebuilt>, ResumeError> {
-        let damage = match self.open_database() {
-            Ok(()) if self.is_empty()? => None,
-            Ok(()) => return Ok(None),
-            Err(ResumeError::Damaged { detail, .. }) => Some(detail),
+    /// `ready` is asked of an open file before anything is entered in it.
+    fn open_database_or_rebuild(
+        &self,
+        ready: impl Fn(&Database) -> Result<(), ResumeError>,
+    ) -> Result<(Database, Option<Rebuilt>), ResumeError> {
+        // What is beside the store stays as it is until then.
+        let _turn = self.mirror.turn();
+        let (database, damage) = match self.open_database() {
+            Ok(database) => {
+                ready(&database)?;
+                if !self.lacks_torrents(&database)? {
+                    return Ok((database, None));
+                }
+                (Some(database), None)
+            }
+            Err(ResumeError::Damaged { detail, .. }) => (None, Some(detail)),
             Err(error) => return Err(error),
         };
         let failed = |error| explain_io(&self.path, error);
         let kept = self.beside.info_hashes().map_err(failed)?;
-        if kept.is_empty() {
-            return match damage {
-                Some(detail) => Err(ResumeError::Damaged { path: self.path.clone(), detail }),
-                None => Ok(None),
-            };
-        }
         let mut rebuilt = Rebuilt { damage, ..Rebuilt::default() };
-        if rebuilt.damage.is_some() {
-            rebuilt.aside = Some(ResumeStore::set_aside(&self.path).map_err(failed)?);
-            self.open_database()?;
-        }
+        let database = match database {
+            Some(database) if kept.is_empty() => return Ok((database, None)),
+            Some(database) => database,
+            None if kept.is_empty() => {
+                let detail = rebuilt.damage.unwrap_or_default();
+                return Err(ResumeError::Damaged { path: self.path.clone(), detail });
+            }
+            None => {
+                rebuilt.aside = Some(ResumeStore::set_aside(&self.path).map_err(failed)?);
+                let database = self.open_database()?;
+                ready(&database)?;
+                database
+            }
+        };
+        self.rebuild(&database, &kept, &mut rebuilt)?;
+        Ok((database, Some(rebuilt)))
+    }
+
+    /// Enters what is kept beside the store. One that is cut short is begun again when the file is opened next.
+    fn rebuild(
+        &self,
+        database: &Database,
+        kept: &[InfoHash],
+        rebuilt: &mut Rebuilt,
+    ) -> Result<(), ResumeError> {
         for info_hashes in kept.chunks(REBUILD_BATCH) {
             let mut records = Vec::with_capacity(info_hashes.len());
             for info_hash in info_hashes {
-                match self.beside.read(*info_hash) {
+                let record = self.beside.read(*info_hash);
+                match record.and_then(|record| {
+                    let encoded = self.encode_new(&record).map_err(|error| error.to_string())?;
+                    Ok((encoded, record))
+                }) {
                     Ok(record) => records.push(record),
                     Err(reason) => rebuilt.unusable.push(reason),
                 }
             }
-            self.put_all(&records)?;
+            self.change_in(database, |transaction| {
+                transaction.open_table(VERSION)?.insert(REBUILDING, 1)?;
+                records
+                    .iter()
+                    .try_for_each(|(encoded, record)| encoded.enter_new(transaction, &record.metainfo))
+            })?;
             rebuilt.torrents += records.len();
         }
-        match self.beside.read_session() {
-            Ok(Some(settings)) => self.put_session(&settings)?,
-            Ok(None) => {}
-            Err(reason) => rebuilt.unusable.push(reason),
-        }
-        Ok(Some(rebuilt))
+        let settings = match self.beside.read_session() {
+            Ok(settings) => settings.map(|settings| self.as_json(&settings)).transpose()?,
+            Err(reason) => {
+                rebuilt.unusable.push(reason);
+                None
+            }
+        };
+        self.change_in(database, |transaction| {
+            if let Some(settings) = &settings {
+                super::session::insert_settings(transaction, settings)?;
+            }
+            transaction.open_table(VERSION)?.remove(REBUILDING)?;
+            Ok(())
+        })
     }
 
-    /// Opens the database and makes it the one that is used.
-    fn open_database(&self) -> Result<(), ResumeError> {
+    /// Opens the database.
+    fn open_database(&self) -> Result<Database, ResumeError> {
         let path = &self.path;
         if let Some(directory) = path.parent() {
             std::fs::create_dir_all(directory).map_err(|error| explain_io(path, error))?;
         }
+        let is_new = std::fs::metadata(path).map_or(true, |found| found.len() == 0);
         // A page that is damaged in an unforeseen way must not take the thread with it.
         let open = || {
             Database::builder()
@@ -162,19 +241,17 @@ impl ResumeStore {
         };
         let database = catch_unwind(AssertUnwindSafe(open))
             .unwrap_or_else(|_| Err(redb::Error::Corrupted("its pages make no sense".into())))
-            .map_err(|error| explain(path, error))?;
-        self.database.store(Some(Arc::new(database)));
-        let checked = self.check_version();
-        match &checked {
-            Ok(()) => self.failure.store(None),
-            // Not open, or a version that is not known.
-            Err(_) => self.database.store(None),
+            .map_err(|error| explain(path, error))
+            .and_then(|database| self.check_version(&database).map(|()| database));
+        if is_new && database.as_ref().is_err_and(|error| !matches!(error, ResumeError::InUse { .. })) {
+            // A part of a new file would be taken for a damaged one.
+            let _ = std::fs::remove_file(path);
         }
-        checked
+        database
     }
 
-    fn check_version(&self) -> Result<(), ResumeError> {
-        self.change(|transaction| {
+    fn check_version(&self, database: &Database) -> Result<(), ResumeError> {
+        self.change_in(database, |transaction| {
             let mut table = transaction.open_table(VERSION)?;
             let found = table.get("version")?.map(|version| version.value());
             match found {
@@ -193,7 +270,13 @@ impl ResumeStore {
         .map_err(|found| ResumeError::TooNew { path: self.path.clone(), found })
     }
 
-    fn is_empty(&self) -> Result<bool, ResumeError> {
-        self.read(|database| Ok(database.begin_read()?.open_table(SETTINGS)?.is_empty()?))
+    /// Whether it has no torrents, or not all of those yet that are to be put back.
+    fn lacks_torrents(&self, database: &Database) -> Result<bool, ResumeError> {
+        let look = || -> Result<bool, redb::Error> {
+            let transaction = database.begin_read()?;
+            let begun = transaction.open_table(VERSION)?.get(REBUILDING)?.is_some();
+            Ok(begun || transaction.open_table(SETTINGS)?.is_empty()?)
+        };
+        look().map_err(|error| explain(&self.path, error))
     }
 }

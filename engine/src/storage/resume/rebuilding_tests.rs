@@ -155,3 +155,84 @@ fn a_store_that_found_no_room_is_opened_again() {
     expected.sort_by_key(|record| record.info_hash.0);
     assert_eq!(store.load_all().unwrap().records, expected);
 }
+
+/// What was removed while the file was closed was removed beside it only, and so was lost when the file turned out to be
+/// damaged.
+#[test]
+fn nothing_is_removed_beside_a_closed_store() {
+    let Some(disk) = Mounted::tmpfs("size=64m") else {
+        eprintln!("SKIPPED: a full state disk needs the right to mount a tmpfs");
+        return;
+    };
+    let path = disk.path().join("resume.redb");
+    let records = filled(&path, 3);
+    let store = ResumeStore::open(&path).unwrap();
+    let filler = disk.path().join("filler");
+    let mut file = std::fs::File::create(&filler).unwrap();
+    while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
+    drop(file);
+    store.put(&TorrentRecord { metainfo: vec![1; 4 << 20], ..torrent(9) }).unwrap_err();
+    let error = store.remove(records[0].info_hash).unwrap_err();
+    assert!(matches!(error, ResumeError::Closed { .. }), "{error:?}");
+    // The file is damaged meanwhile, and there is no room for a new one at first.
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"not a database", 0).unwrap();
+    drop(file);
+    for _ in 0..3 {
+        let error = store.reopen().unwrap_err();
+        assert!(matches!(error, ResumeError::DiskFull { .. }), "{error:?}");
+    }
+    std::fs::remove_file(&filler).unwrap();
+    let rebuilt = store.reopen().unwrap().unwrap();
+    assert_eq!((rebuilt.torrents, rebuilt.unusable.len()), (3, 0));
+    let expected: Vec<_> = records.iter().map(without_pieces).collect();
+    assert_eq!(store.load_all().unwrap().records, expected);
+    let aside = |number: u32| disk.path().join(format!("resume.redb.damaged-{number}")).exists();
+    assert!(aside(1) && !aside(2), "each attempt has set aside a file");
+    let unknown = InfoHash([7; 20]);
+    assert_eq!(store.lacking([records[1].info_hash, unknown].into_iter()).unwrap(), [unknown]);
+}
+
+/// A store that was being made anew when the power failed had some torrents, so the others never came back.
+#[test]
+fn a_store_that_was_half_made_anew_is_made_anew_to_its_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("resume.redb");
+    let records = filled(&path, 5);
+    std::fs::remove_file(&path).unwrap();
+    let half = ResumeStore::open(&path).unwrap();
+    half.put(&without_pieces(&records[1])).unwrap();
+    half.change(|transaction| Ok(_ = transaction.open_table(VERSION)?.insert("rebuilding", 1)?)).unwrap();
+    drop(half);
+    let expected: Vec<_> = records.iter().map(without_pieces).collect();
+    let (store, rebuilt) = ResumeStore::open_or_rebuild(&path).unwrap();
+    assert_eq!(rebuilt.unwrap().torrents, 5);
+    assert_eq!(store.load_all().unwrap().records, expected);
+    assert_eq!(store.session().unwrap().ratio, 7.0);
+    drop(store);
+    let (store, rebuilt) = ResumeStore::open_or_rebuild(&path).unwrap();
+    assert!(rebuilt.is_none(), "it is whole: {rebuilt:?}");
+    assert_eq!(store.load_all().unwrap().records, expected);
+}
+
+/// What could not be removed beside the store stayed there for ever, and came back with the next store made anew.
+#[test]
+fn a_removed_torrent_does_not_stay_beside_the_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("resume.redb");
+    let records = filled(&path, 3);
+    let store = ResumeStore::open(&path).unwrap();
+    let removed = records[1].info_hash;
+    // As it is when nothing can be deleted beside it.
+    store.change(|transaction| Ok(_ = transaction.open_table(METAINFO)?.remove(removed.0)?)).unwrap();
+    store.change(|transaction| Ok(_ = transaction.open_table(SETTINGS)?.remove(removed.0)?)).unwrap();
+    let damaged = directory.path().join(format!("torrents/{}.torrent", InfoHash([7; 20])));
+    std::fs::write(&damaged, b"no torrent").unwrap();
+    assert!(store.record_beside(removed).is_ok());
+    write_beside(&store);
+    store.record_beside(removed).unwrap_err();
+    assert!(damaged.exists(), "what cannot come back is left to whoever can use it");
+    for kept in [0, 2] {
+        assert_eq!(store.record_beside(records[kept].info_hash).unwrap(), without_pieces(&records[kept]));
+    }
+}

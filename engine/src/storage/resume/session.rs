@@ -256,10 +256,7 @@ impl ResumeStore {
     /// When the file cannot be written.
     pub fn put_session(&self, settings: &SessionSettings) -> Result<(), ResumeError> {
         let bytes = self.as_json(settings)?;
-        self.change(|transaction| {
-            transaction.open_table(SESSION)?.insert(KEY, bytes.as_slice())?;
-            Ok(())
-        })?;
+        self.change(|transaction| insert_settings(transaction, &bytes))?;
         self.mirror.note_session();
         Ok(())
     }
@@ -293,6 +290,12 @@ impl ResumeStore {
         serde_json::to_vec(value)
             .map_err(|error| ResumeError::Io { path: self.path.clone(), error: error.into() })
     }
+}
+
+/// Enters the session's settings.
+pub(super) fn insert_settings(transaction: &WriteTransaction, settings: &[u8]) -> Result<(), redb::Error> {
+    transaction.open_table(SESSION)?.insert(KEY, settings)?;
+    Ok(())
 }
 
 /// Enters what all runs did.
