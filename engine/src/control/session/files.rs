@@ -5,7 +5,7 @@
 //! start. Work that fails leaves the torrent as it was, and it goes on there.
 
 use super::super::handle::EngineError;
-use super::super::torrent::{Activity, FileWork, Handling, Next};
+use super::super::torrent::{Activity, FileWork, Handling, Next, Torrent};
 use super::{Session, renamed, renames};
 use crate::storage::{Move, MoveError, MoveProgress, Rename, StorageError, TorrentStore, Wishes, relocate};
 use ringseed_proto::metainfo::Metainfo;
@@ -83,14 +83,33 @@ impl Session {
         let checked = self.check_work(info_hash, &work);
         if let Err(error) = checked.and_then(|()| self.note_work(info_hash, Some(work.clone()))) {
             tracing::error!(%error, torrent = %info_hash, "a complete torrent is not moved");
+            // One that could not be noted is moved when the store can be used again.
+            let stays = self.store_failure.is_none();
             if let Some(torrent) = self.torrent(&info_hash) {
-                torrent.stays = true;
+                torrent.stays = stays;
                 torrent.warning = Some(error.to_string());
             }
             return false;
         }
         self.start_work(info_hash, work, run, false);
         true
+    }
+
+    /// Moves what became complete while the store could not be used.
+    pub(super) fn move_all_done(&mut self) {
+        let waits = |torrent: &&Torrent| {
+            let rests = matches!(torrent.activity, Activity::Running | Activity::Queued | Activity::Paused);
+            rests && torrent.is_done() && torrent.last_directory().is_some()
+        };
+        let waiting = self.torrents.values().filter(waits);
+        let waiting: Vec<_> =
+            waiting.map(|torrent| (torrent.entry.info_hash(), torrent.wanted_running())).collect();
+        for (info_hash, run) in waiting {
+            if let Some(torrent) = self.torrent(&info_hash) {
+                torrent.warning = None;
+            }
+            self.move_if_done(info_hash, run);
+        }
     }
 
     /// Has the move of a torrent's files end and everything put back.
@@ -105,9 +124,14 @@ impl Session {
                 if matches!(next, Next::Handle { work: FileWork::Move(_), .. }) =>
             {
                 let Next::Handle { work, run } = next.clone() else { return Ok(()) };
-                *next = if run { Next::Run } else { Next::Pause };
+                // It holds once it is stored.
+                self.note_work(info_hash, None)?;
+                let stopping = self.torrent(&info_hash).map(|torrent| &mut torrent.activity);
+                if let Some(Activity::Stopping { next, .. }) = stopping {
+                    *next = if run { Next::Run } else { Next::Pause };
+                }
                 self.stay(info_hash, &work);
-                self.note_work(info_hash, None)
+                Ok(())
             }
             _ => Err(EngineError::Storage("its files are not being moved".into())),
         }
