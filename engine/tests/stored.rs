@@ -5,7 +5,7 @@ mod support;
 
 use ringseed::Engine;
 use ringseed::config::{EngineConfig, ListenPort};
-use ringseed::control::{AddTorrent, EngineHandle, TorrentChange, TorrentState, TorrentStatus};
+use ringseed::control::{AddTorrent, EngineHandle, Found, TorrentChange, TorrentState, TorrentStatus};
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
 use std::fs;
@@ -279,6 +279,105 @@ fn a_full_state_disk_is_told_and_got_over() {
     let status = wait(&engine.handle(), torrent, "it", |_| true);
     assert_eq!((&status.state, status.have.is_full()), (&TorrentState::Paused, true));
     assert_eq!(status.wishes.labels, ["kept"]);
+    engine.stop();
+}
+
+/// What became complete while nothing could be stored stayed where it was until the next start.
+#[test]
+fn what_is_complete_while_the_state_disk_is_full_is_moved_afterwards() {
+    let Some(disk) = SmallDisk::new("size=64m") else {
+        eprintln!("SKIPPED: a full state disk needs the right to mount a tmpfs");
+        return;
+    };
+    let [data, last] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+    let content = single(data.path(), 1 << 20, "64K", "http://127.0.0.1:9/announce");
+    let path = content.dir.join(&content.name);
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    let engine = start(disk.0.path());
+    let handle = engine.handle();
+    let metainfo = Arc::new(Metainfo::parse(&fs::read(&content.torrent).unwrap()).unwrap());
+    let torrent = metainfo.info_hash;
+    let found = Found { dir: Some(content.dir.clone()), ..Found::default() };
+    let data_dir = Some(last.path().to_path_buf());
+    block_on(handle.add(AddTorrent { data_dir, found: Some(found), ..AddTorrent::new(metainfo) })).unwrap();
+    wait(&handle, torrent, "half of it", |status| {
+        status.state == TorrentState::Downloading && status.have.count_ones() > 0
+    });
+    block_on(handle.pause(torrent)).unwrap();
+    wait(&handle, torrent, "the pause", |status| status.state == TorrentState::Paused);
+
+    let filler = disk.0.path().join("filler");
+    let mut file = fs::File::create(&filler).unwrap();
+    while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
+    drop(file);
+    let label = TorrentChange {
+        wishes: Some(Arc::new(|wishes| wishes.labels = vec!["x".repeat(6 << 20)])),
+        ..TorrentChange::default()
+    };
+    block_on(handle.change_torrent(torrent, label)).unwrap_err();
+    fs::write(&path, &whole).unwrap();
+    block_on(handle.verify(torrent)).unwrap();
+    let status = wait(&handle, torrent, "all of it", |status| {
+        status.state == TorrentState::Paused && status.have.is_full()
+    });
+    assert_eq!(status.data_dir, content.dir);
+    assert!(status.warning.is_some(), "it says why it is not moved");
+
+    fs::remove_file(&filler).unwrap();
+    wait(&handle, torrent, "the move", |status| {
+        status.data_dir == last.path() && status.state == TorrentState::Paused && status.warning.is_none()
+    });
+    engine.stop();
+    assert!(fs::read(last.path().join(&content.name)).unwrap() == whole);
+    let engine = start(disk.0.path());
+    let status = wait(&engine.handle(), torrent, "it", |_| true);
+    assert_eq!((&status.state, status.have.is_full()), (&TorrentState::Paused, true));
+    assert_eq!(status.data_dir, last.path());
+    engine.stop();
+}
+
+/// A store that was made anew while the engine ran lacked what was not whole beside it; that torrent was lost at the next
+/// start.
+#[test]
+fn a_store_that_is_made_anew_gets_all_running_torrents() {
+    let Some(disk) = SmallDisk::new("size=64m") else {
+        eprintln!("SKIPPED: a full state disk needs the right to mount a tmpfs");
+        return;
+    };
+    let [data, other] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+    let content = single(data.path(), 1 << 20, "64K", "http://127.0.0.1:9/announce");
+    let lost = multi(other.path(), "64K", "http://127.0.0.1:9/announce");
+    let engine = start(disk.0.path());
+    let handle = engine.handle();
+    let (torrent, lost) = (add(&handle, &content), add(&handle, &lost));
+    let beside = |info_hash: InfoHash| disk.0.path().join(format!("torrents/{info_hash}.json"));
+    until("what is beside it", || (beside(torrent).exists() && beside(lost).exists()).then_some(()));
+
+    let filler = disk.0.path().join("filler");
+    let mut file = fs::File::create(&filler).unwrap();
+    while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
+    drop(file);
+    let label = TorrentChange {
+        wishes: Some(Arc::new(|wishes| wishes.labels = vec!["x".repeat(6 << 20)])),
+        ..TorrentChange::default()
+    };
+    block_on(handle.change_torrent(torrent, label)).unwrap_err();
+    block_on(handle.remove(torrent)).expect_err("nothing is removed of a store that is closed");
+    let path = disk.0.path().join("resume.redb");
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"not a database", 0).unwrap();
+    fs::remove_file(beside(lost)).unwrap();
+    drop(file);
+    fs::remove_file(&filler).unwrap();
+    until("the store", || handle.snapshot().store_trouble.is_none().then_some(()));
+    engine.stop();
+    assert!(disk.0.path().join("resume.redb.damaged-1").exists());
+
+    let engine = start(disk.0.path());
+    for torrent in [torrent, lost] {
+        wait(&engine.handle(), torrent, "seed", |status| status.state == TorrentState::Seeding);
+    }
     engine.stop();
 }
 

@@ -107,7 +107,8 @@ impl Pieces {
     pub fn found(&mut self, pieces: Bitfield) {
         self.durable = Arc::new(pieces);
         self.live = self.durable.clone();
-        (self.settled, self.unflushed) = (None, true);
+        // The files are known by other stamps now than those that are stored, if a failing store kept any.
+        (self.settled, self.stamped, self.unflushed) = (None, None, true);
     }
 
     /// Whether what the last check found may be in memory only.

@@ -138,8 +138,9 @@ impl Session {
     pub(super) fn stored_metainfo(&self, info_hash: InfoHash) -> Result<Metainfo, EngineError> {
         let resume = self.parts.resume.as_ref();
         let stored = resume.map(|resume| match resume.metainfo(info_hash) {
-            // A closed store has it once more beside it.
+            // A closed store, or one that was made anew, has it once more beside it.
             Err(error) => resume.metainfo_beside(info_hash).map(Some).ok_or(error),
+            Ok(None) => Ok(resume.metainfo_beside(info_hash)),
             stored => stored,
         });
         let bytes = stored.transpose().map_err(|error| EngineError::Store(error.to_string()))?.flatten();
@@ -151,13 +152,24 @@ impl Session {
     pub(super) fn save_new(&mut self, info_hash: InfoHash, state: RunState) -> Result<(), EngineError> {
         let Some(resume) = self.parts.resume.clone() else { return Ok(()) };
         let Some(record) = self.record(info_hash) else { return Ok(()) };
+        let Some(entry) = self.torrent(&info_hash).map(|torrent| torrent.entry.clone()) else {
+            return Ok(());
+        };
+        let metainfo = match entry.metainfo.is_lean() {
+            true => self.stored_metainfo(info_hash)?.to_bytes(),
+            false => entry.metainfo.to_bytes(),
+        };
         let Some(torrent) = self.torrent(&info_hash) else { return Ok(()) };
-        let update = torrent.pieces.stamp_update(&torrent.entry.store);
-        let metainfo = torrent.entry.metainfo.to_bytes();
+        // What an earlier file had of them is not in this one.
+        torrent.pieces.note_stored(&StampUpdate::Clear);
+        let update = torrent.pieces.stamp_update(&entry.store);
         let stamps = update.stamps().unwrap_or_default().to_vec();
-        torrent.pieces.note_stored(&update);
         let stored = resume.put(&TorrentRecord { metainfo, stamps, state, ..record });
-        stored.map_err(|error| self.store_failed(&error))
+        stored.map_err(|error| self.store_failed(&error))?;
+        if let Some(torrent) = self.torrent(&info_hash) {
+            torrent.pieces.note_stored(&update);
+        }
+        Ok(())
     }
 
     /// Enters all that is kept of a torrent but its torrent file. Nothing to do for one that is being removed.

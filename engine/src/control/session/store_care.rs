@@ -3,6 +3,7 @@
 //! durable is remembered, and all of it is stored afterwards.
 
 use super::super::handle::EngineError;
+use super::super::pieces::StampUpdate;
 use super::Session;
 use crate::storage::{Rebuilt, ResumeError, ResumeStore};
 use std::path::Path;
@@ -105,11 +106,14 @@ impl Session {
             tell_rebuilt(rebuilt, resume.path());
             // All that is in memory is newer than what was kept beside the store.
             self.owed.extend(self.ids.keys().copied());
+            let pieces = self.torrents.values_mut().map(|torrent| &mut torrent.pieces);
+            pieces.for_each(|pieces| pieces.note_stored(&StampUpdate::Clear));
             if let Err(error) = resume.clone().put_session(&self.settings) {
                 self.store_failed(&error);
             }
         }
         // Whether it can be written shows when it is.
+        self.put_back();
         self.save_progress();
         self.save_owed();
         match &mut self.store_failure {
@@ -120,15 +124,57 @@ impl Session {
                 failure.due = Instant::now() + failure.wait;
                 *new = failure;
             }
-            None => tracing::info!("the resume store works again"),
+            None => {
+                tracing::info!("the resume store works again");
+                self.move_all_done();
+            }
+        }
+    }
+
+    /// Stores torrents that are not in the store any more: a store that was made anew lacks those that were not whole beside
+    /// it, and a failed removal may have been none.
+    fn put_back(&mut self) {
+        let Some(resume) = self.parts.resume.clone() else { return };
+        let lacking = match resume.lacking(self.ids.keys().copied()) {
+            Ok(lacking) => lacking,
+            Err(error) => {
+                self.store_failed(&error);
+                return;
+            }
+        };
+        for info_hash in lacking {
+            // One that is being removed has none.
+            let Some(record) = self.record(info_hash) else { continue };
+            tracing::warn!(torrent = %info_hash, "the torrent was not in the resume store any more: it is put back");
+            if let Err(error) = self.save_new(info_hash, record.state) {
+                tracing::error!(%error, torrent = %info_hash, "the torrent cannot be put back into the resume store");
+                if self.store_failure.is_some() {
+                    return;
+                }
+            }
         }
     }
 
     /// Stores some of the records that could not be stored before.
     fn save_owed(&mut self) {
         let some: Vec<_> = self.owed.iter().take(OWED_AT_ONCE).copied().collect();
-        if !some.is_empty() && self.save_all(&some) {
+        if some.is_empty() {
+            return;
+        }
+        if self.save_all(&some) {
             some.iter().for_each(|info_hash| _ = self.owed.remove(info_hash));
+            return;
+        }
+        // One that is too large does not keep the others back.
+        for info_hash in some {
+            let saved = self.save(info_hash);
+            if self.store_failure.is_some() {
+                return;
+            }
+            if let Err(error) = saved {
+                tracing::error!(%error, torrent = %info_hash, "cannot save the torrent's state");
+            }
+            self.owed.remove(&info_hash);
         }
     }
 }
