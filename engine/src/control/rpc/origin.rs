@@ -2,6 +2,7 @@
 
 use super::access::Network;
 use hyper::header::HeaderMap;
+use ringseed_proto::peer_address;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// Header in which proxies name their clients.
@@ -22,8 +23,7 @@ impl Client {
         match address.map(|ip| ip.to_canonical()) {
             None => Self::Here,
             Some(ip) if ip.is_loopback() => Self::Here,
-            Some(IpAddr::V6(ip)) => Self::At(Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64)).into()),
-            Some(ip) => Self::At(ip),
+            Some(ip) => Self::At(peer_address::host(ip)),
         }
     }
 }
