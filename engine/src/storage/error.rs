@@ -277,20 +277,17 @@ impl StorageError {
 
     /// Whether it says that data which was there is gone or altered, so that the torrent has to be verified.
     pub fn is_data_loss(&self) -> bool {
-        matches!(
-            self,
-            StorageError::NotFound { .. }
-                | StorageError::DirectoryMissing { .. }
-                | StorageError::NoData { .. }
-                | StorageError::FilesMissing { .. }
-                | StorageError::DirectoryReplaced { .. }
-                | StorageError::SymlinkInTheWay { .. }
-                | StorageError::NotAFile { .. }
-                | StorageError::NotADirectory { .. }
-                | StorageError::Truncated { .. }
-                | StorageError::Replaced { .. }
-                | StorageError::Changed { .. }
-        )
+        self.is_missing()
+            || matches!(
+                self,
+                StorageError::DirectoryReplaced { .. }
+                    | StorageError::SymlinkInTheWay { .. }
+                    | StorageError::NotAFile { .. }
+                    | StorageError::NotADirectory { .. }
+                    | StorageError::Truncated { .. }
+                    | StorageError::Replaced { .. }
+                    | StorageError::Changed { .. }
+            )
     }
 }
 
