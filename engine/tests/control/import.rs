@@ -108,8 +108,8 @@ fn qbittorrents_own_directory_is_imported() {
     other.post("torrents/setUploadLimit", &format!("hashes={hash}&limit=70000"));
     other.post("torrents/filePrio", &format!("hash={hash}&id=4&priority=6"));
     other.post("torrents/filePrio", &format!("hash={hash}&id=0&priority=0"));
-    other.add(Role::Seed, &one.torrent, &one.dir);
-    other.post("torrents/pause", &format!("hashes={}", one.info_hash));
+    other.add(Role::Seed, &one.torrent, &one.info_hash, &one.dir);
+    other.pause(&one.info_hash);
     let backup = other.home().join("qBittorrent/data/BT_backup");
     // It writes them one after the other, and not all when it ends soon after.
     until("what it remembers", || {

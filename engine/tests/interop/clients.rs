@@ -30,6 +30,7 @@ pub struct Running {
     client: Client,
     process: Process,
     control: u16,
+    /// Of the torrent that was added last.
     info_hash: String,
     home: TempDir,
 }
@@ -46,15 +47,16 @@ impl Client {
             Self::Aria2 => aria2(home.path(), role, torrent, dir, port),
             Self::Qbittorrent => qbittorrent(home.path(), control, port),
         };
-        let mut running = Running { client: self, process, control, info_hash: info_hash.to_owned(), home };
-        running.add(role, torrent, dir);
+        let mut running = Running { client: self, process, control, info_hash: String::new(), home };
+        running.add(role, torrent, info_hash, dir);
         running
     }
 }
 
 impl Running {
-    /// Has it add another torrent.
-    pub fn add(&mut self, role: Role, torrent: &Path, dir: &Path) {
+    /// Has it add another torrent, and waits for that one when it is to be seeded.
+    pub fn add(&mut self, role: Role, torrent: &Path, info_hash: &str, dir: &Path) {
+        info_hash.clone_into(&mut self.info_hash);
         match self.client {
             Client::Transmission => {
                 until("transmission's RPC", || self.remote(&["-l"]));
@@ -75,24 +77,36 @@ impl Running {
         }
     }
 
-    /// Waits until the client has everything.
+    /// Waits until the client has everything of the torrent that was added last.
     pub fn wait_complete(&mut self) {
         match self.client {
             Client::Transmission => until("transmission to be complete", || {
-                let text = self.remote(&["-t", "1", "-i"])?;
+                let text = self.remote(&["-t", &self.info_hash, "-i"])?;
                 (text.contains("Percent Done: 100%") && !text.contains("State: Verif")).then_some(())
             }),
             Client::Libtorrent => drop(self.process.wait_for("complete")),
             // With everything in place it says that it seeds.
             Client::Aria2 => drop(self.process.wait_for("SEED(")),
             Client::Qbittorrent => until("qBittorrent to be complete", || {
-                let text = http(self.control, "GET /api/v2/torrents/info", "", &[])?;
-                let torrents: serde_json::Value = serde_json::from_str(&text).ok()?;
-                let torrent = torrents.as_array()?.iter().find(|t| t["hash"] == self.info_hash.as_str())?;
+                let torrent = self.qbittorrents(&self.info_hash)?;
                 let state = torrent["state"].as_str()?;
                 (torrent["progress"].as_f64()? >= 1.0 && !state.starts_with("checking")).then_some(())
             }),
         }
+    }
+
+    /// Pauses a complete torrent of qBittorrent, and waits until it is.
+    pub fn pause(&self, info_hash: &str) {
+        self.post("torrents/pause", &format!("hashes={info_hash}"));
+        until("qBittorrent to pause", || {
+            (self.qbittorrents(info_hash)?["state"] == "pausedUP").then_some(())
+        });
+    }
+
+    /// What qBittorrent says of a torrent.
+    fn qbittorrents(&self, info_hash: &str) -> Option<serde_json::Value> {
+        let text = http(self.control, &format!("GET /api/v2/torrents/info?hashes={info_hash}"), "", &[])?;
+        Some(serde_json::from_str::<serde_json::Value>(&text).ok()?.as_array()?.first()?.clone())
     }
 
     /// Where it keeps what it remembers.
