@@ -1,5 +1,5 @@
-//! Takes the pictures of `gui/screenshots`: every view in dark and light and in two sizes, with made-up torrents.
-//! `cargo nextest run -p ringseed-gui --test pictures --run-ignored all` (needs imagemagick).
+//! Takes pictures of every view in dark and light and in two sizes, with made-up torrents; some are in `gui/screenshots`.
+//! `PICTURES=FOLDER cargo nextest run -p ringseed-gui --test pictures --run-ignored all` (needs imagemagick).
 
 // The made-up torrents are one large JSON literal.
 #![recursion_limit = "512"]
