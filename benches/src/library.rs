@@ -6,12 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ringseed::storage::{ResumeStore, StoreConfig, StoreLimits, TorrentRecord, TorrentStore};
 use ringseed_proto::{
     bitfield::Bitfield,
     create::{CreateOptions, CreatePlan},
     metainfo::Metainfo,
 };
+use ringseed_storage::{ResumeStore, StoreConfig, StoreLimits, TorrentRecord, TorrentStore};
 use sha1::{Digest, Sha1};
 
 /// The shape of a library.

@@ -1,28 +1,10 @@
 //! Settings of an engine: defaults, then what the TOML file, the environment and the flags say.
 
 use crate::limits;
+pub use ringseed_net::listener::ListenPort;
 use ringseed_proto::socks5::ProxyUrl;
 use std::net::IpAddr;
 use std::path::PathBuf;
-
-/// Which TCP port to listen on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ListenPort {
-    /// The first free one of 6881 to 6889.
-    Usual,
-    /// Exactly this one; 0 lets the kernel choose.
-    Exact(u16),
-}
-
-impl ListenPort {
-    /// The port that was asked for.
-    pub fn exact(self) -> Option<u16> {
-        match self {
-            Self::Usual => None,
-            Self::Exact(port) => Some(port),
-        }
-    }
-}
 
 /// How many peers of a torrent are unchoked at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,21 +6,16 @@
 // One JSON object of qBittorrent's API has more fields than the macro takes by default.
 #![recursion_limit = "256"]
 
-pub mod announce;
 pub mod cli;
 pub mod config;
 pub mod config_file;
 pub mod control;
 pub mod create;
 mod descriptors;
-mod executor;
 pub mod limits;
-mod net;
 mod preflight;
-pub mod route;
 mod shard;
 mod startup;
-pub mod storage;
 pub mod turns;
 
 pub use startup::{Engine, StartError};

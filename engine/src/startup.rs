@@ -1,28 +1,28 @@
 //! Start and stop of an engine: preflight, listeners, shards, control thread.
 
-use crate::announce::{AnnounceConfig, Announcer, Trust};
 use crate::config::EngineConfig;
 use crate::control::session::{Session, SessionParts};
 use crate::control::watch as watch_folder;
 use crate::control::{EngineHandle, EngineSnapshot, Inbox, loader, rpc, thread};
 use crate::descriptors::Descriptors;
-use crate::executor::Executor;
 use crate::limits::{CONTROL_QUEUE, SHARD_MAILBOX, SHARD_REPORTS};
-use crate::net::listener::{ListenError, Listeners, PortClaim};
 use crate::preflight::{self, PreflightError};
-use crate::route::{self, Route};
 use crate::shard::mailbox::{self, mailbox};
 use crate::shard::message::FromShard;
 use crate::shard::publish::ShardSnapshot;
 use crate::shard::rate::RateLimit;
 use crate::shard::registry::Registry;
 use crate::shard::{Shard, ShardContext};
-use crate::storage::limits::LOADED_BYTES_MAX;
-use crate::storage::{StoreConfig, StoreLimits, memory};
 use crate::turns;
 use arc_swap::ArcSwap;
 use glommio::Placement;
+use ringseed_announce::{AnnounceConfig, Announcer, Trust};
+use ringseed_net::listener::{ListenError, Listeners, PortClaim};
+use ringseed_net::route::{self, Route};
 use ringseed_proto::units::PeerId;
+use ringseed_ring::executor::Executor;
+use ringseed_storage::limits::LOADED_BYTES_MAX;
+use ringseed_storage::{StoreConfig, StoreLimits, memory};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;

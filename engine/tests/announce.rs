@@ -1,7 +1,7 @@
 //! Announcers of two clients find each other through Ringseed's own tracker, over HTTP and UDP, IPv4 and IPv6.
 
-use ringseed::announce::{AnnounceConfig, AnnounceUpdate, Announcer, TrackedTorrent, TransferTotals, Trust};
-use ringseed::route::Route;
+use ringseed_announce::{AnnounceConfig, AnnounceUpdate, Announcer, TrackedTorrent, TransferTotals, Trust};
+use ringseed_net::route::Route;
 use ringseed_proto::units::{InfoHash, PeerId};
 use ringseed_tracker::{Endpoint, Tracker, TrackerConfig};
 use std::future::Future;

@@ -3,8 +3,8 @@
 #[path = "support/mod.rs"]
 mod support;
 
-use ringseed::storage::ResumeStore;
 use ringseed_proto::bitfield::Bitfield;
+use ringseed_storage::ResumeStore;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};

@@ -50,6 +50,8 @@ mod bufring;
 mod disk;
 mod error;
 mod event;
+#[cfg(feature = "executor")]
+pub mod executor;
 mod future;
 mod iobuf;
 mod mapping;

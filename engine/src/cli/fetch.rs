@@ -2,9 +2,9 @@
 
 use super::failure::{Failure, io_reason};
 use super::quantity;
-use crate::announce::{FetchRequest, Trust, fetch};
 use crate::limits::TORRENT_FETCH_BYTES_MAX;
-use crate::route::Route;
+use ringseed_announce::{FetchRequest, Trust, fetch};
+use ringseed_net::route::Route;
 use ringseed_proto::limits::TORRENT_BYTES_MAX;
 use ringseed_proto::metainfo::Metainfo;
 use std::io::Read;

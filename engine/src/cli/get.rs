@@ -10,10 +10,10 @@ use super::state_dir::{self, StateDir};
 use super::{directory, screen};
 use crate::config::EngineConfig;
 use crate::control::{AddOutcome, AddTorrent, EngineSnapshot, GoalMode, TorrentState, TorrentStatus, Wishes};
-use crate::storage::{StoreConfig, StoreLimits, TorrentStore};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
+use ringseed_storage::{StoreConfig, StoreLimits, TorrentStore};
 use std::path::Path;
 use std::time::Instant;
 

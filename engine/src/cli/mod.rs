@@ -25,11 +25,11 @@ mod transfer_view;
 mod verify;
 mod work_bar;
 
-use crate::storage::lies_under_plain_names;
 use args::{Command, CommandLine};
 use clap::Parser;
 use failure::Failure;
 use ringseed_proto::metainfo::Info;
+use ringseed_storage::lies_under_plain_names;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;

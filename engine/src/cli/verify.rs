@@ -6,9 +6,9 @@ use super::quantity::{printable, size};
 use super::signals::Stop;
 use super::work_bar::WorkBar;
 use super::{as_found, directory, fetch, screen};
-use crate::storage::{StoreConfig, StoreLimits, TorrentStore};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::layout::Layout;
+use ringseed_storage::{StoreConfig, StoreLimits, TorrentStore};
 
 /// Runs the command.
 pub fn run(args: &Verify, output: &Output) -> Result<(), Failure> {

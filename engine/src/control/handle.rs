@@ -2,11 +2,11 @@
 
 use super::snapshot::EngineSnapshot;
 use super::torrent::FileWork;
-pub use crate::shard::blocklist::Blocklist;
-use crate::storage::{SessionSettings, SpeedLimit, Wishes};
 use arc_swap::ArcSwap;
+pub use ringseed_net::blocklist::Blocklist;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
+use ringseed_storage::{SessionSettings, SpeedLimit, Wishes};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -5,11 +5,11 @@ use super::EngineError;
 use super::session::{renamed, tell_rebuilt};
 use super::torrent::Activity;
 use crate::shard::registry::{TorrentEntry, home_shard};
-use crate::storage::{
-    FileWish, Look, ResumeStore, RunState, StoreLimits, TorrentRecord, TorrentStore, lies_under_plain_names,
-};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::metainfo::{Info, Metainfo};
+use ringseed_storage::{
+    FileWish, Look, ResumeStore, RunState, StoreLimits, TorrentRecord, TorrentStore, lies_under_plain_names,
+};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc as std_mpsc;

@@ -13,16 +13,16 @@ pub(crate) mod thread;
 pub(crate) mod torrent;
 pub(crate) mod watch;
 
-pub use crate::storage::{
-    AltSpeed, FileWish, FileWork, GoalMode, Group, Rename, SessionSettings, SetLimit, SpeedLimit, Switch,
-    Wishes,
-};
 pub(crate) use default_trackers::is_announce_url;
 pub use handle::{
     AddOutcome, AddTorrent, Blocklist, Earlier, EngineChange, EngineError, EngineHandle, Found, LimitChange,
     QueueMove, SettingsChange, TorrentChange, WishChange,
 };
 pub(crate) use inbox::Inbox;
+pub use ringseed_storage::{
+    AltSpeed, FileWish, FileWork, GoalMode, Group, Rename, SessionSettings, SetLimit, SpeedLimit, Switch,
+    Wishes,
+};
 pub use snapshot::{
     BOUNDS_US, BannedPeer, EngineLimits, EngineSnapshot, HandshakeEnd, LoopDelays, PeerStatus, ShardCounters,
     ShardStatus, StorageStatus, TorrentState, TorrentStatus, Totals, TrackerStatus, UnderWay,

@@ -8,8 +8,8 @@
 //! just those pieces and nothing is being written; while there is more in the files than the durable account says, none
 //! are stored, and the next start hashes the files.
 
-use crate::storage::{FileStamp, TorrentStore};
 use ringseed_proto::bitfield::Bitfield;
+use ringseed_storage::{FileStamp, TorrentStore};
 use std::sync::Arc;
 
 /// The pieces of one torrent.

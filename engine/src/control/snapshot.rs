@@ -5,12 +5,12 @@ use super::share::{ShareRatio, verified_bytes};
 pub use crate::shard::loop_delay::{BOUNDS_US, LoopDelays};
 use crate::shard::publish::ShardSnapshot;
 pub use crate::shard::publish::{BannedPeer, HandshakeEnd, PeerStatus, ShardCounters, UnderWay};
-use crate::storage::{GoalMode, SessionSettings, SpeedLimit, Wishes};
-pub use crate::storage::{StorageStatus, Totals};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
 use ringseed_ring::RingStats;
+use ringseed_storage::{GoalMode, SessionSettings, SpeedLimit, Wishes};
+pub use ringseed_storage::{StorageStatus, Totals};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -87,8 +87,8 @@ impl TrackerStatus {
     }
 }
 
-impl From<crate::announce::TrackerState> for TrackerStatus {
-    fn from(state: crate::announce::TrackerState) -> Self {
+impl From<ringseed_announce::TrackerState> for TrackerStatus {
+    fn from(state: ringseed_announce::TrackerState) -> Self {
         Self {
             url: state.url,
             tier: state.tier,

@@ -4,8 +4,8 @@ use super::handle::Command;
 use super::loader::Loading;
 use super::session::{FilesDone, Session};
 use super::{EngineError, Inbox};
-use crate::announce::AnnounceUpdate;
 use crate::limits::SNAPSHOT_INTERVAL;
+use ringseed_announce::AnnounceUpdate;
 use tokio::sync::mpsc;
 
 /// Runs the session until it is told to stop and has stopped. `loader` hands over the stored torrents meanwhile.

@@ -1,6 +1,5 @@
 //! Connections of a shard: from accept or dial through the handshake to the swarm, and to their end.
 
-use super::candidates::DialEnd;
 use super::message::{MovedConnection, ToShard};
 use super::publish::HandshakeEnd;
 use super::registry::{Phase, TorrentEntry};
@@ -8,11 +7,11 @@ use super::round::Place;
 use super::torrents::TorrentKey;
 use super::{Shard, tokens};
 use crate::limits::HANDSHAKE_TIMEOUT;
-use crate::net::handshake::{self, HandshakeError, HandshakeReader};
+use ringseed_net::candidates::DialEnd;
 use ringseed_proto::peer_address::canonical;
 use ringseed_proto::swarm::{PeerInfo, PeerKey, Refusal};
 use ringseed_proto::units::{InfoHash, Time};
-use ringseed_proto::wire::Handshake;
+use ringseed_proto::wire::{Handshake, HandshakeError, HandshakeReader};
 use ringseed_ring::{Completion, Event, OpId, SendList};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -261,7 +260,7 @@ impl Shard {
         dialled: Option<TorrentKey>,
     ) {
         let wanted = dialled.and_then(|torrent| self.torrents.get(torrent)).map(|t| t.entry.info_hash());
-        if let Err(error) = handshake::check(&handshake, wanted.as_ref(), &self.context.peer_id) {
+        if let Err(error) = handshake.check(wanted.as_ref(), &self.context.peer_id) {
             if let (HandshakeError::Ourselves, Some(torrent)) = (error, dialled) {
                 let address = self.connections[key].address;
                 self.exclude(torrent, &address);

@@ -1,6 +1,5 @@
 //! Dials of a home shard: which addresses, how many at once, and what became of them.
 
-use super::candidates::{Chosen, DialEnd, Source};
 use super::home::Home;
 use super::local::LocalEvent;
 use super::registry::Phase;
@@ -8,7 +7,8 @@ use super::torrents::TorrentKey;
 use super::{Shard, proxied};
 use crate::descriptors;
 use crate::limits::{CONNECT_TIMEOUT, TOLD_DIALS_PART};
-use crate::route::Route;
+use ringseed_net::candidates::{Chosen, DialEnd, Source};
+use ringseed_net::route::Route;
 use ringseed_proto::units::InfoHash;
 use ringseed_ring::Ring;
 use socket2::{Domain, Protocol, Socket, Type};

@@ -3,9 +3,9 @@
 use super::Shard;
 use super::local::LocalEvent;
 use super::torrents::{Assembly, TorrentKey};
-use crate::storage::{PieceBuf, Way, hash_yielding};
 use ringseed_proto::hash::STREAMS;
 use ringseed_proto::units::{PieceIndex, Time};
+use ringseed_storage::{PieceBuf, Way, hash_yielding};
 use std::rc::Rc;
 use std::time::Duration;
 

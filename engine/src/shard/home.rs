@@ -2,15 +2,15 @@
 //! finished is looked at before it is called complete.
 
 use super::Shard;
-use super::candidates::Candidates;
 use super::local::LocalEvent;
 use super::message::{DurablePieces, FromShard};
 use super::registry::Phase;
 use super::torrents::{Assembly, TorrentKey};
 use crate::limits::CHECKPOINT_INTERVAL;
-use crate::storage::{StorageError, TorrentStore};
+use ringseed_net::candidates::Candidates;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::units::{PieceIndex, Time};
+use ringseed_storage::{StorageError, TorrentStore};
 
 /// What only the home shard keeps of a torrent.
 pub struct Home {

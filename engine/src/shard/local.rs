@@ -2,12 +2,12 @@
 //!
 //! Tasks never touch the shard's state: they own what they need, and report here when they end.
 
-use crate::storage::{OwnBlock, StorageError};
 use glommio::io::{PollState, PollableFd};
 use glommio::timer::Timer;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::units::{Block, PieceIndex};
 use ringseed_ring::Ring;
+use ringseed_storage::{OwnBlock, StorageError};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;

@@ -1,12 +1,12 @@
 //! What the control thread and the shards say to each other.
 
-use super::candidates::Source;
 use super::checks::Check;
 use super::registry::TorrentEntry;
-use crate::storage::StorageError;
+use ringseed_net::candidates::Source;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::units::InfoHash;
 use ringseed_proto::wire::Handshake;
+use ringseed_storage::StorageError;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub struct MovedConnection {
 pub struct DurablePieces {
     /// The pieces that an `fdatasync` covered.
     pub pieces: Bitfield,
-    /// How many writes the store had begun ([`crate::storage::TorrentStore::writes_begun`]) when its files held these
+    /// How many writes the store had begun ([`ringseed_storage::TorrentStore::writes_begun`]) when its files held these
     /// pieces and no write was under way; `None` when one was.
     pub settled: Option<u64>,
 }

@@ -4,8 +4,6 @@
 //! the swarms ask for and queues the next operations. Disk and dial tasks run beside the loop on the same
 //! glommio executor and report to it ([`local`]). Nothing in a turn waits.
 
-pub mod blocklist;
-pub mod candidates;
 pub mod checks;
 pub mod connections;
 mod dialing;
@@ -25,7 +23,6 @@ mod reads;
 pub mod registry;
 mod room;
 mod round;
-mod shares;
 mod staged;
 pub mod timers;
 mod tokens;
@@ -34,11 +31,8 @@ mod transmit;
 
 use crate::config::EngineConfig;
 use crate::descriptors::Descriptors;
-use crate::executor::give_way;
 use crate::limits::{DISK_WORKERS_MAX, SHARD_REPORTS, SNAPSHOT_INTERVAL};
-use crate::route::Route;
 use arc_swap::ArcSwap;
-use blocklist::Blocklist;
 use checks::Checks;
 use connections::{ConnKey, Connection};
 use dialing::Dials;
@@ -53,11 +47,14 @@ use publish::{ShardCounters, ShardSnapshot};
 use rate::{REFILL_STEP, RateLimit};
 use reads::Reads;
 use registry::Registry;
+use ringseed_net::blocklist::Blocklist;
+use ringseed_net::route::Route;
+use ringseed_net::shares::{HalfOpen, Room};
 use ringseed_proto::swarm::{PeerKey, SendBatch};
 use ringseed_proto::units::{InfoHash, PeerId, Time};
+use ringseed_ring::executor::give_way;
 use ringseed_ring::{Completion, Ring, RingConfig, RingError, SendList};
 use round::Round;
-use shares::{HalfOpen, Room};
 use slotmap::SlotMap;
 use staged::Staged;
 use std::collections::{HashMap, HashSet, VecDeque};

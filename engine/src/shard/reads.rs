@@ -9,9 +9,9 @@ use super::Shard;
 use super::local::LocalEvent;
 use super::torrents::TorrentKey;
 use crate::limits::{READ_AHEAD_REQUESTS, READ_BYTES_IN_FLIGHT_MAX, READS_IN_FLIGHT_MAX};
-use crate::storage::{OwnBlock, Residency, StorageError};
 use ringseed_proto::swarm::PeerKey;
 use ringseed_proto::units::Block;
+use ringseed_storage::{OwnBlock, Residency, StorageError};
 use std::collections::VecDeque;
 use std::sync::Arc;
 

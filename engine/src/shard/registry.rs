@@ -3,13 +3,13 @@
 //! The control thread replaces the map when torrents come and go; shards read it without a lock. What
 //! changes more often than the map (phase, totals, limits) are atomics inside an entry.
 
-use super::blocklist::Blocklist;
 use super::rate::RateLimit;
-use crate::storage::TorrentStore;
 use arc_swap::{ArcSwap, ArcSwapOption};
+use ringseed_net::blocklist::Blocklist;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::swarm::{Content, Priority};
 use ringseed_proto::units::InfoHash;
+use ringseed_storage::TorrentStore;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -2,8 +2,8 @@
 
 use super::Shard;
 use super::connections::{ConnKey, Stage};
-use super::shares::Holder;
 use super::torrents::TorrentKey;
+use ringseed_net::shares::Holder;
 use std::net::IpAddr;
 
 impl Shard {

@@ -4,8 +4,8 @@
 //! for is forgotten: the oldest when there are too many, all after some seconds, since files may change.
 
 use super::torrents::TorrentKey;
-use crate::storage::OwnBlock;
 use ringseed_proto::units::{Block, Time};
+use ringseed_storage::OwnBlock;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,19 +1,19 @@
 //! Torrents of a shard: their swarms, and what these ask for.
 
-use super::candidates::Source;
 use super::connections::ConnKey;
 use super::grants::RequestGrant;
 use super::home::Home;
 use super::local::LocalEvent;
 use super::message::FromShard;
 use super::registry::{Phase, TorrentEntry};
-use super::shares::Room;
 use super::{Shard, TICK, dialing};
 use crate::config::UploadSlots;
-use crate::storage::{PieceBuffers, StorageError};
+use ringseed_net::candidates::Source;
+use ringseed_net::shares::Room;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::swarm::{Action, BlockSink, PeerKey, Swarm, SwarmConfig};
 use ringseed_proto::units::{Block, InfoHash, PieceIndex, Time};
+use ringseed_storage::{PieceBuffers, StorageError};
 use slotmap::SecondaryMap;
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -5,10 +5,10 @@
 use super::connections::{ConnKey, Stage};
 use super::torrents::TorrentKey;
 use super::{Shard, tokens};
-use crate::storage::{Residency, StorageError};
 use ringseed_proto::swarm::{FillLimits, FillOutcome, Part, PeerKey};
 use ringseed_proto::units::{BLOCK_LEN, Block};
 use ringseed_ring::SendList;
+use ringseed_storage::{Residency, StorageError};
 use std::io;
 use std::os::fd::AsRawFd;
 

@@ -103,7 +103,7 @@ fn what_moves_before_the_first_look_is_counted_and_what_moved_is_kept() {
         let path = copy.path().join("resume.redb");
         std::fs::copy(daemon.home.path().join("state/resume.redb"), &path).ok()?;
         // A copy of a file that is being written may not be whole.
-        ringseed::storage::ResumeStore::open(&path).ok()?.totals().ok()
+        ringseed_storage::ResumeStore::open(&path).ok()?.totals().ok()
     };
     until("the totals", || entered().filter(|totals| totals.uploaded == 2 * length));
     daemon.kill_and_restart();

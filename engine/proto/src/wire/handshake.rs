@@ -9,12 +9,18 @@ pub const HANDSHAKE_LEN: usize = 68;
 
 const PROTOCOL: &[u8; 20] = b"\x13BitTorrent protocol";
 
-/// The peer does not speak BitTorrent, or speaks it encrypted.
+/// Why a connection ends with its handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum HandshakeError {
-    /// The first bytes are not those of a BitTorrent handshake.
+    /// The first bytes are not those of a BitTorrent handshake, or they are encrypted.
     #[error("not a BitTorrent handshake")]
-    Protocol,
+    NotBitTorrent,
+    /// The info-hash is not the one we dialled for.
+    #[error("the peer answered for another torrent")]
+    OtherTorrent,
+    /// The peer is this client.
+    #[error("connected to ourselves")]
+    Ourselves,
 }
 
 /// A BitTorrent handshake.
@@ -82,7 +88,7 @@ impl Handshake {
     pub fn decode(bytes: &[u8]) -> Result<Option<Handshake>, HandshakeError> {
         let known = bytes.len().min(PROTOCOL.len());
         if bytes[..known] != PROTOCOL[..known] {
-            return Err(HandshakeError::Protocol);
+            return Err(HandshakeError::NotBitTorrent);
         }
         let Some(bytes) = bytes.first_chunk::<HANDSHAKE_LEN>() else { return Ok(None) };
         let mut reserved = [0; 8];
@@ -92,6 +98,20 @@ impl Handshake {
         let mut peer_id = [0; 20];
         peer_id.copy_from_slice(&bytes[48..]);
         Ok(Some(Handshake { reserved, info_hash: InfoHash(info_hash), peer_id: PeerId(peer_id) }))
+    }
+
+    /// Checks a peer's handshake: `dialled` is the torrent that the connection was made for, `ours` our own peer id.
+    ///
+    /// # Errors
+    /// The peer speaks of another torrent, or is ourselves.
+    pub fn check(&self, dialled: Option<&InfoHash>, ours: &PeerId) -> Result<(), HandshakeError> {
+        if dialled.is_some_and(|wanted| *wanted != self.info_hash) {
+            Err(HandshakeError::OtherTorrent)
+        } else if self.peer_id == *ours {
+            Err(HandshakeError::Ourselves)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -123,7 +143,7 @@ mod tests {
 
     #[test]
     fn refuses_a_stranger_on_its_first_byte() {
-        assert_eq!(Handshake::decode(b"G"), Err(HandshakeError::Protocol));
-        assert_eq!(Handshake::decode(b"\x13BitTorrent protocoX"), Err(HandshakeError::Protocol));
+        assert_eq!(Handshake::decode(b"G"), Err(HandshakeError::NotBitTorrent));
+        assert_eq!(Handshake::decode(b"\x13BitTorrent protocoX"), Err(HandshakeError::NotBitTorrent));
     }
 }

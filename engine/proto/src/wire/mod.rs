@@ -7,6 +7,7 @@ mod dict;
 mod error;
 pub mod extension;
 mod handshake;
+mod handshake_reader;
 pub mod limits;
 mod message;
 #[cfg(test)]
@@ -15,4 +16,5 @@ mod tests;
 pub use decoder::{Decoder, Frame};
 pub use error::WireError;
 pub use handshake::{HANDSHAKE_LEN, Handshake, HandshakeError};
+pub use handshake_reader::HandshakeReader;
 pub use message::{Message, PIECE_HEADER_LEN, encode_piece_header};

@@ -3,10 +3,10 @@
 use super::args::{Add, Connect};
 use super::client::Daemon;
 use super::field;
-use crate::announce::Trust;
 use crate::cli::failure::{Failure, io_reason};
 use crate::cli::quantity::printable;
 use crate::cli::{control_runtime, fetch, screen};
+use ringseed_announce::Trust;
 use ringseed_proto::limits::TORRENT_BYTES_MAX;
 use ringseed_proto::units::InfoHash;
 use serde_json::{Value, json};

@@ -2,8 +2,8 @@
 
 use super::methods::Outcome;
 use super::server::Server;
-use crate::announce::{FetchRequest, fetch};
 use crate::control::{Blocklist, EngineHandle};
+use ringseed_announce::{FetchRequest, fetch};
 use serde_json::json;
 use std::io::Write;
 use std::path::{Path, PathBuf};

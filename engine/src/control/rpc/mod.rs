@@ -36,13 +36,13 @@ mod trackers;
 mod unix_socket;
 
 use super::EngineHandle;
-use crate::announce::Trust;
-use crate::route::Route;
 pub use access::{Credentials, Network};
 pub use blocklist::load_blocklist;
 use connections::{Activity, Connections, Place};
 use limits::ACCEPT_PAUSE;
 use origin::Client;
+use ringseed_announce::Trust;
+use ringseed_net::route::Route;
 use ringseed_proto::base64;
 pub(crate) use ringseed_proto::base64::{decode as decode_base64, encode as encode_base64};
 use server::Server;

@@ -1,7 +1,7 @@
 //! TLS of the RPC: a certificate chain and its key from PEM files.
 
 use super::limits::TLS_TIMEOUT;
-use crate::announce::TlsClock;
+use ringseed_announce::TlsClock;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Limits of the whole engine: the usual ones, and alternative ones by hand or by the clock.
 
 use super::Session;
-use crate::storage::{AltSpeed, SessionSettings, Switched};
+use ringseed_storage::{AltSpeed, SessionSettings, Switched};
 use std::sync::Arc;
 use std::time::SystemTime;
 

@@ -5,10 +5,10 @@
 //! are those of the file system: links on the way to a directory are resolved, and a directory that is reached by two
 //! paths (a bind mount) counts as one. Below a directory no link is followed, so that nothing has to be resolved there.
 
-use crate::storage::partial_path;
 use ringseed_proto::layout::Layout;
 use ringseed_proto::metainfo::Info;
 use ringseed_proto::units::{InfoHash, PieceIndex};
+use ringseed_storage::partial_path;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::Metadata;
 use std::ops::Bound;

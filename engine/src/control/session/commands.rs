@@ -5,12 +5,13 @@ use super::super::handle::{AddOutcome, AddTorrent, Command, EngineError, Found, 
 use super::super::pieces::Pieces;
 use super::super::torrent::{FileWork, Torrent};
 use super::{Session, has_data, has_files, renamed};
-use crate::limits::{CANDIDATES_MAX, CONTROL_QUEUE};
-use crate::shard::candidates::Source;
-use crate::storage::{RunState, TorrentStore, Wishes, adopt_partial_names, lies_under_plain_names};
+use crate::limits::CONTROL_QUEUE;
+use ringseed_net::candidates::Source;
+use ringseed_net::limits::CANDIDATES_MAX;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::peer_address::canonical;
 use ringseed_proto::units::InfoHash;
+use ringseed_storage::{RunState, TorrentStore, Wishes, adopt_partial_names, lies_under_plain_names};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

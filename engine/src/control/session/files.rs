@@ -7,9 +7,9 @@
 use super::super::handle::EngineError;
 use super::super::torrent::{Activity, FileWork, Handling, Next, Torrent};
 use super::{Session, renamed, renames};
-use crate::storage::{Move, MoveError, MoveProgress, Rename, StorageError, TorrentStore, Wishes, relocate};
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
+use ringseed_storage::{Move, MoveError, MoveProgress, Rename, StorageError, TorrentStore, Wishes, relocate};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

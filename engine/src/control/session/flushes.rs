@@ -2,8 +2,8 @@
 //! Until the files are flushed the next start hashes them again.
 
 use super::Session;
-use crate::storage::TorrentStore;
 use ringseed_proto::units::InfoHash;
+use ringseed_storage::TorrentStore;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::oneshot;

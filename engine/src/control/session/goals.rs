@@ -3,8 +3,8 @@
 use super::super::share::{ShareRatio, verified_bytes};
 use super::super::torrent::{Activity, Torrent, unix_now};
 use super::Session;
-use crate::storage::{GoalMode, SessionSettings};
 use ringseed_proto::units::InfoHash;
+use ringseed_storage::{GoalMode, SessionSettings};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -27,26 +27,26 @@ use super::loader::StoreGuard;
 use super::pieces::Pieces;
 use super::snapshot::{EngineLimits, EngineSnapshot, UnderWay};
 use super::torrent::{Activity, Torrent};
-use crate::announce::Announcer;
 use crate::config::EngineConfig;
 use crate::limits::CONTROL_QUEUE;
-use crate::net::listener::PortClaim;
-use crate::shard::blocklist::Blocklist;
 use crate::shard::mailbox;
 use crate::shard::message::ToShard;
 use crate::shard::publish::ShardSnapshot;
 use crate::shard::rate::RateLimit;
 use crate::shard::registry::{Registry, TorrentEntry, home_shard};
-use crate::storage::{
-    ResumeStore, SessionSettings, SetLimit, SizeCheck, SpeedLimit, StoreLimits, TorrentStore, Wishes,
-};
 use arc_swap::ArcSwap;
 use claims::Claims;
 pub use files::FilesDone;
 use flushes::Flushes;
 pub(in crate::control) use renames::renamed;
+use ringseed_announce::Announcer;
+use ringseed_net::blocklist::Blocklist;
+use ringseed_net::listener::PortClaim;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
+use ringseed_storage::{
+    ResumeStore, SessionSettings, SetLimit, SizeCheck, SpeedLimit, StoreLimits, TorrentStore, Wishes,
+};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -185,7 +185,7 @@ impl Session {
             counted: Counted::new(),
             clock_looked_at: Instant::now(),
             times_looked_at: Instant::now(),
-            interface: parts.settings.bind_interface.as_deref().and_then(crate::route::number),
+            interface: parts.settings.bind_interface.as_deref().and_then(ringseed_net::route::number),
             port_missing: false,
             network_looked_at: Instant::now(),
             trouble: None,

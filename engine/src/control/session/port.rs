@@ -4,9 +4,9 @@
 use super::super::handle::EngineError;
 use super::Session;
 use crate::config::ListenPort;
-use crate::net::listener::Listeners;
-use crate::route;
 use crate::shard::message::ToShard;
+use ringseed_net::listener::Listeners;
+use ringseed_net::route;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};

@@ -3,8 +3,8 @@
 use super::super::handle::{EngineError, QueueMove};
 use super::super::torrent::{Activity, Next, unix_now};
 use super::Session;
-use crate::storage::{TorrentRecord, Wishes};
 use ringseed_proto::units::InfoHash;
+use ringseed_storage::{TorrentRecord, Wishes};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;

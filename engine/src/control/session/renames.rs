@@ -1,10 +1,10 @@
 //! Other names that a user gives to files and folders of a torrent.
 
 use super::super::handle::EngineError;
-use crate::storage::{PARTIAL_SUFFIX, Rename, Wishes, is_partial_name};
 use ringseed_proto::layout::Layout;
 use ringseed_proto::limits::PATH_BYTES_MAX;
 use ringseed_proto::metainfo::Metainfo;
+use ringseed_storage::{PARTIAL_SUFFIX, Rename, Wishes, is_partial_name};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 

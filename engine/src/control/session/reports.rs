@@ -3,10 +3,10 @@
 use super::super::pieces::Pieces;
 use super::super::torrent::{Activity, FileWork, Next};
 use super::Session;
-use crate::announce::AnnounceUpdate;
-use crate::shard::candidates::Source;
 use crate::shard::checks::Check;
 use crate::shard::message::{DurablePieces, FromShard, ToShard};
+use ringseed_announce::AnnounceUpdate;
+use ringseed_net::candidates::Source;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::units::InfoHash;
 use std::net::SocketAddr;

@@ -5,7 +5,7 @@
 use super::super::handle::EngineError;
 use super::super::pieces::StampUpdate;
 use super::Session;
-use crate::storage::{Rebuilt, ResumeError, ResumeStore};
+use ringseed_storage::{Rebuilt, ResumeError, ResumeStore};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -2,7 +2,7 @@
 //! somebody looks, and kept between runs.
 
 use super::Session;
-use crate::storage::{ResumeStore, Totals};
+use ringseed_storage::{ResumeStore, Totals};
 use std::time::{Duration, Instant};
 
 /// How often what was moved is entered.

@@ -3,15 +3,15 @@
 use super::super::handle::EngineError;
 use super::super::torrent::{Activity, Findings, Next, Torrent};
 use super::{Session, has_data};
-use crate::announce::{TrackedTorrent, TransferTotals};
 use crate::limits::{REMOVED_LIFE, REMOVED_MAX};
-use crate::shard::candidates::Source;
 use crate::shard::checks::Check;
 use crate::shard::message::ToShard;
 use crate::shard::registry::Phase;
-use crate::storage::{Look, RunState};
+use ringseed_announce::{TrackedTorrent, TransferTotals};
+use ringseed_net::candidates::Source;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::units::InfoHash;
+use ringseed_storage::{Look, RunState};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};

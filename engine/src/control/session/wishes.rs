@@ -4,8 +4,8 @@ use super::super::handle::{EngineChange, EngineError, TorrentChange};
 use super::super::torrent::{Activity, Next};
 use super::Session;
 use crate::shard::message::ToShard;
-use crate::storage::{AltSpeed, SetLimit, SetPort, TorrentRecord, Wishes};
 use ringseed_proto::units::InfoHash;
+use ringseed_storage::{AltSpeed, SetLimit, SetPort, TorrentRecord, Wishes};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -92,7 +92,7 @@ impl Session {
         if let Some(resume) = self.parts.resume.clone() {
             resume.put_session(&settings).map_err(|error| self.store_failed(&error))?;
         }
-        let queues = |settings: &crate::storage::SessionSettings| {
+        let queues = |settings: &ringseed_storage::SessionSettings| {
             (settings.download_queue, settings.seed_queue, settings.stalled)
         };
         // A new goal may have been reached by any of them.

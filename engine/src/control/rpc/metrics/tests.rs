@@ -16,7 +16,7 @@ fn page(snapshot: &EngineSnapshot) -> String {
         credentials: Default::default(),
         fetch_local: false,
         create_dirs: vec!["/tmp".into()],
-        route: crate::route::Route::default(),
+        route: ringseed_net::route::Route::default(),
         trust: Default::default(),
         started: SystemTime::UNIX_EPOCH,
     };

@@ -2,11 +2,11 @@
 
 use super::Reply;
 use super::form::Form;
-use crate::announce::{FetchRequest, fetch, shown_url};
 use crate::control::rpc::server::Server;
 use crate::control::rpc::set::{absolute, checked_labels};
 use crate::control::{AddOutcome, AddTorrent, GoalMode, LimitChange, TorrentChange, Wishes};
 use hyper::StatusCode;
+use ringseed_announce::{FetchRequest, fetch, shown_url};
 use ringseed_proto::limits::TORRENT_BYTES_MAX;
 use ringseed_proto::metainfo::Metainfo;
 use std::path::PathBuf;

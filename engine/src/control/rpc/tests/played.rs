@@ -271,7 +271,7 @@ pub(super) fn bench<F: Future<Output = ()>>(test: impl FnOnce(Bench) -> F) {
             credentials: Credentials { token: Some("t0ken".to_owned()), ..Credentials::default() },
             fetch_local: false,
             create_dirs: vec!["/tmp".into()],
-            route: crate::route::Route::default(),
+            route: ringseed_net::route::Route::default(),
             trust: Default::default(),
             started: SystemTime::now() - Duration::from_secs(5),
         };

@@ -1,0 +1,243 @@
+//! UDP announces (BEP 15, BEP 41): one connected socket per tracker address, shared by all torrents.
+//!
+//! A connected socket takes datagrams from its tracker only, and learns at once that nobody listens there.
+
+use super::dial;
+use super::jitter::Jitter;
+use super::limits::{UDP_ATTEMPTS, UDP_CONNECTION_LIFE, UDP_DATAGRAM_MAX, UDP_FIRST_WAIT, UDP_SOCKET_IDLE};
+use super::names::Names;
+use super::transport::{Failure, Request};
+use ringseed_net::route::Route;
+use ringseed_proto::tracker::udp::{Request as Packet, Response};
+use ringseed_proto::tracker::{AnnounceResponse, Family};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::UdpSocket;
+use tokio::sync::{Mutex, oneshot};
+use tokio::time::{Instant, timeout};
+
+/// Waiting for answers: BEP 15 wants 15 s, doubled each time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    pub(super) first: Duration,
+    pub(super) attempts: u32,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { first: UDP_FIRST_WAIT, attempts: UDP_ATTEMPTS }
+    }
+}
+
+type Talks = Rc<RefCell<HashMap<SocketAddr, Rc<Talk>>>>;
+
+/// Speaks to UDP trackers.
+pub(super) struct UdpTrackers {
+    route: Route,
+    names: Arc<Names>,
+    patience: Patience,
+    talks: Talks,
+    numbers: RefCell<Jitter>,
+}
+
+/// A socket to one tracker address, and who waits there for which answer.
+struct Talk {
+    socket: UdpSocket,
+    family: Family,
+    waiting: RefCell<HashMap<u32, oneshot::Sender<Result<Response, io::Error>>>>,
+    /// The connection id and when it was given. Whoever holds the lock connects for all.
+    connection: Mutex<Option<(u64, Instant)>>,
+    used: Cell<Instant>,
+}
+
+impl UdpTrackers {
+    pub(super) fn new(route: Route, names: Arc<Names>) -> Self {
+        Self {
+            route,
+            names,
+            patience: Patience::default(),
+            talks: Talks::default(),
+            numbers: RefCell::new(Jitter::new(None)),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_patience(mut self, patience: Patience) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Sends one announce over a family.
+    pub(super) async fn announce(
+        &self,
+        request: &Request,
+        family: Family,
+    ) -> Result<AnnounceResponse, Failure> {
+        let addresses = self.names.resolve(&request.url.host).await.map_err(|error| unreachable(&error))?;
+        let ip = addresses.iter().find(|ip| Family::of(**ip) == family).ok_or_else(|| {
+            Failure::Unreachable(format!("{} has no address of this family", request.url.host))
+        })?;
+        let to = SocketAddr::new(*ip, request.url.port);
+        let talk = self.talk(to).await.map_err(|error| unreachable(&error))?;
+        let result = self.announce_over(&talk, request).await;
+        if matches!(result, Err(Failure::Unreachable(_))) {
+            // A socket stays tied to the interface that it was made for, also when that one was made anew since.
+            self.talks.borrow_mut().remove(&to);
+        }
+        result
+    }
+
+    async fn announce_over(&self, talk: &Talk, request: &Request) -> Result<AnnounceResponse, Failure> {
+        for retried in [false, true] {
+            let (connection_id, fresh) = self.connect(talk).await?;
+            let transaction_id = self.number();
+            let url_data = match request.url.path_and_query() {
+                "/" | "/announce" => Vec::new(),
+                other => other.as_bytes().to_vec(),
+            };
+            let announce = request.announce.clone();
+            let packet = Packet::Announce { connection_id, transaction_id, announce, url_data };
+            match talk.ask(&packet, transaction_id, self.patience).await? {
+                Response::Announce { response, .. } => return Ok(response),
+                // A tracker that restarted no longer knows an id that should still be good.
+                Response::Error { .. } if !fresh && !retried => *talk.connection.lock().await = None,
+                Response::Error { message, .. } => return Err(Failure::refused(message)),
+                Response::Connect { .. } | Response::Scrape { .. } => {
+                    return Err(Failure::refused("the tracker answered something else"));
+                }
+            }
+        }
+        Err(Failure::refused("the tracker takes none of its connection ids"))
+    }
+
+    /// A connection id that is good now, and whether it was fetched just now.
+    async fn connect(&self, talk: &Talk) -> Result<(u64, bool), Failure> {
+        let mut connection = talk.connection.lock().await;
+        if let Some((id, since)) = *connection
+            && since.elapsed() < UDP_CONNECTION_LIFE
+        {
+            return Ok((id, false));
+        }
+        *connection = None;
+        let transaction_id = self.number();
+        match talk.ask(&Packet::Connect { transaction_id }, transaction_id, self.patience).await? {
+            Response::Connect { connection_id, .. } => {
+                *connection = Some((connection_id, Instant::now()));
+                Ok((connection_id, true))
+            }
+            Response::Error { message, .. } => Err(Failure::refused(message)),
+            Response::Announce { .. } | Response::Scrape { .. } => {
+                Err(Failure::refused("the tracker answered something else"))
+            }
+        }
+    }
+
+    async fn talk(&self, to: SocketAddr) -> io::Result<Rc<Talk>> {
+        if let Some(talk) = self.talks.borrow().get(&to) {
+            talk.used.set(Instant::now());
+            return Ok(talk.clone());
+        }
+        let socket = dial::datagrams(to, &self.route).await?;
+        let talk = Rc::new(Talk {
+            socket,
+            family: Family::of(to.ip()),
+            waiting: RefCell::default(),
+            connection: Mutex::new(None),
+            used: Cell::new(Instant::now()),
+        });
+        // Another torrent may have come first while we waited.
+        let talk = self.talks.borrow_mut().entry(to).or_insert(talk).clone();
+        if Rc::strong_count(&talk) == 2 {
+            tokio::task::spawn_local(listen(talk.clone(), self.talks.clone(), to));
+        }
+        Ok(talk)
+    }
+
+    /// A transaction id that is hard to guess.
+    fn number(&self) -> u32 {
+        (self.numbers.borrow_mut().next() >> 32) as u32
+    }
+}
+
+impl Talk {
+    /// Sends a datagram until its answer comes.
+    async fn ask(
+        &self,
+        packet: &Packet<'_>,
+        transaction: u32,
+        patience: Patience,
+    ) -> Result<Response, Failure> {
+        let mut datagram = Vec::with_capacity(128);
+        packet.encode(&mut datagram);
+        let (sender, mut answer) = oneshot::channel();
+        self.waiting.borrow_mut().insert(transaction, sender);
+        let _guard = Registration { talk: self, transaction };
+        for attempt in 0..patience.attempts {
+            self.used.set(Instant::now());
+            self.socket.send(&datagram).await.map_err(|error| unreachable(&error))?;
+            match timeout(patience.first * (1 << attempt), &mut answer).await {
+                Ok(Ok(Ok(response))) => return Ok(response),
+                Ok(Ok(Err(error))) => return Err(unreachable(&error)),
+                Ok(Err(_)) => return Err(Failure::Unreachable("the socket was closed".to_owned())),
+                Err(_) => {}
+            }
+        }
+        Err(Failure::Unreachable("no answer".to_owned()))
+    }
+}
+
+/// Takes its question back when nobody waits for the answer any more.
+struct Registration<'a> {
+    talk: &'a Talk,
+    transaction: u32,
+}
+
+impl Drop for Registration<'_> {
+    fn drop(&mut self) {
+        self.talk.waiting.borrow_mut().remove(&self.transaction);
+    }
+}
+
+/// Hands answers to whoever asked, until the socket has been idle for long.
+async fn listen(talk: Rc<Talk>, talks: Talks, to: SocketAddr) {
+    let mut datagram = vec![0; UDP_DATAGRAM_MAX];
+    loop {
+        match timeout(UDP_SOCKET_IDLE, talk.socket.recv(&mut datagram)).await {
+            Ok(Ok(length)) => {
+                // What is not an answer may be forged: whoever waits goes on waiting.
+                let Ok(response) = Response::decode(&datagram[..length], talk.family) else { continue };
+                if let Some(sender) = talk.waiting.borrow_mut().remove(&response.transaction_id()) {
+                    let _ = sender.send(Ok(response));
+                }
+            }
+            // The tracker's host refused the datagram (ICMP).
+            Ok(Err(error)) => {
+                for (_, sender) in talk.waiting.borrow_mut().drain() {
+                    let _ = sender.send(Err(io::Error::new(error.kind(), error.to_string())));
+                }
+            }
+            Err(_) => {
+                if talk.waiting.borrow().is_empty() && talk.used.get().elapsed() >= UDP_SOCKET_IDLE {
+                    let mut talks = talks.borrow_mut();
+                    if talks.get(&to).is_some_and(|known| Rc::ptr_eq(known, &talk)) {
+                        talks.remove(&to);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn unreachable(error: &io::Error) -> Failure {
+    Failure::Unreachable(error.to_string())
+}
+
+#[cfg(test)]
+#[path = "udp_tests.rs"]
+mod tests;
