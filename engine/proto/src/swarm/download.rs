@@ -54,6 +54,7 @@ impl Swarm {
             refused: &down.refused,
             only: down.peer_choking.then_some(&down.allowed_fast[..]),
             suggested: &down.suggested,
+            rate: down.pipeline.rate(),
         };
         let picked = &mut self.picked;
         picked.clear();
@@ -129,10 +130,12 @@ impl Swarm {
         self.keys = keys;
     }
 
-    /// From a random peer on, so that none is always last.
+    /// From a random peer on, so that none is always last; but those that do not deliver come after all others, or they
+    /// would take the last blocks again and again.
     fn pump_each(&mut self, now: Time, keys: &mut [PeerKey]) {
         let start = self.rng.below(keys.len());
         keys.rotate_left(start);
+        keys.sort_by_key(|&key| self.peers.get(key).is_some_and(|peer| peer.down.is_slow()));
         for &key in keys.iter() {
             self.pump(now, key);
         }

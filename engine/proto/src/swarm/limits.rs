@@ -19,8 +19,16 @@ pub const MEMORY_PATIENCE: Duration = Duration::from_secs(30);
 /// A swarm that can begin no piece for want of memory tries again this often.
 pub const MEMORY_RETRY: Duration = Duration::from_millis(100);
 
-/// A piece that is open for longer may be closed when another torrent waits for its memory.
+/// A piece that is open for longer, or would be at its pace, may be closed when its room is wanted: 64 KiB/s for one of 16
+/// MiB. Each piece that is given up for this doubles it, up to [`PIECE_OPEN_MAX`], until one is finished: torrents whose
+/// peers are all slow get on, too.
+pub const PIECE_OPEN_FIRST: Duration = Duration::from_secs(300);
+/// See [`PIECE_OPEN_FIRST`]: 9 KiB/s for a piece of 16 MiB.
 pub const PIECE_OPEN_MAX: Duration = Duration::from_secs(1800);
+/// Time after which the pace of a piece is judged.
+pub const PACE_KNOWN_AFTER: Duration = Duration::from_secs(60);
+/// A torrent with too many pieces open gives up a slow one after this time.
+pub const CROWDED_PATIENCE: Duration = Duration::from_secs(30);
 
 /// One network (/24 of IPv4, /48 of IPv6) gets at most one of so many upload slots while others wait for them.
 pub const NETWORK_SLOTS_SHARE: usize = 4;
@@ -37,6 +45,9 @@ pub const PEER_REQUEST_QUEUE_DEFAULT: u32 = 250;
 /// Queue kept at a peer beyond its round trip, to cover its disk and our own scheduling.
 pub const QUEUE_TIME: Duration = Duration::from_millis(250);
 
+/// Longest time that a peer's queue of requests may take: a third of [`REQUEST_AGE_MAX`].
+pub const QUEUE_TIME_MAX: Duration = Duration::from_secs(20);
+
 /// Shortest time without a finished block after which a peer counts as snubbing us.
 pub const SNUB_AFTER_MIN: Duration = Duration::from_secs(15);
 /// Longest such time: a block at 273 B/s.
@@ -48,13 +59,23 @@ pub const REQUEST_AGE_MAX: Duration = Duration::from_secs(60);
 /// Most peers that are asked for the same block in endgame. More only wastes their upload.
 pub const ENDGAME_COPIES_MAX: u8 = 3;
 
+/// The same for blocks that are overdue, counting peers that deliver: one more each [`STEAL_AFTER`].
+pub const LATE_COPIES_MAX: u8 = 16;
+
+/// Peers that deliver fewer bytes per second get what is left by others.
+pub const SLOW_PEER_RATE: u64 = 4096;
+
+/// What a peer is believed to deliver, in bytes per second, before it has delivered anything.
+pub const UNKNOWN_RATE: u64 = 64 * 1024;
+
 /// Most requests in flight to one peer that duplicate those of others.
 pub const ENDGAME_REQUESTS_MAX: usize = 16;
 
 /// Outside endgame an idle peer may be asked for a block that another peer owes for this long.
 pub const STEAL_AFTER: Duration = Duration::from_secs(5);
 
-/// In endgame a piece reserved to one suspect is taken from it after this time.
+/// A piece that is reserved to one peer may be taken from it after this time, when no block came for as long or another
+/// peer is much faster.
 pub const EXCLUSIVE_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Bytes of blocks that a peer may send unasked before it is disconnected.

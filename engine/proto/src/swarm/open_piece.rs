@@ -1,10 +1,12 @@
 //! A piece that is being downloaded, block by block.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use smallvec::SmallVec;
 
 use super::PeerKey;
+use super::limits::{EXCLUSIVE_PATIENCE, UNKNOWN_RATE};
 use crate::units::Time;
 
 /// What is there of a block.
@@ -165,6 +167,25 @@ impl OpenPiece {
         for block in self.blocks.iter_mut().filter(|block| block.state != BlockState::Done) {
             block.state = BlockState::Missing;
         }
+    }
+
+    /// Time from its opening to its end at the pace at which it came so far.
+    pub(super) fn expected_time(&self, now: Time) -> Duration {
+        let blocks = self.blocks.len() as u32;
+        now.saturating_since(self.opened).saturating_mul(blocks) / self.done.max(1)
+    }
+
+    /// Whether the peer that it is reserved to should not keep it, when another one delivers so many bytes per second (0
+    /// is unknown: it is believed to be no slow one): no block came for a while, or that one would have all `length`
+    /// bytes long before.
+    pub(super) fn is_held_up(&self, now: Time, length: u32, rate: u64) -> bool {
+        if self.opened + EXCLUSIVE_PATIENCE > now {
+            return false;
+        }
+        let rate = if rate == 0 { UNKNOWN_RATE } else { rate };
+        let needed = Duration::from_micros(u64::from(length) * 1_000_000 / rate);
+        let left = self.expected_time(now).saturating_sub(now.saturating_since(self.opened));
+        self.advanced + EXCLUSIVE_PATIENCE <= now || left > needed * 2 + EXCLUSIVE_PATIENCE
     }
 
     pub(super) fn is_done(&self) -> bool {

@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
-use super::limits::{HAVES_HELD_FOR, HAVES_HELD_MAX, LATE_ANSWERS_MAX, PEER_REQUEST_QUEUE_DEFAULT};
+use super::limits::{
+    HAVES_HELD_FOR, HAVES_HELD_MAX, LATE_ANSWERS_MAX, PEER_REQUEST_QUEUE_DEFAULT, SLOW_PEER_RATE,
+};
 use super::pex::PexState;
 use super::pipeline::Pipeline;
 use super::rate::Rate;
@@ -84,6 +86,11 @@ impl Download {
         // Answers come in order nearly always, so that it is the first.
         let at = self.asked.iter().position(|asked| asked.block == *block)?;
         self.asked.remove(at)
+    }
+
+    /// Whether it was asked and did not deliver, or hardly anything.
+    pub(super) fn is_slow(&self) -> bool {
+        self.snubbed || (1..SLOW_PEER_RATE).contains(&self.pipeline.rate())
     }
 
     /// Whether the peer owes us anything.

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::PeerKey;
 use super::config::Priority;
 use super::limits::{
-    ENDGAME_COPIES_MAX, ENDGAME_REQUESTS_MAX, EXCLUSIVE_PATIENCE, OPEN_PIECES_MIN, STEAL_AFTER,
+    ENDGAME_COPIES_MAX, ENDGAME_REQUESTS_MAX, LATE_COPIES_MAX, OPEN_PIECES_MIN, SLOW_PEER_RATE, STEAL_AFTER,
 };
 use super::memory::{MemoryShare, PieceMemory};
 use super::open_piece::{BlockState, OpenBlock, OpenPiece, Phase, Sender};
@@ -44,6 +44,8 @@ pub(super) struct Asker<'a> {
     pub(super) suggested: &'a [PieceIndex],
     /// Pieces it has sent wrong.
     pub(super) refused: &'a [PieceIndex],
+    /// Bytes per second that it delivers when it is asked for as much as it can; 0 when that is unknown.
+    pub(super) rate: u64,
 }
 
 impl Asker<'_> {
@@ -85,6 +87,12 @@ pub(super) struct Picker {
     pub(super) memory: MemoryShare,
     /// A piece could not be begun since too many are open, or there is no memory.
     pub(super) crowded: bool,
+    /// Since when that is so at each tick.
+    pub(super) crowded_since: Option<Time>,
+    /// Pieces in a row that were given up because they came too slowly, and none was finished.
+    pub(super) slow_given_up: u32,
+    /// Nothing is left that the last asker could begin.
+    exhausted: bool,
     /// Pieces whose blocks the caller is to forget.
     pub(super) dropped: Vec<PieceIndex>,
     pub(super) sequential: bool,
@@ -121,6 +129,9 @@ impl Picker {
             open_max: open_max.max(OPEN_PIECES_MIN),
             memory: MemoryShare::of(memory),
             crowded: false,
+            crowded_since: None,
+            slow_given_up: 0,
+            exhausted: false,
             dropped: Vec::new(),
             sequential,
             cursor: 0,
@@ -215,7 +226,8 @@ impl Picker {
     fn open_new(&mut self, now: Time, asker: &Asker<'_>, rng: &mut Rng) -> Option<u32> {
         let room =
             if asker.suspect { self.exclusives <= self.open_max / 2 } else { self.filling < self.open_max };
-        if self.rarest.is_empty() {
+        self.exhausted = self.rarest.is_empty();
+        if self.exhausted {
             return None;
         }
         if !room {
@@ -234,7 +246,9 @@ impl Picker {
                 may(piece) && (piece as usize) < self.states.len() && self.rarest.contains(piece)
             });
             suggested.next().or_else(|| self.rarest.pick(rng, may))
-        }?;
+        };
+        self.exhausted = piece.is_none();
+        let piece = piece?;
         if !self.take_memory(now, piece) {
             self.crowded = true;
             return None;
@@ -290,7 +304,10 @@ impl Picker {
                     BlockState::Missing => endgame || overdue,
                     BlockState::Claimed(_) => overdue,
                 };
-                if !take || block.requests >= ENDGAME_COPIES_MAX {
+                // Those who were asked may be silent all together: who delivers is asked too.
+                let late = overdue && asker.rate >= SLOW_PEER_RATE;
+                let copies_max = if late { LATE_COPIES_MAX } else { ENDGAME_COPIES_MAX };
+                if !take || block.requests >= copies_max {
                     continue;
                 }
                 let wanted = self.info.layout.block(PieceIndex(open.piece), n as u32);
@@ -311,16 +328,21 @@ impl Picker {
         }
     }
 
-    /// In endgame, a piece that nobody else brings to its end and that `asker` should fetch instead: one that is reserved
-    /// to a slow suspect; for a suspect, which may not add to what others have sent, one of which nobody owes anything.
-    /// The piece is empty afterwards and reserved to `asker`: the caller forgets all requests for it.
+    /// For an asker that nothing was found for: a piece that nobody else brings to its end and that it should fetch
+    /// instead. One that is reserved to a peer that is stuck or much slower; for a suspect that has nothing left to
+    /// begin, since it may not add to what others have sent, one of which nobody owes anything. The piece is empty
+    /// afterwards and reserved to `asker`: the caller forgets all requests for it.
     pub(super) fn take_over(&mut self, now: Time, asker: &Asker<'_>) -> Option<PieceIndex> {
-        if !self.rarest.is_empty() {
-            return None;
-        }
+        let layout = &self.info.layout;
         let stuck = |open: &OpenPiece| match open.exclusive {
-            Some(holder) => !asker.suspect && holder != asker.key && open.opened + EXCLUSIVE_PATIENCE <= now,
-            None => asker.suspect && open.free > 0 && open.free + open.done == open.blocks.len() as u32,
+            Some(holder) => {
+                let length = layout.piece_len(PieceIndex(open.piece));
+                holder != asker.key && open.is_held_up(now, length, asker.rate)
+            }
+            None => {
+                let unowed = open.free + open.done == open.blocks.len() as u32;
+                asker.suspect && self.exhausted && open.free > 0 && unowed
+            }
         };
         let slot = self.open.iter().position(|open| {
             open.as_ref()
@@ -445,6 +467,7 @@ impl Picker {
         }
         let contributors = self.close(slot, if ok { PieceState::Verified } else { PieceState::Idle });
         if ok {
+            self.slow_given_up = 0;
             self.failed.remove(&piece.0);
         } else {
             self.failed.insert(piece.0);

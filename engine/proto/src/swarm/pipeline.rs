@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::limits::{QUEUE_TIME, REQUEST_DEPTH_MIN, SNUB_AFTER_MAX, SNUB_AFTER_MIN};
+use super::limits::{QUEUE_TIME, QUEUE_TIME_MAX, REQUEST_DEPTH_MIN, SNUB_AFTER_MAX, SNUB_AFTER_MIN};
 use crate::units::{BLOCK_LEN, Time};
 
 /// Shortest measuring interval.
@@ -55,7 +55,21 @@ impl Pipeline {
 
     /// Requests to have in flight, at most `max`.
     pub(super) fn depth(&self, max: u32) -> u32 {
-        self.depth.min(max).max(1)
+        self.depth.min(max).min(self.depth_by_time()).max(1)
+    }
+
+    /// As many as the peer answers in [`QUEUE_TIME_MAX`]: what waits for long is asked for again, and comes twice.
+    fn depth_by_time(&self) -> u32 {
+        if self.rate == 0 {
+            return u32::MAX;
+        }
+        let blocks = self.rate.saturating_mul(QUEUE_TIME_MAX.as_secs()) / u64::from(BLOCK_LEN);
+        u32::try_from(blocks).unwrap_or(u32::MAX).saturating_add(1)
+    }
+
+    /// Bytes per second at the last measurement; 0 when there was none since it began or stopped to deliver.
+    pub(super) fn rate(&self) -> u64 {
+        self.rate
     }
 
     /// The first requests after a pause are about to be sent: the pause must not count as slowness.
@@ -139,6 +153,7 @@ impl Pipeline {
 mod tests {
     use std::collections::VecDeque;
 
+    use super::super::limits::REQUEST_AGE_MAX;
     use super::*;
 
     /// Runs a peer of `rate` bytes per second at `rtt` for `seconds`; returns depth and bytes per
@@ -194,6 +209,16 @@ mod tests {
         pipeline.rate = 25_000;
         pipeline.follow(100, 1_000_000);
         assert!(pipeline.depth <= 12, "a fall to 0.025 left {}", pipeline.depth);
+    }
+
+    #[test]
+    fn a_slow_peer_has_no_queue_that_takes_minutes() {
+        for rate in [500, 2_500, 10_000] {
+            let (depth, achieved) = run(rate, Duration::from_millis(100), 3600, 2000);
+            let seconds = u64::from(depth) * u64::from(BLOCK_LEN) / rate;
+            assert!(seconds < REQUEST_AGE_MAX.as_secs(), "{rate} B/s: {depth} requests take {seconds} s");
+            assert!(achieved * 100 >= rate * 90, "{rate} B/s: {achieved}");
+        }
     }
 
     #[test]

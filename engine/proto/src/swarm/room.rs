@@ -1,6 +1,11 @@
 //! Room for open pieces: in the memory that swarms share, and among those that one swarm may have open.
 
-use super::limits::{MEMORY_PATIENCE, MEMORY_RETRY, PIECE_OPEN_MAX, PIECE_STALE_AFTER};
+use std::time::Duration;
+
+use super::limits::{
+    CROWDED_PATIENCE, MEMORY_PATIENCE, MEMORY_RETRY, PACE_KNOWN_AFTER, PIECE_OPEN_FIRST, PIECE_OPEN_MAX,
+    PIECE_STALE_AFTER,
+};
 use super::machine::{Role, Swarm};
 use super::open_piece::{OpenPiece, Phase};
 use super::picker::{Picker, PieceState};
@@ -72,22 +77,44 @@ impl Picker {
         dropped
     }
 
-    /// The filling piece to give up when its room is wanted: one that does not advance, or when another swarm has
-    /// waited long, one that takes for ever or is one too many.
-    fn victim(&self, now: Time) -> Option<&OpenPiece> {
+    /// Longest time that a piece may take while its room is wanted.
+    fn open_time_max(&self) -> Duration {
+        (PIECE_OPEN_FIRST * (1 << self.slow_given_up.min(8))).min(PIECE_OPEN_MAX)
+    }
+
+    /// The filling piece to give up when its room is wanted, and why: one that does not advance; when room has been wanted
+    /// for long, the slowest of those that take too long. When another swarm has waited long, one too many.
+    fn victim(&self, now: Time) -> Option<(&OpenPiece, Why)> {
         let wanted_since = self.memory.wanted_since();
         if !self.crowded && wanted_since.is_none() {
             return None;
         }
         let filling = || self.open.iter().flatten().filter(|open| open.phase == Phase::Filling);
         let stale = filling().filter(|open| open.advanced + PIECE_STALE_AFTER <= now);
-        let others_wait = wanted_since.is_some_and(|since| since + MEMORY_PATIENCE <= now);
-        let old = filling().filter(|open| others_wait && open.opened + PIECE_OPEN_MAX <= now);
+        if let Some(stale) = stale.min_by_key(|open| open.advanced) {
+            return Some((stale, Why::Other));
+        }
+        let long = |since: Option<Time>, patience| since.is_some_and(|since| since + patience <= now);
+        let others_wait = long(wanted_since, MEMORY_PATIENCE);
+        if others_wait || long(self.crowded_since, CROWDED_PATIENCE) {
+            let slow = filling().filter(|open| {
+                open.opened + PACE_KNOWN_AFTER <= now && open.expected_time(now) > self.open_time_max()
+            });
+            if let Some(slow) = slow.max_by_key(|open| open.expected_time(now)) {
+                return Some((slow, Why::Slow));
+            }
+        }
         let surplus = others_wait && self.filling > 1 && self.memory.is_over_fair();
-        let surplus = filling().filter(|_| surplus);
-        let stale = stale.min_by_key(|open| open.advanced);
-        stale.or_else(|| old.min_by_key(|open| open.opened)).or_else(|| surplus.min_by_key(|open| open.done))
+        let surplus = filling().filter(|_| surplus).min_by_key(|open| open.done);
+        surplus.map(|open| (open, Why::Other))
     }
+}
+
+/// Why a piece is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    Slow,
+    Other,
 }
 
 impl Swarm {
@@ -98,9 +125,18 @@ impl Swarm {
         if picker.memory.wanted_since().is_some() {
             picker.drop_parked(usize::MAX);
         }
-        let victim = picker.victim(now).map(|open| (PieceIndex(open.piece), open.done));
+        picker.crowded_since = picker.crowded.then(|| picker.crowded_since.unwrap_or(now));
+        // A download that we hold back is slow for no fault of its peers.
+        if self.request_budget.is_some() {
+            picker.crowded_since = None;
+        }
+        let victim = picker.victim(now).map(|(open, why)| (PieceIndex(open.piece), open.done, why));
         picker.crowded = false;
-        let Some((piece, done)) = victim else { return };
+        let Some((piece, done, why)) = victim else { return };
+        if why == Why::Slow {
+            picker.slow_given_up += 1;
+            picker.crowded_since = None;
+        }
         self.totals.wasted += u64::from(done) * u64::from(BLOCK_LEN);
         self.forget_piece(piece);
         let Role::Leeching(picker) = &mut self.role else { return };

@@ -85,6 +85,10 @@ pub enum Kind {
     Dripper,
     /// Asks for everything and never reads.
     Deaf,
+    /// Claims to have everything and never answers.
+    Silent,
+    /// Has the pieces from `from` to `to` and answers one request each so many seconds.
+    Trickle { from: u32, to: u32, seconds: u64 },
 }
 
 impl Torrent {
@@ -125,6 +129,8 @@ impl BlockSink for Disk {
 struct Raw {
     decoder: Decoder,
     owed: Option<(Block, u32)>,
+    /// What a trickling node will answer.
+    asked: std::collections::VecDeque<Block>,
 }
 
 pub struct Node {
@@ -379,7 +385,10 @@ impl Network {
                     }
                 }
             }
-            Event::Drip { node, link } => self.drip(node, link),
+            Event::Drip { node, link } => match self.nodes[node].kind {
+                Kind::Trickle { seconds, .. } => self.trickle(node, link, seconds),
+                _ => self.drip(node, link),
+            },
         }
         if self.dice.next().is_multiple_of(64) {
             let node = self.dice.below(self.nodes.len());
@@ -627,7 +636,10 @@ fn transfer_time(bytes: usize, rate: u64) -> Duration {
 }
 
 fn is_raw(kind: Kind) -> bool {
-    matches!(kind, Kind::Flooder | Kind::Dripper | Kind::Deaf | Kind::Withholder)
+    matches!(
+        kind,
+        Kind::Flooder | Kind::Dripper | Kind::Deaf | Kind::Withholder | Kind::Silent | Kind::Trickle { .. }
+    )
 }
 
 fn peer_id(node: usize) -> PeerId {

@@ -27,6 +27,16 @@ impl Network {
                 Message::Interested.encode(out);
                 (0..1500).for_each(|n| Message::Request(first(n % (pieces - 1))).encode(out));
             }),
+            Kind::Trickle { from, to, seconds } => {
+                self.say(link, end, |out| {
+                    let mut pieces = Bitfield::new(pieces);
+                    (from..to).for_each(|piece| _ = pieces.set(piece));
+                    Message::Bitfield(pieces.as_bytes()).encode(out);
+                    Message::Unchoke.encode(out);
+                });
+                let node = self.links[link].ends[end];
+                self.at(self.now + SECOND * seconds as u32, Event::Drip { node, link });
+            }
             _ => self.say(link, end, |out| {
                 Message::HaveAll.encode(out);
                 Message::Unchoke.encode(out);
@@ -38,6 +48,7 @@ impl Network {
         let node = self.links[link].ends[to];
         match self.nodes[node].kind {
             Kind::Dripper => {}
+            Kind::Trickle { .. } => return self.note_requests(node, link, bytes),
             Kind::Withholder => return self.withhold(link, to, bytes),
             _ => return,
         }
@@ -57,6 +68,40 @@ impl Network {
         }
     }
 
+    fn note_requests(&mut self, node: usize, link: usize, bytes: &[u8]) {
+        let Some(raw) = self.nodes[node].raw.get_mut(&link) else { return };
+        let mut input = bytes;
+        while let Ok(Some(frame)) = raw.decoder.next(&mut input) {
+            match frame {
+                Frame::Message(Message::Request(block)) => raw.asked.push_back(block),
+                Frame::Message(Message::Cancel(block)) => raw.asked.retain(|asked| *asked != block),
+                _ => {}
+            }
+        }
+    }
+
+    /// Answers one request, rightly.
+    pub(super) fn trickle(&mut self, node: usize, link: usize, seconds: u64) {
+        let end = self.end_of(node, link);
+        if !self.links[link].open[end] {
+            return;
+        }
+        let asked = self.nodes[node].raw.get_mut(&link).and_then(|raw| raw.asked.pop_front());
+        if let Some(block) = asked {
+            self.give(link, end, &block);
+        }
+        self.at(self.now + SECOND * seconds as u32, Event::Drip { node, link });
+    }
+
+    /// Sends a block as it is.
+    fn give(&mut self, link: usize, from: usize, block: &Block) {
+        let mut bytes = Vec::new();
+        encode_piece_header(block, &mut bytes);
+        let at = self.torrent.content.info.layout.piece_offset(block.piece) as usize + block.begin as usize;
+        bytes.extend_from_slice(&self.torrent.data[at..at + block.length as usize]);
+        self.transmit(link, from, bytes);
+    }
+
     fn withhold(&mut self, link: usize, to: usize, bytes: &[u8]) {
         let node = self.links[link].ends[to];
         let Some(raw) = self.nodes[node].raw.get_mut(&link) else { return };
@@ -68,11 +113,7 @@ impl Network {
         }
         let layout = self.torrent.content.info.layout.clone();
         for block in asked.into_iter().filter(|block| block.end() < layout.piece_len(block.piece).into()) {
-            let mut bytes = Vec::new();
-            encode_piece_header(&block, &mut bytes);
-            let from = layout.piece_offset(block.piece) as usize + block.begin as usize;
-            bytes.extend_from_slice(&self.torrent.data[from..from + block.length as usize]);
-            self.transmit(link, to, bytes);
+            self.give(link, to, &block);
         }
     }
 
