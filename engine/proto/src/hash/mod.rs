@@ -1,14 +1,14 @@
 //! SHA-1 of pieces: one stream, or several side by side where that is faster.
 //!
-//! A core with SHA-NI hashes four independent streams in about 1.6 times the time of one ([`lanes`]), so whoever has
-//! more pieces than one at hand gives up to [`STREAMS`] to [`update_together`]. Everything else is the `sha1` crate's
-//! compression function.
+//! A core with SHA-NI hashes four independent streams in about 1.6 times the time of one (`lanes`), so whoever has
+//! more pieces than one at hand gives up to [`STREAMS`] to [`update_together`]. Everything else goes through the
+//! compression function that suits the processor (`backend`).
 
+mod backend;
 #[cfg(target_arch = "x86_64")]
 mod lanes;
 
-use sha1::Sha1Core;
-use sha1::digest::core_api::Block;
+use backend::Backend;
 
 /// Bytes that SHA-1 takes at once.
 const BLOCK: usize = 64;
@@ -179,16 +179,9 @@ pub fn digests<const N: usize>(slices: [&[u8]; N]) -> [[u8; 20]; N] {
     hashers.map(Hasher::finish)
 }
 
-/// One stream: the `sha1` crate with SHA-NI, or without.
+/// One stream.
 fn compress(state: &mut [u32; 5], blocks: &[[u8; BLOCK]]) {
-    // SAFETY: `Block<Sha1Core>` is `GenericArray<u8, U64>`, which is documented to have the layout of `[u8; 64]`:
-    // size 64, alignment 1, all bit patterns valid. Address, count and lifetime are those of `blocks`.
-    let blocks: &[Block<Sha1Core>] =
-        unsafe { std::slice::from_raw_parts(blocks.as_ptr().cast(), blocks.len()) };
-    const { assert!(size_of::<Block<Sha1Core>>() == BLOCK && align_of::<Block<Sha1Core>>() == 1) };
-    if !blocks.is_empty() {
-        sha1::compress(state, blocks);
-    }
+    Backend::best().compress(state, blocks);
 }
 
 /// Takes equally many blocks of `N` streams into their states, side by side where this processor has something for it.
