@@ -23,13 +23,66 @@ fn a_seed_with_one_rotten_piece_gives_all_others() {
     let swarm = &net.nodes[leech].swarm;
     assert_eq!(swarm.have().iter_zeros().collect::<Vec<_>>(), [3]);
     assert!(net.nodes[leech].banned.is_empty() && swarm.wrong_hash().is_none());
-    // It is not asked for it again and again.
+    // It is not asked for it again and again, and users are told.
     assert_eq!(swarm.stats(net.now).hash_fails, 1);
+    assert_eq!(swarm.stats(net.now).only_wrong, Some(PieceIndex(3)));
+    net.run(Duration::from_secs(3600), |_| false);
+    let swarm = &net.nodes[leech].swarm;
+    let fails = swarm.stats(net.now).hash_fails;
+    assert!((3..=6).contains(&fails), "tried {fails} times in an hour");
+    assert_eq!(swarm.only_wrong(), Some(PieceIndex(3)));
+    assert!(net.nodes[leech].banned.is_empty());
     // Somebody else has it right.
     let other = net.add(Kind::Honest, MB, MB, SwarmConfig::default(), |_| true);
     net.connect(leech, other);
     assert!(net.run(Duration::from_secs(60), Network::all_finished));
     net.assert_exact(leech);
+    assert_eq!(net.nodes[leech].swarm.only_wrong(), None);
+}
+
+#[test]
+fn a_seed_that_had_one_bad_moment_is_asked_again() {
+    let mut net = Network::new(torrent(PIECE, &[1_000_000], 1), 1);
+    let leech = net.add(Kind::Honest, MB, MB, SwarmConfig::default(), |_| false);
+    let seed = net.add(Kind::Rotten { piece: 3 }, MB, MB, SwarmConfig::default(), |_| true);
+    net.connect(leech, seed);
+    net.run(Duration::from_secs(30), |_| false);
+    net.nodes[seed].kind = Kind::Honest;
+    assert!(net.run(Duration::from_secs(150), Network::all_finished));
+    net.assert_exact(leech);
+}
+
+#[test]
+fn a_torrent_whose_only_seed_was_banned_says_what_is_missing() {
+    let mut net = Network::new(torrent(PIECE, &[1_000_000], 2), 2);
+    let leech = net.add(Kind::Honest, MB, MB, SwarmConfig::default(), |_| false);
+    let bad = net.add(Kind::Corrupt { one_in: 1 }, MB, MB, SwarmConfig::default(), |_| true);
+    net.connect(leech, bad);
+    net.run(Duration::from_secs(20), |_| false);
+    let swarm = &net.nodes[leech].swarm;
+    assert!(swarm.peer_count() == 0 && swarm.blames() && swarm.only_wrong().is_some());
+}
+
+/// What only the blocks tell: which of many senders of a piece sent it wrong.
+#[test]
+fn a_sender_of_single_wrong_blocks_is_found_and_nobody_else_is_long_under_suspicion() {
+    for seed in 0..8 {
+        let mut net = Network::new(torrent(8 * PIECE, &[12_000_000], seed), seed);
+        net.use_pex = false;
+        let leech = net.add(Kind::Honest, MB, 4 * MB, SwarmConfig::default(), |_| false);
+        let bad = net.add(Kind::Corrupt { one_in: 6 }, MB, MB, SwarmConfig::default(), |_| true);
+        net.connect(leech, bad);
+        for _ in 0..6 {
+            let good = net.add(Kind::Honest, MB / 4, MB, SwarmConfig::default(), |_| true);
+            net.connect(leech, good);
+        }
+        assert!(net.run(Duration::from_secs(120), Network::all_finished), "seed {seed}");
+        net.assert_exact(leech);
+        let node = &net.nodes[leech];
+        assert_eq!(node.banned, [net.nodes[bad].addr.ip()], "seed {seed}");
+        let fails = node.swarm.stats(net.now).hash_fails;
+        assert!(fails <= 8, "seed {seed}: {fails} pieces were wrong before it was found");
+    }
 }
 
 #[test]

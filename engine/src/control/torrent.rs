@@ -441,7 +441,8 @@ impl Torrent {
             warning: self
                 .warning
                 .clone()
-                .or_else(|| samples().find_map(|sample| sample.stats.wrong_hash).map(wrong_hash)),
+                .or_else(|| samples().find_map(|sample| sample.stats.wrong_hash).map(wrong_hash))
+                .or_else(|| samples().find_map(|sample| sample.stats.only_wrong).map(only_wrong)),
             waits_for_memory: samples().any(|sample| sample.stats.waits_for_memory),
             trackers,
             wishes: self.wishes.clone(),
@@ -461,6 +462,14 @@ fn wrong_hash(piece: PieceIndex) -> String {
     format!(
         "piece {piece} cannot be downloaded: several peers have sent the same data, and its hash is not the one in the \
          torrent file, so the torrent file seems to be wrong; the other pieces go on"
+    )
+}
+
+/// What is said of a piece that no peer has right.
+fn only_wrong(piece: PieceIndex) -> String {
+    format!(
+        "piece {piece} cannot be downloaded for now: every peer that has it has sent wrong data; it is tried again now and \
+         then, and the other pieces go on"
     )
 }
 

@@ -3,9 +3,9 @@
 use super::Shard;
 use super::local::LocalEvent;
 use super::torrents::{Assembly, TorrentKey};
-use ringseed_proto::hash::STREAMS;
+use ringseed_proto::hash::{BlockDigest, STREAMS};
 use ringseed_proto::units::{PieceIndex, Time};
-use ringseed_storage::{PieceBuf, Way, hash_yielding};
+use ringseed_storage::{PieceBuf, Way, hash_blocks_yielding, hash_yielding};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -28,6 +28,21 @@ impl AsRef<[u8]> for WholePiece {
     fn as_ref(&self) -> &[u8] {
         self.bytes.as_ref()
     }
+}
+
+/// A whole piece whose hash is known.
+pub struct Hashed {
+    pub whole: WholePiece,
+    pub digest: [u8; 20],
+    /// Digests of its blocks, when they are wanted.
+    pub blocks: Vec<BlockDigest>,
+}
+
+/// What is known of a piece before it is hashed.
+struct Expected {
+    hash: Option<[u8; 20]>,
+    /// Its blocks are wanted even when it is right.
+    compares: bool,
 }
 
 /// Pieces, fewer than [`STREAMS`], that wait for others to be hashed with.
@@ -75,19 +90,36 @@ impl Shard {
 
     fn hash_gathered(&mut self) {
         let pieces = std::mem::take(&mut self.gathered.pieces);
+        let expected: Vec<Expected> = pieces.iter().map(|whole| self.expected(whole)).collect();
         self.local.spawn(async move {
             let digests = hash_yielding(&pieces).await;
-            LocalEvent::Hashed(pieces.into_iter().zip(digests).collect())
+            let mut hashed = Vec::with_capacity(pieces.len());
+            for ((whole, digest), expected) in pieces.into_iter().zip(digests).zip(expected) {
+                let blocks = match expected.compares || expected.hash != Some(digest) {
+                    true => hash_blocks_yielding(whole.as_ref()).await,
+                    false => Vec::new(),
+                };
+                hashed.push(Hashed { whole, digest, blocks });
+            }
+            LocalEvent::Hashed(hashed)
         });
     }
 
+    fn expected(&self, whole: &WholePiece) -> Expected {
+        let torrent = self.torrents.get(whole.torrent);
+        Expected {
+            hash: torrent.and_then(|torrent| torrent.entry.content.info.piece_hash(whole.piece).copied()),
+            compares: torrent.is_some_and(|torrent| torrent.swarm.compares_blocks(whole.piece)),
+        }
+    }
+
     /// The hash of a piece is known: a right one is written.
-    pub(super) fn hashed(&mut self, whole: WholePiece, digest: &[u8; 20]) {
-        let WholePiece { torrent: key, piece, bytes } = whole;
+    pub(super) fn hashed(&mut self, hashed: Hashed) {
+        let Hashed { whole: WholePiece { torrent: key, piece, bytes }, digest, blocks } = hashed;
         let Some(torrent) = self.torrents.get_mut(key) else { return };
         torrent.entry.store.note_hashed(bytes.len() as u64);
-        let ok = torrent.entry.content.info.piece_hash(piece) == Some(digest);
-        torrent.swarm.piece_verified(self.now, piece, if ok { Ok(()) } else { Err(*digest) });
+        let ok = torrent.entry.content.info.piece_hash(piece) == Some(&digest);
+        torrent.swarm.piece_verified(self.now, piece, if ok { Ok(()) } else { Err(digest) }, &blocks);
         if ok {
             let fast = torrent.swarm.download_rate(self.now) >= PAST_CACHE_RATE;
             let way = if fast && !torrent.swarm.is_lacked(piece) { Way::PastCache } else { Way::Cached };

@@ -21,13 +21,13 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use super::checks::Check;
-use super::hashing::WholePiece;
+use super::hashing::Hashed;
 use super::torrents::TorrentKey;
 
 /// What a task reports.
 pub enum LocalEvent {
-    /// The digests of whole pieces.
-    Hashed(Vec<(WholePiece, [u8; 20])>),
+    /// Whole pieces with their digests.
+    Hashed(Vec<Hashed>),
     /// A verified piece was written, or could not be.
     PieceWritten { torrent: TorrentKey, piece: PieceIndex, result: Result<(), StorageError> },
     /// The files are durable up to `have`.

@@ -314,9 +314,7 @@ impl Shard {
     /// What tasks have reported.
     pub(super) fn on_local(&mut self, event: LocalEvent) {
         match event {
-            LocalEvent::Hashed(pieces) => {
-                pieces.into_iter().for_each(|(whole, digest)| self.hashed(whole, &digest));
-            }
+            LocalEvent::Hashed(pieces) => pieces.into_iter().for_each(|hashed| self.hashed(hashed)),
             LocalEvent::PieceWritten { torrent, piece, result } => self.piece_written(torrent, piece, result),
             LocalEvent::Synced { torrent, have, result } => self.synced(torrent, have, result),
             LocalEvent::Finished { torrent, result } => self.looked_at_finished(torrent, result),

@@ -1,6 +1,7 @@
 //! Hashing whole pieces in memory, several side by side, without holding up others.
 
-use ringseed_proto::hash::{Hasher, update_together};
+use ringseed_proto::hash::{BlockDigest, Hasher, block_digests, update_together};
+use ringseed_proto::units::BLOCK_LEN;
 use ringseed_ring::executor::give_way;
 
 /// Bytes of each of the pieces that are hashed before others may run: less than half a millisecond for four.
@@ -23,6 +24,20 @@ pub async fn hash_yielding<P: AsRef<[u8]>>(pieces: &[P]) -> Vec<[u8; 20]> {
     hashers.into_iter().map(Hasher::finish).collect()
 }
 
+/// The digests of a piece's blocks. Others run after every [`HASH_SLICE`] but the last.
+pub async fn hash_blocks_yielding(piece: &[u8]) -> Vec<BlockDigest> {
+    let mut blocks = Vec::with_capacity(piece.len().div_ceil(BLOCK_LEN as usize));
+    for slice in piece.chunks(HASH_SLICE) {
+        if !blocks.is_empty() {
+            give_way().await;
+        }
+        blocks.extend(block_digests(slice));
+    }
+    blocks
+}
+
+const _: () = assert!(HASH_SLICE.is_multiple_of(BLOCK_LEN as usize), "a slice holds whole blocks");
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,6 +59,8 @@ mod tests {
                         lengths.zip(1..).map(|(&length, seed)| noise(length, seed + 100)).collect();
                     let want: Vec<_> = pieces.iter().map(digest).collect();
                     assert_eq!(hash_yielding(&pieces).await, want);
+                    let blocks: Vec<_> = block_digests(&pieces[0]).collect();
+                    assert_eq!(hash_blocks_yielding(&pieces[0]).await, blocks);
                 }
             }
         });

@@ -51,7 +51,7 @@ pub use budget::Bytes;
 pub use cache_room::CacheRoom;
 pub use confined::{FileStamp, SizeCheck};
 pub use error::StorageError;
-pub use hashing::hash_yielding;
+pub use hashing::{hash_blocks_yielding, hash_yielding};
 pub use limits::{Allocation, StoreConfig, StoreLimits};
 pub use names::{PARTIAL_SUFFIX, is_partial_name, partial_path};
 pub use past_cache::OwnBlock;

@@ -8,12 +8,26 @@ mod backend;
 #[cfg(target_arch = "x86_64")]
 mod lanes;
 
+use crate::units::BLOCK_LEN;
 use backend::Backend;
 
 /// Bytes that SHA-1 takes at once.
 const BLOCK: usize = 64;
 /// What SHA-1 starts with (FIPS 180-4, 5.3.1).
 const START: [u32; 5] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
+
+/// The first eight bytes of the SHA-1 of a block: enough to tell a wrong one from the right one.
+pub type BlockDigest = u64;
+
+/// Digests of the blocks of a piece, in their order.
+pub fn block_digests(piece: &[u8]) -> impl Iterator<Item = BlockDigest> + '_ {
+    piece.chunks(BLOCK_LEN as usize).map(|block| {
+        let mut hasher = Hasher::new();
+        hasher.update(block);
+        let [a, b, c, d, e, f, g, h, ..] = hasher.finish();
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    })
+}
 
 /// SHA-1 of bytes that come in parts.
 #[derive(Clone)]

@@ -55,6 +55,7 @@ impl Swarm {
             only: down.peer_choking.then_some(&down.allowed_fast[..]),
             suggested: &down.suggested,
             rate: down.pipeline.rate(),
+            now,
         };
         let picked = &mut self.picked;
         picked.clear();

@@ -179,12 +179,21 @@ pub const BANNED_MAX: usize = 4096;
 pub const BAN_TIME: Duration = Duration::from_secs(3600);
 /// Most pieces for which it is remembered who has sent what in place of them, and most senders of each.
 pub const FAILED_PIECES_MAX: usize = 1024;
+/// Of those, as many are looked at for what is told to users: each costs a look at all peers.
+pub const FAILED_PIECES_SHOWN_MAX: usize = 64;
 /// See [`FAILED_PIECES_MAX`].
 pub const FAILED_SENDERS_MAX: usize = 16;
 /// Bad pieces that are not held against an address since another has sent the same bytes: torrents with more than one
 /// wrong hash are rare.
 pub const PARDONS_MAX: u32 = 3;
-/// Pieces that a connection is not asked for again, since it has sent them wrong; it is banned long before.
+/// Blocks of bad pieces that are remembered until the piece is known: 256 KiB, sixteen pieces of 16 MiB.
+pub const EVIDENCE_BLOCKS_MAX: usize = 16_384;
+/// Pieces of which it is remembered that a connection has sent them wrong; it is banned long before.
 pub const REFUSED_PIECES_MAX: usize = 16;
+/// A connection that has sent a piece wrong, alone, is asked for it again after this time, doubled each time: what was
+/// wrong may have been a moment's fault, and perhaps nobody else has the piece.
+pub const REFUSED_FIRST: Duration = Duration::from_secs(120);
+/// Longest such time.
+pub const REFUSED_LAST: Duration = Duration::from_secs(3600);
 /// Most good pieces in a row that a repeated suspect has to deliver alone.
 pub const PROBATION_PIECES_MAX: u32 = 16;

@@ -10,6 +10,7 @@ use super::allowed_fast::allowed_fast;
 use super::choker::Slots;
 use super::config::{Content, SwarmConfig};
 use super::event::{Action, BlockSink, DisconnectReason, PeerError, PeerInfo, Refusal, Violation};
+use super::evidence::Evidence;
 use super::limits::{OPTIMISTIC, PEERS_MAX, RECHOKE, TICK, USELESS_MAX};
 use super::peer::Peer;
 use super::picker::Picker;
@@ -90,6 +91,7 @@ pub struct Swarm {
     /// Pieces in the order in which they were stored; each peer remembers how far it was told.
     pub(super) stored_log: Vec<PieceIndex>,
     pub(super) suspicion: Suspicion,
+    pub(super) evidence: Evidence,
     pub(super) rng: Rng,
     pub(super) slots: Slots,
     /// Peers that are not choked by us.
@@ -148,6 +150,7 @@ impl Swarm {
             actions: VecDeque::new(),
             stored_log: Vec::new(),
             suspicion: Suspicion::default(),
+            evidence: Evidence::default(),
             rng: Rng::new(seed),
             unchoked: 0,
             refills: 0,

@@ -14,6 +14,7 @@ mod config;
 mod control;
 mod download;
 mod event;
+mod evidence;
 mod fairness;
 pub mod limits;
 mod machine;

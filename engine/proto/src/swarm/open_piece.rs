@@ -26,6 +26,8 @@ pub(super) struct OpenBlock {
     pub(super) state: BlockState,
     /// Peers that owe it: the request is in flight or being answered.
     pub(super) requests: u8,
+    /// Who has sent it, when it is there: the place among the contributors, or the last that fits.
+    pub(super) from: u8,
     /// When it was last requested.
     pub(super) asked: Time,
 }
@@ -80,7 +82,7 @@ impl OpenPiece {
         now: Time,
     ) -> OpenPiece {
         blocks.clear();
-        let empty = OpenBlock { state: BlockState::Missing, requests: 0, asked: now };
+        let empty = OpenBlock { state: BlockState::Missing, requests: 0, from: 0, asked: now };
         blocks.resize(block_count as usize, empty);
         OpenPiece {
             piece,
@@ -154,9 +156,12 @@ impl OpenPiece {
         block.state = BlockState::Done;
         self.done += 1;
         self.advanced = now;
-        if !self.contributors.contains(&from) {
+        let known = self.contributors.iter().position(|sender| *sender == from);
+        let place = known.unwrap_or_else(|| {
             self.contributors.push(from);
-        }
+            self.contributors.len() - 1
+        });
+        self.blocks[n].from = u8::try_from(place).unwrap_or(u8::MAX);
         owed
     }
 

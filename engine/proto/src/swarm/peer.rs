@@ -41,6 +41,16 @@ impl Arriving {
     }
 }
 
+/// A piece that a connection has sent wrong, alone.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Refused {
+    pub(super) piece: PieceIndex,
+    /// It is not asked for it before.
+    pub(super) until: Time,
+    /// How often it has sent it wrong.
+    pub(super) times: u32,
+}
+
 /// What we get from the peer.
 #[derive(Debug)]
 pub(super) struct Download {
@@ -68,8 +78,8 @@ pub(super) struct Download {
     pub(super) pause_until: Time,
     pub(super) allowed_fast: Vec<PieceIndex>,
     pub(super) suggested: Vec<PieceIndex>,
-    /// Pieces that it has sent wrong: it is not asked for them again.
-    pub(super) refused: Vec<PieceIndex>,
+    /// Pieces that it has sent wrong.
+    pub(super) refused: Vec<Refused>,
     pub(super) rate: Rate,
     pub(super) total: u64,
 }

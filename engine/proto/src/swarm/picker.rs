@@ -13,6 +13,7 @@ use super::limits::{
 };
 use super::memory::{MemoryShare, PieceMemory};
 use super::open_piece::{BlockState, OpenBlock, OpenPiece, Phase, Sender};
+use super::peer::Refused;
 use super::rarest::Rarest;
 use super::rng::Rng;
 use crate::bitfield::Bitfield;
@@ -43,7 +44,8 @@ pub(super) struct Asker<'a> {
     /// Pieces it would like to send.
     pub(super) suggested: &'a [PieceIndex],
     /// Pieces it has sent wrong.
-    pub(super) refused: &'a [PieceIndex],
+    pub(super) refused: &'a [Refused],
+    pub(super) now: Time,
     /// Bytes per second that it delivers when it is asked for as much as it can; 0 when that is unknown.
     pub(super) rate: u64,
 }
@@ -52,7 +54,7 @@ impl Asker<'_> {
     fn may(&self, piece: u32) -> bool {
         self.has.get(piece)
             && self.only.is_none_or(|only| only.contains(&PieceIndex(piece)))
-            && !self.refused.contains(&PieceIndex(piece))
+            && !self.refused.iter().any(|refused| refused.piece.0 == piece && refused.until > self.now)
     }
 }
 
@@ -458,6 +460,13 @@ impl Picker {
     }
 
     // ---- what happens to pieces ----
+
+    /// Who has sent each block of a piece, as places among its senders; empty when fewer than two connections have.
+    pub(super) fn senders_of_blocks(&self, piece: PieceIndex) -> Vec<usize> {
+        let Some(&PieceState::Open(slot)) = self.states.get(piece.0 as usize) else { return Vec::new() };
+        let open = self.open[slot as usize].as_ref().filter(|open| open.contributors.len() > 1);
+        open.map_or_else(Vec::new, |open| open.blocks.iter().map(|block| block.from.into()).collect())
+    }
 
     /// The hash of a complete piece is known; returns who sent it. `None` when it was not waiting for that.
     pub(super) fn verified(&mut self, piece: PieceIndex, ok: bool) -> Option<SmallVec<[Sender; 4]>> {

@@ -54,6 +54,7 @@ impl Swarm {
             hash_fails: self.totals.hash_fails,
             banned: self.banned(now).count() as u64,
             wrong_hash: self.wrong_hash(),
+            only_wrong: self.only_wrong(),
             have_count: self.have.count_ones(),
             wanted_left: self.wanted_left,
             peers: count(self.peers.len()),

@@ -28,6 +28,8 @@ pub struct SwarmStats {
     pub banned: u64,
     /// A piece whose hash in the torrent seems to be wrong.
     pub wrong_hash: Option<PieceIndex>,
+    /// A piece that every peer which has it has sent wrong.
+    pub only_wrong: Option<PieceIndex>,
     /// Whether no piece can be begun before other torrents have given memory back.
     pub waits_for_memory: bool,
     /// Pieces stored.

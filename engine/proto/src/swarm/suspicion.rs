@@ -5,6 +5,9 @@
 //! under suspicion again and again has to deliver more good pieces alone each time, so that a sender that corrupts only
 //! now and then is found too, and one that is honest never is.
 //!
+//! When the right piece is known, its blocks say who had sent which of them wrong ([`super::evidence`]): that is a strike,
+//! too, and all others of that piece are cleared.
+//!
 //! Two strikes, or one that confirms a suspicion for another piece, ban an address for an hour. One bad piece alone bans
 //! nobody: a seed with one rotten sector has everything else.
 //!
@@ -18,6 +21,7 @@ use std::net::IpAddr;
 
 use smallvec::SmallVec;
 
+use super::evidence::Verdict;
 use super::limits::{
     BAN_TIME, BANNED_MAX, FAILED_PIECES_MAX, FAILED_SENDERS_MAX, PARDONS_MAX, PROBATION_PIECES_MAX,
     SUSPECTS_MAX,
@@ -175,6 +179,36 @@ impl Suspicion {
         self.records.len() < SUSPECTS_MAX
     }
 
+    /// The blocks of a wrong copy of a piece were compared with the right ones. Returns addresses to ban.
+    pub(super) fn proven(
+        &mut self,
+        now: Time,
+        piece: PieceIndex,
+        verdict: &Verdict,
+    ) -> SmallVec<[IpAddr; 4]> {
+        for host in &verdict.innocent {
+            if let Some(record) = self.records.get_mut(host)
+                && record.shared == Some(piece)
+            {
+                record.shared = None;
+                record.owes = 0;
+                record.times = record.times.saturating_sub(1);
+            }
+        }
+        let mut bans = SmallVec::new();
+        for &host in &verdict.guilty {
+            // The same rotten sectors make other bytes of a piece where others have sent some of its blocks.
+            let known = self
+                .records
+                .get(&host)
+                .is_some_and(|record| record.strikes.iter().any(|(other, _)| *other == piece));
+            if !known && self.make_room(host) {
+                bans.extend(self.strike(now, piece, verdict.digest, host));
+            }
+        }
+        bans
+    }
+
     /// A piece of these senders had a good hash.
     pub(super) fn passed(&mut self, piece: PieceIndex, senders: &[IpAddr]) {
         self.failed.remove(&piece);
@@ -212,9 +246,20 @@ impl Suspicion {
         self.banned.iter().map(|(&ip, &until)| (ip, until)).filter(move |&(_, until)| until > now)
     }
 
-    /// Whether there is anything to tell: bans or wrong hashes.
+    /// Whether there is anything to tell: bans, or pieces that came wrong.
     pub(super) fn blames(&self) -> bool {
-        !self.banned.is_empty() || !self.wrong.is_empty()
+        !self.banned.is_empty() || !self.failed.is_empty()
+    }
+
+    /// Pieces that came wrong from one host alone and were not right since, with those hosts.
+    pub(super) fn sent_wrong(&self) -> impl Iterator<Item = (PieceIndex, SmallVec<[IpAddr; 2]>)> + '_ {
+        let failed = self.failed.iter().filter(|(piece, _)| !self.wrong.contains(piece));
+        failed.map(|(&piece, senders)| (piece, senders.iter().map(|&(host, _)| host).collect()))
+    }
+
+    /// Whether the hash of this piece in the torrent seems to be wrong.
+    pub(super) fn is_wrong(&self, piece: PieceIndex) -> bool {
+        self.wrong.contains(&piece)
     }
 
     /// The first piece whose hash in the torrent seems to be wrong.
@@ -338,6 +383,24 @@ mod tests {
         assert!(!suspicion.is_suspect(ip(1)));
         assert_eq!(fail(&mut suspicion, 4, &[ip(2)]), Some(ip(2)), "it confirms the suspicion");
         assert!(!suspicion.is_banned(NOW, ip(1)));
+    }
+
+    #[test]
+    fn a_sender_whose_block_was_wrong_has_a_strike_and_the_others_are_cleared() {
+        let mut suspicion = Suspicion::default();
+        for piece in [1, 2] {
+            assert_eq!(fail(&mut suspicion, piece, &[ip(1), ip(2)]), None);
+            assert!(suspicion.is_suspect(ip(1)) && suspicion.is_suspect(ip(2)));
+            let verdict = Verdict {
+                digest: [piece as u8; 20],
+                guilty: SmallVec::from_slice(&[ip(2)]),
+                innocent: SmallVec::from_slice(&[ip(1)]),
+            };
+            let bans = suspicion.proven(NOW, PieceIndex(piece), &verdict);
+            assert_eq!(bans[..], if piece == 1 { vec![] } else { vec![ip(2)] });
+            assert!(!suspicion.is_suspect(ip(1)));
+        }
+        assert_eq!(suspicion.records[&ip(1)].times, 0);
     }
 
     #[test]

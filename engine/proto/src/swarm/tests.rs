@@ -359,8 +359,16 @@ fn a_suspect_that_is_alone_begins_anew_what_others_have_left() {
     let mut picker = Picker::new(Arc::clone(&swarm.content.info), &none, u64::MAX, None, false);
     let mut keys = slotmap::SlotMap::<PeerKey, ()>::with_key();
     let [gone, suspect] = [keys.insert(()), keys.insert(())];
-    let asker =
-        |key, suspect| Asker { key, has: &all, suspect, only: None, suggested: &[], refused: &[], rate: 0 };
+    let asker = |key, suspect| Asker {
+        key,
+        has: &all,
+        suspect,
+        only: None,
+        suggested: &[],
+        refused: &[],
+        now: Time::ZERO,
+        rate: 0,
+    };
     let (mut rng, mut picked) = (Rng::new(1), Vec::new());
     picker.pick(Time::ZERO, &asker(gone, false), 1000, &mut rng, &mut picked);
     assert_eq!(picked.len(), 2 * PIECES as usize, "endgame");

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringseed_proto::bitfield::Bitfield;
+use ringseed_proto::hash::block_digests;
 use ringseed_proto::layout::{FileSpec, Layout};
 use ringseed_proto::metainfo::Info;
 use ringseed_proto::swarm::{
@@ -169,7 +170,7 @@ enum Event {
     Sent { link: usize, from: usize, payload: u64, protocol: u64 },
     Closed { link: usize, to: usize },
     Timeout { node: usize },
-    Verified { node: usize, piece: PieceIndex, found: Result<(), [u8; 20]> },
+    Verified { node: usize, piece: PieceIndex, found: Result<(), [u8; 20]>, blocks: Vec<u64> },
     Stored { node: usize, piece: PieceIndex },
     Kill { node: usize },
     Drip { node: usize, link: usize },
@@ -361,8 +362,8 @@ impl Network {
                     self.serve(node);
                 }
             }
-            Event::Verified { node, piece, found } => {
-                self.nodes[node].swarm.piece_verified(self.now, piece, found);
+            Event::Verified { node, piece, found, blocks } => {
+                self.nodes[node].swarm.piece_verified(self.now, piece, found, &blocks);
                 if found.is_ok() {
                     self.at(self.now + 5 * MS, Event::Stored { node, piece });
                 }
@@ -607,10 +608,10 @@ impl Network {
                 if ok {
                     data[piece.0 as usize * *piece_length..][..bytes.len()].copy_from_slice(&bytes);
                 }
-                self.at(
-                    self.now + 2 * MS,
-                    Event::Verified { node, piece, found: if ok { Ok(()) } else { Err(hash) } },
-                );
+                let compares = !ok || self.nodes[node].swarm.compares_blocks(piece);
+                let blocks = if compares { block_digests(&bytes).collect() } else { Vec::new() };
+                let found = if ok { Ok(()) } else { Err(hash) };
+                self.at(self.now + 2 * MS, Event::Verified { node, piece, found, blocks });
             }
             Action::PieceDropped(piece) => self.nodes[node].disk.discard(piece),
             Action::Completed => assert!(self.nodes[node].swarm.is_finished()),
