@@ -59,7 +59,7 @@ fn no_piece_is_claimed_that_is_not_on_disk() {
     let mut complete = false;
     for run in 0u64..200 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "storage::tests::killed::child", "--ignored", "--nocapture"])
+            .args(["--exact", "tests::killed::child", "--ignored", "--nocapture"])
             .env(DIRECTORY, directory.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
