@@ -245,6 +245,35 @@ impl StorageError {
         }
     }
 
+    fn path_mut(&mut self) -> Option<&mut PathBuf> {
+        match self {
+            StorageError::DiskFull { path }
+            | StorageError::NoInodes { path }
+            | StorageError::QuotaExceeded { path }
+            | StorageError::ReadOnly { path }
+            | StorageError::Permission { path }
+            | StorageError::NotFound { path }
+            | StorageError::DirectoryMissing { path }
+            | StorageError::NoData { path }
+            | StorageError::FilesMissing { path, .. }
+            | StorageError::DirectoryReplaced { path }
+            | StorageError::Truncated { path, .. }
+            | StorageError::Replaced { path }
+            | StorageError::Changed { path }
+            | StorageError::SymlinkInTheWay { path }
+            | StorageError::NotAFile { path }
+            | StorageError::Exists { path }
+            | StorageError::Shared { path }
+            | StorageError::NotADirectory { path }
+            | StorageError::NameTooLong { path }
+            | StorageError::FileTooLarge { path }
+            | StorageError::TooManyOpenFiles { path }
+            | StorageError::TooManyMaps { path }
+            | StorageError::Io { path, .. } => Some(path),
+            StorageError::NotLoaded(_) | StorageError::OutOfRange(_) | StorageError::Cancelled => None,
+        }
+    }
+
     /// Whether the system lacked something for the moment that others give back: it is to be tried again, and says nothing
     /// about the file.
     pub fn is_shortage(&self) -> bool {
@@ -263,16 +292,12 @@ impl StorageError {
         )
     }
 
-    /// The same for another path, where there is no space or no right to write: the one that the user knows.
-    pub(super) fn about(self, path: &Path) -> StorageError {
-        let path = path.to_path_buf();
-        match self {
-            StorageError::DiskFull { .. } => StorageError::DiskFull { path },
-            StorageError::QuotaExceeded { .. } => StorageError::QuotaExceeded { path },
-            StorageError::ReadOnly { .. } => StorageError::ReadOnly { path },
-            StorageError::FileTooLarge { .. } => StorageError::FileTooLarge { path },
-            other => other,
+    /// The same about the file that the user knows, where it is about the one that stands for it meanwhile.
+    pub(super) fn about(mut self, meanwhile: &Path, known: &Path) -> StorageError {
+        if let Some(path) = self.path_mut().filter(|path| path.as_path() == meanwhile) {
+            *path = known.to_path_buf();
         }
+        self
     }
 
     /// Whether it says that data which was there is gone or altered, so that the torrent has to be verified.
@@ -306,6 +331,19 @@ fn shown(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_about_a_copy_is_one_about_the_file_that_is_copied() {
+        let (copy, file) = (Path::new("/data/.1.ringseed-move"), Path::new("/data/film"));
+        let errors = [Errno::NOSPC, Errno::DQUOT, Errno::ROFS, Errno::FBIG, Errno::ACCESS, Errno::IO]
+            .map(|errno| StorageError::from_errno(errno, "copy to", copy));
+        let no_inodes = StorageError::NoInodes { path: copy.into() };
+        for error in errors.into_iter().chain([no_inodes]) {
+            assert_eq!(error.about(copy, file).path(), Some(file));
+        }
+        let other = StorageError::from_errno(Errno::ACCESS, "copy", "/from/film");
+        assert_eq!(other.clone().about(copy, file), other);
+    }
 
     #[test]
     fn every_error_names_its_path_without_control_characters() {

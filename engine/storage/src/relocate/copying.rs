@@ -4,10 +4,11 @@ use super::super::confined::{FileStamp, Root};
 use super::super::error::StorageError;
 use super::progress::{MoveProgress, Order};
 use ringseed_proto::units::InfoHash;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, openat, statat, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, SeekFrom, Stat, openat, seek, statat, unlinkat};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Bytes copied between two looks at what the owner of the move wants: about 10 ms of a disk.
@@ -27,8 +28,8 @@ pub(super) fn copy_name(path: &Path, torrent: &InfoHash, file: usize) -> PathBuf
     path.with_file_name(format!(".{torrent}.{file}.ringseed-move"))
 }
 
-/// Copies a file with its time and mode, and makes the copy durable. A copy that an earlier run has completed is taken
-/// as it is: its time is set last.
+/// Copies a file with its holes, time and mode, and makes the copy durable. A copy that an earlier run has completed is
+/// taken as it is: its time is set last.
 pub(super) fn copy(
     (source, from): (&Root, &Path),
     (target, to): (&Root, &Path),
@@ -63,33 +64,63 @@ pub(super) fn copy(
     let new = openat(&new_folder, new_name, making, Mode::from_raw_mode(0o666)).map_err(failed)?;
     let new = File::from(new);
     let mut since_sync = 0;
-    loop {
-        match progress.order() {
-            Order::Continue => {}
-            Order::Cancel => return Err(CopyEnd::Failed(StorageError::Cancelled)),
-            Order::Leave => return Err(CopyEnd::Left),
+    let mut at = 0;
+    while let Some(data) = next_data(&old, at, size).map_err(failed)? {
+        progress.add(data.start - at);
+        at = data.start;
+        for file in [&old, &new] {
+            seek(file, SeekFrom::Start(at)).map_err(failed)?;
         }
-        // The kernel copies, where it can, without bringing the bytes here.
-        let step = io::copy(&mut (&old).take(STEP_BYTES), &mut &new).map_err(|error| broken(&error))?;
-        progress.add(step);
-        since_sync += step;
-        if step == 0 || since_sync >= SYNC_BYTES {
-            new.sync_data().map_err(|error| broken(&error))?;
-            since_sync = 0;
+        while at < data.end {
+            match progress.order() {
+                Order::Continue => {}
+                Order::Cancel => return Err(CopyEnd::Failed(StorageError::Cancelled)),
+                Order::Leave => return Err(CopyEnd::Left),
+            }
+            // The kernel copies, where it can, without bringing the bytes here.
+            let most = STEP_BYTES.min(data.end - at);
+            let step = io::copy(&mut (&old).take(most), &mut &new).map_err(|error| broken(&error))?;
+            if step == 0 {
+                // It was cut meanwhile, which is told below.
+                break;
+            }
+            progress.add(step);
+            at += step;
+            since_sync += step;
+            if since_sync >= SYNC_BYTES {
+                new.sync_data().map_err(|error| broken(&error))?;
+                since_sync = 0;
+            }
         }
-        if step == 0 {
-            break;
-        }
+        at = data.end;
     }
+    progress.add(size.saturating_sub(at));
+    new.set_len(size).map_err(|error| broken(&error))?;
     let after = stat(&old)?;
-    let (copied, now) = (FileStamp::of(&stat(&new)?).size, FileStamp::of(&after));
-    if copied != size || now != FileStamp::of(&before) {
+    if FileStamp::of(&after) != FileStamp::of(&before) {
         return Err(CopyEnd::Failed(StorageError::Changed { path: source.full(from) }));
     }
     // Not every file system keeps modes; the data is what counts.
     let _ = rustix::fs::fchmod(&new, Mode::from_raw_mode(before.st_mode & 0o7777));
     let time = old.metadata().and_then(|metadata| metadata.modified());
     time.and_then(|time| new.set_modified(time)).and_then(|()| new.sync_all()).map_err(|error| broken(&error))
+}
+
+/// The first bytes from `at` on that are no hole; `None` when there are none before `size`. Holes are not copied: a file
+/// that is partly fetched would take all of its room.
+fn next_data(file: &File, at: u64, size: u64) -> Result<Option<Range<u64>>, Errno> {
+    if at >= size {
+        return Ok(None);
+    }
+    let start = match seek(file, SeekFrom::Data(at)) {
+        Ok(start) => start,
+        Err(Errno::NXIO) => return Ok(None),
+        // Not every file system knows its holes.
+        Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(Some(at..size)),
+        Err(errno) => return Err(errno),
+    };
+    let end = seek(file, SeekFrom::Hole(start))?;
+    Ok((start < size).then(|| start..end.min(size)))
 }
 
 /// Whether `there` is a copy of `original` that was completed: as long, and of the same time.

@@ -223,7 +223,9 @@ impl<'a> Mover<'a> {
             let name = copy_name(&moving.path, self.work.torrent, moving.file);
             self.copied.push((moving.file, moving.path.to_path_buf()));
             copy((source, &moving.path), (&self.target, &name), self.progress).map_err(|end| match end {
-                CopyEnd::Failed(error) => CopyEnd::Failed(error.about(&self.target.full(&moving.path))),
+                CopyEnd::Failed(error) => {
+                    CopyEnd::Failed(error.about(&self.target.full(&name), &self.target.full(&moving.path)))
+                }
                 CopyEnd::Left => CopyEnd::Left,
             })?;
         }

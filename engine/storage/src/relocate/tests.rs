@@ -143,6 +143,33 @@ fn files_come_to_another_file_system_as_they_were() {
     assert_eq!((progress.bytes(), progress.share()), ((7, 7), 1.0));
 }
 
+/// A file that is partly fetched took all of its room after a move.
+#[test]
+fn holes_stay_holes_on_another_file_system() {
+    use std::os::unix::fs::FileExt;
+    const LENGTH: u64 = 8 << 20;
+    let Some(from) = elsewhere() else { return };
+    let to = tempfile::tempdir().unwrap();
+    let sparse = |name: &str, at: &[u64]| {
+        let file = fs::File::create(from.path().join(name)).unwrap();
+        file.set_len(LENGTH).unwrap();
+        at.iter().for_each(|at| file.write_all_at(&[7; 5000], *at).unwrap());
+        fs::read(from.path().join(name)).unwrap()
+    };
+    // Data at both ends, in the middle, and nowhere.
+    let before =
+        [sparse("t/a", &[0, LENGTH - 5000]), sparse("t/sub/b", &[3 << 20]), sparse("t/missing", &[])];
+    let progress = MoveProgress::default();
+    move_with(from.path(), to.path(), false, &progress).unwrap();
+    assert_eq!(progress.bytes(), (3 * LENGTH, 3 * LENGTH));
+    for (name, before) in ["t/a", "t/sub/b", "t/missing"].into_iter().zip(before) {
+        let path = to.path().join(name);
+        assert!(fs::read(&path).unwrap() == before, "{name}");
+        let room = fs::metadata(&path).unwrap().blocks() * 512;
+        assert!(room < 1 << 20, "{name} takes {room} bytes");
+    }
+}
+
 #[test]
 fn a_move_that_is_cancelled_leaves_nothing_behind() {
     for from in [Some(filled()), elsewhere()].into_iter().flatten() {
