@@ -14,6 +14,9 @@ pub struct EarlierArgs {
     pub added_date: u64,
     /// When it was complete, in seconds since 1970; 0 when that is not known or it was not.
     pub done_date: u64,
+    /// There was data of it. When none is found, the torrent is one whose data is missing, and nothing is fetched.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub had_data: bool,
     /// Seconds it has downloaded.
     pub seconds_downloading: u64,
     /// Seconds it has seeded.
@@ -24,6 +27,9 @@ pub struct EarlierArgs {
     /// What its incomplete files have behind their names, such as `.!qB`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub partial_suffix: String,
+    /// The name that it is shown by in qBittorrent's clients, when that is not the torrent's.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
     /// The paths of its files, in the order of the torrent, below its directory; an empty one is the torrent's own.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,

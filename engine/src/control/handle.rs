@@ -55,6 +55,8 @@ pub struct Earlier {
     pub added_at: Option<SystemTime>,
     /// When it was complete.
     pub finished_at: Option<SystemTime>,
+    /// There was data of it: when none is found, nothing is fetched before the user says so.
+    pub had_data: bool,
 }
 
 impl AddTorrent {

@@ -170,7 +170,18 @@ impl Loader {
             // Files that are on their way to elsewhere are looked at when they have arrived.
             Ok(store) if fits && !on_the_way => {
                 store.take_stamps(&stamps);
-                store.look(&stored, wanted)
+                match (record.wishes.had_data, store.look(&stored, wanted)) {
+                    (true, _) => store.look_for_any(),
+                    (false, Look::AsLeft) => Look::AsLeft,
+                    // Somebody else's file may have the name that one of the torrent is to have when it is complete.
+                    (false, look) => {
+                        if store.tell_names(&stored) {
+                            store.look(&stored, wanted)
+                        } else {
+                            look
+                        }
+                    }
+                }
             }
             _ => Look::Changed,
         };
@@ -181,9 +192,12 @@ impl Loader {
         }
         let (metainfo, opened) = if trusted && stored.is_full() {
             // What is complete is only served: its hashes stay in the file until they are asked for.
-            drop(opened);
+            let partial = opened.map(|store| store.partial_files()).unwrap_or_default();
             let metainfo = metainfo.lean();
             let opened = open(&metainfo.info);
+            if let Ok(store) = &opened {
+                store.take_partial_files(partial);
+            }
             (metainfo, opened)
         } else {
             (metainfo, opened)

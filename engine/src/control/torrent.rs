@@ -263,6 +263,11 @@ impl Torrent {
         matches!(self.activity, Activity::Stopping { next: Next::Remove { .. }, .. })
     }
 
+    /// Whether its files are being deleted, or will be in a moment.
+    pub fn loses_files(&self) -> bool {
+        matches!(self.activity, Activity::Stopping { next: Next::Remove { delete: true }, .. })
+    }
+
     /// The directory that its files go to by themselves once all that is wanted is here.
     pub fn last_directory(&self) -> Option<&PathBuf> {
         self.wishes.move_when_done.as_ref().filter(|to| !self.stays && **to != self.data_dir)
@@ -336,6 +341,9 @@ impl Torrent {
 
     /// Looks whether its data is as it was left, and whether what the user wants of it is there.
     pub fn look(&self) -> Look {
+        if self.wishes.had_data {
+            return self.entry.store.look_for_any();
+        }
         let files = &self.wishes.files;
         self.entry.store.look(self.pieces.durable(), |file| files.get(file).is_none_or(|wish| wish.wanted))
     }

@@ -142,7 +142,7 @@ impl Files {
         *lock(&self.partial) = files;
     }
 
-    fn note_name(&self, file: usize, partial: bool) {
+    pub(super) fn note_name(&self, file: usize, partial: bool) {
         if partial {
             lock(&self.partial).insert(file);
         }
@@ -442,6 +442,14 @@ impl Files {
         let found = self.names.find(&self.root, &self.entry(file).path, self.was_partial(file))?;
         self.note_name(file, found.as_ref().is_some_and(Found::is_partial));
         Ok(found)
+    }
+
+    /// What a file is like under its own name and under that of an incomplete one, when there is one under each.
+    pub(super) fn both_names(&self, file: usize) -> Option<[FileStamp; 2]> {
+        let own = &self.entry(file).path;
+        let partial = self.names.partial(own)?;
+        let stamp = |path| self.root.stat(path).ok().flatten().as_ref().map(FileStamp::of);
+        Some([stamp(own)?, stamp(&partial)?])
     }
 
     /// Files that are open or have a map now.

@@ -91,6 +91,32 @@ impl TorrentStore {
         Ok(())
     }
 
+    /// Tells files that have the names of incomplete ones from others that have their own names meanwhile, by how an earlier
+    /// run left them. Of a file of which that is not known, the incomplete one is the torrent's when some of it is in `have`
+    /// and some is not. Gives whether there are any.
+    pub fn tell_names(&self, have: &Bitfield) -> bool {
+        let layout = self.layout();
+        let mut told = false;
+        for (file, entry) in layout.files.iter().enumerate().filter(|(_, it)| !it.padding && it.length > 0) {
+            let Some([own, partial]) = self.files.both_names(file) else { continue };
+            let is_partial = match self.files.known.expected(file).stamp {
+                Some(left) => partial == left && own != left,
+                None => {
+                    let mut pieces = layout.pieces_of_file(file);
+                    let (some, all) =
+                        (pieces.clone().any(|piece| have.get(piece)), pieces.all(|piece| have.get(piece)));
+                    let fits = |stamp: &FileStamp| stamp.size == entry.length;
+                    (self.limits().partial_names() && some && !all) || (all && fits(&partial) && !fits(&own))
+                }
+            };
+            if is_partial {
+                self.files.note_name(file, true);
+                told = true;
+            }
+        }
+        told
+    }
+
     /// Looks at all files of which something is claimed in `have`, which is durable. `wanted` says of which files the
     /// user minds that they are gone: another is only to be hashed. One look-up per file.
     pub fn look(&self, have: &Bitfield, wanted: impl Fn(usize) -> bool) -> Look {
@@ -130,6 +156,24 @@ impl TorrentStore {
             Some(path) => Look::Missing(StorageError::FilesMissing { path, missing, all: missing + there }),
             None if changed => Look::Changed,
             None => Look::AsLeft,
+        }
+    }
+
+    /// As [`TorrentStore::look`] for a torrent of which nothing is known but that it had data.
+    pub fn look_for_any(&self) -> Look {
+        if let Some(error) = self.absence() {
+            return Look::Missing(error.clone());
+        }
+        let has_bytes = |file: usize| match self.files.stat(file) {
+            Ok(stat) => stat.is_some_and(|stat| stat.st_size > 0),
+            // What is in the way is told by whoever hashes it.
+            Err(_) => true,
+        };
+        let mut stored =
+            self.layout().files.iter().enumerate().filter(|(_, it)| !it.padding && it.length > 0);
+        match stored.any(|(file, _)| has_bytes(file)) {
+            true => Look::Changed,
+            false => Look::Missing(StorageError::NoData { path: self.directory().into() }),
         }
     }
 

@@ -37,9 +37,14 @@ fn trackers(daemon: &Daemon) -> Vec<(bool, String)> {
         .collect()
 }
 
-fn web_api_add(daemon: &Daemon, torrent: &Path) {
+fn web_api_add(daemon: &Daemon, torrent: &Path, fields: &[(&str, &str)]) {
+    let field = |(name, value): &(&str, &str)| {
+        format!("--X\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    let fields: String = fields.iter().map(field).collect();
     let head = "--X\r\nContent-Disposition: form-data; name=\"torrents\"; filename=\"a.torrent\"\r\n\r\n";
-    let body = [head.as_bytes(), &std::fs::read(torrent).unwrap(), b"\r\n--X--\r\n"].concat();
+    let body =
+        [fields.as_bytes(), head.as_bytes(), &std::fs::read(torrent).unwrap(), b"\r\n--X--\r\n"].concat();
     let request = format!(
         "POST /api/v2/torrents/add HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\
          Content-Type: multipart/form-data; boundary=X\r\n\r\n",
@@ -61,7 +66,7 @@ fn default_trackers_reach_every_way_of_adding() {
         let add = json!({"filename": content.torrent, "download-dir": empty, "paused": true});
         daemon.call("torrent-add", add);
     }
-    web_api_add(&daemon, &web.torrent);
+    web_api_add(&daemon, &web.torrent, &[]);
     std::fs::copy(&watch.torrent, watched.path().join("w.torrent")).unwrap();
     let added = daemon.command(&["add", "--paused", command.torrent.to_str().unwrap()]).output().unwrap();
     assert!(added.status.success(), "{added:?}");
@@ -101,4 +106,61 @@ fn commands_announce_to_the_default_tracker() {
         assert!(request.starts_with("GET /default?info_hash="), "{request}");
         drop((stream, process));
     }
+}
+
+/// How files are to lie and the name that a torrent is to have were ignored.
+#[test]
+fn files_lie_and_torrents_are_called_as_qbittorrents_clients_ask() {
+    let daemon = Daemon::start(&[]);
+    let add = |content: &Content, fields: &[(&str, &str)]| {
+        let place = content.dir.to_str().unwrap();
+        web_api_add(
+            &daemon,
+            &content.torrent,
+            &[fields, &[("savepath", place), ("stopped", "true")]].concat(),
+        );
+        let torrent = daemon.torrent(&content.info_hash, &["files"]);
+        torrent["files"][0]["name"].as_str().unwrap().to_owned()
+    };
+    let [subfolder, original] = [("subfolder", 300_000), ("original", 200_000)]
+        .map(|(name, length)| single(&daemon.dir(name), length, "16K", OWN));
+    let file = subfolder.name.as_str();
+    let folder = file.split('.').next().unwrap();
+    // Data that lies so is found.
+    std::fs::create_dir(subfolder.dir.join(folder)).unwrap();
+    std::fs::rename(subfolder.dir.join(file), subfolder.dir.join(folder).join(file)).unwrap();
+    assert_eq!(add(&subfolder, &[("contentLayout", "Subfolder")]), format!("{folder}/{file}"));
+    daemon.wait(&subfolder.info_hash, "the check", |torrent| {
+        torrent["status"] == 0 && torrent["leftUntilDone"] == 0
+    });
+    assert_eq!(add(&original, &[("contentLayout", "Original"), ("rename", "Another name")]), file);
+    let several = daemon.multi("several");
+    let first = "a/b/c/tief.bin";
+    assert_eq!(add(&several, &[("root_folder", "false")]), first);
+
+    let get = |path: &str| {
+        let page = daemon
+            .raw(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes());
+        serde_json::from_str::<serde_json::Value>(page.split_once("\r\n\r\n").unwrap().1).unwrap()
+    };
+    let shown =
+        |content: &Content| get(&format!("/api/v2/torrents/info?hashes={}", content.info_hash))[0].clone();
+    assert_eq!(shown(&original)["name"], "Another name");
+    assert_eq!(shown(&original)["content_path"], json!(original.dir.join(file)));
+    assert_eq!(shown(&subfolder)["name"], file);
+    assert_eq!(shown(&several)["name"], several.name);
+    let rename = |hash: &str| {
+        let body = format!("hash={hash}&name=A+third");
+        daemon.raw(
+            format!(
+                "POST /api/v2/torrents/rename HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: \
+                 application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            )
+            .as_bytes(),
+        )
+    };
+    assert!(rename(&original.info_hash).starts_with("HTTP/1.1 200"));
+    assert!(rename(&"0".repeat(40)).starts_with("HTTP/1.1 404"));
+    assert_eq!(shown(&original)["name"], "A third");
 }

@@ -4,7 +4,7 @@ use super::base64;
 use super::methods::{Outcome, write};
 use super::names;
 use super::server::Server;
-use super::set::{FileLists, absolute, checked_labels};
+use super::set::{FileLists, absolute, checked_labels, checked_name};
 use super::trackers::check_url;
 use crate::control::{AddOutcome, AddTorrent, Earlier, Found, Wishes};
 use ringseed_announce::{FetchRequest, fetch};
@@ -61,6 +61,7 @@ impl Server {
         };
         files.apply(&mut wishes, count);
         let mut earlier = args.earlier.unwrap_or_default();
+        wishes.name = checked_name(&earlier.name)?;
         let found = found(&mut earlier)?;
         wishes.renames = names::renames(&metainfo.info.layout, &earlier.names)?;
         if !earlier.trackers.is_empty() {
@@ -79,6 +80,7 @@ impl Server {
                 downloaded: earlier.downloaded,
                 added_at: known_time(earlier.added_date),
                 finished_at: known_time(earlier.done_date),
+                had_data: earlier.had_data,
             },
             found,
             ..AddTorrent::new(metainfo.clone())

@@ -9,6 +9,45 @@ use std::path::{Component, Path, PathBuf};
 /// Most files times renames, each compared whenever the torrent is loaded: half a second of work.
 const WORK_MAX: usize = 10_000_000;
 
+/// How the files of a torrent lie below its directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ContentLayout {
+    /// As the torrent says.
+    Original,
+    /// In a folder, which is made for a single file.
+    Subfolder,
+    /// Without the folder that all of them are in.
+    NoSubfolder,
+}
+
+impl ContentLayout {
+    /// The paths of all files, for [`renames`]; none when they are as the torrent says.
+    pub(super) fn names(self, layout: &Layout) -> Vec<String> {
+        let stored = || layout.files.iter().filter(|file| !file.padding).map(|file| file.path.as_path());
+        let Some(first) = stored().next() else { return Vec::new() };
+        let top: PathBuf = first.iter().take(1).collect();
+        let in_folder = stored().all(|path| path.starts_with(&top) && path != top);
+        let all = |name: &dyn Fn(&Path) -> PathBuf| {
+            layout.files.iter().map(|file| name(&file.path).to_string_lossy().into_owned()).collect()
+        };
+        match self {
+            ContentLayout::Subfolder if !in_folder => {
+                // `a.tar.gz` is called `a`.
+                let stem = Path::new(first.file_stem().unwrap_or_default());
+                let stem = match stem.extension() {
+                    Some(extension) if extension == "tar" => stem.file_stem().map_or(stem, Path::new),
+                    _ => stem,
+                };
+                all(&|path| stem.join(path))
+            }
+            ContentLayout::NoSubfolder if in_folder => {
+                all(&|path| path.strip_prefix(&top).unwrap_or(path).to_path_buf())
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// The renames that give each file of `layout` its path of `names`; an empty one stays. No names at all are no renames.
 pub(super) fn renames(layout: &Layout, names: &[String]) -> Result<Vec<Rename>, String> {
     if names.is_empty() {
@@ -135,6 +174,25 @@ mod tests {
         }
         assert_eq!(applied(&["a"], &["a/a"]), (2, vec!["a/a".to_owned()]));
         assert_eq!(applied(&["a"], &["b"]), (1, vec!["b".to_owned()]));
+    }
+
+    #[test]
+    fn files_lie_as_clients_ask_for_it() {
+        let names = |how: ContentLayout, paths: &[&str]| how.names(&layout(paths));
+        let (single, several) = (&["film.mkv"][..], &["t/a", "t/s/b"][..]);
+        assert_eq!(names(ContentLayout::Subfolder, single), ["film/film.mkv"]);
+        assert_eq!(names(ContentLayout::Subfolder, &["a.tar.gz"]), ["a/a.tar.gz"]);
+        assert_eq!(names(ContentLayout::Subfolder, &["film"]), ["film/film"]);
+        assert_eq!(names(ContentLayout::NoSubfolder, several), ["a", "s/b"]);
+        for (how, paths) in [
+            (ContentLayout::Original, single),
+            (ContentLayout::Original, several),
+            (ContentLayout::Subfolder, several),
+            (ContentLayout::NoSubfolder, single),
+        ] {
+            assert!(names(how, paths).is_empty(), "{how:?} {paths:?}");
+        }
+        assert_eq!(applied(several, &["a", "s/b"]).0, 1);
     }
 
     #[test]

@@ -225,6 +225,15 @@ pub(super) fn checked_labels(labels: &[String]) -> Result<Vec<String>, String> {
     Ok(checked)
 }
 
+/// A name that a torrent is shown by; empty for its own.
+pub(super) fn checked_name(name: &str) -> Result<String, String> {
+    let name = name.trim();
+    if name.len() > NAME_BYTES_MAX {
+        return Err(format!("a name has at most {NAME_BYTES_MAX} bytes"));
+    }
+    Ok(name.chars().filter(|c| !c.is_control()).collect())
+}
+
 /// A directory that a client names.
 pub(super) fn absolute(path: &str) -> Result<PathBuf, String> {
     let parts = || Path::new(path).components();

@@ -11,7 +11,7 @@ use ringseed_net::limits::CANDIDATES_MAX;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::peer_address::canonical;
 use ringseed_proto::units::InfoHash;
-use ringseed_storage::{RunState, TorrentStore, Wishes, adopt_partial_names, lies_under_plain_names};
+use ringseed_storage::{Look, RunState, TorrentStore, Wishes, adopt_partial_names, lies_under_plain_names};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -135,7 +135,7 @@ impl Session {
         }
         let mut wishes = add.wishes;
         let mut metainfo = as_named(add.metainfo, &wishes);
-        let (data_dir, move_when_done) = self.place(add.data_dir, add.found, &metainfo);
+        let (data_dir, move_when_done) = self.place(add.data_dir, add.found, add.earlier.had_data, &metainfo);
         if wishes.renames.is_empty() && lies_under_plain_names(&data_dir, &metainfo.info) {
             wishes.plain_names = true;
             metainfo = as_named(metainfo, &wishes);
@@ -147,7 +147,9 @@ impl Session {
             .map_err(|error| EngineError::Storage(error.to_string()))?;
         let entry = self.entry(metainfo, store);
         let pieces = Pieces::none(entry.content.info.layout.piece_count());
-        wishes = Wishes { queue: self.last_place + 1, move_when_done, ..wishes };
+        let had_data = add.earlier.had_data && matches!(entry.store.look_for_any(), Look::Missing(_));
+        let found = !had_data && has_data(&entry);
+        wishes = Wishes { queue: self.last_place + 1, move_when_done, had_data, ..wishes };
         if !entry.content.info.private {
             let tiers = wishes.tiers.as_deref().unwrap_or(&entry.metainfo.tiers);
             let with_more = with_defaults(tiers, self.settings.default_trackers_in_force());
@@ -164,7 +166,6 @@ impl Session {
                 Arc::make_mut(&mut torrent.wishes).was_whole = true;
             }
         });
-        let found = has_data(&entry);
         if found && let Some(torrent) = self.torrent(&info_hash) {
             torrent.pieces.doubt();
         }
@@ -179,7 +180,7 @@ impl Session {
         self.parts.registry.insert([entry.clone()]);
         if found {
             self.begin_check(info_hash, !add.paused);
-        } else if !add.paused {
+        } else if !add.paused && (!had_data || self.look(info_hash, true).is_some()) {
             self.begin_run(info_hash);
         }
         self.counted.added(entry.content.info.layout.files.len());
@@ -187,11 +188,13 @@ impl Session {
         Ok(AddOutcome::Added(id))
     }
 
-    /// Where a new torrent's files go, and where they go once they are complete.
+    /// Where a new torrent's files go, and where they go once they are complete. `had_data`: another client had some, which
+    /// lies where that client says, be it there now or not.
     fn place(
         &self,
         wanted: Option<PathBuf>,
         found: Option<Found>,
+        had_data: bool,
         metainfo: &Metainfo,
     ) -> (PathBuf, Option<PathBuf>) {
         let usual = || self.settings.download_dir.clone().unwrap_or(self.parts.settings.download_dir.clone());
@@ -204,13 +207,17 @@ impl Session {
                     tracing::warn!(%error, "incomplete files of another client keep their names");
                 }
             }
-            if dir != last && self.is_there(&dir, metainfo) {
+            let lies_there = self.is_there(&dir, metainfo) || (had_data && !self.is_there(&last, metainfo));
+            if dir != last && lies_there {
                 return (dir, Some(last));
             }
         }
         match &self.settings.incomplete_dir {
             Some(first)
-                if self.settings.incomplete_dir_on && *first != last && !self.is_there(&last, metainfo) =>
+                if self.settings.incomplete_dir_on
+                    && *first != last
+                    && !had_data
+                    && !self.is_there(&last, metainfo) =>
             {
                 (first.clone(), Some(last))
             }

@@ -16,10 +16,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// The end of work on a torrent's files.
-pub struct FilesDone {
-    info_hash: InfoHash,
-    work: FileWork,
-    result: Result<(), MoveError>,
+pub enum FilesDone {
+    /// They were moved or renamed, or could not be.
+    Handled {
+        /// The torrent.
+        info_hash: InfoHash,
+        /// What was done.
+        work: FileWork,
+        /// Whether it is.
+        result: Result<(), MoveError>,
+    },
+    /// They were deleted, for the torrent is being forgotten.
+    Deleted(InfoHash),
 }
 
 /// How work on files has ended for the torrent.
@@ -222,14 +230,20 @@ impl Session {
                 let errno = rustix::io::Errno::IO.raw_os_error();
                 Err(MoveError::Halfway(StorageError::Io { operation: "handle", path: directory, errno }))
             });
-            let _ = done.send(FilesDone { info_hash, work, result }).await;
+            let _ = done.send(FilesDone::Handled { info_hash, work, result }).await;
         });
     }
 
     /// Goes on with a torrent whose files were handled.
     pub fn on_files_done(&mut self, done: FilesDone) {
-        let FilesDone { info_hash, work, result } = done;
         self.dirty = true;
+        match done {
+            FilesDone::Handled { info_hash, work, result } => self.files_handled(info_hash, work, result),
+            FilesDone::Deleted(info_hash) => self.forget(info_hash),
+        }
+    }
+
+    fn files_handled(&mut self, info_hash: InfoHash, work: FileWork, result: Result<(), MoveError>) {
         self.moving.remove(&info_hash);
         let Some(torrent) = self.torrent(&info_hash) else { return };
         let Activity::Handling { run, .. } = torrent.activity else { return };
@@ -256,9 +270,10 @@ impl Session {
         };
         let Some(torrent) = self.torrent(&info_hash) else { return };
         torrent.status = None;
+        let halfway = matches!(end, End::Halfway(_));
         let outcome = match end {
             End::Halfway(reason) => {
-                torrent.activity = Activity::Failed(reason.clone());
+                self.fail(info_hash, reason.clone(), run);
                 Err(reason)
             }
             End::Done => {
@@ -281,7 +296,7 @@ impl Session {
             }
         };
         if let Some(torrent) = self.torrent(&info_hash)
-            && !matches!(torrent.activity, Activity::Failed(_))
+            && !halfway
         {
             torrent.activity = Activity::Paused;
             let check = matches!(work, FileWork::Found(_)) && moved && outcome.is_ok();
@@ -309,9 +324,12 @@ impl Session {
         if let Some(torrent) = self.torrent(&info_hash) {
             torrent.doubt_files();
             torrent.status = None;
-            if matches!(torrent.activity, Activity::Missing { run: true, .. }) {
+            match torrent.activity {
                 // It was looked at while they were on their way.
-                self.begin(info_hash);
+                Activity::Missing { run: true, .. } => self.begin(info_hash),
+                // Or is being hashed where they were.
+                Activity::Checking { run, .. } => self.begin_stop(info_hash, Next::Check { run }),
+                _ => {}
             }
         }
         self.hold_paths(info_hash);
@@ -381,26 +399,34 @@ impl Session {
         Ok(())
     }
 
-    /// Deletes the files of a torrent that is being forgotten. What is another torrent's as well stays.
+    /// Deletes the files of a torrent that is being forgotten once that is done: until then its paths are taken, so that
+    /// nothing is deleted of a torrent that is added meanwhile. What is another torrent's as well stays.
     pub(super) fn delete_files(&mut self, info_hash: InfoHash) {
         let shared = self.sharers(&info_hash).into_iter().flat_map(|sharer| sharer.files);
         let shared: HashSet<usize> = shared.map(|(file, _)| file).collect();
+        let done = self.files_done.clone();
         let Some(torrent) = self.torrent(&info_hash) else { return };
+        torrent.activity = Activity::Stopping { waiting: Vec::new(), next: Next::Remove { delete: true } };
         let info = torrent.entry.content.info.clone();
         let partial = torrent.entry.store.partial_files();
         // A move that was cut short has left some of them elsewhere.
         let elsewhere = torrent.wishes.file_work.as_ref().and_then(FileWork::directory).cloned();
         let directories: Vec<PathBuf> = std::iter::once(torrent.data_dir.clone()).chain(elsewhere).collect();
-        tokio::task::spawn_blocking(move || {
-            for directory in directories {
-                if let Err(error) =
-                    relocate::delete_files(&info.layout, &directory, &info_hash, &partial, |file| {
-                        !shared.contains(&file)
-                    })
-                {
-                    tracing::error!(%error, torrent = %info_hash, "cannot delete all files of a removed torrent");
+        tokio::task::spawn_local(async move {
+            let deleted = tokio::task::spawn_blocking(move || {
+                for directory in directories {
+                    let is_own = |file| !shared.contains(&file);
+                    if let Err(error) =
+                        relocate::delete_files(&info.layout, &directory, &info_hash, &partial, is_own)
+                    {
+                        tracing::error!(%error, torrent = %info_hash, "cannot delete all files of a removed torrent");
+                    }
                 }
+            });
+            if let Err(error) = deleted.await {
+                tracing::error!(%error, torrent = %info_hash, "deleting files has ended badly");
             }
+            let _ = done.send(FilesDone::Deleted(info_hash)).await;
         });
     }
 }

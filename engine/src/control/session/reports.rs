@@ -115,13 +115,16 @@ impl Session {
                 torrent.finish_names(&have);
                 torrent.with_pieces(|pieces| pieces.found(have));
                 torrent.unchecked = false;
+                if torrent.wishes.had_data {
+                    Arc::make_mut(&mut torrent.wishes).had_data = false;
+                }
                 torrent.activity = Activity::Paused;
                 self.flush_found(info_hash);
                 if !self.move_if_done(info_hash, run) && run {
                     self.begin_run(info_hash);
                 }
             }
-            Err(reason) => torrent.activity = Activity::Failed(reason),
+            Err(reason) => self.fail(info_hash, reason, run),
         }
         self.save_or_log(info_hash);
     }
@@ -161,24 +164,24 @@ impl Session {
             Next::Run => self.begin(info_hash),
             Next::Check { run } => self.begin_check(info_hash, run),
             Next::Handle { work, run } => self.begin_files(info_hash, work, run, false),
-            Next::Remove { delete } => {
-                if delete {
-                    self.delete_files(info_hash);
-                }
-                self.queue_is_old = true;
-                if let Some(torrent) = self.ids.remove(&info_hash).and_then(|id| self.torrents.remove(&id)) {
-                    self.counted.leaves(torrent.moved());
-                }
-                self.parts.registry.remove(&info_hash);
-                self.claims.release(&info_hash);
-                self.queue_due = true;
-                for reply in self.leaving.remove(&info_hash).unwrap_or_default() {
-                    self.answer(reply, Ok(()));
-                }
-                return;
-            }
+            Next::Remove { delete: true } => return self.delete_files(info_hash),
+            Next::Remove { delete: false } => return self.forget(info_hash),
         }
         self.save_or_log(info_hash);
+    }
+
+    /// The end of a torrent that no shard has and that was removed.
+    pub(super) fn forget(&mut self, info_hash: InfoHash) {
+        self.queue_is_old = true;
+        if let Some(torrent) = self.ids.remove(&info_hash).and_then(|id| self.torrents.remove(&id)) {
+            self.counted.leaves(torrent.moved());
+        }
+        self.parts.registry.remove(&info_hash);
+        self.claims.release(&info_hash);
+        self.queue_due = true;
+        for reply in self.leaving.remove(&info_hash).unwrap_or_default() {
+            self.answer(reply, Ok(()));
+        }
     }
 
     /// Peers or news from trackers.

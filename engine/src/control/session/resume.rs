@@ -127,6 +127,10 @@ impl Session {
                 self.parts.registry.insert([entry]);
                 true
             }
+            Err(Activity::Failed(reason)) => {
+                self.fail(info_hash, reason, run);
+                false
+            }
             Err(activity) => {
                 torrent.activity = activity;
                 false
@@ -238,8 +242,11 @@ impl Session {
         let paused = match &torrent.activity {
             Activity::Paused
             | Activity::Handling { run: false, .. }
+            | Activity::Checking { run: false, .. }
             | Activity::Missing { run: false, .. } => true,
-            Activity::Stopping { next, .. } => matches!(next, Next::Pause | Next::Handle { run: false, .. }),
+            Activity::Stopping { next, .. } => {
+                matches!(next, Next::Pause | Next::Check { run: false } | Next::Handle { run: false, .. })
+            }
             _ => false,
         };
         Some(TorrentRecord {

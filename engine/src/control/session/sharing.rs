@@ -85,6 +85,11 @@ impl Session {
             if found.shared.is_empty() {
                 continue;
             }
+            // Which of its files are nobody else's was found out when their deletion began.
+            if torrent.loses_files() {
+                let file = found.shared.first().map(|(own, _)| info.layout.files[*own].path.as_path());
+                return Err(refused(file.unwrap_or(Path::new(""))));
+            }
             let full = self.info_with_hashes(&other);
             for (own_file, other_file) in found.shared {
                 let other_info = full.as_deref().unwrap_or(content);
@@ -158,14 +163,18 @@ impl Session {
     }
 
     /// Torrents that go along when this one is moved to its last directory: they have no other files than this one has,
-    /// rest, and are for the same directory. `None` when another torrent has files of it that does not go along.
+    /// rest or are being hashed, and are for the same directory. `None` when another torrent has files of it that does not go along.
     pub(super) fn followers(&mut self, info_hash: InfoHash, to: &Path) -> Option<Vec<InfoHash>> {
         let sharers = self.staying_sharers(&info_hash);
         let goes_along = |sharer: &Sharer| {
             self.by_hash(&sharer.torrent).is_some_and(|other| {
                 let rests = matches!(
                     other.activity,
-                    Activity::Paused | Activity::Queued | Activity::Failed(_) | Activity::Missing { .. }
+                    Activity::Paused
+                        | Activity::Queued
+                        | Activity::Failed(_)
+                        | Activity::Missing { .. }
+                        | Activity::Checking { .. }
                 );
                 let files = &other.entry.content.info.layout.files;
                 let has = |index| sharer.files.iter().any(|(_, file)| *file == index);

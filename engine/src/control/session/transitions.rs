@@ -109,6 +109,19 @@ impl Session {
         torrent.status = None;
     }
 
+    /// An error has ended what was done with a torrent that no shard runs. One that was paused stays that, so that it does
+    /// not begin to run at the next start.
+    pub(super) fn fail(&mut self, info_hash: InfoHash, reason: String, run: bool) {
+        let Some(torrent) = self.torrent(&info_hash) else { return };
+        torrent.status = None;
+        if run {
+            torrent.activity = Activity::Failed(reason);
+        } else {
+            torrent.activity = Activity::Paused;
+            torrent.warning = Some(reason);
+        }
+    }
+
     /// Lets the shards run a torrent that none runs, when its queue has a place for it.
     pub(super) fn begin_run(&mut self, info_hash: InfoHash) {
         let (downloads, seeds) = (self.settings.download_queue.on, self.settings.seed_queue.on);

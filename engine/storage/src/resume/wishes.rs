@@ -55,6 +55,9 @@ pub struct Wishes {
     pub labels: Vec<String>,
     /// Category as qBittorrent has it; empty for none.
     pub category: String,
+    /// The name that it is shown by; empty for its own. Files keep theirs.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
     /// How much each file is wanted; empty when all are as usual.
     pub files: Vec<FileWish>,
     /// Which ratio goal holds.
@@ -102,6 +105,9 @@ pub struct Wishes {
     pub active_at: u64,
     /// All of it was here once: trackers are told `completed` no more.
     pub was_whole: bool,
+    /// Another client had data of it, and nothing was found yet: nothing is fetched before there is or the user says so.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub had_data: bool,
 }
 
 /// One rename: everything below `from` is below `to`.
@@ -142,6 +148,7 @@ impl Default for Wishes {
         Wishes {
             labels: Vec::new(),
             category: String::new(),
+            name: String::new(),
             files: Vec::new(),
             ratio_mode: GoalMode::Session,
             ratio: 2.0,
@@ -164,6 +171,7 @@ impl Default for Wishes {
             seconds_seeding: 0,
             active_at: 0,
             was_whole: false,
+            had_data: false,
         }
     }
 }

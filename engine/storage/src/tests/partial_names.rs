@@ -142,3 +142,38 @@ fn a_name_that_is_taken_is_left_alone() {
     assert_eq!(std::fs::read(sample.path(0)).unwrap(), b"precious");
     assert_eq!((names(&sample, 0), names(&sample, 1)), ((true, true), (true, false)));
 }
+
+/// After a restart nothing is in memory of which name was the torrent's: what it left is known by its size and time.
+#[test]
+fn the_incomplete_file_is_told_from_somebody_elses_after_a_restart() {
+    let sample = Sample::new(32_768, vec![file("s/a", 50_000), file("s/b", 70_000)]);
+    sample.limits.set_partial_names(true);
+    let partial = sample.path(0).with_file_name("a.part");
+    let (stamps, have) = on_shard(async |shard| {
+        let store = sample.open();
+        let mut have = Bitfield::new(4);
+        store
+            .write_piece(&shard.ring, PieceIndex(0), sample.piece_buf(PieceIndex(0)), Way::Cached)
+            .await
+            .unwrap();
+        store.sync_dirty(&shard.ring).await.unwrap();
+        have.set(0);
+        (store.stamps(), have)
+    });
+    std::fs::write(sample.path(0), "of somebody else").unwrap();
+    let look = |stamps: &[crate::FileStamp], have: &Bitfield| {
+        let store = sample.open();
+        store.take_stamps(stamps);
+        let told = store.tell_names(have);
+        (told, store.partial_files().contains(&0), store.look(have, |_| true))
+    };
+    assert_eq!(look(&stamps, &have), (true, true, crate::Look::AsLeft));
+    // After a kill in mid-download there are no stamps.
+    assert_eq!(look(&[], &have), (true, true, crate::Look::Changed));
+    // Nothing of it is known to be the torrent's.
+    assert_eq!(look(&[], &Bitfield::new(4)).1, false);
+    // The other way round: its own file is complete, and the one beside it is somebody else's.
+    std::fs::rename(&partial, sample.path(0)).unwrap();
+    std::fs::write(&partial, "of somebody else").unwrap();
+    assert_eq!(look(&stamps, &have), (false, false, crate::Look::AsLeft));
+}

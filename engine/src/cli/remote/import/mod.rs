@@ -40,14 +40,20 @@ struct Backup {
 /// Adds all torrents below a directory.
 pub fn run(args: &Import) -> Result<(), Failure> {
     let daemon = Daemon::new(&args.connect)?;
+    // Resume files beside it are those of an earlier time.
+    if let Some(database) = database(&args.dir) {
+        return Err(Failure::failed(format!(
+            "qBittorrent keeps its torrents in a database, {}, which cannot be imported: set \"Resume data storage type\" to \
+             \"Fastresume files\" in its advanced settings, restart it, end it, and import then",
+            database.display()
+        )));
+    }
     let backup = look(&args.dir)?;
     if backup.torrents.is_empty() && backup.skipped.is_empty() {
-        return Err(Failure::failed(match args.dir.join("torrents.db").exists() {
-            true => "qBittorrent keeps its torrents in a database here: set \"Resume data storage type\" to \
-                     fastresume files in its advanced settings, start it again, and import then"
-                .to_owned(),
-            false => format!("{} has no torrents of Transmission or qBittorrent", args.dir.display()),
-        }));
+        return Err(Failure::failed(format!(
+            "{} has no torrents of Transmission or qBittorrent",
+            args.dir.display()
+        )));
     }
     let (mut added, mut failed) = (0, 0);
     let mut complain = |torrent: &Path, failure: Failure| {
@@ -87,6 +93,14 @@ pub fn run(args: &Import) -> Result<(), Failure> {
     };
     screen::say(&format!("{added} imported, {failed} failed{skipped}"));
     if failed > 0 { Err(Failure::Reported) } else { Ok(()) }
+}
+
+/// The database in which qBittorrent keeps its torrents when it is set to do so, beside `BT_backup`.
+fn database(dir: &Path) -> Option<PathBuf> {
+    let dir = std::fs::canonicalize(dir).unwrap_or_else(|_| dir.to_path_buf());
+    let beside = dir.parent().filter(|_| dir.file_name() == Some(OsStr::new("BT_backup")));
+    let places = std::iter::once(dir.as_path()).chain(beside);
+    places.map(|place| place.join("torrents.db")).find(|path| path.is_file())
 }
 
 /// What is in the directory of a client.

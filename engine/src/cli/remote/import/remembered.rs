@@ -58,6 +58,7 @@ pub struct Remembered {
     sequential: i64,
     /// The paths of all files as they are on disk.
     files: Vec<Text>,
+    progress: Progress,
     // qBittorrent and libtorrent
     #[serde(rename = "qBt-savePath")]
     qbt_save_path: Option<Text>,
@@ -95,6 +96,9 @@ pub struct Remembered {
     total_downloaded: i64,
     added_time: i64,
     completed_time: i64,
+    /// A byte for each piece, whose lowest bit says that it is here.
+    pieces: Text,
+    seed_mode: i64,
     /// Seconds that it ran, and of these seconds that it seeded.
     active_time: i64,
     seeding_time: i64,
@@ -102,6 +106,13 @@ pub struct Remembered {
     mapped_files: Vec<Text>,
     /// Announce URLs by tier, those that were added included.
     trackers: Option<Vec<Vec<Text>>>,
+}
+
+/// What Transmission has of a torrent: `all`, `none` or a bit for each block.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Progress {
+    blocks: Text,
 }
 
 /// Transmission's goal of ratio: mode 0 is the session's, 1 this one, 2 none.
@@ -286,16 +297,26 @@ impl Remembered {
             downloaded: known(self.downloaded, self.total_downloaded),
             added_date: self.added(),
             done_date: known(self.done_date, self.completed_time),
+            had_data: self.had_data(),
             seconds_downloading: known(
                 self.downloading_time_seconds,
                 self.active_time.saturating_sub(self.seeding_time),
             ),
             seconds_seeding: known(self.seeding_time_seconds, self.seeding_time),
             partial_suffix: self.partial_suffix().to_owned(),
+            name: self.qbt_name.clone().unwrap_or_default().0,
             names: self.names(layout),
             trackers: self.trackers(tiers).0,
             ..EarlierArgs::default()
         }
+    }
+
+    /// Whether it had data when the client ended.
+    fn had_data(&self) -> bool {
+        let blocks = self.progress.blocks.0.as_str();
+        let some_blocks = blocks != "none" && blocks.chars().any(|bits| bits != '\0');
+        let some_pieces = self.pieces.0.chars().any(|piece| u32::from(piece) & 1 != 0);
+        some_blocks || some_pieces || self.seed_mode != 0 || self.done_date > 0 || self.completed_time > 0
     }
 
     /// When it was added, in seconds since 1970.
@@ -347,9 +368,6 @@ impl Remembered {
     /// What of it this program has no place for.
     pub fn left_behind(&self, tiers: &[Vec<String>]) -> Vec<String> {
         let mut left = Vec::new();
-        if let Some(name) = self.qbt_name.as_ref().filter(|name| !name.0.is_empty()) {
-            left.push(format!("the name \"{}\"", name.0));
-        }
         for (there, what) in [
             (self.bandwidth_priority != 0, "the priority of the torrent"),
             (self.super_seeding != 0, "super seeding"),
@@ -474,9 +492,34 @@ mod tests {
         let own = vec![vec!["http://a/ann".to_owned()]];
         let layout = Layout::single("a", 16384, 3).unwrap();
         assert_eq!(known.earlier(&layout, &own).trackers, [["http://a/ann"], ["udp://c:1"]]);
-        assert_eq!(known.left_behind(&own).len(), 2);
+        assert_eq!(
+            (known.left_behind(&own).len(), known.earlier(&layout, &own).name),
+            (1, "mine".to_owned())
+        );
         let same = read(b"d8:trackersll12:http://a/anneee");
         assert!(same.earlier(&layout, &own).trackers.is_empty() && same.left_behind(&own).is_empty());
+    }
+
+    #[test]
+    fn what_the_client_had_is_known() {
+        let had = |bytes: &[u8]| read(bytes).earlier(&Layout::single("a", 16384, 3).unwrap(), &[]).had_data;
+        for some in [
+            &b"d8:progressd6:blocks3:allee"[..],
+            b"d8:progressd6:blocks2:\0\xffee",
+            b"d6:pieces3:\0\x01\0e",
+            b"d9:seed_modei1ee",
+            b"d14:completed_timei1600000000ee",
+        ] {
+            assert!(had(some), "{some:?}");
+        }
+        for none in [
+            &b"de"[..],
+            b"d8:progressd6:blocks4:noneee",
+            b"d8:progressd6:blocks2:\0\0ee",
+            b"d6:pieces2:\0\0e",
+        ] {
+            assert!(!had(none), "{none:?}");
+        }
     }
 
     #[test]

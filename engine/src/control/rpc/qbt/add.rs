@@ -2,8 +2,9 @@
 
 use super::Reply;
 use super::form::Form;
+use crate::control::rpc::names::{ContentLayout, renames};
 use crate::control::rpc::server::Server;
-use crate::control::rpc::set::{absolute, checked_labels};
+use crate::control::rpc::set::{absolute, checked_labels, checked_name};
 use crate::control::{AddOutcome, AddTorrent, GoalMode, LimitChange, TorrentChange, Wishes};
 use hyper::StatusCode;
 use ringseed_announce::{FetchRequest, fetch, shown_url};
@@ -36,13 +37,18 @@ impl Server {
             Ok(labels) => labels,
             Err(why) => return Reply::Refused(StatusCode::BAD_REQUEST, why),
         };
-        let mut wishes = Wishes { labels, category, ..Wishes::default() };
+        let name = match checked_name(form.get("rename")) {
+            Ok(name) => name,
+            Err(why) => return Reply::Refused(StatusCode::BAD_REQUEST, why),
+        };
+        let mut wishes = Wishes { labels, category, name: name.clone(), ..Wishes::default() };
         limit(
             &mut wishes,
             form.number("ratioLimit"),
             form.number("seedingTimeLimit"),
             form.number("inactiveSeedingTimeLimit"),
         );
+        let content_layout = content_layout(form);
         let paused = form.flag("stopped").or(form.flag("paused")).unwrap_or(!settings.start_added);
         let mut files = std::mem::take(&mut form.files);
         for url in form.get("urls").lines().map(str::trim).filter(|url| !url.is_empty()) {
@@ -69,6 +75,21 @@ impl Server {
                 );
             };
             let metainfo = Arc::new(metainfo);
+            let layout = &metainfo.info.layout;
+            wishes.renames = match renames(layout, &content_layout.names(layout)) {
+                Ok(renames) => renames,
+                Err(why) => {
+                    refused = Some(why);
+                    continue;
+                }
+            };
+            // It keeps the name that it has in its file.
+            if name.is_empty() {
+                wishes.name = match wishes.renames.is_empty() {
+                    true => String::new(),
+                    false => metainfo.info.name.clone(),
+                };
+            }
             let torrent = AddTorrent {
                 data_dir: data_dir.clone(),
                 paused,
@@ -103,6 +124,15 @@ impl Server {
             (false, Some(why)) => Reply::Refused(StatusCode::CONFLICT, why),
             (false, None) => Reply::Text("Fails.".into()),
         }
+    }
+}
+
+/// How the files are to lie; `root_folder` is how older clients say it.
+fn content_layout(form: &Form) -> ContentLayout {
+    match (form.get("contentLayout"), form.flag("root_folder")) {
+        ("Subfolder", _) => ContentLayout::Subfolder,
+        ("NoSubfolder", _) | ("", Some(false)) => ContentLayout::NoSubfolder,
+        _ => ContentLayout::Original,
     }
 }
 

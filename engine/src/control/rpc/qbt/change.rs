@@ -5,11 +5,12 @@ use super::add::limit;
 use super::form::Form;
 use crate::control::rpc::limits::{LABELS_MAX, NAME_BYTES_MAX, NAMES_MAX};
 use crate::control::rpc::server::Server;
-use crate::control::rpc::set::{absolute, checked_labels, settle};
+use crate::control::rpc::set::{absolute, checked_labels, checked_name, settle};
 use crate::control::rpc::trackers::Edit;
 use crate::control::torrent::unix_now;
 use crate::control::{
-    EngineChange, FileWork, LimitChange, QueueMove, Rename, SessionSettings, TorrentChange, Wishes,
+    EngineChange, EngineError, FileWork, LimitChange, QueueMove, Rename, SessionSettings, TorrentChange,
+    Wishes,
 };
 use hyper::StatusCode;
 use std::collections::HashSet;
@@ -56,6 +57,13 @@ impl Server {
                     self.each(form, async |hash| self.handle.handle_files(hash, work.clone()).await).await
                 }
                 Err(why) => Reply::Refused(StatusCode::BAD_REQUEST, why),
+            },
+            "torrents/rename" => match checked_name(form.get("name")) {
+                Ok(name) if name.is_empty() => {
+                    Reply::Refused(StatusCode::CONFLICT, "Incorrect torrent name".into())
+                }
+                Ok(name) => self.show_as(form, name).await,
+                Err(why) => Reply::Refused(StatusCode::CONFLICT, why),
             },
             "torrents/renameFile" | "torrents/renameFolder" => {
                 let rename = Rename { from: form.get("oldPath").into(), to: form.get("newPath").into() };
@@ -198,7 +206,6 @@ impl Server {
             "torrents/setSuperSeeding"
             | "torrents/setAutoManagement"
             | "torrents/toggleFirstLastPiecePrio"
-            | "torrents/rename"
             | "torrents/export" => Reply::lacking(path),
             _ => Reply::Refused(StatusCode::NOT_FOUND, "there is no such method".into()),
         }
@@ -248,6 +255,20 @@ impl Server {
 
     async fn queue_to(&self, form: &Form, to: QueueMove) -> Reply {
         Reply::of(settle(self.handle.move_in_queue(self.hashes(form), to).await))
+    }
+
+    /// Gives a torrent a name that it is shown by.
+    async fn show_as(&self, form: &Form, name: String) -> Reply {
+        let change = wishes(move |wishes| wishes.name.clone_from(&name));
+        match form.get("hash").parse() {
+            Ok(hash) => match self.handle.change_torrent(hash, change).await {
+                Err(EngineError::UnknownTorrent(_)) => {
+                    Reply::Refused(StatusCode::NOT_FOUND, "there is no such torrent".into())
+                }
+                result => Reply::of(settle(result)),
+            },
+            Err(_) => Reply::Refused(StatusCode::NOT_FOUND, "there is no such torrent".into()),
+        }
     }
 
     async fn rename(&self, form: &Form, rename: Rename) -> Reply {

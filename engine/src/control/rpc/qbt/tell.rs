@@ -107,7 +107,7 @@ pub(super) fn torrent(
             .wishes
             .seed_minutes(&snapshot.settings)
             .map_or(-1, |minutes| i64::try_from(minutes).unwrap_or(i64::MAX)),
-        "name": torrent.metainfo.info.name,
+        "name": shown_name(torrent),
         "num_complete": known(|tracker| tracker.seeders),
         "num_incomplete": known(|tracker| tracker.leechers),
         "num_leechs": leeches,
@@ -168,7 +168,7 @@ pub(super) fn properties(torrent: &TorrentStatus) -> Value {
         "is_private": info.private,
         "private": info.private,
         "last_seen": -1,
-        "name": info.name,
+        "name": shown_name(torrent),
         "nb_connections": torrent.peers.len(),
         "nb_connections_limit": torrent.wishes.peer_limit.map_or(-1, i64::from),
         "peers": torrent.peers.len().saturating_sub(torrent.seeds as usize),
@@ -288,6 +288,14 @@ fn content_path(torrent: &TorrentStatus) -> String {
         [] => std::path::Path::new(&torrent.metainfo.info.name),
     };
     torrent.data_dir.join(below).to_string_lossy().into_owned()
+}
+
+/// The name that the user gave it, or its own.
+fn shown_name(torrent: &TorrentStatus) -> &str {
+    match torrent.wishes.name.as_str() {
+        "" => &torrent.metainfo.info.name,
+        name => name,
+    }
 }
 
 /// The folder that a torrent's files are in, when it has one.
