@@ -412,3 +412,53 @@ fn torrents_survive_a_damaged_store() {
     engine.stop();
     assert!(state.path().join("resume.redb.damaged-1").exists());
 }
+
+fn label(label: &str) -> TorrentChange {
+    let label = label.to_owned();
+    TorrentChange {
+        wishes: Some(Arc::new(move |wishes| wishes.labels = vec![label.clone()])),
+        ..TorrentChange::default()
+    }
+}
+
+/// It was stored as running while it was hashed and when that failed, and began to run at the next start.
+#[test]
+fn a_paused_torrent_that_is_hashed_stays_paused() {
+    let [disk, state] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+    let content = single(disk.path(), 32 << 20, "16K", "http://127.0.0.1:9/announce");
+    let metainfo = Arc::new(Metainfo::parse(&fs::read(&content.torrent).unwrap()).unwrap());
+    let torrent = metainfo.info_hash;
+    let data = content.dir.join(&content.name);
+    for round in 0..4 {
+        let engine = start(state.path());
+        let handle = engine.handle();
+        if round == 0 {
+            let add = AddTorrent {
+                data_dir: Some(content.dir.clone()),
+                paused: true,
+                ..AddTorrent::new(metainfo.clone())
+            };
+            block_on(handle.add(add)).unwrap();
+        } else {
+            let status = wait(&handle, torrent, "the torrent", |_| true);
+            assert_eq!(status.state, TorrentState::Paused, "round {round}");
+            block_on(handle.verify(torrent)).unwrap();
+        }
+        // What is stored in between is all of its settings.
+        block_on(handle.change_torrent(torrent, label("being hashed"))).unwrap();
+        engine.stop();
+    }
+    let aside = disk.path().join("aside");
+    fs::rename(&data, &aside).unwrap();
+    std::os::unix::fs::symlink(&aside, &data).unwrap();
+    let engine = start(state.path());
+    let handle = engine.handle();
+    block_on(handle.verify(torrent)).unwrap();
+    let failed = wait(&handle, torrent, "the end", |status| status.warning.is_some());
+    assert_eq!(failed.state, TorrentState::Paused);
+    assert!(failed.warning.as_ref().unwrap().contains("symbolic link"), "{:?}", failed.warning);
+    engine.stop();
+    let engine = start(state.path());
+    wait(&engine.handle(), torrent, "the torrent", |status| status.state == TorrentState::Paused);
+    engine.stop();
+}
