@@ -138,6 +138,62 @@ fn torrents_of_the_same_files_come_to_their_last_directory_together() {
     assert!(!incomplete.join(NAME).exists());
 }
 
+/// The second was being hashed where its files had been, and stayed there without any.
+#[test]
+fn a_torrent_that_is_hashed_while_its_files_are_moved_with_another_goes_along() {
+    let daemon = Daemon::start(&[]);
+    let Ok(memory) = tempfile::tempdir_in("/dev/shm") else { return eprintln!("skipped: no /dev/shm") };
+    let (name, length) = ("large.bin", 100 << 20);
+    let [first, second] = [("a", "1M"), ("b", "256K")].map(|(dir, piece_size)| {
+        let dir = daemon.dir(dir);
+        fill(&dir.join(name), length, 1);
+        torrent_of(&dir, name, length, piece_size, NOBODY)
+    });
+    let (incomplete, last) = (memory.path().canonicalize().unwrap(), daemon.dir("last"));
+    daemon.call("session-set", json!({"incomplete-dir": incomplete, "incomplete-dir-enabled": true}));
+    for torrent in [&first, &second] {
+        let add = json!({"filename": torrent.torrent, "download-dir": last, "paused": true});
+        daemon.call("torrent-add", add);
+    }
+    fs::copy(first.dir.join(name), incomplete.join(name)).unwrap();
+    daemon.call("torrent-verify", json!({"ids": [first.info_hash]}));
+    daemon.wait(&first.info_hash, "the move", |torrent| {
+        torrent["status"] == 4 || torrent["leftUntilDone"] == 0
+    });
+    daemon.call("torrent-verify", json!({"ids": [second.info_hash]}));
+    until("its end", || last.join(name).exists().then_some(()));
+    for torrent in [&first, &second] {
+        daemon.call("torrent-start", json!({"ids": [torrent.info_hash]}));
+        daemon.wait(&torrent.info_hash, "seeding", |torrent| torrent["status"] == 6 && torrent["error"] != 3);
+        let now = daemon.torrent(&torrent.info_hash, &["ringseedCurrentDir", "leftUntilDone"]);
+        assert_eq!(now, json!({"ringseedCurrentDir": last, "leftUntilDone": 0}));
+    }
+}
+
+/// A removal was answered while files were still being deleted: those of a torrent that was added at once were, too.
+#[test]
+fn a_removal_with_the_data_is_answered_when_the_data_is_gone() {
+    let daemon = Daemon::start(&[]);
+    let name = "many";
+    let fill_all = |dir: &Path| {
+        for number in 0..500 {
+            let path = dir.join(name).join(format!("{number:03}/file"));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, [number as u8; 100]).unwrap();
+        }
+    };
+    let dir = daemon.dir("a");
+    fill_all(&dir);
+    let content = torrent_of(&dir, name, 50_000, "16K", NOBODY);
+    for _ in 0..3 {
+        daemon.seed(&content);
+        daemon.call("torrent-remove", json!({"ids": [content.info_hash], "delete-local-data": true}));
+        assert!(!dir.join(name).exists(), "it is still being deleted");
+        fill_all(&dir);
+    }
+    daemon.seed(&content);
+}
+
 struct Swarm {
     _tracker: Tracker,
     url: String,
