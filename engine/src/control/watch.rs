@@ -3,7 +3,8 @@
 //! A file is read once it has stayed the same between two looks. It is then renamed: `.added` behind its name when it was
 //! added or known, `.invalid` when it is no torrent, so that a look at the folder tells what happened. Writers may be slow,
 //! and some make an empty file first: what is no torrent yet is tried again whenever it changes, and is invalid when it has
-//! not changed for [`PATIENCE`]. In a folder that cannot be written it is remembered what was taken, over restarts as
+//! not changed for [`PATIENCE`]. A torrent that cannot be added now, because a disk is full or not mounted, is tried again
+//! each [`PATIENCE`]. In a folder that cannot be written it is remembered what was taken, over restarts as
 //! well, so that a torrent that is removed does not come back.
 
 use super::{AddOutcome, AddTorrent, EngineHandle};
@@ -66,8 +67,10 @@ struct Waiting {
 enum Tried {
     /// It was added or known.
     Added,
-    /// It cannot be added as it is.
+    /// It is no torrent as it is.
     Refused,
+    /// It is one, and cannot be added now.
+    Later,
 }
 
 /// What is known of the files of a folder.
@@ -105,7 +108,7 @@ pub async fn watch(folder: PathBuf, state_dir: Option<PathBuf>, handle: EngineHa
                 complained = false;
                 for Ready { name, last } in ready {
                     let Some(tried) = try_one(&folder.path.join(&name), last, &handle).await else { return };
-                    folder.settle(&name, tried, last);
+                    folder.settle(&name, tried, last, Instant::now());
                 }
             }
             Err(error) if !complained => {
@@ -169,11 +172,17 @@ impl Folder {
     }
 
     /// Renames a file that is dealt with, and remembers it when it cannot be renamed.
-    fn settle(&mut self, name: &OsStr, tried: Tried, last: bool) {
+    fn settle(&mut self, name: &OsStr, tried: Tried, last: bool, now: Instant) {
         let suffix = match tried {
             Tried::Added => "added",
             Tried::Refused if last => "invalid",
             Tried::Refused => return,
+            Tried::Later => {
+                if let Some(file) = self.waiting.get_mut(name).filter(|_| last) {
+                    file.since = now;
+                }
+                return;
+            }
         };
         let Some(file) = self.waiting.remove(name) else { return };
         let path = self.path.join(name);
@@ -223,7 +232,7 @@ fn remembered(memory: &Path) -> HashMap<OsString, Stamp> {
 /// Adds one file, and complains when it is the last time that it is tried; `None` when the engine has ended.
 async fn try_one(file: &Path, last: bool, handle: &EngineHandle) -> Option<Tried> {
     let path = file.to_path_buf();
-    let reason = match tokio::task::spawn_blocking(move || parse(&path)).await {
+    let (reason, tried) = match tokio::task::spawn_blocking(move || parse(&path)).await {
         Ok(Ok(metainfo)) => {
             let settings = handle.snapshot().settings.clone();
             let torrent = AddTorrent {
@@ -238,18 +247,21 @@ async fn try_one(file: &Path, last: bool, handle: &EngineHandle) -> Option<Tried
                 }
                 Ok(AddOutcome::Duplicate(_)) => return Some(Tried::Added),
                 Err(super::EngineError::Stopping) => return None,
-                Err(error) => error.to_string(),
+                Err(error) => (error.to_string(), Tried::Later),
             }
         }
-        Ok(Err(reason)) => reason,
-        Err(error) => error.to_string(),
+        Ok(Err(reason)) => (reason, Tried::Refused),
+        Err(error) => (error.to_string(), Tried::Later),
     };
-    if last {
-        tracing::error!(reason, file = %file.display(), "cannot add a file of the watch folder");
-    } else {
-        tracing::info!(reason, file = %file.display(), "a file of the watch folder is no torrent yet");
+    let file = file.display();
+    match tried {
+        Tried::Refused if last => tracing::error!(reason, %file, "a file of the watch folder is no torrent"),
+        Tried::Refused => tracing::info!(reason, %file, "a file of the watch folder is no torrent yet"),
+        _ => {
+            tracing::error!(reason, %file, "cannot add a file of the watch folder: it is tried again each minute")
+        }
     }
-    Some(Tried::Refused)
+    Some(tried)
 }
 
 fn parse(path: &Path) -> Result<Metainfo, String> {
@@ -293,7 +305,7 @@ mod tests {
         std::fs::write(&file, "de").unwrap();
         assert!(names(folder.look(at(2))).is_empty(), "it grew");
         assert_eq!(names(folder.look(at(4))), [("a.torrent".to_owned(), false)]);
-        folder.settle("a.torrent".as_ref(), Tried::Added, false);
+        folder.settle("a.torrent".as_ref(), Tried::Added, false, Instant::now());
         assert!(dir.path().join("a.torrent.added").exists() && !file.exists());
         assert!(names(folder.look(at(6))).is_empty());
     }
@@ -306,19 +318,37 @@ mod tests {
         folder.look(at(0)).unwrap();
         let tried = |ready: Vec<(String, bool)>| ready == [("a.torrent".to_owned(), false)];
         assert!(tried(names(folder.look(at(2)))), "an empty file is looked at as well");
-        folder.settle("a.torrent".as_ref(), Tried::Refused, false);
+        folder.settle("a.torrent".as_ref(), Tried::Refused, false, Instant::now());
         for second in (4..60).step_by(2) {
             assert!(names(folder.look(at(second))).is_empty(), "it is not read again before it changes");
         }
         std::fs::write(&file, "half").unwrap();
         assert!(names(folder.look(at(60))).is_empty());
         assert!(tried(names(folder.look(at(62)))), "its time begins anew");
-        folder.settle("a.torrent".as_ref(), Tried::Refused, false);
+        folder.settle("a.torrent".as_ref(), Tried::Refused, false, Instant::now());
         assert!(file.exists());
         assert!(names(folder.look(at(118))).is_empty());
         assert_eq!(names(folder.look(at(120))), [("a.torrent".to_owned(), true)]);
-        folder.settle("a.torrent".as_ref(), Tried::Refused, true);
+        folder.settle("a.torrent".as_ref(), Tried::Refused, true, Instant::now());
         assert!(dir.path().join("a.torrent.invalid").exists() && !file.exists());
+    }
+
+    #[test]
+    fn a_torrent_that_cannot_be_added_now_is_tried_again_and_again() {
+        let (dir, mut folder, at) = folder();
+        let file = dir.path().join("a.torrent");
+        std::fs::write(&file, "d").unwrap();
+        folder.look(at(0)).unwrap();
+        assert_eq!(names(folder.look(at(2))), [("a.torrent".to_owned(), false)]);
+        folder.settle("a.torrent".as_ref(), Tried::Later, false, at(2));
+        assert!(names(folder.look(at(4))).is_empty());
+        for second in [60, 120, 180] {
+            assert_eq!(names(folder.look(at(second))), [("a.torrent".to_owned(), true)]);
+            folder.settle("a.torrent".as_ref(), Tried::Later, true, at(second));
+            assert!(names(folder.look(at(second + 2))).is_empty());
+        }
+        folder.settle("a.torrent".as_ref(), Tried::Added, false, at(182));
+        assert!(dir.path().join("a.torrent.added").exists());
     }
 
     #[test]
@@ -335,7 +365,7 @@ mod tests {
         let mut folder = Folder::open(watched.clone(), Some(memory.clone()));
         folder.look(at(0)).unwrap();
         assert_eq!(names(folder.look(at(2))).len(), 1);
-        folder.settle("a.torrent".as_ref(), Tried::Added, false);
+        folder.settle("a.torrent".as_ref(), Tried::Added, false, Instant::now());
         for mut folder in [folder, Folder::open(watched.clone(), Some(memory.clone()))] {
             assert!(names(folder.look(at(4))).is_empty() && names(folder.look(at(6))).is_empty());
         }
@@ -367,7 +397,7 @@ mod tests {
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
         folder.look(at(0)).unwrap();
         assert_eq!(names(folder.look(at(2))), [("link.torrent".to_owned(), false)]);
-        folder.settle("link.torrent".as_ref(), Tried::Added, false);
+        folder.settle("link.torrent".as_ref(), Tried::Added, false, Instant::now());
         assert!(dir.path().join("link.torrent.added").is_symlink() && outside.path().exists());
         assert!(parse(&pipe).is_err());
     }
