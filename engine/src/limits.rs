@@ -32,17 +32,11 @@ pub const MAKING_ROOM_MAX: usize = 32;
 /// Least memory for pieces that may be set: below it even small pieces go one after the other.
 pub const PIECE_MEMORY_MIN: u64 = 1 << 20;
 
-/// Time a new connection has to complete its handshake: a peer that drips bytes is dropped then.
-pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Time a dial may take.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Dials in flight on one shard: half-open connections cost routers and the kernel.
 pub const DIALS_MAX: usize = 64;
 
 /// Of those, one part of so many is for addresses that peers told: nobody vouches for them, and a dial to one that does
-/// not answer takes its place for [`CONNECT_TIMEOUT`].
+/// not answer takes its place for [`ringseed_net::limits::CONNECT_TIMEOUT`].
 pub const TOLD_DIALS_PART: usize = 2;
 
 /// Blocks gathered in one `SENDMSG`: at 16 blocks (256 KiB) the call's cost is spread thin enough.

@@ -41,3 +41,9 @@ pub const TRACKER_PORTS_MAX: usize = 8;
 /// Addresses and ports of one public host (an IPv4 address, the /64 of an IPv6 address) that trackers and peers may name: a
 /// host chooses among 2^64 addresses of IPv6, but a network of users may be one /64, too.
 pub const CANDIDATES_OF_HOST_MAX: usize = 16;
+
+/// Time a new connection has to complete its handshake: a peer that drips bytes is dropped then.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time a dial may take.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

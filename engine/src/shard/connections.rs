@@ -6,15 +6,14 @@ use super::registry::{Phase, TorrentEntry};
 use super::round::Place;
 use super::torrents::TorrentKey;
 use super::{Shard, tokens};
-use crate::limits::HANDSHAKE_TIMEOUT;
 use ringseed_net::candidates::DialEnd;
-use ringseed_proto::peer_address::canonical;
+use ringseed_net::link::{Cargo, Link, LinkEvent};
 use ringseed_proto::swarm::{PeerInfo, PeerKey, Refusal};
 use ringseed_proto::units::{InfoHash, Time};
-use ringseed_proto::wire::{Handshake, HandshakeError, HandshakeReader};
-use ringseed_ring::{Completion, Event, OpId, SendList};
+use ringseed_proto::wire::{Handshake, HandshakeError};
+use ringseed_ring::{Completion, SendList};
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -36,8 +35,6 @@ slotmap::new_key_type! {
 pub enum Stage {
     /// The peer's handshake is not whole yet.
     Handshaking {
-        /// What has arrived of it.
-        reader: HandshakeReader,
         /// The torrent we dialled for.
         dialled: Option<TorrentKey>,
         /// When the connection began.
@@ -53,40 +50,35 @@ pub enum Stage {
         dialled: bool,
         /// When it joined the swarm.
         since: Time,
-        /// Payload and protocol bytes of the send in flight.
-        in_flight: (u64, u64),
     },
     /// Waiting for the terminal completions of its operations.
     Closing,
 }
 
-/// One TCP connection. It stays in the table until the kernel is done with its operations.
+/// One connection to a peer. It stays in the table until the kernel is done with its link.
 pub struct Connection {
-    pub socket: OwnedFd,
-    pub address: SocketAddr,
+    pub link: Link,
     pub stage: Stage,
-    pub receiving: Option<OpId>,
-    pub sending: Option<OpId>,
     pub(super) place: Place,
 }
 
 impl Connection {
-    fn new(socket: OwnedFd, address: SocketAddr, stage: Stage) -> Connection {
-        Connection { socket, address, stage, receiving: None, sending: None, place: Place::default() }
+    fn new(link: Link, stage: Stage) -> Connection {
+        Connection { link, stage, place: Place::default() }
     }
 }
 
 impl Shard {
     /// A new connection from outside.
     pub(super) fn accepted(&mut self, socket: OwnedFd) {
-        let Some(address) = peer_address(&socket) else { return };
+        let Some(link) = Link::accepted(socket, self.now) else { return };
+        let address = link.address();
         let within = self.half_open.begin(address.ip());
         let admitted = (within || self.has_much_room()) && self.admit(&address);
         if !admitted {
             return self.half_open.end(address.ip());
         }
-        let stage = Stage::Handshaking { reader: HandshakeReader::default(), dialled: None, since: self.now };
-        self.begin(socket, address, stage);
+        self.begin(link, Stage::Handshaking { dialled: None, since: self.now });
     }
 
     /// Whether less than half of all connections are in use.
@@ -109,13 +101,9 @@ impl Shard {
         room
     }
 
-    fn begin(&mut self, socket: OwnedFd, address: SocketAddr, stage: Stage) -> ConnKey {
-        // Small messages (requests, haves) must not wait for acknowledgements of earlier ones.
-        let _ = rustix::net::sockopt::set_tcp_nodelay(&socket, true);
-        let key = self.connections.insert(Connection::new(socket, address, stage));
-        if matches!(self.connections[key].stage, Stage::Handshaking { .. }) {
-            self.handshaking.push_back(key);
-        }
+    fn begin(&mut self, link: Link, stage: Stage) -> ConnKey {
+        let key = self.connections.insert(Connection::new(link, stage));
+        self.handshaking.push_back(key);
         self.receive(key);
         key
     }
@@ -133,20 +121,16 @@ impl Shard {
                 false => self.dial_ended(torrent, &address, DialEnd::Failed),
             };
         }
-        let stage = Stage::Handshaking {
-            reader: HandshakeReader::default(),
-            dialled: Some(torrent),
-            since: self.now,
-        };
-        let key = self.begin(socket, address, stage);
+        let link = Link::dialled(socket, address, self.now);
+        let key = self.begin(link, Stage::Handshaking { dialled: Some(torrent), since: self.now });
         self.send_handshake(key, info_hash);
     }
 
     /// A connection that another shard has read the handshake of.
     pub(super) fn moved_here(&mut self, moved: MovedConnection) {
-        let MovedConnection { socket, address, handshake, leftover } = moved;
+        let MovedConnection { link, handshake, leftover } = moved;
         let stage = Stage::Closing; // replaced by adopt() or removed by close()
-        let key = self.connections.insert(Connection::new(socket, address, stage));
+        let key = self.connections.insert(Connection::new(link, stage));
         match self.context.registry.get(&handshake.info_hash) {
             Some(entry) if entry.phase() != Phase::Stopped => {
                 self.adopt(key, entry, handshake, &leftover, None);
@@ -158,88 +142,64 @@ impl Shard {
     fn send_handshake(&mut self, key: ConnKey, info_hash: InfoHash) {
         let mut list = self.spare_list();
         list.push_bytes(&Handshake::new(info_hash, self.context.peer_id).encode());
-        self.send_list(key, list);
+        let cargo = Cargo { payload: 0, protocol: list.len() as u64 };
+        self.send_list(key, list, cargo);
     }
 
-    /// Arms receiving: single receives until the handshake is done, so that nothing is in flight when the
-    /// connection moves to another shard; a multishot receive from then on.
+    /// Arms receiving.
     pub(super) fn receive(&mut self, key: ConnKey) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        if connection.receiving.is_some() {
-            return;
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.link.receive(&self.ring, tokens::connection(key));
         }
-        let fd = connection.socket.as_raw_fd();
-        connection.receiving = match connection.stage {
-            Stage::Handshaking { .. } => Some(self.ring.recv_once(fd, tokens::connection(key))),
-            Stage::Active { .. } => Some(self.ring.recv_multishot(fd, tokens::connection(key))),
-            Stage::Closing => None,
-        };
     }
 
     /// A completion of one of the connection's operations.
     pub(super) fn on_connection(&mut self, key: ConnKey, completion: Completion) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let of_receive = connection.receiving == Some(completion.op);
-        if !completion.more {
-            if of_receive {
-                connection.receiving = None;
-            } else if connection.sending == Some(completion.op) {
-                connection.sending = None;
-            }
-        }
+        let event = connection.link.handle(&self.ring, completion);
         if matches!(connection.stage, Stage::Closing) {
-            if let Event::Sent { list, .. } | Event::SendError { list, .. } = completion.event {
+            if let LinkEvent::Returned(list) = event {
                 self.keep_list(list);
             }
-            self.remove_if_done(key);
-            return;
+            return self.remove_if_done(key);
         }
-        match completion.event {
-            Event::Received(buffer) => {
+        match event {
+            LinkEvent::Bytes(buffer) => {
                 self.pace.received(buffer.len());
                 self.on_bytes(key, &buffer);
                 drop(buffer);
                 self.receive(key);
             }
-            Event::NoBuffers => self.starved.push(key),
-            Event::Sent { bytes, list } => self.on_sent(key, bytes, list),
-            Event::SendError { error, list } => {
+            LinkEvent::Opened { handshake, leftover } => self.on_handshake(key, handshake, &leftover),
+            LinkEvent::Foreign(error) => {
+                self.refuse_handshake(key, HandshakeEnd::Invalid, &error.to_string());
+            }
+            LinkEvent::Nothing => self.receive(key),
+            LinkEvent::NoBuffers => self.starved.push(key),
+            LinkEvent::Sent(cargo, list) => {
+                self.keep_list(list);
+                self.on_sent(key, cargo);
+            }
+            LinkEvent::SentPart { with_payload } => self.on_sent_part(key, with_payload),
+            LinkEvent::SendFailed(error, list) => {
                 self.keep_list(list);
                 self.on_send_error(key, &error);
             }
-            Event::Closed => self.close(key),
-            Event::RecvError(error) => {
-                tracing::debug!(%error, "receive failed");
+            LinkEvent::Closed(error) => {
+                if let Some(error) = error {
+                    tracing::debug!(%error, "receive failed");
+                }
                 self.close(key);
             }
-            Event::Cancelled
-            | Event::Readable
-            | Event::PollError(_)
-            | Event::Accepted(_)
-            | Event::AcceptError(_) => {
-                if of_receive {
-                    self.receive(key);
-                }
-            }
+            LinkEvent::Returned(list) => self.keep_list(list),
         }
     }
 
     fn on_bytes(&mut self, key: ConnKey, bytes: &[u8]) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        match &mut connection.stage {
-            Stage::Active { torrent, peer, .. } => {
-                let (torrent, peer) = (*torrent, *peer);
-                self.deliver(key, torrent, peer, bytes);
-            }
-            Stage::Handshaking { reader, dialled, .. } => {
-                let dialled = *dialled;
-                match reader.push(bytes) {
-                    Ok(None) => {}
-                    Ok(Some((handshake, leftover))) => self.on_handshake(key, handshake, leftover, dialled),
-                    Err(error) => self.refuse_handshake(key, HandshakeEnd::Invalid, &error.to_string()),
-                }
-            }
-            Stage::Closing => {}
+        if let Some(Connection { stage: Stage::Active { torrent, peer, .. }, .. }) = self.connections.get(key)
+        {
+            let (torrent, peer) = (*torrent, *peer);
+            self.deliver(key, torrent, peer, bytes);
         }
     }
 
@@ -252,17 +212,16 @@ impl Shard {
         }
     }
 
-    fn on_handshake(
-        &mut self,
-        key: ConnKey,
-        handshake: Handshake,
-        leftover: Vec<u8>,
-        dialled: Option<TorrentKey>,
-    ) {
+    fn on_handshake(&mut self, key: ConnKey, handshake: Handshake, leftover: &[u8]) {
+        let Some(Connection { stage: Stage::Handshaking { dialled, .. }, .. }) = self.connections.get(key)
+        else {
+            return;
+        };
+        let dialled = *dialled;
         let wanted = dialled.and_then(|torrent| self.torrents.get(torrent)).map(|t| t.entry.info_hash());
         if let Err(error) = handshake.check(wanted.as_ref(), &self.context.peer_id) {
             if let (HandshakeError::Ourselves, Some(torrent)) = (error, dialled) {
-                let address = self.connections[key].address;
+                let address = self.connections[key].link.address();
                 self.exclude(torrent, &address);
             }
             return self.refuse_handshake(key, HandshakeEnd::Refused, &error.to_string());
@@ -278,18 +237,17 @@ impl Shard {
         if elsewhere && dialled.is_none() {
             self.move_to(key, entry.home, handshake, leftover);
         } else {
-            self.adopt(key, entry, handshake, &leftover, dialled);
+            self.adopt(key, entry, handshake, leftover, dialled);
         }
     }
 
     /// Hands a connection to the home shard of its torrent. Nothing is in flight on it: the single receive
     /// has completed, and we have sent nothing.
-    fn move_to(&mut self, key: ConnKey, home: usize, handshake: Handshake, leftover: Vec<u8>) {
-        let Some(connection) = self.connections.remove(key) else { return };
-        debug_assert!(connection.receiving.is_none() && connection.sending.is_none());
-        self.half_open.end(connection.address.ip()); // only those from outside move
-        let Connection { socket, address, .. } = connection;
-        let moved = MovedConnection { socket, address, handshake, leftover };
+    fn move_to(&mut self, key: ConnKey, home: usize, handshake: Handshake, leftover: &[u8]) {
+        let Some(Connection { link, .. }) = self.connections.remove(key) else { return };
+        debug_assert!(link.is_idle());
+        self.half_open.end(link.address().ip()); // only those from outside move
+        let moved = MovedConnection { link, handshake, leftover: leftover.to_vec() };
         if self.context.shards[home].send(ToShard::Connection(Box::new(moved))).is_err() {
             // A full mailbox: the home shard has more to do than it can; the peer will try again.
             self.context.connections.fetch_sub(1, Ordering::Relaxed);
@@ -308,7 +266,7 @@ impl Shard {
         let Some(torrent) = self.torrent_for(&entry) else {
             return self.refuse_handshake(key, HandshakeEnd::Refused, "the torrent is not served here");
         };
-        let address = self.connections[key].address;
+        let address = self.connections[key].link.address();
         // Nobody makes room for one that is refused anyway.
         if self.torrents[torrent].swarm.is_banned(self.now, address.ip()) {
             return self.refuse_handshake(key, HandshakeEnd::Refused, &Refusal::Banned.to_string());
@@ -334,7 +292,7 @@ impl Shard {
         home.peers.insert(peer, key);
         self.ends_half_open(key);
         self.connections[key].stage =
-            Stage::Active { torrent, peer, dialled: dialled.is_some(), since: self.now, in_flight: (0, 0) };
+            Stage::Active { torrent, peer, dialled: dialled.is_some(), since: self.now };
         if dialled.is_none() {
             self.send_handshake(key, info_hash);
         }
@@ -348,7 +306,7 @@ impl Shard {
     /// Ends a connection and says why at debug level.
     pub(super) fn refuse(&mut self, key: ConnKey, reason: &str) {
         if let Some(connection) = self.connections.get(key) {
-            tracing::debug!(peer = %connection.address, reason, "connection ended");
+            tracing::debug!(peer = %connection.link.address(), reason, "connection ended");
         }
         self.close(key);
     }
@@ -357,7 +315,7 @@ impl Shard {
     fn refuse_handshake(&mut self, key: ConnKey, end: HandshakeEnd, reason: &str) {
         self.counters.handshakes[end as usize] += 1;
         if let Some(connection) = self.connections.get(key) {
-            tracing::debug!(peer = %connection.address, reason, "connection ended");
+            tracing::debug!(peer = %connection.link.address(), reason, "connection ended");
         }
         self.end(key);
     }
@@ -376,10 +334,8 @@ impl Shard {
         self.ends_half_open(key);
         let Some(connection) = self.connections.get_mut(key) else { return };
         let stage = std::mem::replace(&mut connection.stage, Stage::Closing);
-        let address = connection.address;
-        for operation in [connection.receiving, connection.sending].into_iter().flatten() {
-            self.ring.cancel(operation);
-        }
+        let address = connection.link.address();
+        connection.link.close(&self.ring);
         match stage {
             Stage::Active { torrent, peer, dialled, since, .. } => {
                 let used_at = self.torrents.get(torrent).and_then(|home| home.swarm.last_used(peer));
@@ -404,10 +360,10 @@ impl Shard {
 
     /// The handshake of a connection is done, or it ends without one.
     fn ends_half_open(&mut self, key: ConnKey) {
-        if let Some(Connection { stage: Stage::Handshaking { dialled: None, .. }, address, .. }) =
+        if let Some(Connection { stage: Stage::Handshaking { dialled: None, .. }, link, .. }) =
             self.connections.get(key)
         {
-            self.half_open.end(address.ip());
+            self.half_open.end(link.address().ip());
         }
     }
 
@@ -423,7 +379,7 @@ impl Shard {
 
     fn remove_if_done(&mut self, key: ConnKey) {
         let Some(connection) = self.connections.get(key) else { return };
-        if connection.receiving.is_none() && connection.sending.is_none() {
+        if connection.link.is_idle() {
             self.connections.remove(key);
             self.context.connections.fetch_sub(1, Ordering::Relaxed);
         }
@@ -436,7 +392,7 @@ impl Shard {
             return;
         }
         if let Some(list) = &list {
-            let blocked = self.connections.iter().filter(|(_, open)| list.contains(open.address.ip()));
+            let blocked = self.connections.iter().filter(|(_, open)| list.contains(open.link.address().ip()));
             for key in blocked.map(|(key, _)| key).collect::<Vec<_>>() {
                 self.refuse(key, "the address is in the blocklist");
             }
@@ -447,14 +403,12 @@ impl Shard {
     /// Ends connections whose handshake takes too long.
     pub(super) fn expire_handshakes(&mut self) {
         while let Some(key) = self.handshaking.front().copied() {
-            match self.connections.get(key).map(|connection| &connection.stage) {
-                Some(Stage::Handshaking { since, .. }) => {
-                    if self.now.saturating_since(*since) < HANDSHAKE_TIMEOUT {
-                        break;
-                    }
-                    self.refuse_handshake(key, HandshakeEnd::Late, "no handshake in time");
+            if let Some(Connection { stage: Stage::Handshaking { .. }, link, .. }) = self.connections.get(key)
+            {
+                if !link.is_late(self.now) {
+                    break;
                 }
-                Some(Stage::Active { .. } | Stage::Closing) | None => {}
+                self.refuse_handshake(key, HandshakeEnd::Late, "no handshake in time");
             }
             self.handshaking.pop_front();
         }
@@ -492,9 +446,4 @@ impl Shard {
             self.spare_lists.push(list);
         }
     }
-}
-
-/// The canonical address of a peer: a v4 peer of a dual-stack socket would otherwise be another one for bans and candidates.
-fn peer_address(socket: &OwnedFd) -> Option<SocketAddr> {
-    SocketAddr::try_from(rustix::net::getpeername(socket).ok()??).ok().map(canonical)
 }

@@ -1,20 +1,18 @@
 //! Dials of a home shard: which addresses, how many at once, and what became of them.
 
+use super::Shard;
 use super::home::Home;
 use super::local::LocalEvent;
 use super::registry::Phase;
 use super::torrents::TorrentKey;
-use super::{Shard, proxied};
 use crate::descriptors;
-use crate::limits::{CONNECT_TIMEOUT, TOLD_DIALS_PART};
+use crate::limits::TOLD_DIALS_PART;
 use ringseed_net::candidates::{Chosen, DialEnd, Source};
-use ringseed_net::route::Route;
+use ringseed_net::dial;
 use ringseed_proto::units::InfoHash;
-use ringseed_ring::Ring;
-use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -107,34 +105,10 @@ fn begin_dial(shard: &mut Shard, key: TorrentKey) -> bool {
     let (settings, route) = (shard.context.settings.clone(), shard.context.route.clone());
     let ring = shard.ring.clone();
     shard.local.spawn(async move {
-        let result = connect(&ring, &route, &settings.listen_addresses, address).await;
+        let result = dial::dial(&ring, &route, &settings.listen_addresses, address).await;
         LocalEvent::Dialled { torrent: key, address, told, result }
     });
     true
-}
-
-/// Connects to a peer, or has the proxy do it. Without the interface or the proxy there is no connection at all.
-async fn connect(ring: &Ring, route: &Route, listen: &[IpAddr], address: SocketAddr) -> io::Result<OwnedFd> {
-    let first = route.proxy.as_ref().map_or(address, |proxy| proxy.address);
-    let socket = socket_for(&first, listen, route)?;
-    ring.connect(socket.as_raw_fd(), first, CONNECT_TIMEOUT).await?;
-    match &route.proxy {
-        Some(proxy) => proxied::ask(proxy, socket, address).await,
-        None => Ok(socket),
-    }
-}
-
-/// A socket to dial from. An engine that listens on certain addresses only is seen from those only: to an address of
-/// another family it does not dial at all.
-fn socket_for(address: &SocketAddr, listen: &[IpAddr], route: &Route) -> io::Result<OwnedFd> {
-    let socket = Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?;
-    route.tie(&socket)?;
-    if !listen.is_empty() && !listen.iter().any(IpAddr::is_unspecified) {
-        let own = listen.iter().find(|own| own.is_ipv4() == address.is_ipv4());
-        let own = own.ok_or(io::ErrorKind::AddrNotAvailable)?;
-        socket.bind(&SocketAddr::new(*own, 0).into())?;
-    }
-    Ok(socket.into())
 }
 
 impl Shard {

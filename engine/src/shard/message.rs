@@ -3,6 +3,7 @@
 use super::checks::Check;
 use super::registry::TorrentEntry;
 use ringseed_net::candidates::Source;
+use ringseed_net::link::Link;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::units::InfoHash;
 use ringseed_proto::wire::Handshake;
@@ -13,10 +14,8 @@ use std::sync::Arc;
 
 /// A connection whose handshake is done, on its way to the shard that is home to its torrent.
 pub struct MovedConnection {
-    /// The socket; no operation is in flight on it.
-    pub socket: OwnedFd,
-    /// The peer's address.
-    pub address: SocketAddr,
+    /// Its link; no operation is in flight on it.
+    pub link: Link,
     /// What the peer sent.
     pub handshake: Handshake,
     /// Bytes read after the handshake.

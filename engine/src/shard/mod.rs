@@ -16,7 +16,6 @@ pub mod loop_delay;
 pub mod mailbox;
 pub mod message;
 mod pace;
-mod proxied;
 pub mod publish;
 pub mod rate;
 mod reads;
@@ -38,7 +37,6 @@ use connections::{ConnKey, Connection};
 use dialing::Dials;
 use glommio::timer::Timer;
 use hashing::{GATHER_WAIT, Gathered};
-use listeners::Listeners;
 use local::{LocalQueue, Sleeper, Woken};
 use loop_delay::LoopWatch;
 use message::{FromShard, ToShard};
@@ -47,6 +45,7 @@ use publish::{ShardCounters, ShardSnapshot};
 use rate::{REFILL_STEP, RateLimit};
 use reads::Reads;
 use registry::Registry;
+use ringseed_net::accepting::Acceptors;
 use ringseed_net::blocklist::Blocklist;
 use ringseed_net::route::Route;
 use ringseed_net::shares::{HalfOpen, Room};
@@ -150,7 +149,7 @@ pub struct Shard {
     /// Reads from disk for peers.
     reads: Reads,
     staged: Staged,
-    listeners: Listeners,
+    acceptors: Acceptors,
     /// The blocklist that all connections were compared with.
     blocklist: Option<Arc<Blocklist>>,
     dials: Dials,
@@ -190,7 +189,7 @@ impl Shard {
         let seed = u64::from_le_bytes(context.peer_id.0[12..20].try_into().unwrap_or_default())
             ^ (context.index as u64) << 32;
         Ok(Self {
-            listeners: Listeners::new(std::mem::take(&mut context.listeners)),
+            acceptors: Acceptors::new(std::mem::take(&mut context.listeners), context.descriptors.are_few),
             context,
             ring,
             local: LocalQueue::default(),
@@ -236,7 +235,7 @@ impl Shard {
     pub async fn run(mut self) -> std::io::Result<()> {
         let mut sleeper = Sleeper::new(&self.ring, self.context.inbox.as_raw_fd(), self.local.clone())?;
         let mut completions: Vec<Completion> = Vec::with_capacity(1024);
-        self.arm_listeners();
+        self.acceptors.arm(&self.ring, self.now);
         loop {
             self.ring.submit()?;
             self.ring.drain(&mut completions);
@@ -303,7 +302,7 @@ impl Shard {
 
     fn dispatch(&mut self, completion: Completion) {
         match tokens::target(completion.token) {
-            tokens::Target::Listener(listener) => self.on_accept(listener, completion),
+            tokens::Target::Listener => self.on_accept(completion),
             tokens::Target::Connection(key) => self.on_connection(key, completion),
         }
     }
@@ -357,7 +356,7 @@ impl Shard {
         self.watch_cache();
         self.expire_handshakes();
         if self.ends_at.is_none() {
-            self.arm_listeners();
+            self.acceptors.arm(&self.ring, self.now);
         }
         if self.now.saturating_since(self.files_checked_at) >= FILE_CHECK {
             self.files_checked_at = self.now;

@@ -59,6 +59,6 @@ impl Shard {
             }
             Stage::Closing => return None,
         };
-        Some(Holder { key, address: connection.address.ip(), used_at, half_open })
+        Some(Holder { key, address: connection.link.address().ip(), used_at, half_open })
     }
 }

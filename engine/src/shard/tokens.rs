@@ -9,8 +9,8 @@ const CONNECTIONS: u64 = 1 << 32;
 /// Whom a completion is for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Target {
-    /// A listener, by its number.
-    Listener(usize),
+    /// A listener, whose number it is.
+    Listener,
     /// A connection.
     Connection(ConnKey),
 }
@@ -20,16 +20,11 @@ pub fn connection(key: ConnKey) -> u64 {
     key.data().as_ffi()
 }
 
-/// The token of a listener's accepts.
-pub fn listener(number: usize) -> u64 {
-    number as u64
-}
-
 /// Whom a token belongs to.
 pub fn target(token: u64) -> Target {
     match token {
         CONNECTIONS.. => Target::Connection(ConnKey::from(KeyData::from_ffi(token))),
-        _ => Target::Listener(token as usize),
+        _ => Target::Listener,
     }
 }
 
@@ -42,6 +37,6 @@ mod tests {
         let mut map = slotmap::SlotMap::<ConnKey, ()>::with_key();
         let key = map.insert(());
         assert_eq!(target(connection(key)), Target::Connection(key));
-        assert_eq!(target(listener(3)), Target::Listener(3));
+        assert_eq!(target(3), Target::Listener);
     }
 }

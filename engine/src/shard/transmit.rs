@@ -5,12 +5,12 @@
 use super::connections::{ConnKey, Stage};
 use super::torrents::TorrentKey;
 use super::{Shard, tokens};
+use ringseed_net::link::Cargo;
 use ringseed_proto::swarm::{FillLimits, FillOutcome, Part, PeerKey};
 use ringseed_proto::units::{BLOCK_LEN, Block};
 use ringseed_ring::SendList;
 use ringseed_storage::{Residency, StorageError};
 use std::io;
-use std::os::fd::AsRawFd;
 
 impl Shard {
     /// Sends what the ready peers of a torrent are to be told.
@@ -19,7 +19,7 @@ impl Shard {
             let Some(key) = self.torrents[torrent].peers.get(peer).copied() else { continue };
             let Some(connection) = self.connections.get_mut(key) else { continue };
             // A busy peer is marked ready again when its send ends, one that had its turn when the round does.
-            if connection.sending.is_none() && self.round.admits(&mut connection.place, torrent, peer) {
+            if !connection.link.is_sending() && self.round.admits(&mut connection.place, torrent, peer) {
                 self.transmit(key, torrent, peer);
             }
         }
@@ -97,50 +97,41 @@ impl Shard {
             self.keep_list(list);
             return;
         }
-        let protocol = list.len() as u64 - payload;
-        if let Some(Stage::Active { in_flight, .. }) = self.connections.get_mut(key).map(|c| &mut c.stage) {
-            *in_flight = (payload, protocol);
-        }
+        let cargo = Cargo { payload, protocol: list.len() as u64 - payload };
         let blocks = payload.div_ceil(u64::from(BLOCK_LEN));
         self.counters.sends += 1;
         self.counters.blocks_sent += blocks;
         if let Some(connection) = self.connections.get_mut(key) {
             self.round.sent(&mut connection.place, blocks as usize);
         }
-        self.send_list(key, list);
+        self.send_list(key, list, cargo);
     }
 
-    pub(super) fn send_list(&mut self, key: ConnKey, list: SendList) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        debug_assert!(connection.sending.is_none());
-        let fd = connection.socket.as_raw_fd();
-        connection.sending = Some(self.ring.send(fd, tokens::connection(key), list));
-    }
-
-    /// A send completed: the rest of it goes out, or the peer may have the next.
-    pub(super) fn on_sent(&mut self, key: ConnKey, bytes: usize, mut list: SendList) {
-        list.advance(bytes);
-        if !list.is_empty() {
-            self.counters.partial_sends += 1;
-            if bytes > 0
-                && let Some(Stage::Active { torrent, peer, in_flight: (1.., _), .. }) =
-                    self.connections.get(key).map(|connection| &connection.stage)
-                && let Some(home) = self.torrents.get_mut(*torrent)
-            {
-                home.swarm.sent_a_part(self.now, *peer);
-            }
-            return self.send_list(key, list);
+    pub(super) fn send_list(&mut self, key: ConnKey, list: SendList, cargo: Cargo) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.link.send(&self.ring, tokens::connection(key), list, cargo);
         }
-        self.keep_list(list);
-        let Some(Stage::Active { torrent, peer, in_flight, .. }) =
-            self.connections.get_mut(key).map(|connection| &mut connection.stage)
-        else {
+    }
+
+    /// A part of a send has left.
+    pub(super) fn on_sent_part(&mut self, key: ConnKey, with_payload: bool) {
+        self.counters.partial_sends += 1;
+        if with_payload
+            && let Some(Stage::Active { torrent, peer, .. }) = self.connections.get(key).map(|c| &c.stage)
+            && let Some(home) = self.torrents.get_mut(*torrent)
+        {
+            home.swarm.sent_a_part(self.now, *peer);
+        }
+    }
+
+    /// A send has left: the peer may have the next.
+    pub(super) fn on_sent(&mut self, key: ConnKey, cargo: Cargo) {
+        let Some(Stage::Active { torrent, peer, .. }) = self.connections.get(key).map(|c| &c.stage) else {
             return;
         };
         let (torrent, peer) = (*torrent, *peer);
-        let (payload, protocol) = std::mem::take(in_flight);
         if let Some(home) = self.torrents.get_mut(torrent) {
-            home.swarm.sent(self.now, peer, payload, protocol);
+            home.swarm.sent(self.now, peer, cargo.payload, cargo.protocol);
             home.swarm.mark_ready(peer);
             self.touch(torrent);
         }

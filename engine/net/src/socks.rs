@@ -12,7 +12,7 @@ use std::os::fd::OwnedFd;
 ///
 /// # Errors
 /// When it does not within the time of a dial.
-pub(super) async fn ask(proxy: &Proxy, socket: OwnedFd, peer: SocketAddr) -> io::Result<OwnedFd> {
+pub(crate) async fn ask(proxy: &Proxy, socket: OwnedFd, peer: SocketAddr) -> io::Result<OwnedFd> {
     let late = || io::Error::new(io::ErrorKind::TimedOut, "the proxy did not answer in time");
     glommio::future::timeout(CONNECT_TIMEOUT, talk(proxy, socket, peer)).await.unwrap_or_else(|_| Err(late()))
 }
