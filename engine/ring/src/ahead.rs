@@ -24,7 +24,7 @@ impl Ring {
     /// It is an ordinary buffered read into memory that all such reads share and nobody looks at. On file systems
     /// that can wait for pages without a thread (ext4, xfs, btrfs) no worker of the kernel takes part, which makes
     /// it several times cheaper than advice on a map. The kernel reads ahead on top of that unless the file was
-    /// given [`Advice::Random`](crate::Advice::Random).
+    /// given `POSIX_FADV_RANDOM`.
     pub fn read_ahead(&self, file: &Arc<OwnedFd>, offset: u64, len: usize) -> Count {
         let make = || Rc::new(IoBuf::with_capacity(Self::READ_AHEAD_MAX));
         let scratch = Rc::clone(self.0.scratch.get_or_init(make));

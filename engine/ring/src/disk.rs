@@ -1,6 +1,5 @@
 //! Disk operations. Each holds what it uses (descriptor, buffer, map) until the kernel is done with it.
 
-use std::any::Any;
 use std::future::Future;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -19,48 +18,6 @@ use crate::ring::Ring;
 /// A read or write takes at most this many bytes (the kernel's `MAX_RW_COUNT`); the rest is left to the caller,
 /// as with any short read or write.
 const TRANSFER_MAX: usize = 0x7fff_f000;
-
-/// What is expected of a range of a file or map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Advice {
-    /// No particular pattern.
-    Normal,
-    /// Read in order.
-    Sequential,
-    /// Read at random: no read-ahead.
-    Random,
-    /// Needed soon: start reading.
-    WillNeed,
-    /// Not needed soon. For a file: drop clean cached pages. For a map: make them the first to be reclaimed.
-    DontNeed,
-    /// Maps only: read the pages and map them before completing (`EFAULT` beyond the end of the file); files
-    /// treat it as `WillNeed`.
-    PopulateRead,
-}
-
-impl Advice {
-    fn for_file(self) -> i32 {
-        match self {
-            Advice::Normal => libc::POSIX_FADV_NORMAL,
-            Advice::Sequential => libc::POSIX_FADV_SEQUENTIAL,
-            Advice::Random => libc::POSIX_FADV_RANDOM,
-            Advice::WillNeed | Advice::PopulateRead => libc::POSIX_FADV_WILLNEED,
-            Advice::DontNeed => libc::POSIX_FADV_DONTNEED,
-        }
-    }
-
-    /// None of these changes what the memory holds.
-    fn for_memory(self) -> i32 {
-        match self {
-            Advice::Normal => libc::MADV_NORMAL,
-            Advice::Sequential => libc::MADV_SEQUENTIAL,
-            Advice::Random => libc::MADV_RANDOM,
-            Advice::WillNeed => libc::MADV_WILLNEED,
-            Advice::DontNeed => libc::MADV_COLD,
-            Advice::PopulateRead => libc::MADV_POPULATE_READ,
-        }
-    }
-}
 
 /// The future of [`Ring::read_at`].
 #[must_use = "the result tells how much was read"]
@@ -160,29 +117,6 @@ impl Ring {
     pub fn sync_file_range(&self, file: &Arc<OwnedFd>, offset: u64, len: u32, flags: u32) -> Done {
         let entry = opcode::SyncFileRange::new(Fd(file.as_raw_fd()), len).offset(offset).flags(flags);
         self.on_file(file, entry.build())
-    }
-
-    /// Tells the kernel about the use of a range of a file (`len` 0: to the end).
-    pub fn fadvise(&self, file: &Arc<OwnedFd>, offset: u64, len: u32, advice: Advice) -> Done {
-        let entry = opcode::Fadvise::new(Fd(file.as_raw_fd()), libc::off_t::from(len), advice.for_file());
-        self.on_file(file, entry.offset(offset).build())
-    }
-
-    /// Tells the kernel about the use of a range of a map; `ptr` must be page-aligned. `keep` keeps it mapped.
-    ///
-    /// # Safety
-    ///
-    /// As long as a clone of `keep` exists, `ptr..ptr + len` belongs to a mapping that `keep` owns.
-    pub unsafe fn madvise<T: Any + Send + Sync>(
-        &self,
-        keep: &Arc<T>,
-        ptr: *const u8,
-        len: u32,
-        advice: Advice,
-    ) -> Done {
-        let entry = opcode::Madvise::new(ptr.cast(), libc::off_t::from(len), advice.for_memory());
-        let keep: Arc<dyn Any + Send + Sync> = Arc::clone(keep) as _;
-        Done(disk(self, Resource::Memory(keep), entry.build()))
     }
 
     fn on_file(&self, file: &Arc<OwnedFd>, entry: squeue::Entry) -> Done {

@@ -63,7 +63,7 @@ mod slab;
 mod socket;
 
 pub use bufring::RecvBuf;
-pub use disk::{Advice, Count, Done, ReadAt};
+pub use disk::{Count, Done, ReadAt};
 pub use error::{ProbeError, RingError};
 pub use event::{Completion, Event, OpId, RingStats};
 pub use future::{Connect, Timeout};

@@ -3,7 +3,6 @@
 //! Everything the kernel reads or writes for an operation is owned by its [`Op`] in the slab: it is freed only
 //! after the terminal completion, whether or not anybody still waits for the result.
 
-use std::any::Any;
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::ptr::NonNull;
@@ -84,7 +83,6 @@ pub(crate) enum Resource {
     ReadAhead { _scratch: Rc<IoBuf>, _file: Arc<OwnedFd> },
     Write { _slice: WriteSlice, _file: Arc<OwnedFd> },
     File(#[expect(dead_code, reason = "held open")] Arc<OwnedFd>),
-    Memory(#[expect(dead_code, reason = "held mapped")] Arc<dyn Any + Send + Sync>),
 }
 
 /// Who waits for an awaited operation.

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ringseed_ring::{Advice, IoBuf, Ring, WriteSlice};
+use ringseed_ring::{IoBuf, Ring, WriteSlice};
 use support::{block_on, finish, pattern, ring};
 
 fn file() -> Arc<OwnedFd> {
@@ -37,6 +37,12 @@ fn cached_bytes(file: &Arc<OwnedFd>, len: usize) -> usize {
     flags.iter().filter(|flag| **flag & 1 == 1).count() * 4096
 }
 
+/// Advice on a whole file.
+fn advise(file: &Arc<OwnedFd>, advice: i32) {
+    // SAFETY: a call without memory.
+    assert_eq!(unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, advice) }, 0);
+}
+
 fn write(ring: &Ring, file: &Arc<OwnedFd>, data: &[u8], offset: u64) {
     let n = block_on(ring, ring.write_at(file, IoBuf::from_slice(data), offset)).unwrap();
     assert_eq!(n, data.len());
@@ -62,7 +68,7 @@ fn writes_and_reads_at_offsets() {
     block_on(&ring, ring.sync_file_range(&file, 0, 1 << 20, libc::SYNC_FILE_RANGE_WRITE)).unwrap();
     block_on(&ring, ring.fdatasync(&file)).unwrap();
     block_on(&ring, ring.fsync(&file)).unwrap();
-    block_on(&ring, ring.fadvise(&file, 0, 0, Advice::DontNeed)).unwrap();
+    advise(&file, libc::POSIX_FADV_DONTNEED);
     // Reads append.
     let mut buf = IoBuf::with_capacity(3 << 20);
     while buf.spare() > 0 {
@@ -90,8 +96,8 @@ fn reading_ahead_fills_the_page_cache() {
     write(&ring, &file, &pattern(3 << 20), 0);
     block_on(&ring, ring.fsync(&file)).unwrap();
     for (offset, len) in [(0, Ring::READ_AHEAD_MAX), (2 << 20, 16_384), (2 << 20, 100_000)] {
-        block_on(&ring, ring.fadvise(&file, 0, 0, Advice::Random)).unwrap();
-        block_on(&ring, ring.fadvise(&file, 0, 0, Advice::DontNeed)).unwrap();
+        advise(&file, libc::POSIX_FADV_RANDOM);
+        advise(&file, libc::POSIX_FADV_DONTNEED);
         assert_eq!(cached_bytes(&file, 3 << 20), 0);
         let mut done = 0;
         while done < len {
@@ -153,39 +159,6 @@ fn errors_of_the_kernel_are_reported() {
     let read_only: Arc<OwnedFd> = Arc::new(std::fs::File::open("/dev/null").unwrap().into());
     let error = block_on(&ring, ring.write_at(&read_only, IoBuf::from_slice(b"x"), 0)).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::EBADF));
-}
-
-/// A read-only map that is unmapped when the last holder is gone.
-struct Map(usize, usize);
-
-impl Drop for Map {
-    fn drop(&mut self) {
-        // SAFETY: mapped in the test with this length.
-        unsafe { libc::munmap(self.0 as *mut libc::c_void, self.1) };
-    }
-}
-
-#[test]
-fn madvise_brings_pages_in_and_reports_a_truncated_file() {
-    let (ring, file) = (ring(1, 8), file());
-    write(&ring, &file, &pattern(1 << 20), 0);
-    // SAFETY: a fresh mapping aliases nothing.
-    let ptr = unsafe {
-        libc::mmap(std::ptr::null_mut(), 1 << 20, libc::PROT_READ, libc::MAP_SHARED, file.as_raw_fd(), 0)
-    };
-    assert_ne!(ptr, libc::MAP_FAILED);
-    let map = Arc::new(Map(ptr as usize, 1 << 20));
-    for advice in [Advice::WillNeed, Advice::PopulateRead, Advice::Sequential, Advice::DontNeed] {
-        // SAFETY: the range is mapped as long as `map` lives.
-        let future = unsafe { ring.madvise(&map, ptr.cast(), 1 << 20, advice) };
-        assert_eq!(Arc::strong_count(&map), 2);
-        block_on(&ring, future).unwrap();
-        assert_eq!(Arc::strong_count(&map), 1);
-    }
-    std::fs::File::from(file.try_clone().unwrap()).set_len(4096).unwrap();
-    // SAFETY: as above.
-    let error = block_on(&ring, unsafe { ring.madvise(&map, ptr.cast(), 1 << 20, Advice::PopulateRead) });
-    assert_eq!(error.unwrap_err().raw_os_error(), Some(libc::EFAULT));
 }
 
 #[test]

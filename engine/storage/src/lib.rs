@@ -3,8 +3,8 @@
 //! Three things, each used on its own:
 //!
 //! * [`TorrentStore`]: the data of one torrent, shared by all shards. Serving is `residency` → (cold:
-//!   `bring_in`, once) → `push_block` → send; a send that fails with `EFAULT` goes to `send_failed`, which names
-//!   the file. Keeping is `write_piece` → `sync_dirty` → claim. `check_in_use` now and then finds files that were
+//!   `bring_in`, once) → `push_block` → send; after a send that fails with `EFAULT`, `check_in_use` names the
+//!   file. Keeping is `write_piece` → `sync_dirty` → claim. `check_in_use` now and then finds files that were
 //!   pulled away under us.
 //! * [`PieceBuffers`]: the pieces a downloading torrent is assembling in memory, on its home shard.
 //! * [`ResumeStore`]: all torrents of the session, on the control thread.

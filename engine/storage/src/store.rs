@@ -11,7 +11,7 @@ use arc_swap::ArcSwapOption;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::layout::Layout;
 use ringseed_proto::metainfo::Info;
-use ringseed_proto::units::{Block, PieceIndex};
+use ringseed_proto::units::Block;
 use ringseed_ring::SendList;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -265,44 +265,9 @@ impl TorrentStore {
         }
     }
 
-    /// To be called when a send of this block failed with `EFAULT`, or with any other error that is not the
-    /// socket's: finds the file that is to blame and marks it as failed. Other files go on.
-    pub fn send_failed(&self, block: &Block) -> StorageError {
-        let mut files: Vec<_> = self
-            .layout()
-            .spans(block.piece, block.begin, block.length)
-            .filter(|span| !span.padding)
-            .map(|span| span.file)
-            .collect();
-        self.seen.forget(block.piece.0);
-        for &file in &files {
-            if self.files.is_failed(file) {
-                return self.files.failure(file);
-            }
-            if let Err(error) = self.files.look(file) {
-                self.files.fail(file, error.clone());
-                return error;
-            }
-        }
-        // Every file is as it should be, yet the kernel could not read one: the disk gives errors.
-        let Some(file) = files.pop() else { return StorageError::OutOfRange(*block) };
-        let error = StorageError::Io {
-            operation: "read",
-            path: self.files.path(file),
-            errno: rustix::io::Errno::IO.raw_os_error(),
-        };
-        self.files.fail(file, error.clone());
-        error
-    }
-
     /// The files that have failed, with the reason, by index.
     pub fn failures(&self) -> Vec<(usize, StorageError)> {
         self.files.failures()
-    }
-
-    /// Whether no byte of the piece lies in a failed file.
-    pub fn is_available(&self, piece: PieceIndex) -> bool {
-        self.layout().spans(piece, 0, u32::MAX).all(|span| span.padding || !self.files.is_failed(span.file))
     }
 
     /// Forgets all failures and everything that was open: the user resumes the torrent.

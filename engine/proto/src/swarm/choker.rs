@@ -130,10 +130,6 @@ impl Slots {
         }
     }
 
-    pub(super) fn set(&mut self, setting: UploadSlots) {
-        self.setting = setting;
-    }
-
     /// As many slots as `rate`, in bytes per second, pays for at [`SLOT_RATE`] each, at once: hundreds of peers
     /// at a fast link would otherwise wait for many rounds of [`Slots::measure`]. Never fewer than before.
     pub(super) fn earn(&mut self, rate: u64) {
@@ -297,8 +293,7 @@ mod tests {
             slots.measure(now, rate, 1000);
         }
         assert!((capacity - 10..=capacity * 2).contains(&slots.count()), "{}", slots.count());
-        slots.set(UploadSlots::Fixed(3));
-        assert_eq!(slots.count(), 3);
+        assert_eq!(Slots::new(UploadSlots::Fixed(3)).count(), 3);
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! What the caller changes of a running swarm: budget of requests, upload slots, port, wanted files, order of pieces.
+//! What the caller changes of a running swarm: budget of requests, port, wanted files, order of pieces.
 
 use std::sync::Arc;
 
-use super::config::{Priority, UploadSlots};
+use super::config::Priority;
 use super::event::Action;
 use super::machine::{Role, Swarm};
 use crate::units::{PieceIndex, Time};
@@ -27,12 +27,6 @@ impl Swarm {
     /// Where peers reach us: what those are told that join from now on.
     pub fn set_listen_port(&mut self, port: u16) {
         self.config.listen_port = Some(port);
-    }
-
-    /// Changes the number of upload slots.
-    pub fn set_upload_slots(&mut self, now: Time, slots: UploadSlots) {
-        self.slots.set(slots);
-        self.rechoke(now);
     }
 
     /// How much each file of the layout is wanted; files beyond the list keep `Normal`. A piece is wanted as

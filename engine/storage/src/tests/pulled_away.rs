@@ -28,7 +28,6 @@ async fn failed_alone(sample: &Sample, store: &TorrentStore, shard: &Driven, err
     assert_eq!(store.push_block(&sample.whole(VICTIM), &mut list), Err(error.clone()));
     assert!(list.is_empty());
     assert_eq!(store.failures(), [(0, error.clone())]);
-    assert!(!store.is_available(VICTIM) && store.is_available(OTHER));
     assert!(store.bring_in(&shard.ring, &sample.whole(VICTIM)).await.is_err());
     serves(sample, store, shard, OTHER).await;
 }
@@ -46,7 +45,7 @@ fn truncated_between_gathering_and_sending() {
         fs::OpenOptions::new().write(true).open(sample.path(0)).unwrap().set_len(1000).unwrap();
         let error = shard.send(list).await.expect_err("the pages are gone");
         assert_eq!(error.raw_os_error(), Some(libc::EFAULT));
-        let error = store.send_failed(&block);
+        let error = store.check_in_use().remove(0);
         assert!(matches!(error, StorageError::Truncated { expected: 262_144, found: 1000, .. }), "{error}");
         failed_alone(&sample, &store, shard, &error).await;
     });
