@@ -28,7 +28,7 @@ impl Trackers {
         Self {
             route: config.route.clone(),
             http: HttpTrackers::new(config, names.clone()),
-            udp: UdpTrackers::new(config.route.clone(), names.clone()),
+            udp: UdpTrackers::new(config.route.clone(), names.clone(), config.sockets_max / 2),
             names,
         }
     }

@@ -49,7 +49,7 @@ pub async fn fetch(request: &FetchRequest<'_>) -> Result<Vec<u8>, String> {
         if request.route.proxy.is_some() {
             // The proxy resolves names. Which of them it is asked for is decided where it is asked.
             let dialer = dialer(Family::V4, request, names);
-            return follow(&client(dialer, request.trust), uri.clone(), login, request).await;
+            return follow(&client(dialer, request.trust, 0), uri.clone(), login, request).await;
         }
         let addresses =
             names.resolve(host).await.map_err(|error| format!("cannot resolve {host}: {error}"))?;
@@ -62,7 +62,7 @@ pub async fn fetch(request: &FetchRequest<'_>) -> Result<Vec<u8>, String> {
             if !addresses.iter().any(usable) {
                 continue;
             }
-            let client = client(dialer(family, request, names.clone()), request.trust);
+            let client = client(dialer(family, request, names.clone()), request.trust, 0);
             match follow(&client, uri.clone(), login, request).await {
                 Ok(bytes) => return Ok(bytes),
                 Err(error) => last = error,

@@ -3,8 +3,8 @@
 
 use super::address::is_local;
 use super::limits::{
-    HTTP_BODY_MAX, HTTP_CONNECT_TIMEOUT, HTTP_HEAD_MAX, HTTP_IDLE, HTTP_PER_HOST_MAX, HTTP_TIMEOUT,
-    INTERVAL_MAX, REDIRECTS_MAX,
+    HTTP_BODY_MAX, HTTP_CONNECT_TIMEOUT, HTTP_HEAD_MAX, HTTP_IDLE, HTTP_KEPT_FROM, HTTP_PER_HOST_MAX,
+    HTTP_TIMEOUT, INTERVAL_MAX, REDIRECTS_MAX,
 };
 use super::names::Names;
 use super::redirect;
@@ -47,7 +47,9 @@ impl HttpTrackers {
     pub(super) fn new(config: &AnnounceConfig, names: Arc<Names>) -> Self {
         let client = |family, public_only| {
             let dialer = Dialer { family, public_only, route: config.route.clone(), names: names.clone() };
-            client(dialer, &config.trust)
+            // Each host could keep some: with few descriptors none is kept.
+            let idle_max = if config.sockets_max < HTTP_KEPT_FROM { 0 } else { HTTP_PER_HOST_MAX };
+            client(dialer, &config.trust, idle_max)
         };
         let user_agent = HeaderValue::from_str(&config.user_agent);
         Self {
@@ -114,12 +116,13 @@ impl HttpTrackers {
     }
 }
 
-pub(super) fn client(dialer: Dialer, trust: &Trust) -> HttpClient {
+/// `idle_max`: most connections to one host that are kept for later.
+pub(super) fn client(dialer: Dialer, trust: &Trust, idle_max: usize) -> HttpClient {
     let connector = trust.connector(dialer);
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(HTTP_IDLE)
-        .pool_max_idle_per_host(HTTP_PER_HOST_MAX)
+        .pool_max_idle_per_host(idle_max)
         .http1_max_buf_size(HTTP_HEAD_MAX)
         .http1_title_case_headers(true)
         .build(connector)

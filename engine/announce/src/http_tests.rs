@@ -21,13 +21,17 @@ fn trackers() -> HttpTrackers {
 }
 
 fn trackers_that_trust(trust: Trust) -> HttpTrackers {
+    trackers_with(trust, 256)
+}
+
+fn trackers_with(trust: Trust, sockets_max: usize) -> HttpTrackers {
     let config = AnnounceConfig {
         peer_id: PeerId(*b"-RS0010-abcdefghijkl"),
         key: 7,
         listen_port: 6881,
         user_agent: "Ringseed/0.1".into(),
         route: Route::default(),
-        sockets_max: 256,
+        sockets_max,
         trust,
     };
     HttpTrackers::new(&config, Arc::new(Names::new()))
@@ -394,4 +398,18 @@ async fn tls_server(identity: Identity) -> (SocketAddr, tokio::task::JoinHandle<
         stream.flush().await
     });
     (address, served)
+}
+
+#[test]
+fn connections_are_kept_for_later_unless_descriptors_are_few() {
+    run(async {
+        for (sockets_max, connections) in [(256, 1), (32, 3)] {
+            let (address, seen) = server("127.0.0.1:0", |_, _| ok(&body())).await;
+            let trackers = trackers_with(Trust::default(), sockets_max);
+            for _ in 0..3 {
+                trackers.announce(&request(&format!("http://{address}/a")), Family::V4).await.unwrap();
+            }
+            assert_eq!(seen.connections.get(), connections, "{sockets_max}");
+        }
+    });
 }

@@ -61,6 +61,8 @@ pub(super) const HTTP_BODY_MAX: usize = 512 * 1024;
 pub(super) const HTTP_HEAD_MAX: usize = 64 * 1024;
 /// Redirects followed in one announce.
 pub(super) const REDIRECTS_MAX: usize = 5;
+/// Sockets from which on connections to HTTP trackers are kept at all.
+pub(super) const HTTP_KEPT_FROM: usize = 256;
 /// Idle connections kept are closed after this time.
 pub(super) const HTTP_IDLE: Duration = Duration::from_secs(60);
 /// Longest tracker text kept for display, characters.

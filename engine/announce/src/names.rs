@@ -57,6 +57,15 @@ impl Names {
         Ok(addresses)
     }
 
+    /// Knows the addresses of a host.
+    #[cfg(test)]
+    pub(super) fn knowing(host: &str, addresses: &[IpAddr]) -> Self {
+        let names = Self::new();
+        let until = Instant::now() + NAME_LIFE;
+        names.known.lock().unwrap().insert(host.into(), (until, addresses.into()));
+        names
+    }
+
     fn remembered(&self, host: &str) -> Option<Arc<[IpAddr]>> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let (until, addresses) = known.get(host)?;

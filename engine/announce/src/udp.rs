@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UdpSocket;
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::{Mutex, Notify, oneshot};
 use tokio::time::{Instant, timeout};
 
 /// Waiting for answers: BEP 15 wants 15 s, doubled each time.
@@ -34,6 +34,11 @@ impl Default for Patience {
     }
 }
 
+/// An address that fails as soon (nobody listens, no way there) is no reason to wait for the next announce.
+const NEXT_ADDRESS_WITHIN: Duration = Duration::from_secs(1);
+/// Addresses that are remembered as failed.
+const FAILED_MAX: usize = 1024;
+
 type Talks = Rc<RefCell<HashMap<SocketAddr, Rc<Talk>>>>;
 
 /// Speaks to UDP trackers.
@@ -41,7 +46,11 @@ pub(super) struct UdpTrackers {
     route: Route,
     names: Arc<Names>,
     patience: Patience,
+    /// From so many sockets on, idle ones are closed for new ones.
+    sockets_max: usize,
     talks: Talks,
+    /// When addresses last did not answer.
+    failed: RefCell<HashMap<SocketAddr, Instant>>,
     numbers: RefCell<Jitter>,
 }
 
@@ -53,15 +62,19 @@ struct Talk {
     /// The connection id and when it was given. Whoever holds the lock connects for all.
     connection: Mutex<Option<(u64, Instant)>>,
     used: Cell<Instant>,
+    /// It gives its socket up for another one.
+    ended: Notify,
 }
 
 impl UdpTrackers {
-    pub(super) fn new(route: Route, names: Arc<Names>) -> Self {
+    pub(super) fn new(route: Route, names: Arc<Names>, sockets_max: usize) -> Self {
         Self {
             route,
             names,
             patience: Patience::default(),
+            sockets_max,
             talks: Talks::default(),
+            failed: RefCell::default(),
             numbers: RefCell::new(Jitter::new(None)),
         }
     }
@@ -79,15 +92,37 @@ impl UdpTrackers {
         family: Family,
     ) -> Result<AnnounceResponse, Failure> {
         let addresses = self.names.resolve(&request.url.host).await.map_err(|error| unreachable(&error))?;
-        let ip = addresses.iter().find(|ip| Family::of(**ip) == family).ok_or_else(|| {
-            Failure::Unreachable(format!("{} has no address of this family", request.url.host))
-        })?;
-        let to = SocketAddr::new(*ip, request.url.port);
-        let talk = self.talk(to).await.map_err(|error| unreachable(&error))?;
-        let result = self.announce_over(&talk, request).await;
+        let ours = addresses.iter().filter(|ip| Family::of(**ip) == family);
+        let mut ours: Vec<_> = ours.map(|ip| SocketAddr::new(*ip, request.url.port)).collect();
+        // One that did not answer comes after the others, at the next announce at the latest.
+        ours.sort_by_key(|to| self.failed.borrow().get(to).copied());
+        let mut failure = format!("{} has no address of this family", request.url.host);
+        for to in ours {
+            let began = Instant::now();
+            match self.announce_to(to, request).await {
+                Err(Failure::Unreachable(text)) if began.elapsed() < NEXT_ADDRESS_WITHIN => failure = text,
+                other => return other,
+            }
+        }
+        Err(Failure::Unreachable(failure))
+    }
+
+    /// Sends one announce to an address.
+    async fn announce_to(&self, to: SocketAddr, request: &Request) -> Result<AnnounceResponse, Failure> {
+        let result = match self.talk(to).await {
+            Ok(talk) => self.announce_over(&talk, request).await,
+            Err(error) => Err(unreachable(&error)),
+        };
         if matches!(result, Err(Failure::Unreachable(_))) {
             // A socket stays tied to the interface that it was made for, also when that one was made anew since.
             self.talks.borrow_mut().remove(&to);
+            let mut failed = self.failed.borrow_mut();
+            if failed.len() >= FAILED_MAX {
+                failed.clear();
+            }
+            failed.insert(to, Instant::now());
+        } else {
+            self.failed.borrow_mut().remove(&to);
         }
         result
     }
@@ -142,6 +177,7 @@ impl UdpTrackers {
             talk.used.set(Instant::now());
             return Ok(talk.clone());
         }
+        self.make_room();
         let socket = dial::datagrams(to, &self.route).await?;
         let talk = Rc::new(Talk {
             socket,
@@ -149,6 +185,7 @@ impl UdpTrackers {
             waiting: RefCell::default(),
             connection: Mutex::new(None),
             used: Cell::new(Instant::now()),
+            ended: Notify::new(),
         });
         // Another torrent may have come first while we waited.
         let talk = self.talks.borrow_mut().entry(to).or_insert(talk).clone();
@@ -156,6 +193,22 @@ impl UdpTrackers {
             tokio::task::spawn_local(listen(talk.clone(), self.talks.clone(), to));
         }
         Ok(talk)
+    }
+
+    /// Closes idle sockets, the longest idle first, until there is room for one more. Those in use are as many as there are
+    /// announces in flight, which are bounded elsewhere.
+    fn make_room(&self) {
+        let mut talks = self.talks.borrow_mut();
+        while talks.len() >= self.sockets_max {
+            // The table and the listener hold one each: whoever else does is about to use it.
+            let idle = talks.iter().filter(|(_, talk)| Rc::strong_count(talk) <= 2);
+            let Some(oldest) = idle.min_by_key(|(_, talk)| talk.used.get()).map(|(to, _)| *to) else {
+                return;
+            };
+            if let Some(talk) = talks.remove(&oldest) {
+                talk.ended.notify_one();
+            }
+        }
     }
 
     /// A transaction id that is hard to guess.
@@ -207,7 +260,11 @@ impl Drop for Registration<'_> {
 async fn listen(talk: Rc<Talk>, talks: Talks, to: SocketAddr) {
     let mut datagram = vec![0; UDP_DATAGRAM_MAX];
     loop {
-        match timeout(UDP_SOCKET_IDLE, talk.socket.recv(&mut datagram)).await {
+        let received = tokio::select! {
+            received = timeout(UDP_SOCKET_IDLE, talk.socket.recv(&mut datagram)) => received,
+            () = talk.ended.notified() => return,
+        };
+        match received {
             Ok(Ok(length)) => {
                 // What is not an answer may be forged: whoever waits goes on waiting.
                 let Ok(response) = Response::decode(&datagram[..length], talk.family) else { continue };

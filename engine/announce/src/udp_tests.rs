@@ -15,8 +15,12 @@ fn run<F: Future<Output = ()>>(test: F) {
 }
 
 fn trackers() -> UdpTrackers {
+    trackers_with(16)
+}
+
+fn trackers_with(sockets_max: usize) -> UdpTrackers {
     let patience = Patience { first: Duration::from_millis(60), attempts: 3 };
-    UdpTrackers::new(Route::default(), Arc::new(Names::new())).with_patience(patience)
+    UdpTrackers::new(Route::default(), Arc::new(Names::new()), sockets_max).with_patience(patience)
 }
 
 fn request(address: SocketAddr, path: &str) -> Request {
@@ -226,5 +230,59 @@ fn a_tracker_that_comes_alive_is_found_on_the_same_socket() {
         assert!(trackers.announce(&request(address, "/announce"), Family::V4).await.is_err());
         tracker(&address.to_string(), |_, packet| vec![good(packet)]).await;
         trackers.announce(&request(address, "/announce"), Family::V4).await.unwrap();
+    });
+}
+
+/// Sockets of this process to one of these addresses, by the kernel's table.
+fn sockets_to(addresses: &[SocketAddr]) -> usize {
+    let table = std::fs::read_to_string("/proc/net/udp").unwrap();
+    let remote = |line: &str| {
+        let port = line.split_whitespace().nth(2)?.rsplit_once(':')?.1.to_owned();
+        u16::from_str_radix(&port, 16).ok()
+    };
+    table
+        .lines()
+        .filter_map(remote)
+        .filter(|port| addresses.iter().any(|known| known.port() == *port))
+        .count()
+}
+
+#[test]
+fn idle_sockets_are_closed_for_others_when_there_are_many() {
+    run(async {
+        let trackers = trackers_with(4);
+        let mut addresses = Vec::new();
+        for _ in 0..12 {
+            let (address, _) = tracker("127.0.0.1:0", |_, packet| vec![good(packet)]).await;
+            trackers.announce(&request(address, "/announce"), Family::V4).await.unwrap();
+            addresses.push(address);
+        }
+        assert_eq!(trackers.talks.borrow().len(), 4);
+        assert!(trackers.talks.borrow().contains_key(&addresses[11]));
+        while sockets_to(&addresses) > 4 {
+            tokio::task::yield_now().await;
+        }
+        // One that was closed is opened again.
+        trackers.announce(&request(addresses[0], "/announce"), Family::V4).await.unwrap();
+    });
+}
+
+#[test]
+fn of_several_addresses_one_that_answers_is_found() {
+    run(async {
+        let (address, asked) = tracker("127.0.0.2:0", |_, packet| vec![good(packet)]).await;
+        // Nobody listens at the first one, and the second does not answer.
+        let silent = UdpSocket::bind(("127.0.0.3", address.port())).await.unwrap();
+        let addresses = ["127.0.0.1", "127.0.0.3", "127.0.0.2"].map(|ip| ip.parse().unwrap());
+        let names = Arc::new(Names::knowing("two.example", &addresses));
+        let patience = Patience { first: Duration::from_millis(500), attempts: 2 };
+        let trackers = UdpTrackers::new(Route::default(), names, 16).with_patience(patience);
+        let url = Rc::new(TrackerUrl::parse(&format!("udp://two.example:{}/", address.port())).unwrap());
+        let request = Request { url, ..request(address, "/") };
+        assert!(trackers.announce(&request, Family::V4).await.is_err(), "the second is waited for");
+        trackers.announce(&request, Family::V4).await.unwrap();
+        trackers.announce(&request, Family::V4).await.unwrap();
+        assert_eq!(asked.borrow().len(), 3, "and stayed with: one connect, two announces");
+        drop(silent);
     });
 }
