@@ -203,3 +203,36 @@ fn a_torrent_whose_peers_are_gone_gives_its_memory_back_when_another_needs_it() 
     assert!(net.run(Duration::from_secs(120), |net| net.nodes[second].swarm.is_complete()));
     net.assert_exact(second);
 }
+
+/// What peers begin to say and what they do not read takes memory, too: 128 KiB each.
+#[test]
+fn peers_that_never_end_a_message_or_never_read_do_not_fill_the_memory() {
+    for kind in [Kind::Endless, Kind::Deaf] {
+        let mut net = Network::new(torrent(PIECE, &[2_000_000], 9), 9);
+        net.use_pex = false;
+        let memory = PieceMemory::new(16 << 20);
+        let config = SwarmConfig { peers_max: 1000, ..sharing(&memory) };
+        let origin = net.add(Kind::Honest, 100 * MB, 100 * MB, config, |_| true);
+        for _ in 0..300 {
+            let bad = net.add(kind, 100 * MB, 100 * MB, SwarmConfig::default(), |_| false);
+            net.connect(bad, origin);
+        }
+        let good = net.add(Kind::Honest, MB, MB, SwarmConfig::default(), |_| false);
+        net.connect(good, origin);
+        // An idle seed looks at its peers each five seconds, and a flood takes less.
+        let most = std::cell::Cell::new(0);
+        net.run(20 * SECOND, |_| {
+            most.set(most.get().max(memory.talk_bytes()));
+            false
+        });
+        assert!(most.get() <= 10 << 20, "{kind:?}: {} bytes", most.get());
+        assert!(memory.talk_bytes() <= 4 << 20, "{kind:?}");
+        if kind == Kind::Endless {
+            let gone = net.nodes[origin].disconnects.len();
+            assert!((200..290).contains(&gone), "{gone} are gone");
+        }
+        assert!(net.run(60 * SECOND, Network::all_finished), "{kind:?}");
+        net.nodes.clear();
+        assert_eq!(memory.talk_bytes(), 0);
+    }
+}

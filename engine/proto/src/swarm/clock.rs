@@ -8,7 +8,8 @@ use super::choker::{Candidate, rank_leeching, rank_seeding};
 use super::event::DisconnectReason;
 use super::fairness::Turns;
 use super::limits::{
-    KEEP_ALIVE, OPTIMISTIC, RECHOKE, REQUEST_AGE_MAX, SEND_MAX, SILENT_MAX, TICK, TICK_IDLE, USELESS_MAX,
+    KEEP_ALIVE, OPTIMISTIC, RECHOKE, REQUEST_AGE_MAX, SEND_MAX, SILENT_MAX, TALK_HEAVY, TALK_LOOK, TICK,
+    TICK_IDLE, USELESS_MAX,
 };
 use super::machine::{Swarm, say_extended};
 use super::peer::Peer;
@@ -38,6 +39,7 @@ impl Swarm {
             self.tick_peer(now, key);
         }
         self.drop_useless(now);
+        self.bound_talk(now);
         self.suspicion.expire(now);
         self.make_piece_room(now);
         self.exchange_peers(now, &keys);
@@ -96,6 +98,26 @@ impl Swarm {
         let keys: Vec<PeerKey> =
             self.peers.iter().filter(|(_, peer)| useless(peer)).map(|(key, _)| key).collect();
         keys.into_iter().for_each(|key| self.disconnect(key, DisconnectReason::Useless));
+    }
+
+    /// Messages that wait, of all swarms together, have a bound: beyond it those go that hold most of it here.
+    pub(super) fn bound_talk(&mut self, now: Time) {
+        self.talk_due = now + TALK_LOOK;
+        let held = |peer: &Peer| if peer.closing { 0 } else { peer.talk_bytes() };
+        self.talk.set(self.peers.values().map(held).sum());
+        if !self.talk.is_over() {
+            return;
+        }
+        let heavy = self.peers.iter().map(|(key, peer)| (held(peer), key));
+        let mut heavy: Vec<_> = heavy.filter(|&(bytes, _)| bytes >= TALK_HEAVY).collect();
+        heavy.sort_unstable_by_key(|&(bytes, _)| Reverse(bytes));
+        for (bytes, key) in heavy {
+            if !self.talk.is_over() {
+                return;
+            }
+            self.disconnect(key, DisconnectReason::Heavy);
+            self.talk.set(self.talk.bytes() - bytes);
+        }
     }
 
     // ---- choking ----

@@ -84,6 +84,9 @@ pub enum DisconnectReason {
     /// What it makes us say piles up because it does not read.
     #[error("does not read what it asks for")]
     NotReading,
+    /// Messages that wait take too much memory, and it has most of them.
+    #[error("holds too much memory with what it says or does not read")]
+    Heavy,
     /// The same client is connected by another connection.
     #[error("connected twice")]
     Duplicate,

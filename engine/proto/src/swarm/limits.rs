@@ -91,8 +91,18 @@ pub const REQUEST_FLOOD_FACTOR: u32 = 4;
 /// rejects for a full queue are 70 KiB.
 pub const CONTROL_BYTES_MAX: usize = 256 * 1024;
 
+/// Capacity in bytes that a peer keeps for control messages: thousands of idle ones must not keep that of their busiest
+/// moment.
+pub const CONTROL_KEPT: usize = 4096;
+
 /// No further requests are queued for a peer that has this many bytes of control messages waiting.
 pub const CONTROL_BYTES_BUSY: usize = 64 * 1024;
+
+/// Bytes of messages, said in part or waiting to be sent, from which on a peer may be let go when all peers together have
+/// too many: no honest one has as much for long.
+pub const TALK_HEAVY: u64 = 16 * 1024;
+/// Between two ticks they are looked at this often when a peer has as much: it takes a second to send thousands of them.
+pub const TALK_LOOK: Duration = Duration::from_millis(100);
 
 /// Most HAVE messages in one batch, 9 bytes each.
 pub const HAVES_PER_FILL_MAX: usize = 2048;

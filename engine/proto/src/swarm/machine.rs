@@ -11,7 +11,8 @@ use super::choker::Slots;
 use super::config::{Content, SwarmConfig};
 use super::event::{Action, BlockSink, DisconnectReason, PeerError, PeerInfo, Refusal, Violation};
 use super::evidence::Evidence;
-use super::limits::{OPTIMISTIC, PEERS_MAX, RECHOKE, TICK, USELESS_MAX};
+use super::limits::{OPTIMISTIC, PEERS_MAX, RECHOKE, TALK_HEAVY, TICK, USELESS_MAX};
+use super::memory::TalkShare;
 use super::peer::Peer;
 use super::picker::Picker;
 use super::rate::Rate;
@@ -20,7 +21,7 @@ use super::suspicion::Suspicion;
 use crate::bitfield::Bitfield;
 use crate::units::{Block, PieceIndex, Time};
 use crate::wire::extension::ExtensionHandshake;
-use crate::wire::{Frame, Message};
+use crate::wire::{Decoder, Frame, Message};
 
 /// Ids under which we want extension messages.
 pub(super) mod extension_id {
@@ -92,6 +93,9 @@ pub struct Swarm {
     pub(super) stored_log: Vec<PieceIndex>,
     pub(super) suspicion: Suspicion,
     pub(super) evidence: Evidence,
+    pub(super) talk: TalkShare,
+    /// When a peer with much of it is reason to look at all of it again.
+    pub(super) talk_due: Time,
     pub(super) rng: Rng,
     pub(super) slots: Slots,
     /// Peers that are not choked by us.
@@ -139,6 +143,8 @@ impl Swarm {
         };
         Swarm {
             slots: Slots::new(config.upload_slots),
+            talk: TalkShare::of(config.memory.clone()),
+            talk_due: now,
             config,
             metadata: Metadata::of(&content),
             content,
@@ -304,6 +310,7 @@ impl Swarm {
         peer.closing = true;
         peer.up.requests.clear();
         peer.control = Vec::new();
+        peer.decoder = Decoder::default();
         self.actions.push_back(Action::Disconnect { peer: key, reason });
         self.forget_downloads(key);
     }
@@ -361,6 +368,10 @@ impl Swarm {
         self.pump(now, key);
         self.pump_starved(now);
         let Some(peer) = self.peers.get(key) else { return Ok(()) };
+        if now >= self.talk_due && peer.talk_bytes() >= TALK_HEAVY {
+            self.bound_talk(now);
+        }
+        let Some(peer) = self.peers.get(key).filter(|peer| !peer.closing) else { return Ok(()) };
         if peer.control.len() > peer.control_max() {
             self.peers[key].closing = true;
             self.forget_downloads(key);

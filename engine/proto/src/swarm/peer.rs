@@ -305,6 +305,11 @@ impl Peer {
         super::limits::CONTROL_BYTES_MAX + self.have.as_bytes().len()
     }
 
+    /// Memory of what it has said in part, and of what waits to be said to it.
+    pub(super) fn talk_bytes(&self) -> u64 {
+        (self.control.capacity() + self.decoder.held()) as u64
+    }
+
     /// Whether the peer may ask for this piece at present.
     pub(super) fn may_request(&self, piece: PieceIndex) -> bool {
         !self.up.am_choking || self.up.allowed_fast.contains(&piece) && self.up.allowed_fast_left > 0

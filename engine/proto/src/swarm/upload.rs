@@ -6,8 +6,8 @@ use super::PeerKey;
 use super::batch::{FillLimits, FillOutcome, SendBatch};
 use super::event::{Action, PeerError, Violation};
 use super::limits::{
-    HAVES_PER_FILL_MAX, METADATA_COPIES_MAX, METADATA_PER_FILL_MAX, METADATA_QUEUE_MAX, METADATA_WINDOW,
-    REQUEST_FLOOD_FACTOR, TICK,
+    CONTROL_KEPT, HAVES_PER_FILL_MAX, METADATA_COPIES_MAX, METADATA_PER_FILL_MAX, METADATA_QUEUE_MAX,
+    METADATA_WINDOW, REQUEST_FLOOD_FACTOR, TICK,
 };
 use super::machine::{Metadata, Swarm, say_extended};
 use crate::units::{Block, Time};
@@ -189,6 +189,9 @@ impl Swarm {
         };
         let start = out.bytes.len();
         out.bytes.append(&mut peer.control);
+        if peer.control.capacity() > CONTROL_KEPT {
+            peer.control = Vec::new();
+        }
         let haves_end = stored.len().min(peer.up.haves_told + HAVES_PER_FILL_MAX);
         for &piece in &stored[peer.up.haves_told..haves_end] {
             // Who has the piece does not care that we have it too.

@@ -72,6 +72,12 @@ impl Decoder {
         Decoder { state: State::Message, partial: Vec::new(), bitfield_len_max }
     }
 
+    /// Bytes of memory that a message takes which is not whole yet.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.partial.capacity()
+    }
+
     /// Takes the next frame from the front of `input`; `None` when all of `input` is used up.
     ///
     /// # Errors

@@ -86,6 +86,8 @@ pub enum Kind {
     Dripper,
     /// Asks for everything and never reads.
     Deaf,
+    /// Begins an extension message of 128 KiB and never ends it.
+    Endless,
     /// Claims to have everything and never answers.
     Silent,
     /// Has the pieces from `from` to `to` and answers one request each so many seconds.
@@ -639,7 +641,13 @@ fn transfer_time(bytes: usize, rate: u64) -> Duration {
 fn is_raw(kind: Kind) -> bool {
     matches!(
         kind,
-        Kind::Flooder | Kind::Dripper | Kind::Deaf | Kind::Withholder | Kind::Silent | Kind::Trickle { .. }
+        Kind::Flooder
+            | Kind::Dripper
+            | Kind::Deaf
+            | Kind::Withholder
+            | Kind::Silent
+            | Kind::Endless
+            | Kind::Trickle { .. }
     )
 }
 

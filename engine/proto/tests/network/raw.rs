@@ -27,6 +27,11 @@ impl Network {
                 Message::Interested.encode(out);
                 (0..1500).for_each(|n| Message::Request(first(n % (pieces - 1))).encode(out));
             }),
+            Kind::Endless => self.say(link, end, |out| {
+                out.extend_from_slice(&(128u32 << 10).to_be_bytes());
+                out.extend_from_slice(&[20, 0]);
+                out.resize(out.len() + (127 << 10), b'x');
+            }),
             Kind::Trickle { from, to, seconds } => {
                 self.say(link, end, |out| {
                     let mut pieces = Bitfield::new(pieces);
