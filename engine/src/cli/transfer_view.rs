@@ -212,6 +212,7 @@ pub(super) mod tests {
             added_at: SystemTime::UNIX_EPOCH,
             finished_at: None,
             seeds: 0,
+            connected: 0,
             peers: Vec::new(),
             trackers: Vec::new(),
             warning: None,

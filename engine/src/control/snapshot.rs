@@ -136,7 +136,9 @@ pub struct TorrentStatus {
     pub finished_at: Option<SystemTime>,
     /// Connected peers that have everything.
     pub seeds: u32,
-    /// Connected peers.
+    /// Connected peers: more than are listed when there are many.
+    pub connected: u32,
+    /// Connected peers, of each shard the first 500.
     pub peers: Vec<PeerStatus>,
     /// Addresses that are banned from it for wrong data.
     pub banned: Vec<BannedPeer>,

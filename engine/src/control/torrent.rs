@@ -445,6 +445,7 @@ impl Torrent {
             finished_at: self.finished_at,
             seeds: samples().map(|sample| sample.stats.seeds).sum(),
             peers,
+            connected: samples().map(|sample| sample.stats.peers).sum(),
             banned: samples().flat_map(|sample| sample.banned.iter().copied()).collect(),
             warning: self
                 .warning

@@ -185,7 +185,7 @@ fn field(torrent: &TorrentStatus, name: &str, around: &Around<'_>) -> Option<Val
         "metadataPercentComplete" => json!(1.0),
         "name" => json!(info.name),
         "peers" => Value::Array(torrent.peers.iter().map(|peer| json!(peer_of(peer))).collect()),
-        "peersConnected" => json!(torrent.peers.len()),
+        "peersConnected" => json!(torrent.connected),
         "peersFrom" => json!({
             "fromCache": 0, "fromDht": 0, "fromLpd": 0, "fromLtep": 0, "fromPex": 0,
             "fromIncoming": peers(|peer| peer.incoming),

@@ -169,6 +169,17 @@ fn trackers_that_fail_are_no_error_of_a_stopped_torrent() {
 }
 
 #[test]
+fn all_connected_peers_are_counted_and_not_only_those_that_are_listed() {
+    bench(|bench| async move {
+        let fields = json!(["peersConnected", "peers"]);
+        let answer = bench.call("torrent-get", json!({"ids": [2], "fields": fields})).await;
+        let torrent = &answer.arguments["torrents"][0];
+        assert_eq!(torrent["peersConnected"], 700);
+        assert_eq!(torrent["peers"].as_array().map(Vec::len), Some(1));
+    });
+}
+
+#[test]
 fn removed_torrents_are_told_to_those_who_poll() {
     bench(|bench| async move {
         let poll = || bench.call("torrent-get", json!({"ids": "recently-active", "fields": ["id"]}));

@@ -18,7 +18,7 @@ const GAUGES: [(&str, &str, Value); 7] = [
     ("torrent_share_ratio", "Sent over the larger of received and verified bytes; 0 for none.", |torrent| {
         torrent.ratio().get().unwrap_or(0.0)
     }),
-    ("torrent_peers", "Connected peers.", |torrent| torrent.peers.len() as f64),
+    ("torrent_peers", "Connected peers.", |torrent| f64::from(torrent.connected)),
     ("torrent_failed", "Whether an error stopped it.", |torrent| {
         f64::from(u8::from(torrent.state.error().is_some()))
     }),

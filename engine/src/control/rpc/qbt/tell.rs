@@ -59,7 +59,7 @@ pub(super) fn torrent(
 ) -> Map<String, Value> {
     let hash = torrent.info_hash().to_string();
     let (downloading, seeding) = torrent.seconds();
-    let leeches = torrent.peers.len().saturating_sub(torrent.seeds as usize);
+    let leeches = torrent.connected.saturating_sub(torrent.seeds);
     let known = |of: fn(&crate::control::TrackerStatus) -> Option<u32>| {
         torrent.trackers.iter().filter_map(of).max().map_or(-1, i64::from)
     };
@@ -169,9 +169,9 @@ pub(super) fn properties(torrent: &TorrentStatus) -> Value {
         "private": info.private,
         "last_seen": -1,
         "name": shown_name(torrent),
-        "nb_connections": torrent.peers.len(),
+        "nb_connections": torrent.connected,
         "nb_connections_limit": torrent.wishes.peer_limit.map_or(-1, i64::from),
-        "peers": torrent.peers.len().saturating_sub(torrent.seeds as usize),
+        "peers": torrent.connected.saturating_sub(torrent.seeds),
         "peers_total": torrent.trackers.iter().filter_map(|tracker| tracker.leechers).max().unwrap_or(0),
         "piece_size": info.layout.piece_length,
         "pieces_have": torrent.have.count_ones(),

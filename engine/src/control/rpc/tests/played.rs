@@ -71,6 +71,8 @@ pub(super) fn status(id: u32, state: TorrentState) -> TorrentStatus {
         added_at: SystemTime::now(),
         finished_at: None,
         seeds: 1,
+        // More than are listed.
+        connected: 700,
         peers: vec![peer],
         trackers: vec![tracker],
         warning: None,
