@@ -1,6 +1,6 @@
 //! Where an HTTP redirect leads (RFC 9110, section 15.4; RFC 3986, section 5).
 
-use super::url::escaped;
+use super::url::{escaped, names_no_port};
 use hyper::Uri;
 
 /// The URL that a `Location` names, seen from the URL that answered. The error is for the user.
@@ -31,6 +31,9 @@ pub(super) fn target(from: &Uri, location: &str) -> Result<Uri, String> {
     let path = text[place..].find(['/', '?']).map_or(text.len(), |start| place + start);
     let text = format!("{}{}", &text[..path], escaped(&text[path..]));
     let uri: Uri = text.parse().map_err(|_| "redirected to something that is not a URL".to_owned())?;
+    if uri.authority().is_some_and(|authority| names_no_port(authority.as_str())) {
+        return Err("redirected to something that is not a URL".to_owned());
+    }
     match (scheme, uri.scheme_str()) {
         (_, Some("https")) | ("http", Some("http")) => Ok(uri),
         // The passkey in the URL was meant to be secret.
@@ -57,7 +60,7 @@ mod tests {
         ] {
             assert_eq!(target(&from, location).unwrap().to_string(), to, "{location}");
         }
-        for location in ["", "ftp://x/", "file:///etc/passwd", "udp://x:1/"] {
+        for location in ["", "ftp://x/", "file:///etc/passwd", "udp://x:1/", "http://u.example:99999/"] {
             assert!(target(&from, location).is_err(), "{location}");
         }
         let from: Uri = "https://t.example/a".parse().unwrap();

@@ -64,6 +64,9 @@ impl TrackerUrl {
         };
         let address = format!("{}://{place}{}", scheme.to_ascii_lowercase(), escaped(path));
         let uri: Uri = address.parse().map_err(|error| format!("not a URL: {error}"))?;
+        if names_no_port(place) {
+            return Err("the URL's port is not a number up to 65535".to_owned());
+        }
         let host = uri.host().filter(|host| !host.is_empty()).ok_or("the URL names no host")?;
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let port = match uri.port() {
@@ -102,6 +105,12 @@ impl TrackerUrl {
 pub fn shown(text: &str) -> String {
     TrackerUrl::of_any_length(text)
         .map_or_else(|_| "something that is not a URL".to_owned(), |url| url.shown())
+}
+
+/// Whether what a URL has after its host's colon is no port: it would be taken for none, and another server asked.
+pub(super) fn names_no_port(authority: &str) -> bool {
+    let port = authority.rsplit_once(':').map_or("", |(_, port)| port);
+    !port.is_empty() && !port.ends_with(']') && port.parse::<u16>().is_err()
 }
 
 /// Name and password of a URL as the header that carries them (RFC 7617).
@@ -199,6 +208,8 @@ mod tests {
             ("wss://t.example/announce", "wss"),
             ("udp://t.example/announce", "port"),
             ("http://t.example:0/a", "port 0"),
+            ("http://t.example:99999/a", "port is not a number"),
+            ("http://[::1]:80x/a", "not a"),
             ("http://", "not a URL"),
             ("announce", "not a tracker URL"),
             ("http://a b/", "not a URL"),
