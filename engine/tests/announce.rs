@@ -142,8 +142,10 @@ mod told {
     use ringseed_proto::metainfo::Metainfo;
     use ringseed_proto::tracker::http::parse_announce;
     use ringseed_proto::tracker::{AnnounceEvent, AnnounceRequest};
+    use ringseed_proto::units::{Block, PeerId, PieceIndex};
+    use ringseed_proto::wire::{Handshake, Message};
     use std::io::{Read, Write};
-    use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+    use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
     use std::path::Path;
     use std::sync::{Arc, Mutex};
 
@@ -276,6 +278,75 @@ mod told {
             }
         }
         assert_eq!(counted.iter().sum::<u64>(), sent, "{told:?}");
+    }
+
+    /// What a seed has sent by the moment at which its trackers are edited belongs to those that it leaves.
+    #[test]
+    fn trackers_that_are_taken_away_hear_all_bytes_and_new_ones_none_of_them() {
+        let (before, after) = (Played::start(), Played::start());
+        let source = tempfile::tempdir().unwrap();
+        let content = single(source.path(), LENGTH, "64K", &before.url);
+        let hash = Metainfo::parse(&std::fs::read(&content.torrent).unwrap()).unwrap().info_hash;
+        let seed = engine();
+        let seed_port = seed.handle().listen_port();
+        add(&seed, &content, source.path(), Vec::new(), Wishes::default());
+        wait_for_seed(&seed);
+        before.wait_for(seed_port, AnnounceEvent::Started);
+        let mut peer = leech(address(&seed), hash);
+        for round in 1..=4 {
+            fetch(&mut peer, 16);
+            // At once, before the shard counts by itself.
+            let (left, entered) = if round % 2 == 1 { (&before, &after) } else { (&after, &before) };
+            let tiers = vec![vec![entered.url.clone()]];
+            let change = ringseed::control::TorrentChange {
+                wishes: Some(Arc::new(move |wishes: &mut Wishes| wishes.tiers = Some(tiers.clone()))),
+                ..Default::default()
+            };
+            block_on(seed.handle().change_torrent(hash, change)).unwrap();
+            let stopped = super::support::until("stopped", || {
+                let told = left.of(seed_port);
+                told.last().filter(|request| request.event == AnnounceEvent::Stopped).cloned()
+            });
+            assert_eq!(stopped.uploaded, 16 << 14, "round {round}");
+            super::support::until("started", || {
+                let told = entered.of(seed_port);
+                told.last().filter(|request| request.event == AnnounceEvent::Started).cloned()
+            });
+        }
+        seed.stop();
+    }
+
+    /// A peer that was let in and may ask.
+    fn leech(seed: SocketAddr, hash: ringseed_proto::units::InfoHash) -> TcpStream {
+        let mut peer = TcpStream::connect(seed).unwrap();
+        let hello = Handshake::new(hash, PeerId(*b"-XX0001-abcdefghijkl")).encode();
+        peer.write_all(&hello).unwrap();
+        peer.write_all(&[0, 0, 0, 1, 2]).unwrap(); // interested
+        peer.read_exact(&mut [0; 68]).unwrap();
+        while next_message(&mut peer).first() != Some(&1) {}
+        peer
+    }
+
+    /// Asks for so many blocks of the first piece's beginning and waits for all of them.
+    fn fetch(peer: &mut TcpStream, blocks: usize) {
+        for _ in 0..blocks {
+            let block = Block { piece: PieceIndex(0), begin: 0, length: 1 << 14 };
+            let mut request = Vec::new();
+            Message::Request(block).encode(&mut request);
+            peer.write_all(&request).unwrap();
+        }
+        let mut left = blocks;
+        while left > 0 {
+            left -= usize::from(next_message(peer).first() == Some(&7));
+        }
+    }
+
+    fn next_message(peer: &mut TcpStream) -> Vec<u8> {
+        let mut length = [0; 4];
+        peer.read_exact(&mut length).unwrap();
+        let mut message = vec![0; u32::from_be_bytes(length) as usize];
+        peer.read_exact(&mut message).unwrap();
+        message
     }
 
     #[test]

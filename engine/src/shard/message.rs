@@ -42,6 +42,8 @@ pub enum ToShard {
     Stop(InfoHash),
     /// What the user wants of this torrent changed in its entry.
     Changed(InfoHash),
+    /// Add what was moved until now to the totals of this torrent's entry, and say so.
+    Count(InfoHash),
     /// The answer to [`FromShard::MetadataWanted`]; `None` when it cannot be had.
     Metadata(InfoHash, Option<Arc<[u8]>>),
     /// Addresses of peers, for the home shard, and who named them.
@@ -71,6 +73,8 @@ pub enum FromShard {
     Stopped { shard: usize, info_hash: InfoHash, durable: Option<DurablePieces> },
     /// After [`ToShard::Shutdown`]: all that was moved is in the totals of the torrents' entries.
     Counted { shard: usize },
+    /// The answer to [`ToShard::Count`].
+    CountedTorrent { shard: usize, info_hash: InfoHash },
     /// The shard has ended.
     Ended { shard: usize },
 }

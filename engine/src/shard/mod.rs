@@ -316,6 +316,12 @@ impl Shard {
                 self.stop_torrent(info_hash);
             }
             ToShard::Changed(info_hash) => self.entry_changed(&info_hash),
+            ToShard::Count(info_hash) => {
+                if let Some(key) = self.by_hash.get(&info_hash).copied() {
+                    self.count_totals(key);
+                }
+                self.report(FromShard::CountedTorrent { shard: self.context.index, info_hash });
+            }
             ToShard::Metadata(info_hash, bytes) => self.provide_metadata(&info_hash, bytes),
             ToShard::Peers(info_hash, source, addresses) => self.learn_peers(&info_hash, source, addresses),
             ToShard::Connection(moved) => self.moved_here(*moved),

@@ -113,6 +113,8 @@ pub struct Session {
     queue_due: bool,
     /// What was sent and received.
     counted: Counted,
+    /// Torrents whose trackers were edited, and the shards that have not yet counted what they moved.
+    counting: HashMap<InfoHash, HashSet<usize>>,
     clock_looked_at: Instant,
     times_looked_at: Instant,
     /// The number of the interface that is listened on.
@@ -183,6 +185,7 @@ impl Session {
             last_place: 0,
             queue_due: false,
             counted: Counted::new(),
+            counting: HashMap::new(),
             clock_looked_at: Instant::now(),
             times_looked_at: Instant::now(),
             interface: parts.settings.bind_interface.as_deref().and_then(ringseed_net::route::number),

@@ -40,6 +40,7 @@ impl Session {
             FromShard::Stopped { shard, info_hash, durable } => self.stopped(shard, info_hash, durable),
             // Waited for when the session ends.
             FromShard::Counted { .. } => {}
+            FromShard::CountedTorrent { shard, info_hash } => self.counted_torrent(shard, info_hash),
             FromShard::Ended { shard } => {
                 self.ended.insert(shard);
             }

@@ -206,8 +206,22 @@ impl Session {
         self.parts.announcer.start(tracked, Box::new(totals));
     }
 
-    /// Announces a running torrent to the trackers that it has now: those that it had go on counting.
+    /// Announces a running torrent to the trackers that it has now: those that it had go on counting. First all shards count
+    /// what they moved, or those that are left would hear too little, and new ones would count it.
     pub(super) fn announce_to_others(&mut self, info_hash: InfoHash) {
+        self.counting.insert(info_hash, (0..self.parts.shards.len()).collect());
+        self.broadcast(|| ToShard::Count(info_hash));
+    }
+
+    /// A shard has counted what it moved of a torrent.
+    pub(super) fn counted_torrent(&mut self, shard: usize, info_hash: InfoHash) {
+        let Some(waiting) = self.counting.get_mut(&info_hash) else { return };
+        waiting.remove(&shard);
+        if !waiting.is_empty() {
+            return;
+        }
+        self.counting.remove(&info_hash);
+        // The announcer knows no torrent that has stopped since.
         let Some(torrent) = self.torrent(&info_hash) else { return };
         let tiers = torrent.tiers().to_vec();
         self.parts.announcer.set_trackers(info_hash, tiers);
