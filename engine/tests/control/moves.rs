@@ -138,6 +138,38 @@ fn what_becomes_whole_in_the_incomplete_directory_goes_to_its_last_one() {
     assert_eq!((fs::read_dir(&incomplete).unwrap().count(), there.exists()), (0, true));
 }
 
+/// Whatever made it complete while it rested, or kept it from being moved before it was stopped: it was shown as moving for
+/// ever, and nothing was moved.
+#[test]
+fn a_torrent_that_is_complete_and_rests_in_the_incomplete_directory_is_moved() {
+    let daemon = Daemon::start(&[]);
+    let (dir, other) = (daemon.dir("content"), "b.bin");
+    fill(&dir.join("two/a.bin"), 65_536, 1);
+    fill(&dir.join("two").join(other), 131_072, 2);
+    let content = torrent_of(&dir, "two", 196_608, "16K", NOBODY);
+    let hash = content.info_hash.as_str();
+    let (incomplete, last) = (daemon.dir("incomplete"), daemon.dir("last"));
+    daemon.call("session-set", json!({"incomplete-dir": incomplete, "incomplete-dir-enabled": true}));
+    daemon.call("torrent-add", json!({"filename": content.torrent, "download-dir": last, "paused": true}));
+    let [here, there] = [&incomplete, &last].map(|dir| dir.join(&content.name));
+    fs::create_dir(&here).unwrap();
+    fs::copy(dir.join("two").join(other), here.join(other)).unwrap();
+    daemon.call("torrent-verify", json!({"ids": [hash]}));
+    daemon.wait(hash, "the check", |torrent| torrent["status"] == 0 && torrent["leftUntilDone"] == 65_536);
+    // Something is in the way at first.
+    fs::create_dir(&there).unwrap();
+    fs::write(there.join(other), "mine").unwrap();
+    daemon.call("torrent-set", json!({"ids": [hash], "files-unwanted": [0]}));
+    let failed = daemon.wait(hash, "the failed move", |torrent| torrent["error"] == 3);
+    assert!(failed["errorString"].as_str().unwrap().contains(other), "{failed}");
+    assert!(here.join(other).exists());
+    fs::remove_file(there.join(other)).unwrap();
+    daemon.call("torrent-start", json!({"ids": [hash]}));
+    daemon.wait(hash, "the move", |torrent| torrent["status"] == 6 && torrent["error"] != 3);
+    assert_eq!(daemon.torrent(hash, &["ringseedCurrentDir"])["ringseedCurrentDir"], json!(last));
+    assert!(there.join(other).exists() && !here.exists());
+}
+
 /// Files in a directory.
 fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> =

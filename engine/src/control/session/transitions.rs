@@ -41,7 +41,8 @@ impl Session {
         if self.resume_work(info_hash, true) {
             return;
         }
-        if self.is_vouched_for(info_hash) {
+        // It may have been completed and then stopped before it was moved.
+        if self.is_vouched_for(info_hash) && !self.move_if_done(info_hash, true) {
             self.begin_run(info_hash);
         }
     }
@@ -75,7 +76,8 @@ impl Session {
 
     /// Lets a torrent that has got its place in a queue run.
     pub(super) fn run_queued(&mut self, info_hash: InfoHash) {
-        if !self.hold_back(info_hash) && self.is_vouched_for(info_hash) {
+        if !self.hold_back(info_hash) && self.is_vouched_for(info_hash) && !self.move_if_done(info_hash, true)
+        {
             self.run_now(info_hash);
         }
     }

@@ -55,6 +55,11 @@ impl Session {
         if announces {
             self.announce_to_others(info_hash);
         }
+        let Some(torrent) = self.torrent(&info_hash) else { return Ok(()) };
+        if torrent.activity == Activity::Paused && !was_done && torrent.is_done() {
+            // No shard has it that would tell so.
+            self.move_if_done(info_hash, false);
+        }
         self.queue_due = true;
         Ok(())
     }
