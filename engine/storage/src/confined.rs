@@ -290,6 +290,30 @@ fn maps_are_bad(directory: &Directory) -> bool {
     [NFS, CIFS, SMB2, FUSE, NINE_P, CEPH, AFS, ECRYPTFS].contains(&magic)
 }
 
+/// Whether names that differ in upper and lower case alone are one name in a directory: usual on disks that other systems
+/// use as well, and on shares of such systems. False when that cannot be told.
+pub fn ignores_case(directory: &Path) -> bool {
+    // From linux/magic.h and the sources of the file systems.
+    const FAT: u64 = 0x4d44;
+    const EXFAT: u64 = 0x2011_bab0;
+    const NTFS: u64 = 0x5346_544e;
+    const NTFS3: u64 = 0x7366_746e;
+    const CIFS: u64 = 0xff53_4d42;
+    const SMB2: u64 = 0xfe53_4d42;
+    const HFS_PLUS: u64 = 0x482b;
+    // Directories of ext4 and f2fs can be set to it, one by one.
+    const CASEFOLD: u32 = 0x4000_0000;
+    let Ok(found) = rustix::fs::statfs(directory) else { return false };
+    let magic = found.f_type as u64 & 0xffff_ffff;
+    let folds = || {
+        let opened =
+            rustix::fs::open(directory, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        let flags = opened.and_then(rustix::fs::ioctl_getflags);
+        flags.is_ok_and(|flags| flags.bits() & CASEFOLD != 0)
+    };
+    [FAT, EXFAT, NTFS, NTFS3, CIFS, SMB2, HFS_PLUS].contains(&magic) || folds()
+}
+
 fn try_open(root: &Directory, relative: &Path, purpose: Purpose, create: bool) -> Result<OwnedFd, Errno> {
     let access = match purpose {
         Purpose::Read => OFlags::RDONLY,

@@ -49,7 +49,7 @@ mod tests;
 
 pub use budget::Bytes;
 pub use cache_room::CacheRoom;
-pub use confined::{FileStamp, SizeCheck};
+pub use confined::{FileStamp, SizeCheck, ignores_case};
 pub use error::StorageError;
 pub use hashing::{hash_blocks_yielding, hash_yielding};
 pub use limits::{Allocation, StoreConfig, StoreLimits};
@@ -57,7 +57,7 @@ pub use names::{PARTIAL_SUFFIX, is_partial_name, partial_path};
 pub use past_cache::OwnBlock;
 pub use piece_buffers::{PieceBuf, PieceBuffers};
 pub use piece_ranges::PieceRanges;
-pub use plain_names::{adopt_partial_names, lies_under_plain_names};
+pub use plain_names::{AdoptedFiles, adopt_partial_names, lies_under_plain_names};
 pub use relocate::{Move, MoveError, MoveProgress};
 pub use residency::{Residency, ResidencyClock};
 pub use resume::{

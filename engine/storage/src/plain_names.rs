@@ -6,9 +6,9 @@
 use super::confined::Root;
 use super::error::StorageError;
 use super::names::Names;
+use super::relocate;
 use ringseed_proto::layout::Layout;
 use ringseed_proto::metainfo::Info;
-use rustix::fs::{RenameFlags, renameat_with};
 use std::path::{Path, PathBuf};
 
 /// Files that are looked for.
@@ -33,30 +33,58 @@ pub fn lies_under_plain_names(directory: &Path, info: &Info) -> bool {
     plain
 }
 
+/// Incomplete files of another client that have names of ours now.
+#[derive(Debug)]
+pub struct AdoptedFiles {
+    root: Root,
+    /// The path before and now, of each.
+    renamed: Vec<(PathBuf, PathBuf)>,
+}
+
+impl AdoptedFiles {
+    /// Gives them back the names that the other client knows.
+    pub fn give_back(self) {
+        for (before, now) in &self.renamed {
+            if let Err(error) = relocate::shift(&self.root, now, &self.root, before) {
+                tracing::warn!(%error, "an incomplete file of another client keeps its new name");
+            }
+        }
+    }
+}
+
 /// Gives incomplete files of another client, which have `suffix` behind their names, the names that such files have here.
-/// Files that are here under a name of ours stay as they are.
+/// Files that are here under a name of ours stay as they are. `None` when there are none.
 ///
 /// # Errors
-/// The first file that cannot be renamed.
-pub fn adopt_partial_names(directory: &Path, layout: &Layout, suffix: &str) -> Result<(), StorageError> {
+/// The first file that cannot be renamed; then none is.
+pub fn adopt_partial_names(
+    directory: &Path,
+    layout: &Layout,
+    suffix: &str,
+) -> Result<Option<AdoptedFiles>, StorageError> {
     if suffix.is_empty() || !directory.is_dir() {
-        return Ok(());
+        return Ok(None);
     }
-    let (root, names) = (Root::open(directory)?, Names::of(layout));
+    let names = Names::of(layout);
+    let mut adopted = AdoptedFiles { root: Root::open(directory)?, renamed: Vec::new() };
     for file in layout.files.iter().filter(|file| !file.padding) {
         let mut foreign = file.path.clone().into_os_string();
         foreign.push(suffix);
         let foreign = PathBuf::from(foreign);
-        if !matches!(root.stat(&foreign), Ok(Some(_))) || names.find(&root, &file.path, false)?.is_some() {
-            continue;
-        }
+        let is_there = matches!(adopted.root.stat(&foreign), Ok(Some(_)));
         let own = names.partial(&file.path).unwrap_or_else(|| file.path.clone());
-        let (folder, old) = root.open_folder(&foreign, false)?;
-        let new = own.file_name().unwrap_or_default();
-        renameat_with(&folder, old, &folder, new, RenameFlags::NOREPLACE)
-            .map_err(|errno| StorageError::from_errno(errno, "rename", root.full(&foreign)))?;
+        let renamed = match names.find(&adopted.root, &file.path, false) {
+            Ok(None) if is_there => relocate::shift(&adopted.root, &foreign, &adopted.root, &own),
+            Ok(_) => continue,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = renamed {
+            adopted.give_back();
+            return Err(error);
+        }
+        adopted.renamed.push((foreign, own));
     }
-    Ok(())
+    Ok((!adopted.renamed.is_empty()).then_some(adopted))
 }
 
 #[cfg(test)]
@@ -69,12 +97,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         std::fs::write(at("a.!qB"), "old").unwrap();
-        adopt_partial_names(dir.path(), &layout, ".!qB").unwrap();
+        let adopted = adopt_partial_names(dir.path(), &layout, ".!qB").unwrap().unwrap();
         assert!(at("a.part").exists() && !at("a.!qB").exists());
+        adopted.give_back();
+        assert!(!at("a.part").exists() && at("a.!qB").exists());
+        assert!(adopt_partial_names(dir.path(), &layout, ".!qB").unwrap().is_some());
         std::fs::write(at("a.!qB"), "new").unwrap();
-        adopt_partial_names(dir.path(), &layout, ".!qB").unwrap();
+        assert!(adopt_partial_names(dir.path(), &layout, ".!qB").unwrap().is_none());
         assert_eq!(std::fs::read(at("a.part")).unwrap(), b"old");
-        adopt_partial_names(&at("none"), &layout, ".!qB").unwrap();
+        assert!(adopt_partial_names(&at("none"), &layout, ".!qB").unwrap().is_none());
     }
 
     #[test]

@@ -11,7 +11,9 @@ use ringseed_net::limits::CANDIDATES_MAX;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::peer_address::canonical;
 use ringseed_proto::units::InfoHash;
-use ringseed_storage::{Look, RunState, TorrentStore, Wishes, adopt_partial_names, lies_under_plain_names};
+use ringseed_storage::{
+    AdoptedFiles, Look, RunState, TorrentStore, Wishes, adopt_partial_names, lies_under_plain_names,
+};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -125,6 +127,21 @@ impl Session {
     }
 
     pub(super) fn add(&mut self, add: AddTorrent) -> Result<AddOutcome, EngineError> {
+        let mut adopted = Vec::new();
+        let result = self.add_with(add, &mut adopted);
+        if result.is_err() {
+            // The other client has the torrent still.
+            adopted.into_iter().for_each(AdoptedFiles::give_back);
+        }
+        result
+    }
+
+    /// As [`Session::add`]; files that get other names for it come into `adopted`.
+    fn add_with(
+        &mut self,
+        add: AddTorrent,
+        adopted: &mut Vec<AdoptedFiles>,
+    ) -> Result<AddOutcome, EngineError> {
         let info_hash = add.metainfo.info_hash;
         if let Some(id) = self.ids.get(&info_hash).copied() {
             if !self.torrents[&id].is_leaving() {
@@ -135,7 +152,8 @@ impl Session {
         }
         let mut wishes = add.wishes;
         let mut metainfo = as_named(add.metainfo, &wishes);
-        let (data_dir, move_when_done) = self.place(add.data_dir, add.found, add.earlier.had_data, &metainfo);
+        let (data_dir, move_when_done) =
+            self.place(add.data_dir, add.found, add.earlier.had_data, &metainfo, adopted);
         if wishes.renames.is_empty() && lies_under_plain_names(&data_dir, &metainfo.info) {
             wishes.plain_names = true;
             metainfo = as_named(metainfo, &wishes);
@@ -196,6 +214,7 @@ impl Session {
         found: Option<Found>,
         had_data: bool,
         metainfo: &Metainfo,
+        adopted: &mut Vec<AdoptedFiles>,
     ) -> (PathBuf, Option<PathBuf>) {
         let usual = || self.settings.download_dir.clone().unwrap_or(self.parts.settings.download_dir.clone());
         let last = wanted.unwrap_or_else(usual);
@@ -203,8 +222,11 @@ impl Session {
         if let Some(Found { dir, partial_suffix }) = found {
             let dir = dir.unwrap_or_else(|| last.clone());
             for place in [&dir, &last] {
-                if let Err(error) = adopt_partial_names(place, &metainfo.info.layout, &partial_suffix) {
-                    tracing::warn!(%error, "incomplete files of another client keep their names");
+                match adopt_partial_names(place, &metainfo.info.layout, &partial_suffix) {
+                    Ok(files) => adopted.extend(files),
+                    Err(error) => {
+                        tracing::warn!(%error, "incomplete files of another client keep their names");
+                    }
                 }
             }
             let lies_there = self.is_there(&dir, metainfo) || (had_data && !self.is_there(&last, metainfo));
