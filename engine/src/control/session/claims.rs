@@ -4,11 +4,12 @@
 //! few steps, however many files there are; files are compared one by one only with torrents that are found in it. Paths
 //! are those of the file system: links on the way to a directory are resolved, and a directory that is reached by two
 //! paths (a bind mount) counts as one. Below a directory no link is followed, so that nothing has to be resolved there.
+//! The index is in lower case, for file systems that have one file for `a` and `A`; whether it is one is asked afterwards.
 
 use ringseed_proto::layout::Layout;
 use ringseed_proto::metainfo::Info;
 use ringseed_proto::units::{InfoHash, PieceIndex};
-use ringseed_storage::partial_path;
+use ringseed_storage::{ignores_case, partial_path};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::Metadata;
 use std::ops::Bound;
@@ -95,7 +96,7 @@ impl Claims {
     }
 }
 
-/// The first names of a torrent's files below its directories, those of incomplete files included.
+/// The first names of a torrent's files below its directories in lower case, those of incomplete files included.
 fn tops(roots: &[PathBuf], layout: &Layout) -> Vec<PathBuf> {
     let partial = partial_path(layout);
     let mut names: Vec<PathBuf> = Vec::new();
@@ -111,7 +112,12 @@ fn tops(roots: &[PathBuf], layout: &Layout) -> Vec<PathBuf> {
     }
     names.sort_unstable();
     names.dedup();
-    roots.iter().flat_map(|root| names.iter().map(|name| root.join(name))).collect()
+    roots.iter().flat_map(|root| names.iter().map(|name| lower_case(&root.join(name)))).collect()
+}
+
+/// A path as file systems compare it that know no upper and lower case.
+fn lower_case(path: &Path) -> PathBuf {
+    path.to_string_lossy().to_lowercase().into()
 }
 
 /// Where two torrents have files at the same paths.
@@ -125,6 +131,16 @@ pub(super) struct Overlap {
 
 /// Compares the files of two torrents, each with its directories.
 pub(super) fn overlap(own: (&[PathBuf], &Layout), other: (&[PathBuf], &Layout)) -> Overlap {
+    let exists = |path: &Path| path.ancestors().find(|path| path.exists()).map(Path::to_path_buf);
+    overlap_where(own, other, |root| exists(root).is_some_and(|path| ignores_case(&path)))
+}
+
+/// As [`overlap`]; `ignores_case` says of a directory whether `a` and `A` are one file in it.
+fn overlap_where(
+    own: (&[PathBuf], &Layout),
+    other: (&[PathBuf], &Layout),
+    ignores_case: impl Fn(&Path) -> bool,
+) -> Overlap {
     let mut found = Overlap::default();
     let (own_partial, other_partial) = (partial_path(own.1), partial_path(other.1));
     let stored = |layout: &Layout| -> Vec<(usize, PathBuf)> {
@@ -144,17 +160,22 @@ pub(super) fn overlap(own: (&[PathBuf], &Layout), other: (&[PathBuf], &Layout)) 
                 }
             })
             .collect();
+        if met.is_empty() {
+            continue;
+        }
+        let ignores_case = ignores_case(own_root);
+        let known = |path: PathBuf| if ignores_case { lower_case(&path) } else { path };
         for (own_prefix, other_prefix) in met {
             let mut names: HashMap<PathBuf, (usize, bool)> = HashMap::new();
             let mut folders: HashSet<PathBuf> = HashSet::new();
             for (index, path) in stored(own.1) {
-                let path = own_prefix.join(path);
+                let path = known(own_prefix.join(path));
                 folders.extend(path.ancestors().skip(1).map(Path::to_path_buf));
                 names.extend(own_partial(&path).map(|partial| (partial, (index, true))));
                 names.insert(path, (index, false));
             }
             for (index, path) in stored(other.1) {
-                let path = other_prefix.join(path);
+                let path = known(other_prefix.join(path));
                 let partial = other_partial(&path);
                 let all =
                     std::iter::once((&path, false)).chain(partial.iter().map(|partial| (partial, true)));
@@ -334,6 +355,17 @@ mod tests {
             (vec![], true),
             "a file, and a directory"
         );
+    }
+
+    /// A second torrent was written over the first on a disk with another system's file system.
+    #[test]
+    fn files_meet_that_differ_in_case_alone_where_that_is_one_name() {
+        let (root, one, other) = (roots(&["/D"]), layout(&[("Film/A", 3)]), layout(&[("film/a", 3)]));
+        let mut claims = Claims::default();
+        claims.hold(InfoHash([1; 20]), root.clone(), &[&one]);
+        assert_eq!(claims.near(&root, &other).len(), 1);
+        let found = |ignores_case| overlap_where((&root, &other), (&root, &one), |_| ignores_case);
+        assert_eq!((found(true).shared, found(false)), (vec![(0, 0)], Overlap::default()));
     }
 
     /// Content of three files of which the middle one is asked about, with a hash for each piece by its number.
