@@ -170,6 +170,41 @@ fn a_torrent_that_is_hashed_while_its_files_are_moved_with_another_goes_along() 
     }
 }
 
+/// The files of the other went along with the folder, and were missing where they had been.
+#[test]
+fn a_folder_with_files_of_another_torrent_is_not_renamed() {
+    let daemon = Daemon::start(&[]);
+    let (dir, apart) = (daemon.dir("a"), daemon.dir("b"));
+    let season = |number: u64| {
+        let path = format!("show/{number}.bin");
+        fill(&apart.join(&path), 50_000, number);
+        let content = torrent_of(&apart, "show", 50_000, "16K", NOBODY);
+        fs::create_dir_all(dir.join("show")).unwrap();
+        fs::rename(apart.join(&path), dir.join(&path)).unwrap();
+        Content { dir: dir.clone(), ..content }
+    };
+    let first = season(1);
+    daemon.seed(&first);
+    let second = season(2);
+    daemon.seed(&second);
+    let inside = dir.join("show/inside");
+    let third = film(&inside, 3, "16K", NOBODY);
+    daemon.seed(&third);
+    let rename = |path: &str, name: &str| {
+        let rename = json!({"ids": [first.info_hash], "path": path, "name": name});
+        rpc::outcome(daemon.address, "torrent-rename-path", rename)
+    };
+    for other in [&second, &third] {
+        let said = rename("show", "series");
+        assert!(said.contains("of the torrent") && !said.contains(&first.info_hash), "{said}");
+        daemon.call("torrent-remove", json!({"ids": [other.info_hash]}));
+        until("it to be gone", || daemon.torrent(&other.info_hash, &["id"]).is_null().then_some(()));
+    }
+    assert_eq!(rename("show/1.bin", "one.bin"), "success");
+    assert_eq!(rename("show", "series"), "success");
+    assert!(dir.join("series/one.bin").exists());
+}
+
 /// A removal was answered while files were still being deleted: those of a torrent that was added at once were, too.
 #[test]
 fn a_removal_with_the_data_is_answered_when_the_data_is_gone() {

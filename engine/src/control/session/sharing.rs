@@ -129,9 +129,38 @@ impl Session {
                 sharer.torrent,
             )));
         }
+        if let FileWork::Rename(rename) = work
+            && let Some((other, path)) = self.stranger_below(info_hash, Path::new(&rename.from))
+        {
+            return Err(EngineError::Storage(format!(
+                "{} is a file of the torrent {other} in the same folder: rename the files of this one, not the folder",
+                shown(&path),
+            )));
+        }
         let mut info = Info::clone(&info);
         (info.name, info.layout) = (name, layout);
         self.check_paths(info_hash, &info, &[&directory])
+    }
+
+    /// A file of another torrent below a folder of this one, which would go along when the folder gets another name.
+    fn stranger_below(&mut self, info_hash: InfoHash, folder: &Path) -> Option<(InfoHash, PathBuf)> {
+        let id = self.ids.get(&info_hash)?;
+        let torrent = self.torrents.get(id)?;
+        let layout = &torrent.entry.content.info.layout;
+        if layout.files.iter().any(|file| file.path == folder) {
+            return None;
+        }
+        let roots = self.claims.roots([torrent.data_dir.as_path()], false);
+        let folder = roots.first()?.join(folder);
+        let near = self.claims.near(&roots, layout);
+        near.into_iter().filter(|other| *other != info_hash).find_map(|other| {
+            let torrent =
+                self.by_hash(&other).filter(|torrent| !torrent.is_leaving() || torrent.loses_files())?;
+            let files = torrent.entry.content.info.layout.files.iter().filter(|file| !file.padding);
+            let roots = self.claims.roots_of(&other);
+            let mut paths = files.flat_map(|file| roots.iter().map(|root| root.join(&file.path)));
+            paths.find(|path| path.starts_with(&folder)).map(|path| (other, path))
+        })
     }
 
     /// Torrents that have files of this one where they are now.
