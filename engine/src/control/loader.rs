@@ -168,7 +168,12 @@ impl Loader {
         let wanted = |file: usize| files.get(file).is_none_or(|wish: &FileWish| wish.wanted);
         let look = match &opened {
             // Files that are on their way to elsewhere are looked at when they have arrived.
-            Ok(store) if fits && !on_the_way => {
+            Ok(store) if fits && on_the_way => {
+                store.take_stamps(&stamps);
+                store.tell_names(&stored);
+                Look::Changed
+            }
+            Ok(store) if fits => {
                 store.take_stamps(&stamps);
                 match (record.wishes.had_data, store.look(&stored, wanted)) {
                     (true, _) => store.look_for_any(),

@@ -121,6 +121,9 @@ impl Session {
                 let sequential = torrent.entry.sequential.load(Ordering::Relaxed);
                 entry.store.take_partial_files(torrent.entry.store.partial_files());
                 entry.store.take_stamps(&torrent.entry.store.stamps());
+                if torrent.entry.store.absence().is_some() {
+                    entry.store.tell_names(torrent.pieces.durable());
+                }
                 torrent.pieces.reopened(&torrent.entry.store);
                 torrent.entry = entry.clone();
                 torrent.apply_wishes(sequential);
