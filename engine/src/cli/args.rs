@@ -60,6 +60,7 @@ pub enum Command {
     /// Compare files with their torrent.
     Verify(Verify),
     /// Seed and download generated data on this machine, and print the rate.
+    #[cfg(feature = "demo")]
     Demo(Demo),
     /// Print a completion script for a shell.
     Completions {
@@ -300,6 +301,7 @@ pub struct Verify {
 }
 
 /// Seed and download generated data on this machine.
+#[cfg(feature = "demo")]
 #[derive(Debug, Args)]
 pub struct Demo {
     /// How much data.

@@ -5,12 +5,14 @@ pub mod failure;
 pub mod quantity;
 
 mod create;
+#[cfg(feature = "demo")]
 mod demo;
 mod fetch;
 mod get;
 mod logging;
 mod manual;
 mod remote;
+#[cfg(feature = "demo")]
 mod scratch;
 mod screen;
 mod seed;
@@ -57,6 +59,7 @@ fn dispatch(line: CommandLine) -> Result<(), Failure> {
         Command::Get(args) => get::run(&args, &line.output),
         Command::Seed(args) => seed::run(&args, &line.output),
         Command::Serve(args) => serve::run(&args),
+        #[cfg(feature = "demo")]
         Command::Demo(args) => demo::run(&args, &line.output),
         Command::Create(args) => create::run(&args, &line.output),
         Command::Show(args) => show::run(&args),

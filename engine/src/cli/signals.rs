@@ -10,6 +10,7 @@ use tokio::sync::watch;
 #[derive(Clone)]
 pub struct Stop {
     asked: watch::Receiver<bool>,
+    #[cfg(feature = "demo")]
     leftovers: Arc<Mutex<Option<PathBuf>>>,
 }
 
@@ -18,8 +19,12 @@ impl Stop {
     /// whatever the command is busy with.
     pub fn install() -> Result<Self, Failure> {
         let (sender, asked) = watch::channel(false);
-        let leftovers = Arc::new(Mutex::new(None));
-        let stop = Self { asked, leftovers: leftovers.clone() };
+        let leftovers = Arc::new(Mutex::new(None::<PathBuf>));
+        let stop = Self {
+            asked,
+            #[cfg(feature = "demo")]
+            leftovers: Arc::clone(&leftovers),
+        };
         let refused = |error: std::io::Error| Failure::failed(format!("cannot listen for signals: {error}"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(refused)?;
         let (mut interrupt, mut terminate) = {
@@ -63,6 +68,7 @@ impl Stop {
     }
 
     /// Names a directory that the second signal removes before the process ends.
+    #[cfg(feature = "demo")]
     pub fn remove_when_killed(&self, directory: Option<PathBuf>) {
         if let Ok(mut leftovers) = self.leftovers.lock() {
             *leftovers = directory;
