@@ -3,7 +3,13 @@
 
 #![allow(dead_code, reason = "each test crate uses its part of this")]
 
+mod caller;
+mod content;
+mod memory;
 mod raw;
+
+pub use content::{Dice, Torrent, torrent};
+pub use memory::Disk;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -26,48 +32,6 @@ use sha1::{Digest, Sha1};
 pub const MS: Duration = Duration::from_millis(1);
 pub const SECOND: Duration = Duration::from_secs(1);
 const INFO_HASH: InfoHash = InfoHash([0x52; 20]);
-
-/// SplitMix64, for the choices of the network.
-pub struct Dice(pub u64);
-
-impl Dice {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound.max(1) as u64) as usize
-    }
-}
-
-/// Content with known bytes.
-pub struct Torrent {
-    pub content: Arc<Content>,
-    pub data: Arc<Vec<u8>>,
-}
-
-pub fn torrent(piece_length: u32, files: &[u64], seed: u64) -> Torrent {
-    let specs = files.iter().enumerate().map(|(n, &length)| FileSpec {
-        path: format!("t/{n}").into(),
-        length,
-        padding: false,
-    });
-    let layout = Layout::new(piece_length, specs.collect()).unwrap();
-    let mut dice = Dice(seed);
-    let mut data = Vec::with_capacity(layout.total_length as usize + 8);
-    while (data.len() as u64) < layout.total_length {
-        data.extend_from_slice(&dice.next().to_le_bytes());
-    }
-    data.truncate(layout.total_length as usize);
-    let hashes = data.chunks(piece_length as usize).map(|piece| Sha1::digest(piece).into()).collect();
-    let info = Info::new("t".to_owned(), layout, hashes, false).unwrap();
-    let info_bytes = Arc::from(&b"d4:name1:te"[..]);
-    Torrent { content: Arc::new(Content { info: Arc::new(info), info_bytes }), data: Arc::new(data) }
-}
 
 /// How a node behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,39 +56,6 @@ pub enum Kind {
     Silent,
     /// Has the pieces from `from` to `to` and answers one request each so many seconds.
     Trickle { from: u32, to: u32, seconds: u64 },
-}
-
-impl Torrent {
-    /// The same content under a torrent that has a wrong hash of this piece.
-    pub fn with_wrong_hash(self, piece: u32) -> Torrent {
-        let info = &self.content.info;
-        let count = info.layout.piece_count();
-        let mut hashes: Vec<_> = (0..count).map(|n| *info.piece_hash(PieceIndex(n)).unwrap()).collect();
-        hashes[piece as usize][0] ^= 1;
-        let info = Info::new("t".to_owned(), info.layout.clone(), hashes, false).unwrap();
-        let info_bytes = Arc::clone(&self.content.info_bytes);
-        Torrent { content: Arc::new(Content { info: Arc::new(info), info_bytes }), ..self }
-    }
-}
-
-/// A node's disk and assembly buffers.
-pub struct Disk {
-    pub data: Vec<u8>,
-    pub open: BTreeMap<u32, Vec<u8>>,
-    piece_length: usize,
-}
-
-impl BlockSink for Disk {
-    fn write(&mut self, piece: PieceIndex, offset_in_piece: u32, data: &[u8]) {
-        let start = piece.0 as usize * self.piece_length;
-        let length = self.piece_length.min(self.data.len() - start);
-        let buffer = self.open.entry(piece.0).or_insert_with(|| vec![0; length]);
-        buffer[offset_in_piece as usize..][..data.len()].copy_from_slice(data);
-    }
-
-    fn discard(&mut self, piece: PieceIndex) {
-        self.open.remove(&piece.0);
-    }
 }
 
 /// What a node that is no swarm remembers of a link.
@@ -279,22 +210,6 @@ impl Network {
     pub fn all_finished(&self) -> bool {
         let mut honest = self.nodes.iter().filter(|node| node.alive && node.kind == Kind::Honest);
         honest.all(|node| node.swarm.is_finished())
-    }
-
-    /// What a node has in memory is what its swarm knows of.
-    pub fn check_buffers(&self, node: usize) {
-        let node = &self.nodes[node];
-        let known = node.swarm.open_in_sink();
-        let leaked: Vec<_> =
-            node.disk.open.keys().filter(|&&piece| !known.contains(&PieceIndex(piece))).collect();
-        assert!(leaked.is_empty(), "{} holds blocks that nobody knows of: pieces {leaked:?}", node.addr);
-    }
-
-    pub fn assert_exact(&self, node: usize) {
-        let node = &self.nodes[node];
-        assert!(node.swarm.is_complete());
-        assert!(node.disk.data == *self.torrent.data, "{} has other bytes", node.addr);
-        assert!(node.disk.open.is_empty(), "{} holds blocks of a complete torrent", node.addr);
     }
 
     /// Runs until `stop` or `limit`; says whether `stop` was reached.
@@ -513,124 +428,6 @@ impl Network {
             self.at(at, Event::Closed { link, to: 1 - to });
         }
         self.serve(node);
-    }
-
-    // ---- what a caller of a swarm does ----
-
-    fn serve(&mut self, node: usize) {
-        while let Some(action) = self.nodes[node].swarm.poll_action() {
-            self.act(node, action);
-        }
-        while let Some(key) = self.nodes[node].swarm.next_ready() {
-            let Some(&link) = self.nodes[node].by_key.get(&key) else { continue };
-            let end = self.end_of(node, link);
-            if !self.links[link].open[end] || self.links[link].sending[end] {
-                continue;
-            }
-            self.send(node, key, link, end);
-        }
-        let timeout = self.nodes[node].swarm.next_timeout();
-        if let Some(at) = timeout
-            && self.nodes[node].timeout_at.is_none_or(|known| known != at)
-        {
-            let at = at.max(self.now);
-            self.nodes[node].timeout_at = Some(at);
-            self.at(at, Event::Timeout { node });
-        }
-        let now = self.now;
-        let node = &mut self.nodes[node];
-        if node.finished_at.is_none() && node.swarm.is_finished() {
-            node.finished_at = Some(now);
-        }
-    }
-
-    fn send(&mut self, node: usize, key: PeerKey, link: usize, end: usize) {
-        let mut batch = std::mem::take(&mut self.batch);
-        batch.clear();
-        let limits = FillLimits { blocks_max: 4, payload_bytes_max: u64::MAX };
-        let have = self.nodes[node].swarm.have().clone();
-        let outcome =
-            self.nodes[node].swarm.fill(self.now, key, &mut batch, limits, |block| have.get(block.piece.0));
-        assert!(!matches!(outcome, FillOutcome::Cold(_) | FillOutcome::Budget));
-        if !batch.is_empty() {
-            let mut bytes = Vec::new();
-            for part in &batch.parts {
-                match part {
-                    Part::Bytes(range) => bytes.extend_from_slice(&batch.bytes[range.clone()]),
-                    Part::Block(block) => {
-                        let start = block.piece.0 as usize * self.nodes[node].disk.piece_length;
-                        let from = start + block.begin as usize;
-                        let at = bytes.len();
-                        bytes.extend_from_slice(
-                            &self.nodes[node].disk.data[from..from + block.length as usize],
-                        );
-                        let wrong = match self.nodes[node].kind {
-                            Kind::Corrupt { one_in } => self.dice.next().is_multiple_of(one_in),
-                            Kind::Rotten { piece } => block.piece.0 == piece,
-                            _ => false,
-                        };
-                        if wrong {
-                            bytes[at] ^= 1;
-                        }
-                    }
-                }
-            }
-            assert_eq!(bytes.len() as u64, batch.payload_bytes() + batch.protocol_bytes());
-            let (payload, protocol) = (batch.payload_bytes(), batch.protocol_bytes());
-            self.links[link].sending[end] = true;
-            let receiver = self.links[link].ends[1 - end];
-            if self.nodes[receiver].kind == Kind::Deaf {
-                // Its window is closed: the socket never takes this.
-            } else {
-                let gone = self.transmit(link, end, bytes);
-                self.at(gone, Event::Sent { link, from: end, payload, protocol });
-            }
-        }
-        self.batch = batch;
-    }
-
-    fn act(&mut self, node: usize, action: Action) {
-        match action {
-            Action::Disconnect { peer, reason } => {
-                self.nodes[node].disconnects.push(reason);
-                if let Some(&link) = self.nodes[node].by_key.get(&peer) {
-                    let end = self.end_of(node, link);
-                    self.close_end(link, end);
-                    let at = self.now + self.links[link].latency;
-                    self.at(at, Event::Closed { link, to: 1 - end });
-                } else {
-                    self.nodes[node].swarm.peer_disconnected(self.now, peer);
-                }
-            }
-            Action::PieceReady(piece) => {
-                let Disk { data, open, piece_length } = &mut self.nodes[node].disk;
-                let bytes = open.remove(&piece.0).unwrap();
-                let hash: [u8; 20] = Sha1::digest(&bytes).into();
-                let ok = self.torrent.content.info.piece_hash(piece) == Some(&hash);
-                if ok {
-                    data[piece.0 as usize * *piece_length..][..bytes.len()].copy_from_slice(&bytes);
-                }
-                let compares = !ok || self.nodes[node].swarm.compares_blocks(piece);
-                let blocks = if compares { block_digests(&bytes).collect() } else { Vec::new() };
-                let found = if ok { Ok(()) } else { Err(hash) };
-                self.at(self.now + 2 * MS, Event::Verified { node, piece, found, blocks });
-            }
-            Action::PieceDropped(piece) => self.nodes[node].disk.discard(piece),
-            Action::Completed => assert!(self.nodes[node].swarm.is_finished()),
-            Action::PexPeers { addrs, .. } => {
-                for addr in if self.use_pex { addrs } else { Vec::new() } {
-                    assert_eq!(addr.port(), 6881, "a port that nobody listens on was exchanged");
-                    let target = self.nodes.iter().position(|other| other.addr == addr);
-                    if let Some(target) = target
-                        && self.nodes[node].by_key.len() < 12
-                    {
-                        self.at(self.now + 50 * MS, Event::Connect { from: node, to: target });
-                    }
-                }
-            }
-            Action::MetadataWanted => unreachable!("every swarm here has its metadata"),
-            Action::Banned(ip) => self.nodes[node].banned.push(ip),
-        }
     }
 }
 
