@@ -4,39 +4,17 @@
 mod support;
 
 use ringseed::Engine;
-use ringseed::config::{EngineConfig, ListenPort};
-use ringseed::control::{AddTorrent, EngineHandle, TorrentState, TorrentStatus};
+use ringseed::config::EngineConfig;
+use ringseed::control::{TorrentState, TorrentStatus};
 use ringseed_proto::metainfo::Metainfo;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use support::content::{Content, assert_same, single};
+use support::engines::{self, add, address, block_on, load, wait};
 use support::until;
 use tempfile::TempDir;
-
-fn config() -> EngineConfig {
-    EngineConfig {
-        listen_port: ListenPort::Exact(0),
-        listen_addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-        shards: Some(1),
-        pin: false,
-        ..EngineConfig::default()
-    }
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
-}
-
-fn wait(
-    handle: &EngineHandle,
-    what: &str,
-    mut done: impl FnMut(&TorrentStatus) -> bool,
-) -> Arc<TorrentStatus> {
-    until(what, || handle.snapshot().torrents.first().filter(|status| done(status)).cloned())
-}
 
 /// A seed and a download from it that is in its middle.
 struct Download {
@@ -53,20 +31,12 @@ impl Download {
     fn begin() -> Download {
         let [source, target, state] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
         let content = single(source.path(), 24 << 20, "64K", "http://127.0.0.1:9/announce");
-        let metainfo = Arc::new(Metainfo::parse(&fs::read(&content.torrent).unwrap()).unwrap());
-        let seed = Engine::start(EngineConfig { upload_rate_max: Some(4 << 20), ..config() }).unwrap();
-        let add = |handle: EngineHandle, dir: &Path| {
-            let torrent = AddTorrent {
-                data_dir: Some(dir.to_path_buf()),
-                peers: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, seed.handle().listen_port()))],
-                ..AddTorrent::new(metainfo.clone())
-            };
-            block_on(handle.add(torrent)).unwrap();
-        };
-        add(seed.handle(), source.path());
+        let metainfo = load(&content);
+        let seed = engines::start(EngineConfig { upload_rate_max: Some(4 << 20), ..engines::config() });
+        add(&seed.handle(), &content, source.path(), Vec::new());
         wait(&seed.handle(), "the seed", |status| status.state == TorrentState::Seeding);
-        let leech = start(&state);
-        add(leech.handle(), target.path());
+        let leech = engines::start(engines::stored(state.path()));
+        add(&leech.handle(), &content, target.path(), vec![address(&seed)]);
         let download = Download { content, metainfo, seed, leech, source, target, state };
         wait(&download.leech.handle(), "some pieces", |status| status.have.count_ones() > 16);
         download
@@ -79,28 +49,20 @@ impl Download {
     /// Ends the downloading engine and starts it again on its state.
     fn restart(self) -> Download {
         self.leech.stop();
-        let leech = start(&self.state);
+        let leech = engines::start(engines::stored(self.state.path()));
         Download { leech, ..self }
     }
 
     /// The download goes on and ends with the right bytes.
     fn ends_well(self) {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.seed.handle().listen_port()));
         let handle = self.leech.handle();
-        block_on(handle.add_peers(self.metainfo.info_hash, vec![address])).unwrap();
+        block_on(handle.add_peers(self.metainfo.info_hash, vec![address(&self.seed)])).unwrap();
         wait(&handle, "the end of the download", |status| status.state == TorrentState::Seeding);
         self.leech.stop();
         self.seed.stop();
         assert_same(&self.content, self.target.path());
         drop(self.source);
     }
-}
-
-fn start(state: &TempDir) -> Engine {
-    let engine =
-        Engine::start(EngineConfig { state_dir: Some(state.path().to_path_buf()), ..config() }).unwrap();
-    until("the session", || engine.handle().snapshot().ready.then_some(()));
-    engine
 }
 
 /// Went on writing to a file without a name, said "seeding", and was trusted at the next start.

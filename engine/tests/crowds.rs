@@ -1,7 +1,7 @@
 //! Peers that take places and give nothing: they make room, and what trackers and users name is dialled all the same.
 
 use ringseed::Engine;
-use ringseed::config::{EngineConfig, ListenPort};
+use ringseed::config::EngineConfig;
 use ringseed::control::{AddTorrent, EngineHandle, TorrentState};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::metainfo::Metainfo;
@@ -14,7 +14,8 @@ use std::sync::Arc;
 
 #[path = "support/mod.rs"]
 mod support;
-use support::content::{Content, assert_same, single};
+use support::content::{assert_same, single};
+use support::engines::{self, block_on, load};
 use support::{PATIENCE, until};
 
 /// The address of the crowd, and of the engines that it crowds.
@@ -23,27 +24,13 @@ const CROWD: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const HONEST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 fn engine(address: Ipv4Addr, change: impl FnOnce(&mut EngineConfig)) -> Engine {
-    let mut config = EngineConfig {
-        listen_port: ListenPort::Exact(0),
-        listen_addresses: vec![address.into()],
-        shards: Some(1),
-        pin: false,
-        ..EngineConfig::default()
-    };
+    let mut config = EngineConfig { listen_addresses: vec![address.into()], ..engines::config() };
     change(&mut config);
     Engine::start(config).unwrap()
 }
 
 fn address(engine: &Engine, ip: Ipv4Addr) -> SocketAddr {
     SocketAddr::from((ip, engine.handle().listen_port()))
-}
-
-fn load(content: &Content) -> Arc<Metainfo> {
-    Arc::new(Metainfo::parse(&std::fs::read(&content.torrent).unwrap()).unwrap())
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
 fn add(engine: &Engine, metainfo: &Arc<Metainfo>, dir: &Path, peers: Vec<SocketAddr>) {

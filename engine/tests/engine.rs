@@ -1,30 +1,21 @@
 //! Two engines in one process: transfers without any other program.
 
 use ringseed::Engine;
-use ringseed::config::{EngineConfig, ListenPort};
+use ringseed::config::EngineConfig;
 use ringseed::control::{AddTorrent, EngineHandle, TorrentState};
 use ringseed_proto::metainfo::Metainfo;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 #[path = "support/mod.rs"]
 mod support;
-use support::content::{Content, assert_same, single};
+use support::content::{assert_same, single};
+use support::engines::{self, block_on, load};
 
 fn config(shards: usize) -> EngineConfig {
-    EngineConfig {
-        listen_port: ListenPort::Exact(0),
-        listen_addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-        shards: Some(shards),
-        pin: false,
-        ..EngineConfig::default()
-    }
-}
-
-fn load(content: &Content) -> Arc<Metainfo> {
-    Arc::new(Metainfo::parse(&std::fs::read(&content.torrent).unwrap()).unwrap())
+    EngineConfig { shards: Some(shards), ..engines::config() }
 }
 
 fn wait(handle: &EngineHandle, what: &str, mut done: impl FnMut(&TorrentState) -> bool) {
@@ -43,10 +34,6 @@ fn wait(handle: &EngineHandle, what: &str, mut done: impl FnMut(&TorrentState) -
         );
         std::thread::sleep(Duration::from_millis(20));
     }
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
 fn add(handle: &EngineHandle, metainfo: &Arc<Metainfo>, dir: &Path, peers: Vec<SocketAddr>) {

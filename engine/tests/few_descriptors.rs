@@ -1,7 +1,6 @@
 //! Engines in processes that may open few files: nothing fails for that, and the RPC answers.
 
 use ringseed::Engine;
-use ringseed::config::{EngineConfig, ListenPort};
 use ringseed::control::{AddTorrent, TorrentState};
 use ringseed_proto::hash::digest;
 use ringseed_proto::metainfo::Metainfo;
@@ -14,6 +13,7 @@ use std::sync::Arc;
 
 #[path = "support/mod.rs"]
 mod support;
+use support::engines;
 use support::process::Process;
 use support::{rpc, until};
 
@@ -53,14 +53,7 @@ fn limited(limit: usize) -> Command {
 }
 
 fn engine() -> Engine {
-    Engine::start(EngineConfig {
-        listen_port: ListenPort::Exact(0),
-        listen_addresses: vec![Ipv4Addr::LOCALHOST.into()],
-        shards: Some(1),
-        pin: false,
-        ..EngineConfig::default()
-    })
-    .unwrap()
+    Engine::start(engines::config()).unwrap()
 }
 
 fn add(engine: &Engine, samples: &[Sample], dir: impl Fn(&Sample) -> PathBuf, peers: &[SocketAddr]) {

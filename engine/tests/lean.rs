@@ -4,7 +4,7 @@
 mod support;
 
 use ringseed::Engine;
-use ringseed::config::{EngineConfig, ListenPort};
+use ringseed::config::EngineConfig;
 use ringseed::control::{AddTorrent, EngineHandle, TorrentState};
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::{InfoHash, PeerId};
@@ -12,28 +12,17 @@ use ringseed_proto::wire::extension::{ExtensionHandshake, MetadataMessage};
 use ringseed_proto::wire::{Decoder, Frame, HANDSHAKE_LEN, Handshake, Message};
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 use support::content::single;
+use support::engines::{self, block_on};
 use support::until;
 
 fn start(state: &Path, shards: usize) -> Engine {
-    Engine::start(EngineConfig {
-        listen_port: ListenPort::Exact(0),
-        listen_addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-        shards: Some(shards),
-        pin: false,
-        state_dir: Some(state.to_path_buf()),
-        ..EngineConfig::default()
-    })
-    .unwrap()
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    Engine::start(EngineConfig { shards: Some(shards), ..engines::stored(state) }).unwrap()
 }
 
 fn wait(handle: &EngineHandle, what: &str, state: &TorrentState) {

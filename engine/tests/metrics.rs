@@ -1,36 +1,20 @@
 //! The metrics page of running engines: what a transfer did must be on it.
 
 use ringseed::Engine;
-use ringseed::config::{EngineConfig, ListenPort};
-use ringseed::control::{AddTorrent, EngineHandle, TorrentState};
-use ringseed_proto::metainfo::Metainfo;
+use ringseed::config::EngineConfig;
+use ringseed::control::{EngineHandle, TorrentState};
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
-use std::sync::Arc;
 
 #[path = "support/mod.rs"]
 mod support;
-use support::content::{Content, assert_same, single};
+use support::content::{assert_same, single};
+use support::engines::{self, add};
 
 fn engine() -> Engine {
-    let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    Engine::start(EngineConfig {
-        listen_port: ListenPort::Exact(0),
-        listen_addresses: vec![local],
-        rpc: Some(SocketAddr::new(local, 0)),
-        shards: Some(1),
-        pin: false,
-        ..EngineConfig::default()
-    })
-    .unwrap()
-}
-
-fn add(handle: &EngineHandle, content: &Content, dir: &Path, peers: Vec<SocketAddr>) {
-    let metainfo = Arc::new(Metainfo::parse(&std::fs::read(&content.torrent).unwrap()).unwrap());
-    let torrent = AddTorrent { data_dir: Some(dir.to_path_buf()), peers, ..AddTorrent::new(metainfo) };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(handle.add(torrent)).unwrap();
+    let rpc = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    Engine::start(EngineConfig { rpc, ..engines::config() }).unwrap()
 }
 
 fn until_seeding(handle: &EngineHandle) {

@@ -8,17 +8,17 @@
 mod support;
 
 use ringseed::Engine;
-use ringseed::config::{EngineConfig, ListenPort};
-use ringseed::control::{AddTorrent, EngineHandle, TorrentState, TorrentStatus};
+use ringseed::config::EngineConfig;
+use ringseed::control::{EngineHandle, TorrentState};
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 use std::time::Duration;
 use support::content::{Content, assert_same, single};
+use support::engines::{self, add, block_on, status};
 use support::until;
 use tempfile::TempDir;
 
@@ -100,34 +100,7 @@ impl Lab {
 }
 
 fn start(state: &Path, rate: Option<u64>) -> Engine {
-    let engine = Engine::start(EngineConfig {
-        listen_port: ListenPort::Exact(0),
-        listen_addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-        shards: Some(1),
-        pin: false,
-        state_dir: Some(state.to_path_buf()),
-        download_rate_max: rate,
-        ..EngineConfig::default()
-    })
-    .unwrap();
-    until("the session", || engine.handle().snapshot().ready.then_some(()));
-    engine
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
-}
-
-fn add(handle: &EngineHandle, content: &Content, dir: &Path, peers: Vec<SocketAddr>) -> InfoHash {
-    let metainfo = Arc::new(Metainfo::parse(&fs::read(&content.torrent).unwrap()).unwrap());
-    let info_hash = metainfo.info_hash;
-    let torrent = AddTorrent { data_dir: Some(dir.to_path_buf()), peers, ..AddTorrent::new(metainfo) };
-    block_on(handle.add(torrent)).unwrap();
-    info_hash
-}
-
-fn status(handle: &EngineHandle, torrent: InfoHash) -> Option<Arc<TorrentStatus>> {
-    handle.snapshot().torrents.iter().find(|status| status.info_hash() == torrent).cloned()
+    engines::start(EngineConfig { download_rate_max: rate, ..engines::stored(state) })
 }
 
 fn wait_for_the_seed(handle: &EngineHandle, torrent: InfoHash) {

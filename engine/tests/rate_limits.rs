@@ -4,30 +4,18 @@
 mod support;
 
 use ringseed::Engine;
-use ringseed::config::{EngineConfig, ListenPort};
-use ringseed::control::{AddTorrent, TorrentState, TorrentStatus};
-use ringseed_proto::metainfo::Metainfo;
+use ringseed::config::EngineConfig;
+use ringseed::control::{TorrentState, TorrentStatus};
 use serde_json::json;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 use support::content::{Content, assert_same, single};
+use support::engines::{self, add, address};
 use support::{rpc, until};
 
 fn config() -> EngineConfig {
-    EngineConfig {
-        listen_port: ListenPort::Exact(0),
-        listen_addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-        shards: Some(1),
-        pin: false,
-        rpc: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
-        ..EngineConfig::default()
-    }
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    EngineConfig { rpc: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))), ..engines::config() }
 }
 
 fn status(engine: &Engine) -> Arc<TorrentStatus> {
@@ -36,16 +24,10 @@ fn status(engine: &Engine) -> Arc<TorrentStatus> {
 
 fn seed(content: &Content, config: EngineConfig) -> (Engine, SocketAddr) {
     let engine = Engine::start(config).unwrap();
-    add(&engine, content, &content.dir, Vec::new());
+    add(&engine.handle(), content, &content.dir, Vec::new());
     until("the seed", || (status(&engine).state == TorrentState::Seeding).then_some(()));
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, engine.handle().listen_port()));
+    let address = address(&engine);
     (engine, address)
-}
-
-fn add(engine: &Engine, content: &Content, dir: &Path, peers: Vec<SocketAddr>) {
-    let metainfo = Arc::new(Metainfo::parse(&std::fs::read(&content.torrent).unwrap()).unwrap());
-    let torrent = AddTorrent { data_dir: Some(dir.to_path_buf()), peers, ..AddTorrent::new(metainfo) };
-    block_on(engine.handle().add(torrent)).unwrap();
 }
 
 /// Waits for `wanted` more bytes; no more may come than `rate` allows for the time that this takes, and `ahead`,
@@ -71,7 +53,7 @@ fn a_torrents_limits_hold_and_are_lifted_while_it_runs() {
 
     // The upload of one side, before it begins.
     rpc::call(seed_rpc, "torrent-set", json!({"ids": [1], "uploadLimit": 1000, "uploadLimited": true}));
-    add(&leech, &content, target.path(), vec![address]);
+    add(&leech.handle(), &content, target.path(), vec![address]);
     assert_limited(&leech, 4_000_000, 1_000_000, 0);
 
     // The download of the other, by transmission-remote; then it alone.
@@ -103,7 +85,7 @@ fn a_torrents_limit_holds_after_a_restart_and_the_engines_own_beside_it() {
     first.stop();
 
     let seed = Engine::start(stored()).unwrap();
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, seed.handle().listen_port()));
+    let address = address(&seed);
     let seed_rpc = seed.rpc_address().unwrap();
     until("the seed", || (status(&seed).state == TorrentState::Seeding).then_some(()));
     let fields = ["uploadLimit", "uploadLimited", "downloadLimit", "downloadLimited", "sequentialDownload"];
@@ -113,7 +95,7 @@ fn a_torrents_limit_holds_after_a_restart_and_the_engines_own_beside_it() {
             "sequentialDownload": true})
     );
     let leech = Engine::start(config()).unwrap();
-    add(&leech, &content, target.path(), vec![address]);
+    add(&leech.handle(), &content, target.path(), vec![address]);
     assert_limited(&leech, 3_000_000, 1_000_000, 0);
 
     rpc::remote(seed_rpc, &["-u", "2000"]);

@@ -4,54 +4,26 @@
 mod support;
 
 use ringseed::Engine;
-use ringseed::config::{EngineConfig, ListenPort};
 use ringseed::control::{AddTorrent, EngineHandle, Found, TorrentChange, TorrentState, TorrentStatus};
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use support::content::{Content, assert_same, multi, single};
+use support::engines::{self, block_on, wait_for as wait};
 use support::until;
 
 fn start(state: &Path) -> Engine {
-    let engine = Engine::start(EngineConfig {
-        listen_port: ListenPort::Exact(0),
-        listen_addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-        shards: Some(1),
-        pin: false,
-        state_dir: Some(state.to_path_buf()),
-        ..EngineConfig::default()
-    })
-    .unwrap();
-    until("the session", || engine.handle().snapshot().ready.then_some(()));
-    engine
+    engines::start(engines::stored(state))
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
-}
-
+/// Adds a torrent whose data is there.
 fn add(handle: &EngineHandle, content: &Content) -> InfoHash {
-    let metainfo = Arc::new(Metainfo::parse(&fs::read(&content.torrent).unwrap()).unwrap());
-    let info_hash = metainfo.info_hash;
-    let torrent = AddTorrent { data_dir: Some(content.dir.clone()), ..AddTorrent::new(metainfo) };
-    block_on(handle.add(torrent)).unwrap();
+    let info_hash = engines::add(handle, content, &content.dir, Vec::new());
     wait(handle, info_hash, "seed", |status| status.state == TorrentState::Seeding);
     info_hash
-}
-
-fn wait(
-    handle: &EngineHandle,
-    torrent: InfoHash,
-    what: &str,
-    done: impl Fn(&TorrentStatus) -> bool,
-) -> Arc<TorrentStatus> {
-    until(what, || {
-        let snapshot = handle.snapshot();
-        snapshot.torrents.iter().find(|status| status.info_hash() == torrent && done(status)).cloned()
-    })
 }
 
 /// What the user is told of a torrent whose data is missing.

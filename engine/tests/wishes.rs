@@ -3,36 +3,13 @@
 #[path = "support/mod.rs"]
 mod support;
 
-use ringseed::Engine;
-use ringseed::config::{EngineConfig, ListenPort};
-use ringseed::control::{
-    AddTorrent, EngineChange, EngineHandle, FileWish, TorrentChange, TorrentState, TorrentStatus, Wishes,
-};
+use ringseed::control::{AddTorrent, EngineChange, FileWish, TorrentChange, TorrentState, Wishes};
 use ringseed_proto::metainfo::Metainfo;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use support::content::{assert_same, multi};
-use support::until;
-
-fn engine() -> Engine {
-    Engine::start(EngineConfig {
-        listen_port: ListenPort::Exact(0),
-        listen_addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-        shards: Some(1),
-        pin: false,
-        ..EngineConfig::default()
-    })
-    .unwrap()
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
-}
-
-fn wait(handle: &EngineHandle, what: &str, done: impl Fn(&TorrentStatus) -> bool) -> Arc<TorrentStatus> {
-    until(what, || handle.snapshot().torrents.first().filter(|status| done(status)).cloned())
-}
+use support::engines::{self, block_on, wait};
 
 #[test]
 fn wanted_files_are_fetched_then_moved_and_the_others_when_they_are_wanted() {
@@ -40,12 +17,12 @@ fn wanted_files_are_fetched_then_moved_and_the_others_when_they_are_wanted() {
     let content = multi(source.path(), "64K", "http://127.0.0.1:9/announce");
     let metainfo = Arc::new(Metainfo::parse(&fs::read(&content.torrent).unwrap()).unwrap());
     let hash = metainfo.info_hash;
-    let seed = engine();
+    let seed = engines::start(engines::config());
     let torrent = AddTorrent { data_dir: Some(content.dir.clone()), ..AddTorrent::new(metainfo.clone()) };
     block_on(seed.handle().add(torrent)).unwrap();
     wait(&seed.handle(), "the seed", |status| status.state == TorrentState::Seeding);
 
-    let leech = engine();
+    let leech = engines::start(engines::config());
     let handle = leech.handle();
     let incomplete = first.path().to_path_buf();
     let settings = move |settings: &mut ringseed::control::SessionSettings| {

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test crate uses its part of this")]
 
 pub mod content;
+pub mod engines;
 #[path = "../../../benches/src/namespaces.rs"]
 pub mod namespaces;
 #[path = "../../../loadtest/src/ports.rs"]
