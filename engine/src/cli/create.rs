@@ -10,6 +10,7 @@ use super::{remote, screen, show};
 use crate::create::{self, Content, ContentFile, CreateFailure};
 use ringseed_proto::create::{CreateError, CreateOptions};
 use ringseed_proto::layout::LayoutError;
+use ringseed_proto::limits::URL_BYTES_MAX;
 use ringseed_proto::metainfo::Metainfo;
 use std::path::Path;
 use std::time::SystemTime;
@@ -112,7 +113,8 @@ fn tiers(arguments: &[String]) -> Result<Vec<Vec<String>>, Failure> {
     Ok(tiers)
 }
 
-/// Refuses what cannot work: no known scheme, no host.
+/// Refuses what cannot work: no known scheme, no host, more bytes than a URL may have. What a URL may not hold otherwise,
+/// such as spaces, is escaped when it is asked.
 fn check_url(url: &str, schemes: &[&str], flag: &str) -> Result<(), Failure> {
     let wrong = |reason: &str| Err(Failure::usage(format!("{flag} '{}': {reason}", printable(url))));
     let Some((scheme, rest)) = url.split_once("://") else {
@@ -121,8 +123,12 @@ fn check_url(url: &str, schemes: &[&str], flag: &str) -> Result<(), Failure> {
     if !schemes.iter().any(|known| known.eq_ignore_ascii_case(scheme)) {
         return wrong(&format!("the scheme has to be {}", schemes.join(" or ")));
     }
-    if rest.is_empty() || rest.starts_with(['/', ':', '?']) || url.contains(char::is_whitespace) {
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if host.is_empty() || host.starts_with(':') || host.contains(char::is_whitespace) {
         return wrong("this is not a URL with a host");
+    }
+    if url.len() > URL_BYTES_MAX || url.contains(|c: char| c.is_ascii_control()) {
+        return wrong(&format!("a URL has up to {URL_BYTES_MAX} bytes and no control characters"));
     }
     Ok(())
 }
@@ -157,8 +163,28 @@ mod tests {
             tiers(&arguments),
             Ok(vec![vec!["http://a/announce".into(), "udp://b:1/x".into()], vec!["https://c".into()]])
         );
-        for wrong in ["", ",", "tracker.example", "ws://a/", "http://", "http:///announce", "http://a b/"] {
+        let long = format!("http://a/{}", "x".repeat(URL_BYTES_MAX));
+        for wrong in [
+            "",
+            ",",
+            "tracker.example",
+            "ws://a/",
+            "http://",
+            "http:///announce",
+            "http://a b/",
+            "http://a/\nb",
+            &long,
+        ] {
             assert!(matches!(tiers(&[wrong.to_owned()]), Err(Failure::Usage(_))), "{wrong}");
+        }
+    }
+
+    /// What can be added to a torrent later can be given to it from the start.
+    #[test]
+    fn tracker_urls_are_taken_as_they_are_when_trackers_are_edited() {
+        for url in ["http://a/x?k=a b", "http://a/\"|{b}^", "HTTP://n:p@a/x", "udp://[::1]:2/x"] {
+            assert!(crate::control::is_announce_url(url));
+            assert_eq!(tiers(&[url.to_owned()]), Ok(vec![vec![url.to_owned()]]), "{url}");
         }
     }
 
