@@ -9,9 +9,12 @@ use super::server::{Answer, plain};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::StatusCode;
-use hyper::body::Body;
+use hyper::body::{Body, Frame};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// Whose body it is.
@@ -84,6 +87,21 @@ pub(super) async fn receive(
     }
 }
 
+/// A body that is made while it is sent: it goes on until the other end of the channel is dropped.
+pub(super) struct Streamed(pub(super) mpsc::Receiver<Bytes>);
+
+impl Body for Streamed {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_recv(context).map(|part| part.map(|part| Ok(Frame::data(part))))
+    }
+}
+
 /// Until when more has to come.
 struct Pace {
     until: Instant,
@@ -123,46 +141,19 @@ fn too_large(of: Of) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures_body::Chunks;
-    use std::convert::Infallible;
 
-    /// Bodies that come in chunks with pauses.
-    mod futures_body {
-        use super::*;
-        use hyper::body::Frame;
-        use std::pin::Pin;
-        use std::task::{Context, Poll};
-        use tokio::sync::mpsc;
-
-        pub(super) struct Chunks(mpsc::Receiver<Bytes>);
-
-        impl Chunks {
-            /// `count` chunks of `bytes`, one each `pause`.
-            pub(super) fn new(count: usize, bytes: usize, pause: Duration) -> Self {
-                let (sender, receiver) = mpsc::channel(1);
-                tokio::spawn(async move {
-                    for _ in 0..count {
-                        tokio::time::sleep(pause).await;
-                        if sender.send(vec![b'x'; bytes].into()).await.is_err() {
-                            return;
-                        }
-                    }
-                });
-                Self(receiver)
+    /// A body of `count` chunks of `bytes`, one each `pause`.
+    fn chunks(count: usize, bytes: usize, pause: Duration) -> Streamed {
+        let (sender, receiver) = mpsc::channel(1);
+        tokio::spawn(async move {
+            for _ in 0..count {
+                tokio::time::sleep(pause).await;
+                if sender.send(vec![b'x'; bytes].into()).await.is_err() {
+                    return;
+                }
             }
-        }
-
-        impl Body for Chunks {
-            type Data = Bytes;
-            type Error = Infallible;
-
-            fn poll_frame(
-                mut self: Pin<&mut Self>,
-                context: &mut Context<'_>,
-            ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-                self.0.poll_recv(context).map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
-            }
-        }
+        });
+        Streamed(receiver)
     }
 
     fn run<F: Future<Output = ()>>(test: F) {
@@ -178,11 +169,11 @@ mod tests {
     fn a_login_is_small_and_quick_and_holds_no_permit() {
         run(async {
             let none = Semaphore::new(0);
-            let login = receive(Chunks::new(4, 1000, Duration::from_secs(1)), Of::Stranger, &none).await;
+            let login = receive(chunks(4, 1000, Duration::from_secs(1)), Of::Stranger, &none).await;
             assert_eq!(login.unwrap().bytes.len(), 4000);
-            let long = receive(Chunks::new(100, 1000, Duration::ZERO), Of::Stranger, &none).await;
+            let long = receive(chunks(100, 1000, Duration::ZERO), Of::Stranger, &none).await;
             assert_eq!(refused(long), 413);
-            let slow = receive(Chunks::new(100, 1, Duration::from_secs(1)), Of::Stranger, &none).await;
+            let slow = receive(chunks(100, 1, Duration::from_secs(1)), Of::Stranger, &none).await;
             assert_eq!(refused(slow), 408);
         });
     }
@@ -193,16 +184,16 @@ mod tests {
             let permits = Semaphore::new(1);
             let second = Duration::from_secs(1);
             // A slow line: 2 MiB at 64 KiB/s.
-            let slow = receive(Chunks::new(32, 64 << 10, second), Of::Client, &permits).await.unwrap();
+            let slow = receive(chunks(32, 64 << 10, second), Of::Client, &permits).await.unwrap();
             assert_eq!((slow.bytes.len(), permits.available_permits()), (2 << 20, 0));
             // Another one waits, and is told to try again.
-            let other = receive(Chunks::new(32, 64 << 10, Duration::ZERO), Of::Client, &permits).await;
+            let other = receive(chunks(32, 64 << 10, Duration::ZERO), Of::Client, &permits).await;
             assert_eq!(refused(other), 503);
             drop(slow);
             // The start of a large one, and then next to nothing.
             let (stuck, next) =
-                tokio::join!(receive(Chunks::new(2000, 1 << 10, second / 20), Of::Client, &permits), async {
-                    let next = receive(Chunks::new(32, 64 << 10, second), Of::Client, &permits).await;
+                tokio::join!(receive(chunks(2000, 1 << 10, second / 20), Of::Client, &permits), async {
+                    let next = receive(chunks(32, 64 << 10, second), Of::Client, &permits).await;
                     next.unwrap().bytes.len()
                 });
             assert_eq!((refused(stuck), next), (408, 2 << 20));

@@ -5,6 +5,7 @@
 //! made in parts, so that a stream has a few torrents in memory and not all; and it remembers when it told of each
 //! torrent, not what.
 
+use super::body::Streamed;
 use super::fields;
 use super::limits::{
     CLIENT_STREAMS_MAX, EVENT_PART_TORRENTS, EVENT_PAUSE, EVENT_SILENCE_MAX, FIELDS_MAX, STREAMS_MAX,
@@ -12,14 +13,11 @@ use super::limits::{
 use super::origin::Client;
 use crate::control::{EngineHandle, EngineSnapshot};
 use bytes::Bytes;
-use hyper::body::{Body, Frame};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
@@ -127,35 +125,18 @@ impl Drop for Seat {
     }
 }
 
-/// The body of an answer that goes on until the client or the engine ends.
-pub(super) struct Events(mpsc::Receiver<Bytes>);
-
-impl Events {
-    /// Begins to tell of changes; has to run inside a `LocalSet`.
-    pub(super) fn new(handle: EngineHandle, wanted: Wanted, streams: &Rc<RefCell<Streams>>) -> Self {
-        let (sender, receiver) = mpsc::channel(1);
-        let mut seat = Streams::enter(streams, wanted.client);
-        tokio::task::spawn_local(async move {
-            tokio::select! {
-                _ = tell(handle, &wanted.fields, &sender) => {}
-                () = sender.closed() => {}
-                _ = &mut seat.ended => {}
-            }
-        });
-        Self(receiver)
-    }
-}
-
-impl Body for Events {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.poll_recv(context).map(|event| event.map(|event| Ok(Frame::data(event))))
-    }
+/// Begins to tell of changes, until the client or the engine ends; has to run inside a `LocalSet`.
+pub(super) fn begin(handle: EngineHandle, wanted: Wanted, streams: &Rc<RefCell<Streams>>) -> Streamed {
+    let (sender, receiver) = mpsc::channel(1);
+    let mut seat = Streams::enter(streams, wanted.client);
+    tokio::task::spawn_local(async move {
+        tokio::select! {
+            _ = tell(handle, &wanted.fields, &sender) => {}
+            () = sender.closed() => {}
+            _ = &mut seat.ended => {}
+        }
+    });
+    Streamed(receiver)
 }
 
 /// Tells a client of changes; none when it or the engine is gone.

@@ -4,7 +4,7 @@ use super::access::{Doorkeeper, Verdict};
 use super::body::{self, Received};
 use super::connections::{Activity, Place};
 use super::creations::AllCreations;
-use super::events::{self, Events};
+use super::events;
 use super::gate::{host_allowed, is_cross_site, new_session_id, origin_allowed, same_secret};
 use super::impatient::Impatient;
 use super::limits::{
@@ -89,7 +89,7 @@ impl Server {
                 // A stream of events leaves its connection idle: it is one that makes room when all are open.
                 Ok::<_, Infallible>(match answer.extensions_mut().remove::<events::Wanted>() {
                     Some(wanted) => {
-                        let events = Events::new(server.handle.clone(), wanted, &server.streams);
+                        let events = events::begin(server.handle.clone(), wanted, &server.streams);
                         answer.map(|_| Either::Right(events))
                     }
                     None => answer.map(Either::Left),
