@@ -116,10 +116,13 @@ fn behind_a_proxy_each_client_is_counted_by_itself() {
         status(&request(&open, &headers, "")).to_owned()
     };
     assert_eq!(["127.0.0.1", "198.51.100.1", "192.0.2.1"].map(ask), ["409", "401", "403"]);
-    // Who is no proxy of ours names nobody.
+    // Who is no proxy of ours names nobody, not even this machine.
     let plain = Daemon::start(&[]);
-    let headers = "Host: 127.0.0.1\r\nX-Forwarded-For: 198.51.100.1\r\n";
-    assert_eq!(status(&request(&plain, headers, "")), "409");
+    for client in ["198.51.100.1", "127.0.0.1"] {
+        let headers = format!("Host: 127.0.0.1\r\nX-Forwarded-For: {client}\r\n");
+        assert_eq!(status(&request(&plain, &headers, "")), "401");
+    }
+    assert_eq!(status(&request(&plain, "Host: 127.0.0.1\r\n", "")), "409");
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_ringseed"))
         .args(["serve", "--rpc", "127.0.0.1:0", "--port", "0", "--rpc-proxy", "nginx", "--state-dir"])
         .arg(plain.dir("other"))

@@ -117,7 +117,8 @@ impl Doorkeeper {
         let networks = &self.credentials.networks;
         let foreign =
             |ip: IpAddr| !networks.is_empty() && !networks.iter().any(|network| network.contains(ip));
-        (!here && origin.address().is_some_and(foreign)).then_some(Verdict::Refused)
+        // Of somebody behind a proxy that nobody named there is no address to look at.
+        (!origin.is_near() && origin.address().is_some_and(foreign)).then_some(Verdict::Refused)
     }
 
     /// Judges a request by the credentials in its head.
@@ -275,7 +276,11 @@ mod tests {
             let mut named = plain.clone();
             named.insert("x-forwarded-for", "192.0.2.1".parse().unwrap());
             assert_eq!(verdict(&open, "127.0.0.3", &named).await, Verdict::Unknown);
-            assert_eq!(verdict(&open, "127.0.0.1", &named).await, Verdict::Welcome, "no proxy of ours");
+            assert_eq!(
+                verdict(&open, "127.0.0.1", &named).await,
+                Verdict::Unknown,
+                "nor one of another proxy"
+            );
             let closed = door(Some("me:secret"), &[]);
             assert_eq!(verdict(&closed, "127.0.0.1", &plain).await, Verdict::Unknown);
         });
@@ -365,6 +370,9 @@ mod tests {
                 proxied.insert("x-forwarded-for", from.parse().unwrap());
                 assert_eq!(verdict(&door, "127.0.0.3", &proxied).await, expected, "{from} behind a proxy");
             }
+            let mut unnamed = right.clone();
+            unnamed.insert("via", "1.1 proxy".parse().unwrap());
+            assert_eq!(verdict(&door, "127.0.0.1", &unnamed).await, Verdict::Welcome);
             let all: Network = "0.0.0.0/0".parse().unwrap();
             assert!(all.contains("1.2.3.4".parse().unwrap()) && !all.contains("::1".parse().unwrap()));
             for text in ["10.0.0.0/33", "10.0.0/8", "x", "::/129", ""] {
