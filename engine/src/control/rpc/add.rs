@@ -92,17 +92,24 @@ impl Server {
         };
         match self.handle.add(add).await {
             Ok(AddOutcome::Added(id)) => {
-                if settings.delete_torrent_files
-                    && let Some(name) = args.filename.filter(|name| Path::new(name).is_absolute())
-                    && let Err(error) = std::fs::remove_file(&name)
-                {
-                    tracing::warn!(%error, name, "cannot delete an added torrent file");
+                let file = args.filename.filter(|name| Path::new(name).is_absolute());
+                if let Some(name) = file.filter(|_| settings.delete_torrent_files) {
+                    delete(name).await;
                 }
                 write(&Added::TorrentAdded(named(id)))
             }
             Ok(AddOutcome::Duplicate(id)) => write(&Added::TorrentDuplicate(named(id))),
             Err(error) => Err(error.to_string()),
         }
+    }
+}
+
+/// Deletes an added torrent file, on a disk that may be slow.
+async fn delete(name: String) {
+    let deleted =
+        tokio::task::spawn_blocking(move || std::fs::remove_file(&name).map_err(|error| (error, name)));
+    if let Ok(Err((error, name))) = deleted.await {
+        tracing::warn!(%error, name, "cannot delete an added torrent file");
     }
 }
 

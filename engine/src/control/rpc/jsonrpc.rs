@@ -3,6 +3,7 @@
 //! The answer 409 does not yet carry `X-Transmission-Rpc-Version`, so that clients which know both forms go on with
 //! the legacy one.
 
+use super::answers::Turn;
 use super::limits::{ANSWER_SMALL_BYTES, BATCH_ANSWER_BYTES_MAX};
 use super::server::Server;
 use serde::Deserialize;
@@ -186,18 +187,18 @@ struct Marker {
 
 impl Server {
     /// Answers a request or a batch; `None` when there is nothing to answer.
-    pub(super) async fn call_2(&self, request: Result<Value, String>) -> Option<Vec<u8>> {
+    pub(super) async fn call_2(&self, request: Result<Value, String>, turn: &Turn<'_>) -> Option<Vec<u8>> {
         match request {
             Err(why) => Some(failure(Value::Null, -32700, "Parse error", &why)),
             Ok(Value::Array(calls)) if calls.is_empty() || calls.len() > BATCH_MAX => {
                 Some(failure(Value::Null, -32600, "Invalid Request", "a batch has 1 to 100 requests"))
             }
-            Ok(Value::Array(calls)) => self.batch(calls).await,
-            Ok(call) => self.call_one(call).await,
+            Ok(Value::Array(calls)) => self.batch(calls, turn).await,
+            Ok(call) => self.call_one(call, turn).await,
         }
     }
 
-    async fn batch(&self, calls: Vec<Value>) -> Option<Vec<u8>> {
+    async fn batch(&self, calls: Vec<Value>, turn: &Turn<'_>) -> Option<Vec<u8>> {
         let mut answers = Vec::new();
         for call in calls {
             let answer = match answers.len() > BATCH_ANSWER_BYTES_MAX {
@@ -205,7 +206,7 @@ impl Server {
                     let why = "the answers of this batch are too large together: ask this by itself";
                     failure(id.clone(), 1, why, why)
                 }),
-                false => self.call_one(call).await,
+                false => self.call_one(call, turn).await,
             };
             if let Some(answer) = answer {
                 answers.push(if answers.is_empty() { b'[' } else { b',' });
@@ -219,7 +220,7 @@ impl Server {
         Some(answers)
     }
 
-    async fn call_one(&self, call: Value) -> Option<Vec<u8>> {
+    async fn call_one(&self, call: Value, turn: &Turn<'_>) -> Option<Vec<u8>> {
         let known_id = call.get("id").cloned().unwrap_or(Value::Null);
         let call: Call = match serde_json::from_value(call) {
             Ok(call) => call,
@@ -230,7 +231,7 @@ impl Server {
         }
         let method = call.method.replace('_', "-");
         let arguments = legacy_arguments(&method, call.params);
-        let outcome = self.answer_to(&method, arguments).await;
+        let outcome = self.answer_to(&method, arguments, turn).await;
         let id = call.id?;
         Some(match outcome {
             // Much of it is turned into this form beside this thread.

@@ -44,12 +44,20 @@ pub(super) const JSON_PLAIN_BYTES_MAX: usize = 8 << 20;
 pub(super) const FIELDS_MAX: usize = 256;
 /// Most bytes of the answers to one batch, which are in memory together.
 pub(super) const BATCH_ANSWER_BYTES_MAX: usize = 64 << 20;
-/// Answers above this size are turned into the newer form beside the control thread.
+/// Answers above this size are turned into the newer form beside the control thread, and share the room for long ones.
 pub(super) const ANSWER_SMALL_BYTES: usize = 256 * 1024;
+/// Long answers that are made at once: each takes a core, and several times its size.
+pub(super) const LONG_ANSWERS_MADE_MAX: usize = 2;
+/// Most bytes of the long answers that are on their way to clients: six with everything about 10,000 torrents.
+pub(super) const LONG_ANSWER_BYTES_ALL_MAX: usize = 128 << 20;
+/// How long a request waits until it may make a long answer, and how long that waits for room.
+pub(super) const LONG_ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 /// Most bytes of a form beside files: the info-hashes of 100,000 torrents.
 pub(super) const FORM_BYTES_MAX: usize = 4 << 20;
 /// Most items in a list of a form, such as info-hashes.
 pub(super) const FORM_ITEMS_MAX: usize = 128 * 1024;
+/// Logins by cookie that one request may show: a browser has one for each path that set one.
+pub(super) const LOGIN_COOKIES_MAX: usize = 8;
 /// Labels of one torrent: people use a few, programs one each.
 pub(super) const LABELS_MAX: usize = 100;
 /// Labels, or categories, that the session remembers.
@@ -99,6 +107,8 @@ pub(super) const TORRENT_SERIES_MAX: usize = 200;
 pub(super) const INLINE_TORRENTS_MAX: usize = 64;
 /// How long a scrape waits for the file systems to tell their free space: less than what Prometheus waits for it.
 pub(super) const DISK_PATIENCE: Duration = Duration::from_secs(1);
+/// Looks at free space under way at once: more of them wait for a file system that does not answer.
+pub(super) const SPACE_LOOKS_MAX: usize = 8;
 /// Directories whose file systems are looked at: machines have fewer disks, but torrents may be in thousands.
 pub(super) const DISKS_MAX: usize = 256;
 

@@ -1,5 +1,6 @@
 //! The methods of the RPC.
 
+use super::answers::Turn;
 use super::events::each_once;
 use super::fields;
 use super::ids::{is_recently_active, removed, select};
@@ -68,7 +69,11 @@ enum Change {
 
 impl Server {
     /// Answers a request in JSON. Returns its method as a metrics label, too.
-    pub(super) async fn call(&self, request: Result<Request, String>) -> (&'static str, Vec<u8>) {
+    pub(super) async fn call(
+        &self,
+        request: Result<Request, String>,
+        turn: &Turn<'_>,
+    ) -> (&'static str, Vec<u8>) {
         let request = match request {
             Ok(request) => request,
             Err(error) => {
@@ -78,7 +83,7 @@ impl Server {
         };
         let label = METHODS.iter().find(|name| **name == request.method).copied().unwrap_or("other");
         let tag = request.tag;
-        let outcome = self.answer_to(&request.method, request.arguments).await;
+        let outcome = self.answer_to(&request.method, request.arguments, turn).await;
         (label, envelope(outcome, tag))
     }
 
@@ -87,9 +92,10 @@ impl Server {
         &self,
         method: &str,
         arguments: Map<String, Value>,
+        turn: &Turn<'_>,
     ) -> Result<Vec<u8>, String> {
         if method == "torrent-get" {
-            return self.torrent_get(read(arguments)?).await;
+            return self.torrent_get(read(arguments)?, turn).await;
         }
         let arguments = self.dispatch(method, arguments).await?;
         serde_json::to_vec(&arguments).map_err(|error| error.to_string())
@@ -134,7 +140,7 @@ impl Server {
             "group-get" => self.group_get(&arguments),
             "group-set" => self.group_set(read(arguments)?).await,
             "session-set" => self.session_set(read(arguments)?).await,
-            "session-get" => self.session_get(&arguments),
+            "session-get" => self.session_get(&arguments).await,
             "session-stats" => self.session_stats(),
             "shard-stats" => self.shard_stats(),
             "torrent-create" => self.torrent_create(read(arguments)?),
@@ -146,23 +152,29 @@ impl Server {
                 tokio::task::spawn_local(async move { handle.shutdown().await });
                 empty()
             }
-            "free-space" => free_space(read(arguments)?),
+            "free-space" => self.free_space(read(arguments)?).await,
             _ => Err("method name not recognized".to_owned()),
         }
     }
 
     /// The torrents asked for. Many are written beside this thread, which has others to answer meanwhile.
-    async fn torrent_get(&self, args: GetArgs) -> Result<Vec<u8>, String> {
+    async fn torrent_get(&self, args: GetArgs, turn: &Turn<'_>) -> Result<Vec<u8>, String> {
         let table = match args.format.as_deref() {
             None | Some("objects") => false,
             Some("table") => true,
             Some(other) => return Err(format!("the format {other:?} is neither objects nor table")),
         };
         let fields = each_once(args.fields)?;
-        let snapshot = self.handle.snapshot();
-        let torrents = select(&snapshot, args.ids.as_ref());
-        let removed = is_recently_active(args.ids.as_ref()).then(|| removed(&snapshot));
+        let mut snapshot = self.handle.snapshot();
+        let mut torrents = select(&snapshot, args.ids.as_ref());
         let many = torrents.len() > INLINE_TORRENTS_MAX;
+        if many {
+            turn.take().await?;
+            // It may have waited: what is told is true now.
+            snapshot = self.handle.snapshot();
+            torrents = select(&snapshot, args.ids.as_ref());
+        }
+        let removed = is_recently_active(args.ids.as_ref()).then(|| removed(&snapshot));
         let write = move || fields::write(&snapshot, &torrents, &fields, table, removed.as_deref());
         let text = match many {
             true => tokio::task::spawn_blocking(write).await.map_err(|error| error.to_string())?,
@@ -198,6 +210,14 @@ impl Server {
             Change::Remove => self.handle.remove(torrent).await,
             Change::RemoveWithData => self.handle.remove_with_data(torrent).await,
         }
+    }
+
+    async fn free_space(&self, args: FreeSpaceArgs) -> Outcome {
+        if !Path::new(&args.path).is_absolute() {
+            return Err("directory path is not absolute".to_owned());
+        }
+        let (size_bytes, total_size) = self.spaces.of(args.path.clone().into()).await?;
+        write(&FreeSpace { path: args.path, size_bytes, total_size })
     }
 
     fn session_stats(&self) -> Outcome {
@@ -268,22 +288,6 @@ fn envelope(outcome: Result<Vec<u8>, String>, tag: Option<Value>) -> Vec<u8> {
             serde_json::to_vec(&failure).unwrap_or_default()
         }
     }
-}
-
-fn free_space(args: FreeSpaceArgs) -> Outcome {
-    let path = Path::new(&args.path);
-    if !path.is_absolute() {
-        return Err("directory path is not absolute".to_owned());
-    }
-    let (size_bytes, total_size) = space(path).map_err(|error| error.to_string())?;
-    write(&FreeSpace { path: args.path, size_bytes, total_size })
-}
-
-/// Bytes free for this user and bytes in all.
-pub(super) fn space(path: &Path) -> std::io::Result<(i64, i64)> {
-    let stat = rustix::fs::statvfs(path)?;
-    let bytes = |blocks: u64| i64::try_from(blocks.saturating_mul(stat.f_frsize)).unwrap_or(i64::MAX);
-    Ok((bytes(stat.f_bavail), bytes(stat.f_blocks)))
 }
 
 /// An answer without arguments.

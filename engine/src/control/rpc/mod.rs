@@ -5,6 +5,7 @@
 
 mod access;
 mod add;
+mod answers;
 mod blocklist;
 mod body;
 mod connections;
@@ -30,6 +31,7 @@ mod requests;
 mod server;
 mod session_set;
 mod set;
+mod space;
 mod tls;
 mod token;
 mod trackers;

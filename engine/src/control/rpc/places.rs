@@ -9,6 +9,7 @@ use crate::control::{EngineChange, FileWork, Group, QueueMove, Rename, SessionSe
 use ringseed_api::{IdsArgs, LocationArgs, RenameArgs};
 use ringseed_proto::limits::PATH_BYTES_MAX;
 use serde_json::{Map, Value, json};
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -63,9 +64,9 @@ impl Server {
     }
 
     pub(super) fn group_get(&self, arguments: &Map<String, Value>) -> Outcome {
-        let wanted: Option<Vec<&str>> = match arguments.get("group") {
+        let wanted: Option<HashSet<&str>> = match arguments.get("group") {
             None => None,
-            Some(Value::String(name)) => Some(vec![name]),
+            Some(Value::String(name)) => Some(HashSet::from([name.as_str()])),
             Some(Value::Array(names)) => Some(names.iter().filter_map(Value::as_str).collect()),
             Some(_) => return Err("group is a name or a list of names".to_owned()),
         };

@@ -1,6 +1,7 @@
 //! HTTP: connections, the order of checks that Transmission's clients rely on, and paths.
 
 use super::access::{Doorkeeper, Verdict};
+use super::answers::{LongAnswers, Turn};
 use super::body::{self, Received};
 use super::connections::{Activity, Place};
 use super::creations::AllCreations;
@@ -12,6 +13,7 @@ use super::limits::{
 };
 use super::metrics::Metrics;
 use super::requests::{self, Asked};
+use super::space::Spaces;
 use super::{RpcInfo, qbt};
 use crate::control::EngineHandle;
 use bytes::Bytes;
@@ -49,6 +51,8 @@ pub(super) struct Server {
     pub(super) door: Doorkeeper,
     pub(super) sessions: RefCell<qbt::Sessions>,
     pub(super) creations: RefCell<AllCreations>,
+    pub(super) spaces: Spaces,
+    pub(super) long_answers: LongAnswers,
     large_bodies: Semaphore,
     streams: Rc<RefCell<events::Streams>>,
 }
@@ -61,6 +65,8 @@ impl Server {
             handle,
             sessions: RefCell::default(),
             creations: RefCell::default(),
+            spaces: Spaces::default(),
+            long_answers: LongAnswers::default(),
             door: Doorkeeper::new(info.credentials.clone()),
             info,
             session_id: new_session_id()?,
@@ -226,11 +232,13 @@ impl Server {
         }
         // On this machine compressing only costs time.
         let gzip = !origin.is_here() && accepts_gzip(request.headers());
+        let turn = self.long_answers.turn();
         let answer = match self.body(request.into_body(), body::Of::Client, activity).await {
-            Ok(received) => self.rpc(received).await,
+            Ok(received) => self.rpc(received, &turn).await,
             Err(answer) => answer,
         };
-        if gzip { compressed(answer).await } else { answer }
+        let answer = if gzip { compressed(answer).await } else { answer };
+        self.long_answers.place(answer).await
     }
 
     /// Tells the session id; the client repeats its request with it.
@@ -273,7 +281,7 @@ impl Server {
     }
 
     /// Answers a request of either form.
-    async fn rpc(&self, mut received: Received<'_>) -> Answer {
+    async fn rpc(&self, mut received: Received<'_>, turn: &Turn<'_>) -> Answer {
         let began = Instant::now();
         let body = std::mem::take(&mut received.bytes);
         let asked = match body.len() > BODY_SMALL_BYTES {
@@ -281,9 +289,9 @@ impl Server {
             false => Ok(requests::read(&body)),
         };
         let (method, text) = match asked {
-            Ok(Asked::JsonRpc(request)) => ("json-rpc", self.call_2(request).await),
+            Ok(Asked::JsonRpc(request)) => ("json-rpc", self.call_2(request, turn).await),
             Ok(Asked::Legacy(request)) => {
-                let (method, text) = self.call(request).await;
+                let (method, text) = self.call(request, turn).await;
                 (method, Some(text))
             }
             Err(error) => return plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),

@@ -1,23 +1,36 @@
 //! `session-get` and `session-set`: the settings of the session under Transmission's names.
 
-use super::methods::{Outcome, empty, space, write};
+use super::methods::{Outcome, empty, write};
 use super::server::Server;
 use super::set::{absolute, limit};
 use crate::control::{EngineChange, SessionSettings, Switch};
 use ringseed_api::{Session, SessionSetArgs};
 use serde_json::{Map, Value, json};
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
+const FREE_SPACE: &str = "download-dir-free-space";
+
 impl Server {
-    pub(super) fn session_get(&self, arguments: &Map<String, Value>) -> Outcome {
+    pub(super) async fn session_get(&self, arguments: &Map<String, Value>) -> Outcome {
+        let wanted = match arguments.get("fields") {
+            Some(Value::Array(wanted)) => {
+                Some(wanted.iter().filter_map(Value::as_str).collect::<HashSet<_>>())
+            }
+            _ => None,
+        };
+        let is_wanted = |name: &str| wanted.as_ref().is_none_or(|wanted| wanted.contains(name));
         let mut all = self.session()?;
-        if let Some(Value::Array(wanted)) = arguments.get("fields") {
-            all.retain(|name, _| wanted.iter().any(|field| field == name));
+        if is_wanted(FREE_SPACE) {
+            let free = self.spaces.of(self.download_dir()).await.map_or(-1, |(free, _)| free);
+            all.insert(FREE_SPACE.to_owned(), free.into());
         }
+        all.retain(|name, _| is_wanted(name));
         Ok(Value::Object(all))
     }
 
+    /// The session but for the free space, which takes a look at a disk.
     fn session(&self) -> Result<Map<String, Value>, String> {
         let info = &self.info;
         let snapshot = self.handle.snapshot();
@@ -29,7 +42,7 @@ impl Server {
             version: format!("4.0.6 (ringseed {})", info.version),
             session_id: self.session_id.clone(),
             config_dir: text(info.state_dir.as_deref().unwrap_or(Path::new(""))),
-            download_dir_free_space: space(&download_dir).map_or(-1, |(free, _)| free),
+            download_dir_free_space: -1,
             incomplete_dir: text(settings.incomplete_dir.as_deref().unwrap_or(&download_dir)),
             download_dir: text(&download_dir),
             incomplete_dir_enabled: settings.incomplete_dir_on,
@@ -75,7 +88,8 @@ impl Server {
         // What cannot be changed may be set to what it is: clients send back whole sessions.
         let now = self.session()?;
         for (name, value) in &args.other {
-            if now.get(name) != Some(value) {
+            // What is free changes by itself.
+            if name != FREE_SPACE && now.get(name) != Some(value) {
                 return Err(format!("setting {name} is not supported; nothing was changed"));
             }
         }

@@ -1,6 +1,7 @@
 //! The RPC over real sockets, with an engine that a task plays; driven by hand-written requests and by
 //! Debian's `transmission-remote`.
 
+mod many;
 mod outside;
 mod played;
 
@@ -11,7 +12,7 @@ use crate::control::{
     TorrentStatus, TrackerStatus,
 };
 use arc_swap::ArcSwap;
-use played::{bench, status_of, torrent_file};
+use played::{bench, bench_with, status_of, torrent_file};
 use ringseed_api::{Response, SESSION_ID_HEADER};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::layout::{FileSpec, Layout};

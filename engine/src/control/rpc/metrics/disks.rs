@@ -4,7 +4,7 @@
 use super::page::Page;
 use crate::control::EngineSnapshot;
 use crate::control::rpc::limits::{DISK_PATIENCE, DISKS_MAX};
-use crate::control::rpc::methods::space;
+use crate::control::rpc::space::space;
 use prometheus::Result;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;

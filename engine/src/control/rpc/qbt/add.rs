@@ -13,9 +13,17 @@ use ringseed_proto::metainfo::Metainfo;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// Where a torrent comes from.
+enum Source<'a> {
+    File(Vec<u8>),
+    Url(&'a str),
+}
+
 impl Server {
     /// Adds the torrents of a form; `Ok.` when at least one is new.
-    pub(super) async fn add_torrents(&self, form: &mut Form) -> Reply {
+    ///
+    /// One is read, or fetched, after the other: a list of addresses takes no more memory than its largest torrent.
+    pub(super) async fn add_torrents(&self, form: &Form, files: Vec<Vec<u8>>) -> Reply {
         let settings = self.handle.snapshot().settings.clone();
         let category = form.get("category").to_owned();
         let data_dir: Option<PathBuf> = match form.given("savepath") {
@@ -50,23 +58,19 @@ impl Server {
         );
         let content_layout = content_layout(form);
         let paused = form.flag("stopped").or(form.flag("paused")).unwrap_or(!settings.start_added);
-        let mut files = std::mem::take(&mut form.files);
-        for url in form.get("urls").lines().map(str::trim).filter(|url| !url.is_empty()) {
-            let request = FetchRequest {
-                url,
-                cookies: form.given("cookie"),
-                local: self.info.fetch_local,
-                route: &self.info.route,
-                trust: &self.info.trust,
-                bytes_max: TORRENT_BYTES_MAX,
-            };
-            match fetch(&request).await {
-                Ok(file) => files.push(file),
-                Err(why) => tracing::warn!(url = shown_url(url), why, "cannot fetch a torrent"),
-            }
-        }
+        let urls = form.get("urls").lines().map(str::trim).filter(|url| !url.is_empty());
         let (mut added, mut refused) = (false, None);
-        for file in files {
+        for source in files.into_iter().map(Source::File).chain(urls.map(Source::Url)) {
+            let file = match source {
+                Source::File(file) => file,
+                Source::Url(url) => match self.fetch_torrent(url, form.given("cookie")).await {
+                    Ok(file) => file,
+                    Err(why) => {
+                        tracing::warn!(url = shown_url(url), why, "cannot fetch a torrent");
+                        continue;
+                    }
+                },
+            };
             let parsed = tokio::task::spawn_blocking(move || Metainfo::parse(&file)).await;
             let Ok(Ok(metainfo)) = parsed else {
                 return Reply::Refused(
@@ -124,6 +128,11 @@ impl Server {
             (false, Some(why)) => Reply::Refused(StatusCode::CONFLICT, why),
             (false, None) => Reply::Text("Fails.".into()),
         }
+    }
+
+    async fn fetch_torrent(&self, url: &str, cookies: Option<&str>) -> Result<Vec<u8>, String> {
+        let (local, route, trust) = (self.info.fetch_local, &self.info.route, &self.info.trust);
+        fetch(&FetchRequest { url, cookies, local, route, trust, bytes_max: TORRENT_BYTES_MAX }).await
     }
 }
 

@@ -2,85 +2,124 @@
 
 use super::form::Form;
 use super::{Reply, tell};
+use crate::control::rpc::answers::Turn;
 use crate::control::rpc::server::Server;
 use crate::control::{EngineSnapshot, TorrentStatus};
 use hyper::StatusCode;
+use ringseed_proto::units::InfoHash;
 use serde_json::{Map, Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+
+/// What is told of one torrent.
+type Tell = fn(&TorrentStatus) -> Value;
 
 impl Server {
     /// Answers a method that changes nothing; `None` when this is not one.
-    pub(super) fn read_method(&self, path: &str, form: &Form) -> Option<Reply> {
+    pub(super) async fn read_method(&self, path: &str, form: &Arc<Form>, turn: &Turn<'_>) -> Option<Reply> {
+        if let Some(write) = list_of(path) {
+            return Some(match turn.take().await {
+                Ok(()) => self.written(write, form).await,
+                Err(why) => Reply::Refused(StatusCode::SERVICE_UNAVAILABLE, why),
+            });
+        }
         let snapshot = self.handle.snapshot();
-        let one = |tell: fn(&TorrentStatus) -> Value| {
-            let hash = form.get("hash").parse().ok();
-            let torrent = snapshot.torrents.iter().find(|torrent| Some(torrent.info_hash()) == hash);
-            match torrent {
-                Some(torrent) => Reply::Json(tell(torrent)),
-                None => Reply::Refused(StatusCode::NOT_FOUND, "there is no such torrent".into()),
+        let one: Tell = match path {
+            "torrents/properties" => tell::properties,
+            "torrents/files" => tell::files,
+            "torrents/trackers" => tell::trackers,
+            "torrents/webseeds" => {
+                |torrent| torrent.metainfo.web_seeds.iter().map(|url| json!({"url": url})).collect()
             }
+            "torrents/pieceStates" => |torrent| {
+                let state = |piece| json!(if torrent.have.get(piece) { 2 } else { 0 });
+                (0..torrent.have.len()).map(state).collect()
+            },
+            "sync/torrentPeers" => |torrent| {
+                let peers = torrent.peers.iter().map(|peer| (peer.address.to_string(), tell::peer(peer)));
+                json!({"rid": 1, "full_update": true, "show_flags": false, "peers": peers.collect::<Map<_, _>>()})
+            },
+            _ => return self.small_method(path, &snapshot),
         };
+        let hash = form.get("hash").parse().ok();
+        let torrent = snapshot.torrents.iter().find(|torrent| Some(torrent.info_hash()) == hash).cloned();
+        Some(match torrent {
+            Some(torrent) => beside(move || one(&torrent)).await,
+            None => Reply::Refused(StatusCode::NOT_FOUND, "there is no such torrent".into()),
+        })
+    }
+
+    /// Answers a method about the session, whose answer is short.
+    fn small_method(&self, path: &str, snapshot: &EngineSnapshot) -> Option<Reply> {
         Some(match path {
             "app/version" => Reply::Text("v5.1.4".into()),
             "app/webapiVersion" => Reply::Text("2.11.4".into()),
             "app/buildInfo" => {
-                Reply::Json(json!({"qt": "6.8.0", "libtorrent": "2.0.11.0", "boost": "1.86.0",
+                Reply::json(&json!({"qt": "6.8.0", "libtorrent": "2.0.11.0", "boost": "1.86.0",
                 "openssl": "3.4.0", "zlib": "1.3.1", "bitness": 64, "platform": "linux"}))
             }
             "app/defaultSavePath" => Reply::Text(self.download_dir().to_string_lossy().into_owned()),
-            "app/preferences" => Reply::Json(self.preferences(&snapshot)),
-            "torrents/info" => Reply::Json(info(&snapshot, form)),
+            "app/preferences" => Reply::json(&self.preferences(snapshot)),
             "torrents/count" => Reply::Text(snapshot.torrents.len().to_string()),
-            "torrents/properties" => one(tell::properties),
-            "torrents/files" => one(tell::files),
-            "torrents/trackers" => one(tell::trackers),
-            "torrents/webseeds" => {
-                one(|torrent| torrent.metainfo.web_seeds.iter().map(|url| json!({"url": url})).collect())
-            }
-            "torrents/pieceStates" => one(|torrent| {
-                (0..torrent.have.len())
-                    .map(|piece| json!(if torrent.have.get(piece) { 2 } else { 0 }))
-                    .collect()
-            }),
-            "torrents/categories" => Reply::Json(categories(&snapshot)),
-            "torrents/tags" => Reply::Json(json!(tags(&snapshot))),
-            "transfer/info" => Reply::Json(transfer(&snapshot)),
+            "torrents/categories" => Reply::json(&categories(snapshot)),
+            "torrents/tags" => Reply::json(&json!(tags(snapshot))),
+            "transfer/info" => Reply::json(&transfer(snapshot)),
             "transfer/speedLimitsMode" => Reply::Text(u8::from(snapshot.settings.alt_speed.on).to_string()),
             "transfer/uploadLimit" => Reply::Text(limit(snapshot.limits.upload).to_string()),
             "transfer/downloadLimit" => Reply::Text(limit(snapshot.limits.download).to_string()),
-            "sync/maindata" => Reply::Json(self.maindata(&snapshot, form)),
-            "sync/torrentPeers" => one(|torrent| {
-                let peers = torrent.peers.iter().map(|peer| (peer.address.to_string(), tell::peer(peer)));
-                json!({"rid": 1, "full_update": true, "show_flags": false, "peers": peers.collect::<Map<_, _>>()})
-            }),
             _ => return None,
         })
     }
 
-    /// Everything at once. Each answer is a full one: what changed since the last is for the client to see.
-    fn maindata(&self, snapshot: &EngineSnapshot, form: &Form) -> Value {
-        let places = places(snapshot);
-        let place = |torrent: &TorrentStatus| places.get(&torrent.id).copied().unwrap_or(0);
-        let torrents = snapshot.torrents.iter().map(|torrent| {
-            let mut fields = tell::torrent(torrent, snapshot, place(torrent));
-            fields.remove("hash");
-            (torrent.info_hash().to_string(), Value::Object(fields))
-        });
-        let mut trackers: HashMap<&str, Vec<String>> = HashMap::new();
-        for torrent in &snapshot.torrents {
-            for url in torrent.tiers().iter().flatten() {
-                trackers.entry(url).or_default().push(torrent.info_hash().to_string());
-            }
-        }
-        let rid = form.number::<u64>("rid").unwrap_or(0) + 1;
-        json!({
-            "rid": rid, "full_update": true,
-            "torrents": torrents.collect::<Map<_, _>>(),
-            "categories": categories(snapshot), "tags": tags(snapshot), "trackers": trackers,
-            "server_state": transfer(snapshot),
-        })
+    /// A list of torrents.
+    async fn written(&self, write: List, form: &Arc<Form>) -> Reply {
+        let (snapshot, form) = (self.handle.snapshot(), form.clone());
+        beside(move || write(&snapshot, &form)).await
     }
+}
+
+/// What is told of many torrents.
+type List = fn(&EngineSnapshot, &Form) -> Value;
+
+fn list_of(path: &str) -> Option<List> {
+    match path {
+        "torrents/info" => Some(info),
+        "sync/maindata" => Some(maindata),
+        _ => None,
+    }
+}
+
+/// What is as long as there are torrents, files or pieces is written beside the control thread, which has others to
+/// answer.
+async fn beside(write: impl FnOnce() -> Value + Send + 'static) -> Reply {
+    match tokio::task::spawn_blocking(move || write().to_string()).await {
+        Ok(text) => Reply::Json(text),
+        Err(error) => Reply::Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
+}
+
+/// Everything at once. Each answer is a full one: what changed since the last is for the client to see.
+fn maindata(snapshot: &EngineSnapshot, form: &Form) -> Value {
+    let places = places(snapshot);
+    let place = |torrent: &TorrentStatus| places.get(&torrent.id).copied().unwrap_or(0);
+    let torrents = snapshot.torrents.iter().map(|torrent| {
+        let mut fields = tell::torrent(torrent, snapshot, place(torrent));
+        fields.remove("hash");
+        (torrent.info_hash().to_string(), Value::Object(fields))
+    });
+    let mut trackers: HashMap<&str, Vec<String>> = HashMap::new();
+    for torrent in &snapshot.torrents {
+        for url in torrent.tiers().iter().flatten() {
+            trackers.entry(url).or_default().push(torrent.info_hash().to_string());
+        }
+    }
+    let rid = form.number::<u64>("rid").unwrap_or(0).saturating_add(1);
+    json!({
+        "rid": rid, "full_update": true,
+        "torrents": torrents.collect::<Map<_, _>>(),
+        "categories": categories(snapshot), "tags": tags(snapshot), "trackers": trackers,
+        "server_state": transfer(snapshot),
+    })
 }
 
 /// Places in the queue by id.
@@ -91,10 +130,11 @@ fn places(snapshot: &EngineSnapshot) -> HashMap<u32, usize> {
 fn info(snapshot: &EngineSnapshot, form: &Form) -> Value {
     let places = places(snapshot);
     let wanted = form.list("hashes", '|');
-    let wanted = if wanted == ["all"] { Vec::new() } else { wanted };
+    let all = wanted.is_empty() || wanted == ["all"];
+    let wanted: HashSet<InfoHash> = wanted.iter().filter_map(|hash| hash.parse().ok()).collect();
     let has = |name: &str| form.given(name).is_some();
     let chosen = |torrent: &&Arc<TorrentStatus>| {
-        (wanted.is_empty() || wanted.iter().any(|hash| hash.parse() == Ok(torrent.info_hash())))
+        (all || wanted.contains(&torrent.info_hash()))
             && tell::is_listed(torrent, form.get("filter"))
             && (!has("category") || torrent.wishes.category == form.get("category"))
             && (!has("tag") || torrent.wishes.labels.iter().any(|label| label == form.get("tag")))

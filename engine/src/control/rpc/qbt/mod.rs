@@ -10,7 +10,7 @@ mod sessions;
 mod tell;
 
 use super::access::Verdict;
-use super::limits::BODY_SMALL_BYTES;
+use super::limits::{BODY_SMALL_BYTES, LOGIN_COOKIES_MAX};
 use super::origin::Client;
 use super::server::{Answer, Server, TOO_OFTEN, plain, try_later, with};
 use form::Form;
@@ -21,6 +21,7 @@ use ringseed_proto::units::InfoHash;
 use serde_json::Value;
 pub(super) use sessions::Sessions;
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Where it is.
@@ -32,7 +33,8 @@ pub(super) const LOGIN: &str = "auth/login";
 /// What a method answers.
 pub(super) enum Reply {
     Text(String),
-    Json(Value),
+    /// JSON, written already.
+    Json(String),
     /// Refused, with the reason.
     Refused(StatusCode, String),
 }
@@ -40,6 +42,10 @@ pub(super) enum Reply {
 impl Reply {
     fn done() -> Self {
         Self::Text(String::new())
+    }
+
+    fn json(value: &Value) -> Self {
+        Self::Json(value.to_string())
     }
 
     fn lacking(what: &str) -> Self {
@@ -71,7 +77,7 @@ impl Server {
     ) -> Answer {
         let method = &head.method;
         let mut form = match read_form(head, body).await {
-            Ok(form) => form,
+            Ok(form) => Arc::new(form),
             Err(why) => return plain(StatusCode::BAD_REQUEST, why),
         };
         match path {
@@ -84,22 +90,25 @@ impl Server {
             }
             _ => {}
         }
-        let reply = match self.read_method(path, &form) {
+        let turn = self.long_answers.turn();
+        let reply = match self.read_method(path, &form, &turn).await {
             Some(reply) => reply,
-            None if *method == Method::POST && path == "torrents/add" => self.add_torrents(&mut form).await,
+            None if *method == Method::POST && path == "torrents/add" => {
+                let files = Arc::get_mut(&mut form).map(|form| std::mem::take(&mut form.files));
+                self.add_torrents(&form, files.unwrap_or_default()).await
+            }
             // A link or an image of a foreign page is a GET: it must not change anything.
             None if *method != Method::POST => {
                 Reply::Refused(StatusCode::METHOD_NOT_ALLOWED, "POST this".into())
             }
             None => self.change_method(path, &form).await,
         };
-        match reply {
+        let answer = match reply {
             Reply::Text(text) => plain(StatusCode::OK, text),
             Reply::Refused(status, why) => plain(status, why),
-            Reply::Json(value) => {
-                with(plain(StatusCode::OK, value.to_string()), CONTENT_TYPE, "application/json")
-            }
-        }
+            Reply::Json(text) => with(plain(StatusCode::OK, text), CONTENT_TYPE, "application/json"),
+        };
+        self.long_answers.place(answer).await
     }
 
     async fn login(&self, form: &Form, client: Client, verdict: Verdict) -> Answer {
@@ -136,10 +145,13 @@ impl Server {
     }
 }
 
-/// The ids of logins that the cookies of a request carry.
+/// The ids of logins that the cookies of a request carry. A browser sends one for each path that set one; strangers may
+/// send thousands, of which each is compared with all logins.
 fn session_ids(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-    cookies.flat_map(|value| value.split(';')).filter_map(|cookie| cookie.trim().strip_prefix("SID="))
+    let ids =
+        cookies.flat_map(|value| value.split(';')).filter_map(|cookie| cookie.trim().strip_prefix("SID="));
+    ids.take(LOGIN_COOKIES_MAX)
 }
 
 /// The parameters of a request; those of a large one are read beside this thread.
@@ -152,5 +164,19 @@ async fn read_form(head: &Parts, body: Vec<u8>) -> Result<Form, &'static str> {
     match large {
         true => tokio::task::spawn_blocking(read).await.unwrap_or(Err("the form cannot be read")),
         false => read(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_cookies_of_a_request_are_looked_at() {
+        let mut headers = HeaderMap::new();
+        headers.append(COOKIE, "a=b; SID=one;SID=two".parse().unwrap());
+        assert_eq!(session_ids(&headers).collect::<Vec<_>>(), ["one", "two"]);
+        headers.append(COOKIE, "SID=x; ".repeat(4000).parse().unwrap());
+        assert_eq!(session_ids(&headers).count(), LOGIN_COOKIES_MAX);
     }
 }

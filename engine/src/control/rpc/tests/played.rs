@@ -224,6 +224,14 @@ pub(super) struct Bench {
 
 /// Runs a test against a server with a seeding, a downloading and a failed torrent (1, 2, 3).
 pub(super) fn bench<F: Future<Output = ()>>(test: impl FnOnce(Bench) -> F) {
+    bench_with(|_| {}, test);
+}
+
+/// [`bench`] with other settings of the server.
+pub(super) fn bench_with<F: Future<Output = ()>>(
+    change: impl FnOnce(&mut RpcInfo),
+    test: impl FnOnce(Bench) -> F,
+) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let torrents = [
@@ -262,7 +270,7 @@ pub(super) fn bench<F: Future<Output = ()>>(test: impl FnOnce(Bench) -> F) {
         let played = tokio::task::spawn_local(engine.clone().play(receiver));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let info = RpcInfo {
+        let mut info = RpcInfo {
             version: "0.1.0".to_owned(),
             download_dir: "/tmp".into(),
             state_dir: None,
@@ -277,6 +285,7 @@ pub(super) fn bench<F: Future<Output = ()>>(test: impl FnOnce(Bench) -> F) {
             trust: Default::default(),
             started: SystemTime::now() - Duration::from_secs(5),
         };
+        change(&mut info);
         let server =
             tokio::task::spawn_local(serve(Doors { tcp: Some((listener, None)), unix: None }, handle, info));
         tokio::time::timeout(Duration::from_secs(60), test(Bench { address, engine, played })).await.unwrap();
