@@ -173,6 +173,10 @@ impl Files {
             // It was there: whoever took it away is not answered by a new one.
             let missing = || StorageError::NotFound { path: self.path(file) };
             let found = self.find(file)?.ok_or_else(missing)?;
+            // Of two that are there it is not known which one is ours, though one was hashed: as in `Names::open`.
+            if !found.is_partial() && self.names.has_partial(&self.root, path) {
+                return Err(StorageError::Exists { path: self.root.full(path) });
+            }
             return self.root.open_existing(&found.path, purpose)?.ok_or_else(missing);
         }
         let was_partial = self.was_partial(file);

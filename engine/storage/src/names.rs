@@ -78,6 +78,11 @@ impl Names {
         Ok(found.into_iter().flatten().next())
     }
 
+    /// Whether something has the name that a file has while it is incomplete.
+    pub(super) fn has_partial(self, root: &Root, path: &Path) -> bool {
+        self.partial(path).is_some_and(|partial| matches!(root.stat(&partial), Ok(Some(_))))
+    }
+
     /// Opens a file under the name that it has. When it has none it is made for writing, under the name of an incomplete
     /// file if `new_is_partial` says so. Gives whether that is its name now, too. `was_partial` is as for
     /// [`Names::find`].
@@ -100,9 +105,7 @@ impl Names {
             return Ok((opened, true));
         }
         if let Some(opened) = root.open_existing(path, purpose)? {
-            let both = purpose == Purpose::Write
-                && partial.as_ref().is_some_and(|partial| matches!(root.stat(partial), Ok(Some(_))));
-            return match both {
+            return match purpose == Purpose::Write && self.has_partial(root, path) {
                 true => Err(StorageError::Exists { path: root.full(path) }),
                 false => Ok((opened, false)),
             };

@@ -141,6 +141,17 @@ fn a_name_that_is_taken_is_left_alone() {
     assert!(error.to_string().contains("s/a"), "{error}");
     assert_eq!(std::fs::read(sample.path(0)).unwrap(), b"precious");
     assert_eq!((names(&sample, 0), names(&sample, 1)), ((true, true), (true, false)));
+    // Nor is it after a restart, which hashes what has the torrent's name, finds it to be wrong and fetches it again.
+    let store = sample.open();
+    on_shard(async |shard| {
+        let mut wrong = Vec::new();
+        let note = |piece: PieceIndex, good: bool| wrong.extend((!good).then_some(piece));
+        store.verify(&shard.ring, once(0..u32::MAX), note, || false).await.unwrap();
+        assert_eq!(wrong, [PieceIndex(0)]);
+        let again = store.write_piece(&shard.ring, wrong[0], sample.piece_buf(wrong[0]), Way::Cached).await;
+        assert!(matches!(again, Err(StorageError::Exists { .. })), "{again:?}");
+    });
+    assert_eq!(std::fs::read(sample.path(0)).unwrap(), b"precious");
 }
 
 /// After a restart nothing is in memory of which name was the torrent's: what it left is known by its size and time.
