@@ -61,6 +61,16 @@ impl Metrics {
         page.value("start_time_seconds", "When the engine started, since 1970.", started.as_secs_f64())?;
         let ready = f64::from(u8::from(snapshot.ready));
         page.value("ready", "Whether every torrent of the resume store is loaded.", ready)?;
+        let failing = |trouble: bool| f64::from(u8::from(trouble));
+        page.gauge(
+            "failing",
+            "Whether a part of the engine fails now; the page /readyz says why.",
+            &["part"],
+            [
+                (vec!["network"], failing(snapshot.trouble.is_some())),
+                (vec!["store"], failing(snapshot.store_trouble.is_some())),
+            ],
+        )?;
         page.counter(
             "payload_bytes_total",
             "Payload bytes of pieces by direction.",

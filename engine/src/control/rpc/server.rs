@@ -124,16 +124,7 @@ impl Server {
         // Probes of an orchestrator may come from anywhere and learn nothing that is not public.
         match path {
             "/healthz" => return plain(StatusCode::OK, "ok\n"),
-            "/readyz" => {
-                let snapshot = self.handle.snapshot();
-                return match snapshot.trouble.as_ref().or(snapshot.store_trouble.as_ref()) {
-                    _ if !snapshot.ready => {
-                        plain(StatusCode::SERVICE_UNAVAILABLE, "torrents are being loaded\n")
-                    }
-                    Some(trouble) => plain(StatusCode::SERVICE_UNAVAILABLE, format!("{trouble}\n")),
-                    None => plain(StatusCode::OK, "ready\n"),
-                };
-            }
+            "/readyz" => return self.readiness(self.door.origin(remote, request.headers()).is_here()),
             _ => {}
         }
         let metrics = path == "/metrics" || path == "/metrics/torrents";
@@ -239,6 +230,21 @@ impl Server {
         };
         let answer = if gzip { compressed(answer).await } else { answer };
         self.long_answers.place(answer).await
+    }
+
+    /// Whether the engine can do its work, and to clients of this machine why not: reasons name files and interfaces.
+    fn readiness(&self, here: bool) -> Answer {
+        let snapshot = self.handle.snapshot();
+        let failing = match (&snapshot.trouble, &snapshot.store_trouble) {
+            _ if !snapshot.ready => {
+                return plain(StatusCode::SERVICE_UNAVAILABLE, "torrents are being loaded\n");
+            }
+            (Some(why), _) | (None, Some(why)) if here => format!("{why}\n"),
+            (Some(_), _) => "the network fails; this machine and the log are told why\n".to_owned(),
+            (None, Some(_)) => "the resume store fails; this machine and the log are told why\n".to_owned(),
+            (None, None) => return plain(StatusCode::OK, "ready\n"),
+        };
+        plain(StatusCode::SERVICE_UNAVAILABLE, failing)
     }
 
     /// Tells the session id; the client repeats its request with it.

@@ -69,6 +69,29 @@ fn readiness_follows_the_engine() {
     });
 }
 
+/// Strangers were told where the resume store is, and the metrics said that all was well.
+#[test]
+fn a_failing_store_is_seen_and_only_this_machine_is_told_where_it_is() {
+    bench(|bench| async move {
+        let page = || bench.request("GET /metrics", "Host: localhost\r\n", "");
+        assert!(page().await.contains("\nringseed_failing{part=\"store\"} 0\n"));
+        let mut snapshot = (**bench.engine.snapshot.load()).clone();
+        snapshot.store_trouble = Some("no space for /srv/state/resume.redb".into());
+        bench.engine.snapshot.store(Arc::new(snapshot));
+        let here = bench.request("GET /readyz", "Host: localhost\r\n", "").await;
+        assert!(status_of(&here) == "503" && here.contains("/srv/state"), "{here}");
+        let stranger = "Host: localhost\r\nX-Forwarded-For: 192.0.2.1\r\n";
+        let elsewhere = bench.request("GET /readyz", stranger, "").await;
+        assert!(status_of(&elsewhere) == "503" && elsewhere.contains("store fails"), "{elsewhere}");
+        assert!(!elsewhere.contains("/srv"), "{elsewhere}");
+        let page = page().await;
+        assert!(
+            page.contains("\nringseed_failing{part=\"store\"} 1\n")
+                && page.contains("{part=\"network\"} 0\n")
+        );
+    });
+}
+
 #[test]
 fn bad_requests_get_answers_and_no_more() {
     bench(|bench| async move {
