@@ -99,7 +99,7 @@ impl Download {
             self.swarm.received(self.now, peer, &self.answer, &mut Nowhere).expect("a good peer");
             while let Some(action) = self.swarm.poll_action() {
                 if let Action::PieceReady(piece) = action {
-                    self.swarm.piece_verified(self.now, piece, Ok(()));
+                    self.swarm.piece_verified(self.now, piece, Ok(()), &[]);
                     self.swarm.piece_stored(self.now, piece);
                 }
             }

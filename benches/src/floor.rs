@@ -1,6 +1,6 @@
 //! The floor: the least that a process must do to send warm blocks to peers over io_uring.
 //!
-//! One ring, one populated map, one gathered `SENDMSG` of up to 16 blocks in flight per peer. It counts requests
+//! One ring, one populated map, one gathered `SENDMSG` of some blocks in flight per peer. It counts requests
 //! instead of checking them, knows one torrent and trusts everybody: it is a measure, not a seeder.
 //! [`Floor::serve_by_readiness`] does the same with `epoll`.
 
@@ -18,6 +18,9 @@ use memmap2::{Advice, Mmap, MmapOptions};
 
 /// Most blocks of one `SENDMSG`.
 pub const BLOCKS_PER_SEND: usize = 16;
+
+/// Most blocks that one send can gather.
+pub const BLOCKS_PER_SEND_MAX: usize = 64;
 const BLOCK_LEN: u64 = 16 * 1024;
 const HANDSHAKE_LEN: usize = 68;
 const ACCEPT: u64 = u64::MAX;
@@ -30,7 +33,7 @@ pub struct Floor {
     pub map: Mmap,
     /// Bytes per piece.
     pub piece_length: u32,
-    /// Blocks gathered per send, 1 to [`BLOCKS_PER_SEND`].
+    /// Blocks gathered per send, 1 to [`BLOCKS_PER_SEND_MAX`].
     pub gather: usize,
 }
 
@@ -41,8 +44,8 @@ struct Peer {
     filled: usize,
     greeted: bool,
     requests: VecDeque<(u32, u32, u32)>,
-    headers: [[u8; 13]; BLOCKS_PER_SEND],
-    vectors: [libc::iovec; 2 * BLOCKS_PER_SEND],
+    headers: [[u8; 13]; BLOCKS_PER_SEND_MAX],
+    vectors: [libc::iovec; 2 * BLOCKS_PER_SEND_MAX],
     message: libc::msghdr,
     sending: bool,
 }
@@ -134,8 +137,8 @@ impl Peer {
             filled: 0,
             greeted: false,
             requests: VecDeque::with_capacity(512),
-            headers: [[0; 13]; BLOCKS_PER_SEND],
-            vectors: [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; 2 * BLOCKS_PER_SEND],
+            headers: [[0; 13]; BLOCKS_PER_SEND_MAX],
+            vectors: [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; 2 * BLOCKS_PER_SEND_MAX],
             message,
             sending: false,
         }))

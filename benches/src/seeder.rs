@@ -8,6 +8,7 @@ pub use ringseed_loadtest::seeder::{Launch, Running, offers_everything};
 use serde::Serialize;
 
 use crate::data::TestTorrent;
+use crate::floor::BLOCKS_PER_SEND;
 
 /// Who seeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize)]
@@ -49,13 +50,23 @@ impl Seeder {
     /// # Errors
     /// See [`Launch::start`].
     pub fn start(self, torrent: &TestTorrent, launch: &Launch) -> io::Result<Running> {
-        let Some(maker) = self.maker() else {
-            return launch.start(self.name(), torrent, |port, _| {
-                let program = std::env::current_exe()?.into_os_string();
-                let length = torrent.piece_length.to_string().into();
-                Ok(vec![program, "floor".into(), torrent.file().into(), length, port.to_string().into()])
-            });
-        };
-        maker.start(torrent, launch)
+        match self.maker() {
+            None => start_floor(torrent, launch, BLOCKS_PER_SEND),
+            Some(maker) => maker.start(torrent, launch),
+        }
     }
+}
+
+/// Starts the floor, which gathers up to `blocks` of 16 KiB for each send: the program `floor` of this executable.
+///
+/// # Errors
+/// See [`Launch::start`].
+pub fn start_floor(torrent: &TestTorrent, launch: &Launch, blocks: usize) -> io::Result<Running> {
+    launch.start(Seeder::Floor.name(), torrent, |port, _| {
+        let program = std::env::current_exe()?.into_os_string();
+        let (length, port) = (torrent.piece_length.to_string(), port.to_string());
+        let gather = format!("--gather={blocks}");
+        let words = ["floor".into(), torrent.file().into(), length.into(), port.into(), gather.into()];
+        Ok([program].into_iter().chain(words).collect())
+    })
 }

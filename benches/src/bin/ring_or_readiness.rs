@@ -105,7 +105,7 @@ fn main() -> ExitCode {
 }
 
 fn serve(path: Way, file: &Path, piece_length: u32, port: u16, gather: usize) -> Result<(), Box<dyn Error>> {
-    let gather = gather.clamp(1, floor::BLOCKS_PER_SEND);
+    let gather = gather.clamp(1, floor::BLOCKS_PER_SEND_MAX);
     let floor = Floor { map: floor::map_file(file)?, piece_length, gather };
     let listener = floor::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), 1024)?;
     match path {

@@ -14,7 +14,7 @@ use ringseed_benches::{
     floor::{self, Floor},
     load::{Load, LoadReport},
     results::{Measurement, Results, Target, Wanted},
-    seeder::{Launch, Seeder},
+    seeder::{self, Launch, Seeder},
 };
 
 /// Most that Ringseed may cost, as a multiple of the floor, at 40 requests in flight and at 5.
@@ -98,6 +98,12 @@ struct Plan {
     /// The ringseed binary; by default beside this program
     #[arg(long, env = "RINGSEED_BIN")]
     ringseed: Option<PathBuf>,
+    /// An earlier ringseed binary, measured beside it as `before`
+    #[arg(long, value_name = "BINARY")]
+    before: Option<PathBuf>,
+    /// Blocks that the floor gathers for a send: each number is measured, and the best is the floor
+    #[arg(long, value_delimiter = ',', default_value = "8,16,32,64")]
+    floor_blocks: Vec<usize>,
     /// Its arguments
     #[arg(
         long,
@@ -141,17 +147,79 @@ fn run_floor(
     port: u16,
     gather: usize,
 ) -> Result<(), Box<dyn Error>> {
-    let gather = gather.clamp(1, floor::BLOCKS_PER_SEND);
+    let gather = gather.clamp(1, floor::BLOCKS_PER_SEND_MAX);
     let floor = Floor { map: floor::map_file(file)?, piece_length, gather };
     let listener = floor::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), 1024)?;
     Ok(floor.serve(&listener)?)
 }
 
+/// Who is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Contestant {
+    /// The floor that gathers this many blocks for a send.
+    Floor(usize),
+    /// An earlier Ringseed.
+    Before,
+    /// Ringseed or a rival.
+    Seeder(Seeder),
+}
+
+impl Contestant {
+    fn name(self) -> String {
+        match self {
+            Contestant::Floor(blocks) => format!("floor of {blocks}"),
+            Contestant::Before => "before".into(),
+            Contestant::Seeder(seeder) => seeder.name().into(),
+        }
+    }
+}
+
+/// How seeders are started.
+struct Launches {
+    now: Launch,
+    before: Option<Launch>,
+}
+
+impl Launches {
+    fn new(plan: &Plan) -> Result<Launches, Box<dyn Error>> {
+        let of = |binary: Option<&std::path::Path>| {
+            Launch::new(&plan.seeder_cpu.to_string(), &plan.dir, binary, &plan.ringseed_args)
+        };
+        let before = plan.before.as_deref().map(|binary| of(Some(binary))).transpose()?;
+        Ok(Launches { now: of(plan.ringseed.as_deref())?, before })
+    }
+
+    fn version(&self, contestant: Contestant) -> Option<String> {
+        match (contestant, &self.before) {
+            (Contestant::Floor(_), _) => Seeder::Floor.version(&self.now),
+            (Contestant::Before, before) => Seeder::Ringseed.version(before.as_ref()?),
+            (Contestant::Seeder(seeder), _) => seeder.version(&self.now),
+        }
+    }
+
+    fn start(&self, contestant: Contestant, torrent: &TestTorrent) -> std::io::Result<seeder::Running> {
+        match (contestant, &self.before) {
+            (Contestant::Floor(blocks), _) => seeder::start_floor(torrent, &self.now, blocks),
+            (Contestant::Before, Some(before)) => Seeder::Ringseed.start(torrent, before),
+            (Contestant::Before, None) => Err(std::io::ErrorKind::NotFound.into()),
+            (Contestant::Seeder(seeder), _) => seeder.start(torrent, &self.now),
+        }
+    }
+}
+
 impl Plan {
-    fn seeders(&self) -> Vec<Seeder> {
+    fn contestants(&self) -> Vec<Contestant> {
         let mut seeders = self.seeders.clone();
         seeders.extend(self.rival.iter().filter(|rival| !self.seeders.contains(rival)));
-        seeders
+        let mut all = Vec::new();
+        for seeder in seeders {
+            match seeder {
+                Seeder::Floor => all.extend(self.floor_blocks.iter().copied().map(Contestant::Floor)),
+                other => all.push(Contestant::Seeder(other)),
+            }
+        }
+        all.extend(self.before.is_some().then_some(Contestant::Before));
+        all
     }
 
     fn cases(&self) -> Vec<Case> {
@@ -170,34 +238,39 @@ impl Plan {
 }
 
 fn run_plan(plan: &Plan) -> Result<(), Box<dyn Error>> {
-    let seeders = plan.seeders();
-    let launch =
-        Launch::new(&plan.seeder_cpu.to_string(), &plan.dir, plan.ringseed.as_deref(), &plan.ringseed_args)?;
+    let contestants = plan.contestants();
+    let launches = Launches::new(plan)?;
     let mut results = Results::new("warm_seed");
-    for seeder in &seeders {
-        let version = seeder.version(&launch).ok_or_else(|| format!("{} is not installed", seeder.name()))?;
-        results.versions.insert(seeder.name().into(), version);
+    for contestant in &contestants {
+        let version = launches.version(*contestant);
+        let version = version.ok_or_else(|| format!("{} is not installed", contestant.name()))?;
+        results.versions.insert(contestant.name(), version);
     }
     for case in plan.cases() {
         let torrent = TestTorrent::prepare(&plan.dir, plan.torrent_mib << 20, case.piece_kib << 10)?;
         torrent.warm()?;
-        let mut measured: Vec<Vec<LoadReport>> = vec![Vec::new(); seeders.len()];
+        let mut measured: Vec<Vec<LoadReport>> = vec![Vec::new(); contestants.len()];
         for run in 1..=plan.runs {
-            for (seeder, reports) in seeders.iter().zip(&mut measured) {
-                let report = measure(plan, &launch, &torrent, *seeder, case)
-                    .map_err(|error| format!("{}, {}: {error}", seeder.name(), case.name()))?;
+            for (contestant, reports) in contestants.iter().zip(&mut measured) {
+                let report = measure(plan, &launches, &torrent, *contestant, case)
+                    .map_err(|error| format!("{}, {}: {error}", contestant.name(), case.name()))?;
                 eprintln!(
-                    "{}, run {run}: {:<10} {:.3} CPU s/GB, {:.0} MB/s",
+                    "{}, run {run}: {:<12} {:.3} CPU s/GB, {:.0} MB/s",
                     case.name(),
-                    seeder.name(),
+                    contestant.name(),
                     report.seeder.cpu_seconds_per_gb,
                     report.mb_per_s
                 );
                 reports.push(report);
             }
         }
-        for (seeder, reports) in seeders.iter().zip(&measured) {
-            results.measurements.extend(summary(*seeder, case, reports));
+        for (contestant, reports) in contestants.iter().zip(&measured) {
+            results.measurements.extend(summary(&contestant.name(), case, reports));
+        }
+        if let Some(blocks) = best_floor(&results, case, &plan.floor_blocks) {
+            let reports = contestants.iter().zip(&measured).find(|(c, _)| **c == Contestant::Floor(blocks));
+            let reports = reports.map_or(&[][..], |(_, reports)| reports);
+            results.measurements.extend(summary(Seeder::Floor.name(), case, reports));
         }
         results.targets.extend(targets(&results, case));
     }
@@ -207,12 +280,12 @@ fn run_plan(plan: &Plan) -> Result<(), Box<dyn Error>> {
 /// One run: a fresh seeder, a fresh load.
 fn measure(
     plan: &Plan,
-    launch: &Launch,
+    launches: &Launches,
     torrent: &TestTorrent,
-    seeder: Seeder,
+    contestant: Contestant,
     case: Case,
 ) -> Result<LoadReport, Box<dyn Error>> {
-    let running = seeder.start(torrent, launch)?;
+    let running = launches.start(contestant, torrent)?;
     let bytes = |gb: f64| (gb * 1e9) as u64;
     let load = Load {
         torrent,
@@ -228,9 +301,16 @@ fn measure(
     load.run()
 }
 
-fn summary(seeder: Seeder, case: Case, runs: &[LoadReport]) -> [Measurement; 4] {
+/// The number of blocks with which the floor costs least.
+fn best_floor(results: &Results, case: Case, blocks: &[usize]) -> Option<usize> {
+    let cost = |blocks: &usize| results.median(&Contestant::Floor(*blocks).name(), &case.name(), CPU);
+    let measured = blocks.iter().copied().filter(|blocks| !cost(blocks).is_nan());
+    measured.min_by(|one, other| cost(one).total_cmp(&cost(other)))
+}
+
+fn summary(who: &str, case: Case, runs: &[LoadReport]) -> [Measurement; 4] {
     let all = |what, value: fn(&LoadReport) -> f64| {
-        Measurement::new(seeder.name(), &case.name(), what, runs.iter().map(value).collect())
+        Measurement::new(who, &case.name(), what, runs.iter().map(value).collect())
     };
     [
         all(CPU, |r| r.seeder.cpu_seconds_per_gb),
@@ -267,6 +347,19 @@ mod tests {
     #[test]
     fn flags_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_best_floor_of_a_case_is_the_floor() {
+        let case = |connections| Case { piece_kib: 256, depth: 40, connections };
+        let mut results = Results::new("warm_seed");
+        for (connections, blocks, cost) in [(8, 16, 0.3), (8, 32, 0.25), (50, 16, 0.2), (50, 32, 0.21)] {
+            let (who, name) = (Contestant::Floor(blocks).name(), case(connections).name());
+            results.measurements.push(Measurement::new(&who, &name, CPU, vec![cost]));
+        }
+        assert_eq!(best_floor(&results, case(8), &[16, 32, 64]), Some(32));
+        assert_eq!(best_floor(&results, case(50), &[16, 32, 64]), Some(16));
+        assert_eq!(best_floor(&results, case(9), &[16, 32, 64]), None);
     }
 
     #[test]
