@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 
 use crate::ports::free_address;
 
+/// Longest wait for an answer: a command over all torrents of a large daemon may take this long.
+const ANSWER_MAX: Duration = Duration::from_secs(600);
+
 /// How a daemon is started.
 #[derive(Debug, Clone)]
 pub struct Daemon {
@@ -229,7 +232,7 @@ impl Drop for Serving {
 /// One request on a connection of its own.
 fn exchange(addr: SocketAddr, request: &str) -> io::Result<Answer> {
     let stream = TcpStream::connect(addr)?;
-    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    stream.set_read_timeout(Some(ANSWER_MAX))?;
     fleet::exchange(stream, request)
 }
 

@@ -14,6 +14,9 @@ use ringseed_proto::{
 use ringseed_storage::{ResumeStore, StoreConfig, StoreLimits, TorrentRecord, TorrentStore};
 use sha1::{Digest, Sha1};
 
+/// Records that are entered in one transaction.
+const RECORDS_AT_ONCE: usize = 500;
+
 /// The shape of a library.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shape {
@@ -46,7 +49,7 @@ impl Library {
         let library = Library { shape, root: fs::canonicalize(dir).or_else(|_| make(dir))?.join(name) };
         // Written last: with it everything is there.
         let mark = library.root.join("complete");
-        let content = format!("{:?}", library.shape);
+        let content = format!("{:?}, with copies beside the store", library.shape);
         if !fs::read_to_string(&mark).is_ok_and(|text| text == content) {
             let _ = fs::remove_dir_all(&library.root);
             library.make()?;
@@ -87,6 +90,7 @@ impl Library {
         // Each entry of a torrent waits for the disk; in memory that costs nothing.
         let scratch = tempdir_in_memory()?;
         let resume = ResumeStore::open(&scratch.join("resume.redb")).map_err(io::Error::other)?;
+        let mut records = Vec::new();
         for number in 0..*count {
             let name = file_name(number);
             fs::File::create(self.data().join(&name))?.set_len(length)?;
@@ -101,14 +105,17 @@ impl Library {
                 TorrentStore::open(&self.data(), metainfo.info.clone(), &limits).map_err(io::Error::other)?;
             let record = TorrentRecord {
                 have: Bitfield::full(*pieces),
-                stamps: store.stamps(),
+                stamps: store.stamps_on_disk(),
                 finished_at: Some(std::time::SystemTime::now()),
                 ..TorrentRecord::new(metainfo.info_hash, bytes, self.data(), *pieces)
             };
-            resume.put(&record).map_err(io::Error::other)?;
+            records.push(record);
+            if records.len() == RECORDS_AT_ONCE || number + 1 == *count {
+                resume.put_all(&std::mem::take(&mut records)).map_err(io::Error::other)?;
+            }
         }
-        drop(resume);
-        fs::copy(scratch.join("resume.redb"), self.state().join("resume.redb"))?;
+        keep_beside(resume, &scratch, *count)?;
+        copy(&scratch, &self.state())?;
         fs::remove_dir_all(scratch)
     }
 }
@@ -116,6 +123,36 @@ impl Library {
 fn make(dir: &Path) -> io::Result<PathBuf> {
     fs::create_dir_all(dir)?;
     fs::canonicalize(dir)
+}
+
+/// Has the store write what a daemon keeps beside it: two files for each torrent, each of which waits for the disk.
+fn keep_beside(resume: ResumeStore, directory: &Path, torrents: u32) -> io::Result<()> {
+    let written = || -> io::Result<usize> {
+        let below = fs::read_dir(directory)?.filter_map(|entry| fs::read_dir(entry.ok()?.path()).ok());
+        Ok(below.map(Iterator::count).sum())
+    };
+    std::thread::scope(|scope| {
+        let keeping = scope.spawn(|| resume.keep_beside());
+        while written()? < 2 * torrents as usize && !keeping.is_finished() {
+            std::thread::sleep(std::time::Duration::from_millis(200));
+        }
+        resume.stop_beside();
+        Ok(())
+    })
+}
+
+/// Copies all files below a directory.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        match entry.file_type()?.is_dir() {
+            true => copy(&entry.path(), &to)?,
+            false => _ = fs::copy(entry.path(), to)?,
+        }
+    }
+    Ok(())
 }
 
 fn file_name(number: u32) -> String {
