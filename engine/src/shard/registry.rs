@@ -1,6 +1,6 @@
 //! The torrents of the engine, as every shard sees them when a handshake names one.
 //!
-//! The control thread replaces the map when torrents come and go; shards read it without a lock. What
+//! The control thread replaces a part of the map when torrents come and go; shards read it without a lock. What
 //! changes more often than the map (phase, totals, limits) are atomics inside an entry.
 
 use super::rate::RateLimit;
@@ -10,7 +10,6 @@ use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::swarm::{Content, Priority};
 use ringseed_proto::units::InfoHash;
 use ringseed_storage::TorrentStore;
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -115,25 +114,51 @@ impl TorrentEntry {
     }
 }
 
-/// The map of torrents.
-#[derive(Default)]
+/// Parts of the map: with 100,000 torrents a change copies the hundred of one part.
+const PARTS: usize = 1024;
+
+/// Torrents whose info-hashes begin alike, sorted by them.
+type Part = Vec<Arc<TorrentEntry>>;
+
+/// The map of torrents. Each part of it is replaced as a whole and read without a lock.
 pub struct Registry {
-    torrents: ArcSwap<HashMap<InfoHash, Arc<TorrentEntry>>>,
+    parts: Box<[ArcSwap<Part>]>,
     /// Addresses that are refused.
     pub blocklist: ArcSwapOption<Blocklist>,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        let empty = Arc::new(Part::new());
+        let parts = (0..PARTS).map(|_| ArcSwap::new(empty.clone())).collect();
+        Self { parts, blocklist: ArcSwapOption::empty() }
+    }
+}
+
+/// The part that has a torrent. Not by the bytes that its home shard is found by alone: those are few then.
+fn part_of(info_hash: &InfoHash) -> usize {
+    usize::from(u16::from_be_bytes([info_hash.0[18], info_hash.0[19]])) % PARTS
 }
 
 impl Registry {
     /// The torrent with this info-hash.
     pub fn get(&self, info_hash: &InfoHash) -> Option<Arc<TorrentEntry>> {
-        self.torrents.load().get(info_hash).cloned()
+        let part = self.parts[part_of(info_hash)].load();
+        let place = part.binary_search_by_key(info_hash, |entry| entry.info_hash()).ok()?;
+        Some(part[place].clone())
     }
 
-    /// Adds torrents. One call for many: the map is copied once.
+    /// Adds torrents, or puts them in the place of those with their info-hashes. One thread changes the map.
     pub fn insert(&self, entries: impl IntoIterator<Item = Arc<TorrentEntry>>) {
-        let mut map = HashMap::clone(&self.torrents.load());
-        map.extend(entries.into_iter().map(|entry| (entry.info_hash(), entry)));
-        self.torrents.store(Arc::new(map));
+        for entry in entries {
+            let info_hash = entry.info_hash();
+            self.change(&info_hash, |part| {
+                match part.binary_search_by_key(&info_hash, |entry| entry.info_hash()) {
+                    Ok(place) => part[place] = entry,
+                    Err(place) => part.insert(place, entry),
+                }
+            });
+        }
     }
 
     /// Whether an address is refused.
@@ -143,9 +168,16 @@ impl Registry {
 
     /// Removes a torrent.
     pub fn remove(&self, info_hash: &InfoHash) {
-        let mut map = HashMap::clone(&self.torrents.load());
-        map.remove(info_hash);
-        self.torrents.store(Arc::new(map));
+        self.change(info_hash, |part| part.retain(|entry| entry.info_hash() != *info_hash));
+    }
+
+    fn change(&self, info_hash: &InfoHash, change: impl FnOnce(&mut Part)) {
+        let place = &self.parts[part_of(info_hash)];
+        let old = place.load_full();
+        let mut part = Part::with_capacity(old.len() + 1);
+        part.extend_from_slice(&old);
+        change(&mut part);
+        place.store(Arc::new(part));
     }
 }
 
@@ -153,4 +185,35 @@ impl Registry {
 pub fn home_shard(info_hash: &InfoHash, shards: usize) -> usize {
     let head = u64::from_be_bytes(info_hash.0[..8].try_into().unwrap_or_default());
     (head % shards as u64) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringseed_storage::{StoreConfig, StoreLimits};
+
+    fn entry(name: u32, home: usize) -> Arc<TorrentEntry> {
+        let head = format!("d6:lengthi3e4:name8:{name:08}12:piece lengthi16384e6:pieces20:");
+        let info = [head.as_bytes(), &[b'h'; 20], b"e"].concat();
+        let metainfo = Metainfo::from_info_bytes(&info).unwrap();
+        let limits = StoreLimits::new(&StoreConfig::default());
+        let store = TorrentStore::open(&std::env::temp_dir(), metainfo.info.clone(), &limits).unwrap();
+        Arc::new(TorrentEntry::new(Arc::new(metainfo), store, home))
+    }
+
+    #[test]
+    fn torrents_are_found_until_they_are_removed() {
+        let registry = Registry::default();
+        // Several in each part.
+        let entries: Vec<_> = (0..3 * PARTS as u32).map(|name| entry(name, 0)).collect();
+        registry.insert(entries.iter().cloned());
+        let found = |entry: &Arc<TorrentEntry>| registry.get(&entry.info_hash());
+        assert!(entries.iter().all(|entry| found(entry).is_some_and(|found| Arc::ptr_eq(&found, entry))));
+        registry.insert([entry(5, 1)]);
+        assert_eq!(found(&entries[5]).map(|entry| entry.home), Some(1), "it takes the place of the other");
+        entries.iter().step_by(2).for_each(|entry| registry.remove(&entry.info_hash()));
+        for (number, entry) in entries.iter().enumerate() {
+            assert_eq!(found(entry).is_some(), number % 2 == 1);
+        }
+    }
 }
