@@ -299,7 +299,7 @@ mod told {
             let (left, entered) = if round % 2 == 1 { (&before, &after) } else { (&after, &before) };
             let tiers = vec![vec![entered.url.clone()]];
             let change = ringseed::control::TorrentChange {
-                wishes: Some(Arc::new(move |wishes: &mut Wishes| wishes.tiers = Some(tiers.clone()))),
+                wishes: Some(Arc::new(move |wishes: &mut Wishes, _: &_| wishes.tiers = Some(tiers.clone()))),
                 ..Default::default()
             };
             block_on(seed.handle().change_torrent(hash, change)).unwrap();
@@ -375,7 +375,7 @@ mod told {
         assert_eq!(handle.snapshot().torrents[0].left, 0, "what a user is shown is what is wanted");
         // Now all of it.
         let change = ringseed::control::TorrentChange {
-            wishes: Some(Arc::new(|wishes: &mut Wishes| wishes.files = Vec::new())),
+            wishes: Some(Arc::new(|wishes: &mut Wishes, _: &_| wishes.files = Vec::new())),
             ..Default::default()
         };
         block_on(handle.change_torrent(hash, change)).unwrap();

@@ -226,7 +226,7 @@ fn a_full_state_disk_is_told_and_got_over() {
     // Its room comes back only when nobody has it open.
     drop(file);
     let label = |label: String| TorrentChange {
-        wishes: Some(Arc::new(move |wishes| wishes.labels = vec![label.clone()])),
+        wishes: Some(Arc::new(move |wishes, _| wishes.labels = vec![label.clone()])),
         ..TorrentChange::default()
     };
     let error = block_on(handle.change_torrent(torrent, label("x".repeat(6 << 20)))).unwrap_err();
@@ -284,7 +284,7 @@ fn what_is_complete_while_the_state_disk_is_full_is_moved_afterwards() {
     while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
     drop(file);
     let label = TorrentChange {
-        wishes: Some(Arc::new(|wishes| wishes.labels = vec!["x".repeat(6 << 20)])),
+        wishes: Some(Arc::new(|wishes, _| wishes.labels = vec!["x".repeat(6 << 20)])),
         ..TorrentChange::default()
     };
     block_on(handle.change_torrent(torrent, label)).unwrap_err();
@@ -331,7 +331,7 @@ fn a_store_that_is_made_anew_gets_all_running_torrents() {
     while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
     drop(file);
     let label = TorrentChange {
-        wishes: Some(Arc::new(|wishes| wishes.labels = vec!["x".repeat(6 << 20)])),
+        wishes: Some(Arc::new(|wishes, _| wishes.labels = vec!["x".repeat(6 << 20)])),
         ..TorrentChange::default()
     };
     block_on(handle.change_torrent(torrent, label)).unwrap_err();
@@ -362,7 +362,7 @@ fn torrents_survive_a_damaged_store() {
     let engine = start(state.path());
     let (first, second) = (add(&engine.handle(), &content), add(&engine.handle(), &beside));
     let label = TorrentChange {
-        wishes: Some(Arc::new(|wishes| wishes.labels = vec!["kept".into()])),
+        wishes: Some(Arc::new(|wishes, _| wishes.labels = vec!["kept".into()])),
         ..TorrentChange::default()
     };
     block_on(engine.handle().change_torrent(first, label)).unwrap();
@@ -388,7 +388,7 @@ fn torrents_survive_a_damaged_store() {
 fn label(label: &str) -> TorrentChange {
     let label = label.to_owned();
     TorrentChange {
-        wishes: Some(Arc::new(move |wishes| wishes.labels = vec![label.clone()])),
+        wishes: Some(Arc::new(move |wishes, _| wishes.labels = vec![label.clone()])),
         ..TorrentChange::default()
     }
 }

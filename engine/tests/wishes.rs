@@ -56,7 +56,7 @@ fn wanted_files_are_fetched_then_moved_and_the_others_when_they_are_wanted() {
         assert_eq!(bytes(&content.dir), bytes(last.path()), "{}", file.path.display());
     }
 
-    let all = |wishes: &mut Wishes| wishes.files.clear();
+    let all = |wishes: &mut Wishes, _: &_| wishes.files.clear();
     let change = TorrentChange { wishes: Some(Arc::new(all)), ..TorrentChange::default() };
     block_on(handle.change_torrent(hash, change)).unwrap();
     wait(&handle, "all files", |status| status.left == 0 && status.wanted == content.length);

@@ -171,5 +171,5 @@ impl Session {
 
 /// The torrent with this info-hash.
 pub fn find(snapshot: &EngineSnapshot, torrent: InfoHash) -> Option<&Arc<TorrentStatus>> {
-    snapshot.torrents.iter().find(|status| status.info_hash() == torrent)
+    snapshot.torrents.find(&torrent)
 }

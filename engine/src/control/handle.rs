@@ -91,8 +91,8 @@ impl LimitChange {
     }
 }
 
-/// Changes the wishes for a torrent.
-pub type WishChange = Arc<dyn Fn(&mut Wishes) + Send + Sync>;
+/// Changes the wishes for a torrent, of which it gets the metainfo.
+pub type WishChange = Arc<dyn Fn(&mut Wishes, &Metainfo) + Send + Sync>;
 
 /// Changes the settings of the session.
 pub type SettingsChange = Arc<dyn Fn(&mut SessionSettings) + Send + Sync>;
@@ -169,25 +169,105 @@ pub enum EngineError {
     Port(String),
 }
 
+impl EngineError {
+    /// The same error once more, for another torrent of a list.
+    pub(crate) fn copy(&self) -> EngineError {
+        match self {
+            EngineError::UnknownTorrent(info_hash) => EngineError::UnknownTorrent(*info_hash),
+            EngineError::Stopping => EngineError::Stopping,
+            EngineError::Store(reason) => EngineError::Store(reason.clone()),
+            EngineError::Storage(reason) => EngineError::Storage(reason.clone()),
+            EngineError::Port(reason) => EngineError::Port(reason.clone()),
+        }
+    }
+}
+
+/// Failures that are told in full of a command over many torrents.
+const TOLD_MAX: usize = 3;
+
+/// The torrents of a list that a command was not carried out for, each with the reason. It was for all others.
+#[derive(Debug, Default)]
+pub struct Failures(Vec<(InfoHash, EngineError)>);
+
+impl Failures {
+    pub(crate) fn new(failed: Vec<(InfoHash, EngineError)>) -> Failures {
+        Failures(failed)
+    }
+
+    /// The torrents and the reasons.
+    pub fn iter(&self) -> impl Iterator<Item = &(InfoHash, EngineError)> {
+        self.0.iter()
+    }
+
+    /// What a command about one torrent ended with.
+    fn of_one(self) -> Result<(), EngineError> {
+        self.0.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
+    }
+
+    /// What is said of them when torrents were named that are gone meanwhile, which is no failure. With more than one
+    /// torrent `asked` for, each reason comes with the info-hash of its torrent.
+    ///
+    /// # Errors
+    /// The first few reasons, and how many more there are.
+    pub fn told(self, asked: usize) -> Result<(), String> {
+        let failed: Vec<_> = self
+            .0
+            .into_iter()
+            .filter(|(_, error)| !matches!(error, EngineError::UnknownTorrent(_)))
+            .collect();
+        let Some((_, first)) = failed.first() else { return Ok(()) };
+        if asked <= 1 {
+            return Err(first.to_string());
+        }
+        let told: Vec<String> =
+            failed.iter().take(TOLD_MAX).map(|(torrent, error)| format!("{torrent}: {error}")).collect();
+        let more = match failed.len().saturating_sub(TOLD_MAX) {
+            0 => String::new(),
+            more => format!("; and {more} more"),
+        };
+        Err(format!("{} of {asked} torrents failed: {}{more}", failed.len(), told.join("; ")))
+    }
+}
+
 /// The sender of a command's answer.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, EngineError>>;
+
+/// What can be done to each torrent of a list.
+#[derive(Clone)]
+pub enum TorrentCommand {
+    /// Stop its transfers; it stays paused over restarts.
+    Pause,
+    /// Start it when it is paused or failed, or put it in its queue.
+    Resume {
+        /// Start it whatever its queue says.
+        now: bool,
+    },
+    /// Remove it from the session. Answered when it is gone.
+    Remove {
+        /// Delete its files, then the folders that are empty without them.
+        delete: bool,
+    },
+    /// Move or rename its files; it rests meanwhile. Moves are answered when they have begun, renames when they are done.
+    /// A move that fails leaves the torrent where it was, with [`super::TorrentStatus::warning`].
+    Handle(FileWork),
+    /// End the move of its files and put everything back. Answered when that has begun.
+    CancelMove,
+    /// Move it in the queue; the torrents of the list keep their order among themselves.
+    MoveInQueue(QueueMove),
+    /// Hash all its files again.
+    Verify,
+    /// Announce to its trackers now (within their minimum interval).
+    Reannounce,
+    /// Try these peers, known from elsewhere.
+    AddPeers(Vec<SocketAddr>),
+    /// Change what is wanted of it; it holds over restarts.
+    Change(TorrentChange),
+}
 
 /// A command to the control thread, with the sender of its answer.
 pub(crate) enum Command {
     Add(Box<AddTorrent>, Reply<AddOutcome>),
-    Pause(InfoHash, Reply<()>),
-    /// Starts the torrent, over the head of its queue when the flag is set.
-    Resume(InfoHash, bool, Reply<()>),
-    /// Removes the torrent from the session, and its files when the flag is set.
-    Remove(InfoHash, bool, Reply<()>),
-    /// Answers moves when they have begun, renames when they are done.
-    Handle(InfoHash, FileWork, Reply<()>),
-    CancelMove(InfoHash, Reply<()>),
-    MoveInQueue(Vec<InfoHash>, QueueMove, Reply<()>),
-    Verify(InfoHash, Reply<()>),
-    Reannounce(InfoHash, Reply<()>),
-    AddPeers(InfoHash, Vec<SocketAddr>, Reply<()>),
-    ChangeTorrent(InfoHash, TorrentChange, Reply<()>),
+    Torrents(Vec<InfoHash>, TorrentCommand, Reply<Failures>),
     ChangeEngine(EngineChange, Reply<()>),
     SetBlocklist(Arc<Blocklist>, Reply<()>),
     Shutdown(oneshot::Sender<()>),
@@ -214,65 +294,81 @@ impl EngineHandle {
         self.ask(|reply| Command::Add(Box::new(torrent), reply)).await
     }
 
-    /// Stops transfers of a torrent; it stays paused over restarts.
-    pub async fn pause(&self, torrent: InfoHash) -> Result<(), EngineError> {
-        self.ask(|reply| Command::Pause(torrent, reply)).await
+    /// Carries out a command for torrents: what changes is in one transaction of the resume store and on disk when this
+    /// returns, and in the next snapshot. A torrent that it fails for does not keep it from the others.
+    ///
+    /// # Errors
+    /// When the engine stops.
+    pub async fn command(
+        &self,
+        torrents: Vec<InfoHash>,
+        command: TorrentCommand,
+    ) -> Result<Failures, EngineError> {
+        self.ask(|reply| Command::Torrents(torrents, command, reply)).await
     }
 
-    /// Starts a paused or failed torrent, or puts it in its queue.
+    async fn one(&self, torrent: InfoHash, command: TorrentCommand) -> Result<(), EngineError> {
+        self.command(vec![torrent], command).await?.of_one()
+    }
+
+    /// As [`TorrentCommand::Pause`] for one torrent.
+    pub async fn pause(&self, torrent: InfoHash) -> Result<(), EngineError> {
+        self.one(torrent, TorrentCommand::Pause).await
+    }
+
+    /// As [`TorrentCommand::Resume`] for one torrent.
     pub async fn resume(&self, torrent: InfoHash) -> Result<(), EngineError> {
-        self.ask(|reply| Command::Resume(torrent, false, reply)).await
+        self.one(torrent, TorrentCommand::Resume { now: false }).await
     }
 
     /// Starts a torrent whatever its queue says.
     pub async fn resume_now(&self, torrent: InfoHash) -> Result<(), EngineError> {
-        self.ask(|reply| Command::Resume(torrent, true, reply)).await
+        self.one(torrent, TorrentCommand::Resume { now: true }).await
     }
 
     /// Removes a torrent from the session. Its data stays.
     pub async fn remove(&self, torrent: InfoHash) -> Result<(), EngineError> {
-        self.ask(|reply| Command::Remove(torrent, false, reply)).await
+        self.one(torrent, TorrentCommand::Remove { delete: false }).await
     }
 
     /// Removes a torrent from the session and deletes its files, then the folders that are empty without them.
     pub async fn remove_with_data(&self, torrent: InfoHash) -> Result<(), EngineError> {
-        self.ask(|reply| Command::Remove(torrent, true, reply)).await
+        self.one(torrent, TorrentCommand::Remove { delete: true }).await
     }
 
-    /// Has the files of a torrent moved or renamed; the torrent rests meanwhile. Returns when a move has begun or a rename
-    /// is done. A move that fails leaves the torrent where it was, with [`super::TorrentStatus::warning`].
+    /// As [`TorrentCommand::Handle`] for one torrent.
     pub async fn handle_files(&self, torrent: InfoHash, work: FileWork) -> Result<(), EngineError> {
-        self.ask(|reply| Command::Handle(torrent, work, reply)).await
+        self.one(torrent, TorrentCommand::Handle(work)).await
     }
 
-    /// Ends the move of a torrent's files and puts everything back. Returns when that has begun.
+    /// As [`TorrentCommand::CancelMove`] for one torrent.
     pub async fn cancel_move(&self, torrent: InfoHash) -> Result<(), EngineError> {
-        self.ask(|reply| Command::CancelMove(torrent, reply)).await
+        self.one(torrent, TorrentCommand::CancelMove).await
     }
 
     /// Moves torrents in the queue, keeping their order among themselves.
     pub async fn move_in_queue(&self, torrents: Vec<InfoHash>, to: QueueMove) -> Result<(), EngineError> {
-        self.ask(|reply| Command::MoveInQueue(torrents, to, reply)).await
+        self.command(torrents, TorrentCommand::MoveInQueue(to)).await?.of_one()
     }
 
     /// Hashes all files of a torrent again.
     pub async fn verify(&self, torrent: InfoHash) -> Result<(), EngineError> {
-        self.ask(|reply| Command::Verify(torrent, reply)).await
+        self.one(torrent, TorrentCommand::Verify).await
     }
 
     /// Announces to the trackers now (within their minimum interval).
     pub async fn reannounce(&self, torrent: InfoHash) -> Result<(), EngineError> {
-        self.ask(|reply| Command::Reannounce(torrent, reply)).await
+        self.one(torrent, TorrentCommand::Reannounce).await
     }
 
     /// Gives a torrent peers known from elsewhere.
     pub async fn add_peers(&self, torrent: InfoHash, peers: Vec<SocketAddr>) -> Result<(), EngineError> {
-        self.ask(|reply| Command::AddPeers(torrent, peers, reply)).await
+        self.one(torrent, TorrentCommand::AddPeers(peers)).await
     }
 
     /// Changes what is wanted of a torrent. It is saved when this returns, and holds over restarts.
     pub async fn change_torrent(&self, torrent: InfoHash, change: TorrentChange) -> Result<(), EngineError> {
-        self.ask(|reply| Command::ChangeTorrent(torrent, change, reply)).await
+        self.one(torrent, TorrentCommand::Change(change)).await
     }
 
     /// Changes what holds for the whole engine. It is saved when this returns, and holds over restarts.

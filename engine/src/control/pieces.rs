@@ -128,6 +128,11 @@ impl Pieces {
         (self.settled, self.stamped) = (known.then_some(0), None);
     }
 
+    /// Whether the stamps that are stored belong to the durable pieces as they are.
+    pub fn is_stamped(&self) -> bool {
+        self.settled.is_some() && self.stamped == self.settled && !self.unflushed
+    }
+
     /// What is to be stored of the stamps beside the durable pieces.
     pub fn stamp_update(&self, store: &TorrentStore) -> StampUpdate {
         let Some(settled) = self.settled.filter(|_| !self.unflushed) else { return StampUpdate::Clear };

@@ -1,6 +1,8 @@
 //! What the engine tells about itself: immutable snapshots, built on the control thread from what the
 //! shards publish, read by anyone without disturbing either.
 
+use super::chunked::Chunked;
+use super::listing::Torrents;
 use super::share::{ShareRatio, verified_bytes};
 pub use crate::shard::loop_delay::{BOUNDS_US, LoopDelays};
 use crate::shard::publish::ShardSnapshot;
@@ -38,6 +40,24 @@ pub enum TorrentState {
 }
 
 impl TorrentState {
+    /// Names of the states, for metrics.
+    pub const NAMES: [&str; 8] =
+        ["paused", "checking", "downloading", "seeding", "failed", "queued", "moving", "missing"];
+
+    /// Its place in [`TorrentState::NAMES`].
+    pub fn place(&self) -> usize {
+        match self {
+            TorrentState::Paused => 0,
+            TorrentState::Checking(_) => 1,
+            TorrentState::Downloading => 2,
+            TorrentState::Seeding => 3,
+            TorrentState::Failed(_) => 4,
+            TorrentState::Queued => 5,
+            TorrentState::Moving(_) => 6,
+            TorrentState::Missing(_) => 7,
+        }
+    }
+
     /// Why it is stopped by itself, when it is.
     pub fn error(&self) -> Option<&str> {
         match self {
@@ -255,11 +275,7 @@ pub struct EngineLimits {
 #[derive(Debug, Clone, Default)]
 pub struct EngineSnapshot {
     /// All torrents by ascending id.
-    pub torrents: Vec<Arc<TorrentStatus>>,
-    /// Payload bytes per second received.
-    pub download_rate: u64,
-    /// Payload bytes per second sent.
-    pub upload_rate: u64,
+    pub torrents: Torrents,
     /// Open peer connections.
     pub connections: usize,
     /// Whether every torrent of the resume store is loaded.
@@ -280,8 +296,8 @@ pub struct EngineSnapshot {
     pub settings: Arc<SessionSettings>,
     /// Torrents removed lately, oldest first, with when that was.
     pub removed: Arc<Vec<(Instant, u32)>>,
-    /// Ids of all torrents in the order of the queue.
-    pub queue: Arc<Vec<u32>>,
+    /// All torrents in the order of the queue: [`Wishes::queue`] and the id.
+    pub queue: Chunked<(i64, u32)>,
     /// What each shard did since it started.
     pub shards: Vec<ShardStatus>,
     /// What was read and written.

@@ -30,10 +30,20 @@ pub async fn run(
             },
             message = next(&mut loader) => session.on_loading(message)?,
             message = inbox.next() => session.on_shard(message),
-            Some(done) = files_done.recv() => session.on_files_done(done),
+            Some(done) = files_done.recv() => {
+                session.on_files_done(done);
+                // What has ended by now is entered in one transaction.
+                while let Ok(done) = files_done.try_recv() {
+                    session.on_files_done(done);
+                }
+            }
             Some(update) = announces.recv() => session.on_announce(update),
             _ = ticks.tick() => session.refresh(false),
+            // The RPC and all else on this thread come in between.
+            () = tokio::task::yield_now(), if session.is_behind() => session.catch_up(),
         }
+        session.go_on_adding();
+        session.flush();
     }
     session.stop(&mut inbox).await;
     Ok(())

@@ -11,8 +11,10 @@ use ringseed_proto::swarm::Priority;
 use ringseed_proto::units::PieceIndex;
 pub use ringseed_storage::FileWork;
 use ringseed_storage::{FileStamp, FileWish, Look, MoveProgress, SpeedLimit, Wishes};
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
@@ -204,10 +206,53 @@ pub struct Torrent {
     pub announced: bool,
     /// Peers that the user named.
     pub known_peers: Vec<SocketAddr>,
-    /// What each shard published of it last.
-    pub samples: Vec<Option<TorrentSample>>,
-    /// Its status as last published; `None` when it has changed since.
-    pub status: Option<Arc<TorrentStatus>>,
+    /// What shards published of it last, each with the shard's number; nothing of those where it has no peers.
+    pub samples: Vec<(usize, TorrentSample)>,
+    /// Where it tells that it has changed, and whether it has told that since the session looked there.
+    pub changes: Changes,
+    /// See `changes`.
+    pub listed: bool,
+    /// Whether its status as last published is so still.
+    pub shown: bool,
+    /// What the session counts it as; `None` before it looked.
+    pub counted_as: Option<CountedAs>,
+}
+
+/// The ids of torrents that have changed, each once, since the session looked.
+#[derive(Debug, Clone, Default)]
+pub struct Changes(Rc<RefCell<Vec<u32>>>);
+
+impl Changes {
+    /// Takes them out.
+    pub fn take(&self) -> Vec<u32> {
+        self.0.take()
+    }
+}
+
+/// What a torrent counts as in the lists that the session keeps of torrents (`session/census.rs`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CountedAs {
+    /// Its place in the queue.
+    pub place: i64,
+    /// Whether all that is wanted of it is here: it is in the queue of seeds then.
+    pub seed: bool,
+    /// Whether it runs, or waits for a place in its queue.
+    pub turn: Turn,
+    /// Whether it waits for another torrent.
+    pub waits: bool,
+    /// Payload bytes sent and received in this run.
+    pub moved: (u64, u64),
+}
+
+/// What a torrent is to its queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Nothing.
+    None,
+    /// It runs.
+    Runs,
+    /// It waits for a place.
+    Waits,
 }
 
 impl Torrent {
@@ -285,7 +330,7 @@ impl Torrent {
         if let Err(error) = self.entry.store.finish_names(have) {
             tracing::error!(%error, "a complete file cannot be given its name");
             self.warning = Some(format!("a complete file cannot be given its name: {error}"));
-            self.status = None;
+            self.touch();
         }
     }
 
@@ -357,7 +402,7 @@ impl Torrent {
     pub fn with_pieces<T>(&mut self, change: impl FnOnce(&mut Pieces) -> T) -> T {
         let changed = change(&mut self.pieces);
         self.count_left();
-        self.status = None;
+        self.touch();
         changed
     }
 
@@ -371,23 +416,46 @@ impl Torrent {
         if sample.as_ref().is_some_and(moves) {
             self.active_at = unix_now();
         }
-        if sample.is_some() || self.samples[shard].is_some() {
-            self.status = None;
+        let place = self.samples.iter().position(|(other, _)| *other == shard);
+        match (place, sample) {
+            (None, None) => return,
+            (None, Some(sample)) => self.samples.push((shard, sample)),
+            (Some(place), Some(sample)) => self.samples[place].1 = sample,
+            (Some(place), None) => {
+                self.samples.swap_remove(place);
+                // Most torrents have none most of the time.
+                self.samples.shrink_to_fit();
+            }
         }
-        self.samples[shard] = sample;
+        self.touch();
+    }
+
+    /// Something of it has changed: it is counted and shown anew. To be called with each change of what
+    /// [`Torrent::status`] or [`Torrent::count`] tell.
+    pub fn touch(&mut self) {
+        self.shown = false;
+        if !std::mem::replace(&mut self.listed, true) {
+            self.changes.0.borrow_mut().push(self.id);
+        }
+    }
+
+    /// What it counts as now.
+    pub fn count(&self) -> CountedAs {
+        CountedAs {
+            place: self.wishes.queue,
+            seed: self.is_done(),
+            turn: match self.activity {
+                Activity::Running => Turn::Runs,
+                Activity::Queued => Turn::Waits,
+                _ => Turn::None,
+            },
+            waits: self.waits,
+            moved: self.moved(),
+        }
     }
 
     /// Its status for snapshots.
-    pub fn status(&mut self, trackers: impl FnOnce() -> Vec<TrackerStatus>) -> Arc<TorrentStatus> {
-        if let Some(status) = &self.status {
-            return status.clone();
-        }
-        let status = Arc::new(self.build_status(trackers()));
-        self.status = Some(status.clone());
-        status
-    }
-
-    fn build_status(&self, trackers: Vec<TrackerStatus>) -> TorrentStatus {
+    pub fn status(&self, trackers: Vec<TrackerStatus>) -> TorrentStatus {
         let layout = &self.entry.content.info.layout;
         let left = self.entry.left.load(Ordering::Relaxed);
         let state = match &self.activity {
@@ -426,7 +494,7 @@ impl Torrent {
             Activity::Running | Activity::Stopping { .. } if left == 0 => TorrentState::Seeding,
             Activity::Running | Activity::Stopping { .. } => TorrentState::Downloading,
         };
-        let samples = || self.samples.iter().flatten();
+        let samples = || self.samples.iter().map(|(_, sample)| sample);
         let peers: Vec<PeerStatus> = samples().flat_map(|sample| sample.peers.iter().cloned()).collect();
         TorrentStatus {
             id: self.id,

@@ -38,8 +38,8 @@ pub enum ToShard {
     Start { torrent: Arc<TorrentEntry>, have: Bitfield },
     /// Take part in this check of a torrent's files, and report what was found.
     Check(Arc<Check>),
-    /// Close its connections and forget it. The home shard makes what it has durable and reports it.
-    Stop(InfoHash),
+    /// Close the connections of these torrents and forget them. Their home shards make what they have durable and report it.
+    Stop(Arc<[InfoHash]>),
     /// What the user wants of this torrent changed in its entry.
     Changed(InfoHash),
     /// Add what was moved until now to the totals of this torrent's entry, and say so.
@@ -69,8 +69,8 @@ pub enum FromShard {
     MetadataWanted { shard: usize, info_hash: InfoHash },
     /// The torrent cannot go on; what is wrong and what to do.
     Failed(InfoHash, StorageError),
-    /// The answer to [`ToShard::Stop`]; the home shard gives the durable pieces.
-    Stopped { shard: usize, info_hash: InfoHash, durable: Option<DurablePieces> },
+    /// The answer to [`ToShard::Stop`], which may come in parts; the home shard gives the durable pieces.
+    Stopped { shard: usize, torrents: Vec<(InfoHash, Option<DurablePieces>)> },
     /// After [`ToShard::Shutdown`]: all that was moved is in the totals of the torrents' entries.
     Counted { shard: usize },
     /// The answer to [`ToShard::Count`].

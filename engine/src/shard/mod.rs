@@ -311,10 +311,7 @@ impl Shard {
         match message {
             ToShard::Start { torrent, have } => self.start_torrent(torrent, have),
             ToShard::Check(check) => self.join_check(check),
-            ToShard::Stop(info_hash) => {
-                self.checks.cancel(|torrent| torrent.info_hash() == info_hash);
-                self.stop_torrent(info_hash);
-            }
+            ToShard::Stop(torrents) => self.stop_torrents(&torrents),
             ToShard::Changed(info_hash) => self.entry_changed(&info_hash),
             ToShard::Count(info_hash) => {
                 if let Some(key) = self.by_hash.get(&info_hash).copied() {
@@ -337,8 +334,8 @@ impl Shard {
                     self.count_totals(key);
                 }
                 self.report(FromShard::Counted { shard: self.context.index });
-                for info_hash in self.by_hash.keys().copied().collect::<Vec<_>>() {
-                    self.stop_torrent(info_hash);
+                for key in self.by_hash.values().copied().collect::<Vec<_>>() {
+                    self.stop_torrent(key);
                 }
                 for key in self.connections.keys().collect::<Vec<_>>() {
                     self.close(key);

@@ -177,12 +177,23 @@ impl Shard {
         self.insert_torrent(entry, have, Some(home));
     }
 
+    /// Closes the connections of torrents and forgets them. What has no part here is reported at once.
+    pub(super) fn stop_torrents(&mut self, torrents: &[InfoHash]) {
+        self.checks.cancel(|torrent| torrents.contains(&torrent.info_hash()));
+        let mut gone = Vec::with_capacity(torrents.len());
+        for info_hash in torrents {
+            match self.by_hash.get(info_hash).copied() {
+                Some(key) => self.stop_torrent(key),
+                None => gone.push((*info_hash, None)),
+            }
+        }
+        if !gone.is_empty() {
+            self.report(FromShard::Stopped { shard: self.context.index, torrents: gone });
+        }
+    }
+
     /// Closes a torrent's connections and forgets it; the home shard reports its durable pieces first.
-    pub(super) fn stop_torrent(&mut self, info_hash: InfoHash) {
-        let Some(key) = self.by_hash.get(&info_hash).copied() else {
-            let shard = self.context.index;
-            return self.report(FromShard::Stopped { shard, info_hash, durable: None });
-        };
+    pub(super) fn stop_torrent(&mut self, key: TorrentKey) {
         for connection in self.torrents[key].peers.values().copied().collect::<Vec<_>>() {
             self.close(connection);
         }
@@ -222,7 +233,8 @@ impl Shard {
             let info_hash = torrent.entry.info_hash();
             self.by_hash.remove(&info_hash);
             let durable = torrent.home.as_ref().and_then(|home| home.durable(&torrent.entry.store));
-            self.report(FromShard::Stopped { shard: self.context.index, info_hash, durable });
+            let torrents = vec![(info_hash, durable)];
+            self.report(FromShard::Stopped { shard: self.context.index, torrents });
         }
     }
 

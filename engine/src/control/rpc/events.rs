@@ -178,9 +178,7 @@ async fn send(
     let mut any = false;
     for ids in news.changed.chunks(EVENT_PART_TORRENTS) {
         let snapshot = handle.snapshot();
-        let place = |id: &u32| snapshot.torrents.binary_search_by_key(id, |torrent| torrent.id).ok();
-        let torrents: Vec<_> =
-            ids.iter().filter_map(place).map(|place| snapshot.torrents[place].clone()).collect();
+        let torrents: Vec<_> = ids.iter().filter_map(|id| snapshot.torrents.get(*id).cloned()).collect();
         if torrents.is_empty() {
             continue;
         }

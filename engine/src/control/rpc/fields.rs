@@ -1,6 +1,7 @@
 //! `torrent-get`: each field of the specification from a torrent's snapshot.
 
 use super::base64;
+use crate::control::chunked::Ranks;
 use crate::control::torrent::present_bytes;
 use crate::control::{EngineSnapshot, GoalMode, PeerStatus, TorrentState, TorrentStatus, TrackerStatus};
 use ringseed_api::{File, FileStats, Peer, Status, TrackerStats, Trackers};
@@ -10,7 +11,6 @@ use ringseed_proto::tracker::http::scrape_url;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::{Value, json};
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -99,14 +99,13 @@ impl Serialize for Row<'_> {
 struct Around<'a> {
     snapshot: &'a EngineSnapshot,
     /// Places in the queue, when they are asked for.
-    places: HashMap<u32, usize>,
+    places: Option<Ranks<'a, (i64, u32)>>,
 }
 
 impl<'a> Around<'a> {
     fn new(snapshot: &'a EngineSnapshot, fields: &[String]) -> Self {
         let wanted = fields.iter().any(|name| name == "queuePosition");
-        let queue = if wanted { snapshot.queue.as_slice() } else { &[] };
-        Self { snapshot, places: queue.iter().enumerate().map(|(place, id)| (*id, place)).collect() }
+        Self { snapshot, places: wanted.then(|| snapshot.queue.ranks()) }
     }
 }
 
@@ -202,7 +201,10 @@ fn field(torrent: &TorrentStatus, name: &str, around: &Around<'_>) -> Option<Val
         "priorities" => {
             json!((0..layout.files.len()).map(|file| wishes.file(file).priority).collect::<Vec<_>>())
         }
-        "queuePosition" => json!(around.places.get(&torrent.id).copied().unwrap_or(0)),
+        "queuePosition" => {
+            let place = around.places.as_ref().and_then(|places| places.of((wishes.queue, torrent.id)));
+            json!(place.unwrap_or(0))
+        }
         "rateDownload" => json!(torrent.download_rate),
         "rateUpload" => json!(torrent.upload_rate),
         "recheckProgress" => json!(match torrent.state {

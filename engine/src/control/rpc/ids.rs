@@ -4,8 +4,8 @@ use crate::control::{EngineSnapshot, TorrentStatus};
 use crate::limits::REMOVED_LIFE;
 use ringseed_api::{Id, Ids};
 use ringseed_proto::units::InfoHash;
-use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// The word for torrents that changed lately.
 const RECENTLY_ACTIVE: &str = "recently-active";
@@ -18,30 +18,32 @@ pub(super) fn is_recently_active(ids: Option<&Ids>) -> bool {
 /// The torrents that a request names, in the order of the snapshot. Unknown ones are left out.
 pub(super) fn select(snapshot: &EngineSnapshot, ids: Option<&Ids>) -> Vec<Arc<TorrentStatus>> {
     let list = match ids {
-        None => return snapshot.torrents.clone(),
-        Some(_) if is_recently_active(ids) => {
-            return snapshot.torrents.iter().filter(|torrent| is_active(torrent)).cloned().collect();
-        }
+        None => return snapshot.torrents.iter().cloned().collect(),
+        Some(_) if is_recently_active(ids) => return recently_active(snapshot),
         Some(Ids::One(id)) => std::slice::from_ref(id),
         Some(Ids::Many(list)) => list,
     };
-    let mut numbers = HashSet::new();
-    let mut hashes = HashSet::new();
-    for id in list {
-        match id {
-            Id::Number(number) => numbers.extend(u32::try_from(*number)),
-            Id::Hash(text) => hashes.extend(text.parse::<InfoHash>()),
-        }
-    }
-    let named = |torrent: &&Arc<TorrentStatus>| {
-        numbers.contains(&torrent.id) || hashes.contains(&torrent.info_hash())
+    let find = |id: &Id| match id {
+        Id::Number(number) => snapshot.torrents.get(u32::try_from(*number).ok()?),
+        Id::Hash(text) => snapshot.torrents.find(&text.parse().ok()?),
     };
-    snapshot.torrents.iter().filter(named).cloned().collect()
+    let mut found: Vec<_> = list.iter().filter_map(find).cloned().collect();
+    found.sort_unstable_by_key(|torrent| torrent.id);
+    found.dedup_by_key(|torrent| torrent.id);
+    found
 }
 
-/// Whether anything of it changed lately.
-fn is_active(torrent: &TorrentStatus) -> bool {
-    torrent.changed_at.elapsed() < REMOVED_LIFE
+/// Torrents of which anything changed lately.
+fn recently_active(snapshot: &EngineSnapshot) -> Vec<Arc<TorrentStatus>> {
+    match Instant::now().checked_sub(REMOVED_LIFE) {
+        Some(then) => snapshot.torrents.changed_since(then),
+        None => snapshot.torrents.iter().cloned().collect(),
+    }
+}
+
+/// The info-hashes of torrents.
+pub(super) fn hashes(torrents: &[Arc<TorrentStatus>]) -> Vec<InfoHash> {
+    torrents.iter().map(|torrent| torrent.info_hash()).collect()
 }
 
 /// Ids of torrents that were removed lately.

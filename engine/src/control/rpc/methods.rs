@@ -3,10 +3,10 @@
 use super::answers::Turn;
 use super::events::each_once;
 use super::fields;
-use super::ids::{is_recently_active, removed, select};
+use super::ids::{hashes, is_recently_active, removed, select};
 use super::limits::INLINE_TORRENTS_MAX;
 use super::server::Server;
-use crate::control::{EngineError, QueueMove, TorrentState, TorrentStatus, Totals};
+use crate::control::{QueueMove, TorrentCommand, TorrentState, Totals};
 use ringseed_api::{
     FreeSpace, FreeSpaceArgs, GetArgs, Ids, IdsArgs, RemoveArgs, Request, Response, SessionStats,
     TransferStats,
@@ -16,7 +16,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::path::Path;
-use std::sync::Arc;
 
 /// What a method answers: its arguments, or what went wrong.
 pub(super) type Outcome = Result<Value, String>;
@@ -53,19 +52,6 @@ const METHODS: [&str; 29] = [
     "torrent-create-get",
     "torrent-create-cancel",
 ];
-
-/// How an ids-only method changes a torrent.
-#[derive(Clone, Copy)]
-enum Change {
-    Start,
-    StartNow,
-    Stop,
-    Verify,
-    Reannounce,
-    CancelMove,
-    Remove,
-    RemoveWithData,
-}
 
 impl Server {
     /// Answers a request in JSON. Returns its method as a metrics label, too.
@@ -107,17 +93,17 @@ impl Server {
                 let paused_given = arguments.contains_key("paused");
                 self.torrent_add(read(arguments)?, paused_given).await
             }
-            "torrent-start" => self.change(arguments, Change::Start).await,
-            "torrent-start-now" => self.change(arguments, Change::StartNow).await,
-            "torrent-stop" => self.change(arguments, Change::Stop).await,
-            "torrent-verify" => self.change(arguments, Change::Verify).await,
-            "torrent-reannounce" => self.change(arguments, Change::Reannounce).await,
+            "torrent-start" => self.change(arguments, TorrentCommand::Resume { now: false }).await,
+            "torrent-start-now" => self.change(arguments, TorrentCommand::Resume { now: true }).await,
+            "torrent-stop" => self.change(arguments, TorrentCommand::Pause).await,
+            "torrent-verify" => self.change(arguments, TorrentCommand::Verify).await,
+            "torrent-reannounce" => self.change(arguments, TorrentCommand::Reannounce).await,
             "torrent-cancel-move" => {
                 let args: IdsArgs = read(arguments)?;
                 if args.ids.is_none() {
                     return Err("torrent-cancel-move needs ids".to_owned());
                 }
-                self.change_all(args.ids.as_ref(), Change::CancelMove).await
+                self.change_all(args.ids.as_ref(), TorrentCommand::CancelMove).await
             }
             "torrent-remove" => {
                 let args: RemoveArgs = read(arguments)?;
@@ -125,8 +111,8 @@ impl Server {
                 if args.ids.is_none() {
                     return Err("torrent-remove needs ids".to_owned());
                 }
-                let change = if args.delete_local_data { Change::RemoveWithData } else { Change::Remove };
-                self.change_all(args.ids.as_ref(), change).await
+                let command = TorrentCommand::Remove { delete: args.delete_local_data };
+                self.change_all(args.ids.as_ref(), command).await
             }
             "torrent-set" => self.torrent_set(read(arguments)?).await,
             "torrent-set-location" => self.set_location(read(arguments)?).await,
@@ -183,33 +169,31 @@ impl Server {
         text.map_err(|error| error.to_string())
     }
 
-    async fn change(&self, arguments: Map<String, Value>, change: Change) -> Outcome {
+    async fn change(&self, arguments: Map<String, Value>, command: TorrentCommand) -> Outcome {
         let args: IdsArgs = read(arguments)?;
-        self.change_all(args.ids.as_ref(), change).await
+        self.change_all(args.ids.as_ref(), command).await
     }
 
-    async fn change_all(&self, ids: Option<&Ids>, change: Change) -> Outcome {
-        for torrent in select(&self.handle.snapshot(), ids) {
-            match self.change_one(torrent.info_hash(), change).await {
-                // Gone meanwhile: what was wanted, or nothing to do.
-                Ok(()) | Err(EngineError::UnknownTorrent(_)) => {}
-                Err(error) => return Err(error.to_string()),
-            }
-        }
+    pub(super) async fn change_all(&self, ids: Option<&Ids>, command: TorrentCommand) -> Outcome {
+        self.carry_out(hashes(&select(&self.handle.snapshot(), ids)), command).await?;
         empty()
     }
 
-    async fn change_one(&self, torrent: InfoHash, change: Change) -> Result<(), EngineError> {
-        match change {
-            Change::Start => self.handle.resume(torrent).await,
-            Change::StartNow => self.handle.resume_now(torrent).await,
-            Change::Stop => self.handle.pause(torrent).await,
-            Change::Verify => self.handle.verify(torrent).await,
-            Change::Reannounce => self.handle.reannounce(torrent).await,
-            Change::CancelMove => self.handle.cancel_move(torrent).await,
-            Change::Remove => self.handle.remove(torrent).await,
-            Change::RemoveWithData => self.handle.remove_with_data(torrent).await,
+    /// Carries out a command for torrents. Those that are gone meanwhile are what was wanted, or nothing to do.
+    ///
+    /// # Errors
+    /// The torrents that it failed for, and why. It was carried out for the others.
+    pub(super) async fn carry_out(
+        &self,
+        torrents: Vec<InfoHash>,
+        command: TorrentCommand,
+    ) -> Result<(), String> {
+        let asked = torrents.len();
+        if asked == 0 {
+            return Ok(());
         }
+        let failures = self.handle.command(torrents, command).await;
+        failures.map_err(|error| error.to_string())?.told(asked)
     }
 
     async fn free_space(&self, args: FreeSpaceArgs) -> Outcome {
@@ -222,10 +206,11 @@ impl Server {
 
     fn session_stats(&self) -> Outcome {
         let snapshot = self.handle.snapshot();
-        let stopped = |torrent: &&Arc<TorrentStatus>| {
-            torrent.state == TorrentState::Paused || torrent.state.error().is_some()
-        };
-        let paused = snapshot.torrents.iter().filter(stopped).count() as u64;
+        let sums = snapshot.torrents.sums();
+        let of = |state: TorrentState| u64::from(sums.states[state.place()]);
+        let none = String::new;
+        let paused =
+            of(TorrentState::Paused) + of(TorrentState::Failed(none())) + of(TorrentState::Missing(none()));
         let all = snapshot.torrents.len() as u64;
         let told = |totals: Totals| TransferStats {
             uploaded_bytes: totals.uploaded,
@@ -238,8 +223,8 @@ impl Server {
             active_torrent_count: all - paused,
             paused_torrent_count: paused,
             torrent_count: all,
-            download_speed: snapshot.download_rate,
-            upload_speed: snapshot.upload_rate,
+            download_speed: sums.download_rate,
+            upload_speed: sums.upload_rate,
             cumulative: told(snapshot.all_runs),
             current: told(snapshot.run),
         })

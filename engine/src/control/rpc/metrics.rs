@@ -122,36 +122,12 @@ impl Metrics {
 }
 
 fn torrents_by_state(page: &Page, snapshot: &EngineSnapshot) -> Result<()> {
-    let mut states = [
-        ("paused", 0u32),
-        ("checking", 0),
-        ("downloading", 0),
-        ("seeding", 0),
-        ("failed", 0),
-        ("queued", 0),
-        ("moving", 0),
-        ("missing", 0),
-    ];
-    let (mut left, mut wanted) = (0u64, 0u64);
-    for torrent in &snapshot.torrents {
-        let place = match torrent.state {
-            TorrentState::Paused => 0,
-            TorrentState::Checking(_) => 1,
-            TorrentState::Downloading => 2,
-            TorrentState::Seeding => 3,
-            TorrentState::Failed(_) => 4,
-            TorrentState::Queued => 5,
-            TorrentState::Moving(_) => 6,
-            TorrentState::Missing(_) => 7,
-        };
-        states[place].1 += 1;
-        left = left.saturating_add(torrent.left);
-        wanted = wanted.saturating_add(torrent.wanted);
-    }
+    let sums = snapshot.torrents.sums();
+    let states = TorrentState::NAMES.into_iter().zip(sums.states);
     let states = states.map(|(state, count)| (vec![state], f64::from(count)));
     page.gauge("torrents", "Torrents by state.", &["state"], states)?;
-    page.value("torrents_left_bytes", "Bytes wanted and missing.", left as f64)?;
-    page.value("torrents_wanted_bytes", "Bytes wanted.", wanted as f64)
+    page.value("torrents_left_bytes", "Bytes wanted and missing.", sums.left as f64)?;
+    page.value("torrents_wanted_bytes", "Bytes wanted.", sums.wanted as f64)
 }
 
 /// Trackers by what they said last, and peers by what they do.

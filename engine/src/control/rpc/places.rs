@@ -4,8 +4,8 @@ use super::ids::select;
 use super::limits::{NAME_BYTES_MAX, NAMES_MAX};
 use super::methods::{Outcome, empty, read, write};
 use super::server::Server;
-use super::set::{absolute, settle};
-use crate::control::{EngineChange, FileWork, Group, QueueMove, Rename, SessionSettings};
+use super::set::absolute;
+use crate::control::{EngineChange, FileWork, Group, QueueMove, Rename, SessionSettings, TorrentCommand};
 use ringseed_api::{IdsArgs, LocationArgs, RenameArgs};
 use ringseed_proto::limits::PATH_BYTES_MAX;
 use serde_json::{Map, Value, json};
@@ -17,8 +17,7 @@ impl Server {
     pub(super) async fn set_location(&self, args: LocationArgs) -> Outcome {
         let location = absolute(&args.location)?;
         let work = if args.move_files { FileWork::Move(location) } else { FileWork::Found(location) };
-        self.relocate(&select(&self.handle.snapshot(), args.ids.as_ref()), &work).await?;
-        empty()
+        self.change_all(args.ids.as_ref(), TorrentCommand::Handle(work)).await
     }
 
     pub(super) async fn rename_path(&self, args: RenameArgs) -> Outcome {
@@ -57,10 +56,7 @@ impl Server {
 
     pub(super) async fn queue_move(&self, arguments: Map<String, Value>, to: QueueMove) -> Outcome {
         let args: IdsArgs = read(arguments)?;
-        let torrents = select(&self.handle.snapshot(), args.ids.as_ref());
-        let hashes = torrents.iter().map(|torrent| torrent.info_hash()).collect();
-        settle(self.handle.move_in_queue(hashes, to).await)?;
-        empty()
+        self.change_all(args.ids.as_ref(), TorrentCommand::MoveInQueue(to)).await
     }
 
     pub(super) fn group_get(&self, arguments: &Map<String, Value>) -> Outcome {

@@ -1,18 +1,19 @@
 //! `torrent-set`: what changes about torrents. Everything is looked at before anything is changed. Rates are in kB/s
 //! of 1000 bytes on the wire.
 
-use super::ids::select;
+use super::ids::{hashes, select};
 use super::limits::{LABELS_MAX, NAME_BYTES_MAX, NAMES_MAX};
 use super::methods::{Outcome, empty};
 use super::server::Server;
 use super::trackers::Edit;
 use crate::control::torrent::unix_now;
 use crate::control::{
-    EngineChange, EngineError, FileWish, FileWork, GoalMode, LimitChange, QueueMove, SessionSettings,
-    TorrentChange, TorrentStatus, Wishes,
+    EngineChange, FileWish, FileWork, GoalMode, LimitChange, QueueMove, SessionSettings, TorrentChange,
+    TorrentCommand, WishChange, Wishes,
 };
 use ringseed_api::{AddArgs, SetArgs};
 use ringseed_proto::limits::PATH_BYTES_MAX;
+use ringseed_proto::metainfo::Metainfo;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -50,44 +51,34 @@ impl Server {
         let upload = limit(args.upload_limit, args.upload_limited);
         let download = limit(args.download_limit, args.download_limited);
         let (sequential, queue_position) = (args.sequential_download, args.queue_position);
-        let args = Arc::new(args);
-        for torrent in &torrents {
-            let (args, labels, edit, files) = (args.clone(), labels.clone(), edit.clone(), files.clone());
-            let metainfo = torrent.metainfo.clone();
-            let wishes = move |wishes: &mut Wishes| {
-                files.apply(wishes, metainfo.info.layout.files.len());
-                replace(&mut wishes.labels, labels.as_ref());
-                replace(&mut wishes.group, args.group.as_ref());
-                replace(&mut wishes.category, args.category.as_ref());
-                replace(&mut wishes.ratio_mode, modes.0.as_ref());
-                replace(&mut wishes.ratio, args.seed_ratio_limit.as_ref());
-                replace(&mut wishes.idle_mode, modes.1.as_ref());
-                replace(&mut wishes.idle_minutes, args.seed_idle_limit.as_ref());
-                wishes.peer_limit = args.peer_limit.or(wishes.peer_limit);
-                if let Some(minutes) = args.seed_minutes {
-                    wishes.seed_minutes = u64::try_from(minutes).ok();
-                }
-                if let Some(edit) = &edit {
-                    let before = wishes.tiers.as_ref().unwrap_or(&metainfo.tiers);
-                    wishes.tiers = Some(edit.apply(before));
-                    wishes.edited_at = unix_now();
-                }
-            };
-            let change = TorrentChange {
-                upload,
-                download,
-                sequential,
-                wishes: Some(Arc::new(wishes)),
-                ..TorrentChange::default()
-            };
-            settle(self.handle.change_torrent(torrent.info_hash(), change).await)?;
-        }
+        let wishes = move |wishes: &mut Wishes, metainfo: &Metainfo| {
+            files.apply(wishes, metainfo.info.layout.files.len());
+            replace(&mut wishes.labels, labels.as_ref());
+            replace(&mut wishes.group, args.group.as_ref());
+            replace(&mut wishes.category, args.category.as_ref());
+            replace(&mut wishes.ratio_mode, modes.0.as_ref());
+            replace(&mut wishes.ratio, args.seed_ratio_limit.as_ref());
+            replace(&mut wishes.idle_mode, modes.1.as_ref());
+            replace(&mut wishes.idle_minutes, args.seed_idle_limit.as_ref());
+            wishes.peer_limit = args.peer_limit.or(wishes.peer_limit);
+            if let Some(minutes) = args.seed_minutes {
+                wishes.seed_minutes = u64::try_from(minutes).ok();
+            }
+            if let Some(edit) = &edit {
+                wishes.tiers = Some(edit.apply(wishes.tiers.as_ref().unwrap_or(&metainfo.tiers)));
+                wishes.edited_at = unix_now();
+            }
+        };
+        let wishes: Option<WishChange> = Some(Arc::new(wishes));
+        let change = TorrentChange { upload, download, sequential, wishes, ..TorrentChange::default() };
+        self.carry_out(hashes(&torrents), TorrentCommand::Change(change)).await?;
         if let Some(place) = queue_position {
-            let hashes = torrents.iter().map(|torrent| torrent.info_hash()).collect();
-            settle(self.handle.move_in_queue(hashes, QueueMove::To(place)).await)?;
+            let to = TorrentCommand::MoveInQueue(QueueMove::To(place));
+            self.carry_out(hashes(&torrents), to).await?;
         }
         if let Some(location) = location {
-            self.relocate(&torrents, &FileWork::Move(location)).await?;
+            let work = TorrentCommand::Handle(FileWork::Move(location));
+            self.carry_out(hashes(&torrents), work).await?;
         }
         empty()
     }
@@ -109,18 +100,6 @@ impl Server {
             move |settings: &mut SessionSettings| _ = settings.categories.entry(name.clone()).or_default();
         let change = EngineChange { settings: Some(Arc::new(change)), ..EngineChange::default() };
         self.handle.change_engine(change).await.map_err(|error| error.to_string())
-    }
-
-    /// Has the files of torrents moved.
-    pub(super) async fn relocate(
-        &self,
-        torrents: &[Arc<TorrentStatus>],
-        work: &FileWork,
-    ) -> Result<(), String> {
-        for torrent in torrents {
-            settle(self.handle.handle_files(torrent.info_hash(), work.clone()).await)?;
-        }
-        Ok(())
     }
 }
 
@@ -244,14 +223,6 @@ pub(super) fn absolute(path: &str) -> Result<PathBuf, String> {
         return Err("new location path is not absolute".to_owned());
     }
     Ok(parts().collect())
-}
-
-/// What a change of one torrent of many ended with: one that is gone meanwhile is no error.
-pub(super) fn settle(result: Result<(), EngineError>) -> Result<(), String> {
-    match result {
-        Ok(()) | Err(EngineError::UnknownTorrent(_)) => Ok(()),
-        Err(error) => Err(error.to_string()),
-    }
 }
 
 /// A wish that is not granted is said, so that nobody takes it for granted.

@@ -156,7 +156,7 @@ fn bans_and_a_wrong_hash_in_the_torrent_are_told() {
         torrent.banned = vec![BannedPeer { address: [10, 0, 0, 7].into(), until }];
         torrent.warning = Some("piece 7 cannot be downloaded".into());
         torrent.waits_for_memory = true;
-        snapshot.torrents[1] = Arc::new(torrent);
+        snapshot.torrents.insert(Arc::new(torrent));
         bench.engine.snapshot.store(Arc::new(snapshot));
         let fields = json!(["status", "error", "errorString", "bannedPeers", "waitsForMemory"]);
         let answer = bench.call("torrent-get", json!({"ids": [2], "fields": fields})).await;
@@ -183,7 +183,7 @@ fn trackers_that_fail_are_no_error_of_a_stopped_torrent() {
             let unknown = TrackerStatus::unknown("http://a/x", 0);
             torrent.trackers = vec![TrackerStatus { last_result: "refused".into(), ..unknown }];
             torrent.state = state;
-            snapshot.torrents[1] = Arc::new(torrent);
+            snapshot.torrents.insert(Arc::new(torrent));
             bench.engine.snapshot.store(Arc::new(snapshot));
             let wanted = json!({"ids": [2], "fields": ["error", "errorString"]});
             let told = bench.call("torrent-get", wanted).await.arguments["torrents"][0].clone();
@@ -461,6 +461,23 @@ fn wishes_are_set_and_told() {
             assert!(answer.result.contains(why), "{why}: {answer:?}");
         }
         assert_eq!(bench.engine.done.borrow().len(), 2);
+    });
+}
+
+#[test]
+fn a_list_is_one_command_and_its_failures_are_named() {
+    bench(|bench| async move {
+        let answer = bench.call("torrent-stop", json!({})).await;
+        assert!(answer.is_success() && *bench.engine.done.borrow() == ["pause"], "{answer:?}");
+        let to_full = |ids: Value| json!({"ids": ids, "location": "/full", "move": true});
+        let answer = bench.call("torrent-set-location", to_full(json!([1, 2, 3, 77]))).await;
+        let third = bench.engine.snapshot.load().torrents.get(3).unwrap().info_hash();
+        assert_eq!(answer.result, format!("1 of 3 torrents failed: {third}: the disk is full"));
+        let answer = bench.call("torrent-set-location", to_full(json!([3]))).await;
+        assert_eq!(answer.result, "the disk is full");
+        assert_eq!(bench.engine.done.borrow().len(), 3);
+        let answer = bench.call("torrent-stop", json!({"ids": [77]})).await;
+        assert!(answer.is_success() && bench.engine.done.borrow().len() == 3, "{answer:?}");
     });
 }
 

@@ -47,6 +47,15 @@ impl Claims {
         roots
     }
 
+    /// As [`Claims::roots`] of directories that were looked at elsewhere.
+    pub(super) fn settle(&mut self, directories: &[Directory]) -> Vec<PathBuf> {
+        let mut roots: Vec<PathBuf> =
+            directories.iter().map(|directory| self.places.settle(directory)).collect();
+        roots.sort_unstable();
+        roots.dedup();
+        roots
+    }
+
     /// Enters what a torrent holds, in place of what it held.
     pub(super) fn hold(&mut self, torrent: InfoHash, roots: Vec<PathBuf>, layouts: &[&Layout]) {
         self.release(&torrent);
@@ -246,6 +255,27 @@ pub(super) fn compare((own, own_file): (&Info, usize), (other, other_file): (&In
     content
 }
 
+/// What the file system says of a directory: all that has to be asked of the disk.
+#[derive(Debug)]
+pub(super) struct Directory {
+    path: PathBuf,
+    /// The first of it and those above it that is there: its path here, and what the links on it lead to.
+    there: Option<(PathBuf, PathBuf)>,
+    /// The latter and those above it.
+    above: Vec<(PathBuf, Metadata)>,
+}
+
+impl Directory {
+    /// Looks at a directory. Waits for the disk.
+    pub(super) fn look(path: &Path) -> Directory {
+        // What is not there yet will be made below what is.
+        let found = path.ancestors().find_map(|at| Some((at.to_path_buf(), std::fs::canonicalize(at).ok()?)));
+        let ancestors = found.iter().flat_map(|(_, there)| there.ancestors());
+        let above = ancestors.filter_map(|at| Some((at.to_path_buf(), at.metadata().ok()?))).collect();
+        Directory { path: path.into(), there: found, above }
+    }
+}
+
 /// Directories as the file system has them.
 #[derive(Debug, Default)]
 struct Places {
@@ -259,41 +289,39 @@ impl Places {
         if let Some(real) = self.known.get(directory).filter(|_| known) {
             return real.clone();
         }
-        // What is not there yet will be made below what is.
-        let found = directory.ancestors().find_map(|at| Some((at, std::fs::canonicalize(at).ok()?)));
-        let real = match found {
-            None => directory.to_path_buf(),
-            Some((at, there)) => {
-                let there = self.first_path(there);
-                match directory.strip_prefix(at) {
-                    Ok(rest) if !rest.as_os_str().is_empty() => there.join(rest),
-                    _ => there,
-                }
-            }
-        };
+        let real = self.settle(&Directory::look(directory));
         if known {
             self.known.insert(directory.into(), real.clone());
         }
         real
     }
 
+    /// The path by which a directory is known here, whatever path leads to it.
+    fn settle(&mut self, directory: &Directory) -> PathBuf {
+        let Some((at, there)) = &directory.there else { return directory.path.clone() };
+        let there = self.first_path(there, &directory.above);
+        match directory.path.strip_prefix(at) {
+            Ok(rest) if !rest.as_os_str().is_empty() => there.join(rest),
+            _ => there,
+        }
+    }
+
     /// The path under which a directory, or one above it, was seen first.
-    fn first_path(&mut self, path: PathBuf) -> PathBuf {
-        for at in path.ancestors() {
-            let Ok(now) = at.metadata() else { continue };
+    fn first_path(&mut self, path: &Path, above: &[(PathBuf, Metadata)]) -> PathBuf {
+        for (at, now) in above {
             let id = (now.dev(), now.ino());
             match self.seen.get(&id) {
                 // It and those above it were looked at.
                 Some(first) if first == at => break,
                 // The number may be that of one that is gone, or be given to all by a file system without numbers.
-                Some(first) if first.metadata().is_ok_and(|first| is_same(&first, &now)) => {
+                Some(first) if first.metadata().is_ok_and(|first| is_same(&first, now)) => {
                     let rest = path.strip_prefix(at).unwrap_or(Path::new(""));
                     return if rest.as_os_str().is_empty() { first.clone() } else { first.join(rest) };
                 }
-                _ => _ = self.seen.insert(id, at.to_path_buf()),
+                _ => _ = self.seen.insert(id, at.clone()),
             }
         }
-        path
+        path.to_path_buf()
     }
 }
 

@@ -6,6 +6,7 @@
 
 use super::super::handle::EngineError;
 use super::super::torrent::{Activity, FileWork, Handling, Next, Torrent};
+use super::adding::Opening;
 use super::{Session, renamed, renames};
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
@@ -28,6 +29,20 @@ pub enum FilesDone {
     },
     /// They were deleted, for the torrent is being forgotten.
     Deleted(InfoHash),
+    /// Those of a torrent that is being added were looked at.
+    Opened(Box<Opening>),
+    /// That ended in a way that nobody foresaw.
+    NotOpened(InfoHash),
+}
+
+/// Work on the files of a torrent that is about to begin.
+pub(super) struct Planned {
+    /// Whether the torrent runs afterwards.
+    pub(super) run: bool,
+    /// It was begun before.
+    pub(super) again: bool,
+    /// What was noted before.
+    pub(super) before: Option<FileWork>,
 }
 
 /// How work on files has ended for the torrent.
@@ -41,14 +56,19 @@ enum End {
 }
 
 impl Session {
-    /// Stops a torrent, has its files handled, and lets it go on as it was. False when there is nothing to do.
-    pub(super) fn handle_files(&mut self, info_hash: InfoHash, work: FileWork) -> Result<bool, EngineError> {
-        let Some(torrent) = self.torrent(&info_hash) else { return Ok(false) };
+    /// Looks whether the files of a torrent can be handled, and notes in memory that they will be. `None` when there is
+    /// nothing to do.
+    pub(super) fn plan_work(
+        &mut self,
+        info_hash: InfoHash,
+        work: &FileWork,
+    ) -> Result<Option<Planned>, EngineError> {
+        let Some(torrent) = self.torrent(&info_hash) else { return Ok(None) };
         if torrent.is_handled() {
             return Err(EngineError::Storage("its files are being moved or removed already".into()));
         }
         let begun = torrent.wishes.file_work.as_ref();
-        let again = begun == Some(&work);
+        let again = begun == Some(work);
         if let Some(begun) = begun.filter(|_| !again)
             && !matches!(work, FileWork::Found(_))
         {
@@ -60,24 +80,20 @@ impl Session {
                 "{what} has ended in the midst: start the torrent, which goes on with it, and try again then"
             )));
         }
-        match &work {
-            FileWork::Rename(rename) if rename.from == rename.to => return Ok(false),
+        match work {
+            FileWork::Rename(rename) if rename.from == rename.to => return Ok(None),
             FileWork::Rename(rename) => renames::check(&torrent.entry.content.info.layout, rename)?,
             FileWork::Move(to) | FileWork::Found(to)
                 if *to == torrent.data_dir && torrent.wishes.move_when_done.is_none() =>
             {
-                return Ok(false);
+                return Ok(None);
             }
             FileWork::Move(_) | FileWork::Found(_) => {}
         }
         let run = torrent.wanted_running();
-        self.check_work(info_hash, &work)?;
-        self.note_work(info_hash, Some(work.clone()))?;
-        if let Some(torrent) = self.torrent(&info_hash) {
-            (torrent.stays, torrent.warning) = (false, None);
-        }
-        self.start_work(info_hash, work, run, again);
-        Ok(true)
+        self.check_work(info_hash, work)?;
+        let before = self.set_work(info_hash, Some(work.clone()));
+        Ok(Some(Planned { run, again, before }))
     }
 
     /// Has a torrent that is complete moved to its last directory. False when there is nothing to be moved.
@@ -148,7 +164,7 @@ impl Session {
     /// The user does not want a torrent moved: not by itself either, when it was that.
     fn stay(&mut self, info_hash: InfoHash, work: &FileWork) {
         let Some(torrent) = self.torrent(&info_hash) else { return };
-        torrent.status = None;
+        torrent.touch();
         if torrent.wishes.move_when_done.as_ref() == work.directory() {
             Arc::make_mut(&mut torrent.wishes).move_when_done = None;
         }
@@ -156,21 +172,31 @@ impl Session {
 
     /// Enters what is begun with the files of a torrent. On an error it is as before.
     fn note_work(&mut self, info_hash: InfoHash, work: Option<FileWork>) -> Result<(), EngineError> {
-        let Some(torrent) = self.torrent(&info_hash) else { return Ok(()) };
-        let before = std::mem::replace(&mut Arc::make_mut(&mut torrent.wishes).file_work, work);
+        let before = self.set_work(info_hash, work);
         let records: Vec<_> = self.record(info_hash).into_iter().collect();
         let result = self.save_settings(&records);
-        if result.is_err()
-            && let Some(torrent) = self.torrent(&info_hash)
-        {
-            Arc::make_mut(&mut torrent.wishes).file_work = before;
+        if result.is_err() {
+            self.set_work(info_hash, before);
         }
-        self.hold_paths(info_hash);
         result
     }
 
+    /// Notes in memory what is begun with the files of a torrent, and gives what was before.
+    pub(super) fn set_work(&mut self, info_hash: InfoHash, work: Option<FileWork>) -> Option<FileWork> {
+        let torrent = self.torrent(&info_hash)?;
+        let before = std::mem::replace(&mut Arc::make_mut(&mut torrent.wishes).file_work, work);
+        self.hold_paths(info_hash);
+        before
+    }
+
+    /// Whether the files of a torrent are being handled, or will be in a moment.
+    pub(super) fn moving_soon(&self, info_hash: InfoHash) -> bool {
+        let torrent = self.ids.get(&info_hash).and_then(|id| self.torrents.get(id));
+        torrent.is_some_and(|torrent| torrent.is_handled() && !torrent.is_leaving())
+    }
+
     /// Begins work on files, or has it begin when the shards have let go. `again` says that it was begun before.
-    fn start_work(&mut self, info_hash: InfoHash, work: FileWork, run: bool, again: bool) {
+    pub(super) fn start_work(&mut self, info_hash: InfoHash, work: FileWork, run: bool, again: bool) {
         let Some(torrent) = self.torrent(&info_hash) else { return };
         match &torrent.activity {
             Activity::Handling { .. } => {}
@@ -199,7 +225,7 @@ impl Session {
         let progress = Arc::new(MoveProgress::default());
         let handling = Handling { work: work.clone(), progress: progress.clone() };
         torrent.activity = Activity::Handling { run, handling };
-        torrent.status = None;
+        torrent.touch();
         let (from, info, have) =
             (torrent.data_dir.clone(), torrent.entry.content.info.clone(), torrent.pieces.durable().clone());
         let partial = torrent.entry.store.partial_files();
@@ -240,6 +266,9 @@ impl Session {
         match done {
             FilesDone::Handled { info_hash, work, result } => self.files_handled(info_hash, work, result),
             FilesDone::Deleted(info_hash) => self.forget(info_hash),
+            FilesDone::Opened(opening) => self.opened.push(*opening),
+            // Whoever added it is told that by the end of the channel.
+            FilesDone::NotOpened(info_hash) => _ = self.opening.remove(&info_hash),
         }
     }
 
@@ -269,7 +298,7 @@ impl Session {
             Err(MoveError::Left) => return,
         };
         let Some(torrent) = self.torrent(&info_hash) else { return };
-        torrent.status = None;
+        torrent.touch();
         let halfway = matches!(end, End::Halfway(_));
         let outcome = match end {
             End::Halfway(reason) => {
@@ -310,8 +339,11 @@ impl Session {
         }
         // Another torrent may have waited for that.
         self.queue_due = true;
-        if let Some(reply) = self.renaming.remove(&info_hash) {
-            self.answer(reply, outcome.map_err(EngineError::Storage));
+        if let Some(ticket) = self.renaming.remove(&info_hash) {
+            if let Err(reason) = outcome {
+                ticket.fail(info_hash, EngineError::Storage(reason));
+            }
+            self.give_up(ticket);
         }
     }
 
@@ -323,7 +355,7 @@ impl Session {
         }
         if let Some(torrent) = self.torrent(&info_hash) {
             torrent.doubt_files();
-            torrent.status = None;
+            torrent.touch();
             match torrent.activity {
                 // It was looked at while they were on their way.
                 Activity::Missing { run: true, .. } => self.begin(info_hash),

@@ -21,29 +21,35 @@ impl Session {
         if now.duration_since(self.clock_looked_at) >= CLOCK_INTERVAL {
             self.clock_looked_at = now;
             self.follow_clock();
-            self.queue_due |= self.settings.download_queue.on || self.settings.seed_queue.on || self.waits;
+            self.queue_due |= self.settings.download_queue.on
+                || self.settings.seed_queue.on
+                || !self.census.waiting.is_empty();
         }
-        let mut ids: HashSet<u32> = std::mem::take(&mut self.goals_unsure);
-        if now.duration_since(self.times_looked_at) >= TIMES_INTERVAL {
+        let unsure = std::mem::take(&mut self.goals_unsure);
+        let all = now.duration_since(self.times_looked_at) >= TIMES_INTERVAL;
+        let goal = |torrent: &Torrent| {
+            let seeds = torrent.activity == Activity::Running && torrent.is_done();
+            let goal = if seeds { reached(torrent, &self.settings, now) } else { None };
+            Some((torrent.entry.info_hash(), goal?))
+        };
+        let reached: Vec<(InfoHash, &str)> = match all {
+            true => self.torrents.values().filter_map(goal).collect(),
+            false => {
+                let ids: HashSet<&u32> = unsure.iter().chain(self.sampled.iter().flatten()).collect();
+                ids.into_iter().filter_map(|id| self.torrents.get(id)).filter_map(goal).collect()
+            }
+        };
+        if all {
             self.times_looked_at = now;
-            ids.extend(self.torrents.keys());
-        } else {
-            ids.extend(self.sampled.iter().flatten());
         }
-        let reached: Vec<(InfoHash, &str)> = ids
-            .iter()
-            .filter_map(|id| self.torrents.get(id))
-            .filter(|torrent| torrent.activity == Activity::Running && torrent.is_done())
-            .filter_map(|torrent| Some((torrent.entry.info_hash(), reached(torrent, &self.settings, now)?)))
-            .collect();
-        for (info_hash, goal) in reached {
+        for (info_hash, goal) in &reached {
             tracing::info!(torrent = %info_hash, "{goal} reached: pausing");
-            if let Some(torrent) = self.torrent(&info_hash) {
+            if let Some(torrent) = self.torrent(info_hash) {
                 Arc::make_mut(&mut torrent.wishes).limit_reached = true;
             }
-            if let Err(error) = self.pause(info_hash) {
-                tracing::error!(%error, torrent = %info_hash, "cannot save the pause");
-            }
+        }
+        for (info_hash, error) in self.pause(reached.into_iter().map(|(info_hash, _)| info_hash).collect()) {
+            tracing::error!(%error, torrent = %info_hash, "cannot save the pause");
         }
     }
 }

@@ -1,14 +1,18 @@
 //! The session: all torrents, and the one place where their activity changes. What handles ask is in `commands`, how
 //! activities follow each other in `transitions`, what shards report in `reports`; `queue`, `goals` and `alt_speed`
-//! start and stop torrents, `files` moves their data, `renames` is what it may be called, `claims` and `sharing` are for torrents at one path, `port` is where peers connect to, `resume` keeps them between runs, `wishes` is what the user may
+//! start and stop torrents, `files` moves their data, `renames` is what it may be called, `lists` what commands do to lists of torrents, `census` knows what needs no look at all
+//! of them, `claims` and `sharing` are for torrents at one path, `port` is where peers connect to, `resume` keeps them between runs, `wishes` is what the user may
 //! change, `totals` what was moved, `publish` what others are told.
 
+mod adding;
 mod alt_speed;
+mod census;
 mod claims;
 mod commands;
 mod files;
 mod flushes;
 mod goals;
+mod lists;
 mod port;
 mod publish;
 mod queue;
@@ -22,7 +26,8 @@ mod totals;
 mod transitions;
 mod wishes;
 
-use super::handle::{Command, Reply};
+use super::handle::Command;
+use super::listing::Torrents;
 use super::loader::StoreGuard;
 use super::pieces::Pieces;
 use super::snapshot::{EngineLimits, EngineSnapshot, UnderWay};
@@ -34,10 +39,13 @@ use crate::shard::message::ToShard;
 use crate::shard::publish::ShardSnapshot;
 use crate::shard::rate::RateLimit;
 use crate::shard::registry::{Registry, TorrentEntry, home_shard};
+use adding::{Opening, Second};
 use arc_swap::ArcSwap;
+use census::Census;
 use claims::Claims;
 pub use files::FilesDone;
 use flushes::Flushes;
+use lists::Ticket;
 pub(in crate::control) use renames::renamed;
 use ringseed_announce::Announcer;
 use ringseed_net::blocklist::Blocklist;
@@ -47,7 +55,7 @@ use ringseed_proto::units::InfoHash;
 use ringseed_storage::{
     ResumeStore, SessionSettings, SetLimit, SizeCheck, SpeedLimit, StoreLimits, TorrentStore, Wishes,
 };
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -57,6 +65,9 @@ use store_care::StoreFailure;
 pub(in crate::control) use store_care::tell_rebuilt;
 use tokio::sync::{mpsc, oneshot, watch};
 use totals::Counted;
+
+/// Torrents that a shard lets go of in one turn: less than a millisecond of its time when nobody is connected.
+const STOPS_AT_ONCE: usize = 512;
 
 /// What a session is made of.
 pub struct SessionParts {
@@ -104,9 +115,10 @@ pub struct Session {
     removed: Arc<Vec<(Instant, u32)>>,
     /// The blocklist, whether it holds or not.
     blocklist: Option<Arc<Blocklist>>,
-    /// Ids in the order of the queue, and whether that order is still so.
-    queue: Arc<Vec<u32>>,
-    queue_is_old: bool,
+    /// Lists of torrents, and which ones changed.
+    census: Census,
+    /// The torrents as the last snapshot has them.
+    shown: Torrents,
     /// The last place in the queue that is taken.
     last_place: i64,
     /// Whether a queue may have a place to give.
@@ -125,16 +137,18 @@ pub struct Session {
     /// Why there is no network, when the interface is not there.
     trouble: Option<Arc<str>>,
     files_done: mpsc::Sender<FilesDone>,
-    /// A torrent may be queued because another one downloads or moves its files.
-    waits: bool,
     /// The paths of all torrents.
     claims: Claims,
+    /// Torrents that are being added, and who added them once more meanwhile.
+    opening: HashMap<InfoHash, Vec<Second>>,
+    /// Those whose files were looked at just now.
+    opened: Vec<Opening>,
     /// Torrents whose files are being moved or renamed.
     moving: HashSet<InfoHash>,
     /// Who waits for the end of a rename.
-    renaming: HashMap<InfoHash, Reply<()>>,
+    renaming: HashMap<InfoHash, Ticket>,
     /// Who waits for the end of a removal.
-    leaving: HashMap<InfoHash, Vec<Reply<()>>>,
+    leaving: HashMap<InfoHash, Vec<Ticket>>,
     sequences: Vec<u64>,
     /// What each shard had under way, and the handshakes that had ended on it.
     around: Vec<(UnderWay, [u64; 5])>,
@@ -144,8 +158,12 @@ pub struct Session {
     goals_unsure: HashSet<u32>,
     /// Something changed that no shard published.
     dirty: bool,
+    /// Torrents that the shards are to let go of, all in one message.
+    stops: Vec<InfoHash>,
+    /// Torrents that shards have let go of, each with the shard, which is looked at in turns.
+    let_go: VecDeque<(usize, InfoHash)>,
     /// Messages that a full mailbox did not take yet, in order, by shard.
-    unsent: Vec<std::collections::VecDeque<ToShard>>,
+    unsent: Vec<VecDeque<ToShard>>,
     /// Torrents with pieces, totals or stamps that the resume store does not have.
     unsaved: HashSet<InfoHash>,
     /// Torrents of which more than progress could not be stored.
@@ -180,8 +198,8 @@ impl Session {
             settings: Arc::new(settings),
             removed: Arc::default(),
             blocklist: None,
-            queue: Arc::default(),
-            queue_is_old: true,
+            census: Census::default(),
+            shown: Torrents::default(),
             last_place: 0,
             queue_due: false,
             counted: Counted::new(),
@@ -193,8 +211,9 @@ impl Session {
             network_looked_at: Instant::now(),
             trouble: None,
             files_done,
-            waits: false,
             claims: Claims::default(),
+            opening: HashMap::new(),
+            opened: Vec::new(),
             moving: HashSet::new(),
             renaming: HashMap::new(),
             leaving: HashMap::new(),
@@ -208,7 +227,9 @@ impl Session {
             sampled: vec![HashSet::new(); shards],
             goals_unsure: HashSet::new(),
             dirty: true,
-            unsent: (0..shards).map(|_| std::collections::VecDeque::new()).collect(),
+            stops: Vec::new(),
+            let_go: VecDeque::new(),
+            unsent: (0..shards).map(|_| VecDeque::new()).collect(),
             unsaved: HashSet::new(),
             owed: HashSet::new(),
             store_failure: None,
@@ -270,6 +291,7 @@ impl Session {
         entry: Arc<TorrentEntry>,
         pieces: Pieces,
         data_dir: PathBuf,
+        roots: Option<Vec<PathBuf>>,
         set: impl FnOnce(&mut Torrent),
     ) -> u32 {
         let id = self.next_id;
@@ -299,18 +321,25 @@ impl Session {
             known_peers: Vec::new(),
             run_began_at: (0, 0),
             entered: (0, 0),
-            samples: vec![None; self.parts.shards.len()],
-            status: None,
+            samples: Vec::new(),
+            changes: self.census.changes.clone(),
+            listed: false,
+            shown: false,
+            counted_as: None,
         };
         set(&mut torrent);
         torrent.run_began_at = (torrent.uploaded(), torrent.downloaded());
         torrent.entered = torrent.run_began_at;
         torrent.count_left();
         self.last_place = self.last_place.max(torrent.wishes.queue);
-        self.queue_is_old = true;
+        torrent.touch();
         let info_hash = torrent.entry.info_hash();
+        let layout = roots.is_some().then(|| torrent.entry.content.info.clone());
         self.torrents.insert(id, torrent);
-        self.hold_paths(info_hash);
+        match (roots, layout) {
+            (Some(roots), Some(info)) => self.claims.hold(info_hash, roots, &[&info.layout]),
+            _ => self.hold_paths(info_hash),
+        }
         id
     }
 
@@ -325,8 +354,12 @@ impl Session {
         self.flush();
     }
 
-    /// Sends what full mailboxes have not taken.
-    fn flush(&mut self) {
+    /// Sends what was gathered and what full mailboxes have not taken.
+    pub fn flush(&mut self) {
+        for stops in std::mem::take(&mut self.stops).chunks(STOPS_AT_ONCE) {
+            let stops: Arc<[InfoHash]> = stops.into();
+            self.unsent.iter_mut().for_each(|queue| queue.push_back(ToShard::Stop(stops.clone())));
+        }
         for (queue, shard) in self.unsent.iter_mut().zip(&self.parts.shards) {
             while let Some(message) = queue.pop_front() {
                 if let Err(back) = shard.send(message) {
@@ -346,13 +379,13 @@ impl Session {
         }
         for info_hash in self.parts.announcer.take_changed() {
             if let Some(torrent) = self.torrent(&info_hash) {
-                torrent.status = None;
+                torrent.touch();
                 self.dirty = true;
             }
         }
         for info_hash in &self.moving {
             if let Some(torrent) = self.ids.get(info_hash).and_then(|id| self.torrents.get_mut(id)) {
-                torrent.status = None;
+                torrent.touch();
                 self.dirty = true;
             }
         }

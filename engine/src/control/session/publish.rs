@@ -43,7 +43,7 @@ impl Session {
             {
                 // Shards publish one after the other what they all have hashed.
                 *done = (*hashed).max(*done);
-                torrent.status = None;
+                torrent.touch();
                 self.dirty = true;
             }
         }
@@ -51,23 +51,23 @@ impl Session {
 
     /// Publishes what the session is now.
     pub(super) fn make_snapshot(&mut self) {
-        self.order_queue();
-        let announcer = &self.parts.announcer;
-        let torrents: Vec<_> = self
-            .torrents
-            .values_mut()
-            .filter(|torrent| !torrent.is_leaving())
-            .map(|torrent| {
-                let info_hash = torrent.entry.info_hash();
-                torrent.status(|| announcer.status(info_hash).into_iter().map(TrackerStatus::from).collect())
-            })
-            .collect();
+        self.take_changes();
+        for id in self.census.take_unshown() {
+            let Some(torrent) = self.torrents.get_mut(&id).filter(|torrent| !torrent.is_leaving()) else {
+                self.shown.remove(id);
+                continue;
+            };
+            if std::mem::replace(&mut torrent.shown, true) {
+                continue;
+            }
+            let trackers = self.parts.announcer.status(torrent.entry.info_hash());
+            self.shown
+                .insert(Arc::new(torrent.status(trackers.into_iter().map(TrackerStatus::from).collect())));
+        }
         let (run, all_runs) = self.totals();
         let snapshot = EngineSnapshot {
             run,
             all_runs,
-            download_rate: torrents.iter().map(|torrent| torrent.download_rate).sum(),
-            upload_rate: torrents.iter().map(|torrent| torrent.upload_rate).sum(),
             connections: self.parts.connections.load(Ordering::Relaxed),
             ready: !self.loading,
             trouble: self.trouble.clone(),
@@ -75,7 +75,7 @@ impl Session {
             limits: self.limits,
             blocklist_rules: self.blocklist.as_ref().map_or(0, |list| list.rules()),
             settings: self.settings.clone(),
-            queue: self.queue.clone(),
+            queue: self.census.order.clone(),
             removed: self.removed.clone(),
             shards: self
                 .parts
@@ -84,7 +84,7 @@ impl Session {
                 .map(|published| ShardStatus::from(&**published.load()))
                 .collect(),
             storage: self.parts.store_limits.status(),
-            torrents,
+            torrents: self.shown.clone(),
         };
         self.parts.snapshot.store(Arc::new(snapshot));
         self.parts.changed.send_modify(|version| *version += 1);

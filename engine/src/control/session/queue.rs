@@ -1,7 +1,7 @@
 //! The queue: one order of all torrents, and how many of them download and seed at once.
 
 use super::super::handle::{EngineError, QueueMove};
-use super::super::torrent::{Activity, Next, unix_now};
+use super::super::torrent::{Next, unix_now};
 use super::Session;
 use ringseed_proto::units::InfoHash;
 use ringseed_storage::{TorrentRecord, Wishes};
@@ -10,49 +10,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 impl Session {
-    /// Brings the list of the queue up to date.
-    pub(super) fn order_queue(&mut self) {
-        if !std::mem::take(&mut self.queue_is_old) {
-            return;
-        }
-        let mut order: Vec<(i64, u32)> =
-            self.torrents.values().map(|torrent| (torrent.wishes.queue, torrent.id)).collect();
-        order.sort_unstable();
-        self.queue = Arc::new(order.into_iter().map(|(_, id)| id).collect());
-    }
-
     /// Moves torrents in the queue; unknown ones are left out.
     pub(super) fn move_in_queue(&mut self, torrents: &[InfoHash], to: QueueMove) -> Result<(), EngineError> {
-        self.order_queue();
+        self.take_changes();
         let chosen: HashSet<u32> =
             torrents.iter().filter_map(|info_hash| self.ids.get(info_hash).copied()).collect();
         if chosen.is_empty() {
             return Ok(());
         }
-        let order = moved(&self.queue, &chosen, to);
-        // Places need not be without gaps: at an end only what was moved gets new ones.
-        let place = |session: &Self, id: u32| session.torrents[&id].wishes.queue;
-        let count = chosen.len() as i64;
-        let first = match to {
-            QueueMove::Top => self.queue.first().map(|id| place(self, *id) - count),
-            QueueMove::Bottom => Some(self.last_place + 1),
-            QueueMove::Up | QueueMove::Down | QueueMove::To(_) => None,
-        };
-        let mut places: Vec<(u32, i64)> = match first {
-            Some(first) => (first..)
-                .zip(order.iter().filter(|id| chosen.contains(id)))
-                .map(|(place, id)| (*id, place))
-                .collect(),
-            None => {
-                let mut places: Vec<i64> = self.queue.iter().map(|id| place(self, *id)).collect();
-                // Torrents of older versions may share one.
-                for index in 1..places.len() {
-                    places[index] = places[index].max(places[index - 1] + 1);
-                }
-                order.iter().copied().zip(places).collect()
-            }
-        };
-        places.retain(|(id, new)| place(self, *id) != *new);
+        let places = self.new_places(&chosen, to);
         let records: Vec<TorrentRecord> = places
             .iter()
             .filter_map(|(id, new)| {
@@ -66,11 +32,37 @@ impl Session {
             let Some(torrent) = self.torrents.get_mut(&id) else { continue };
             let wishes: &mut Wishes = Arc::make_mut(&mut torrent.wishes);
             wishes.queue = new;
-            torrent.status = None;
+            torrent.touch();
             self.last_place = self.last_place.max(new);
         }
-        (self.queue_is_old, self.queue_due) = (true, true);
+        self.queue_due = true;
         Ok(())
+    }
+
+    /// The torrents that get another place when the chosen ones are moved. Places need not be without gaps: at an end
+    /// only what is moved gets new ones.
+    fn new_places(&self, chosen: &HashSet<u32>, to: QueueMove) -> Vec<(u32, i64)> {
+        let order = &self.census.order;
+        let first = match to {
+            QueueMove::Top => order.first().map(|(first, _)| first - chosen.len() as i64),
+            QueueMove::Bottom => Some(self.last_place + 1),
+            QueueMove::Up | QueueMove::Down | QueueMove::To(_) => None,
+        };
+        if let Some(first) = first {
+            let place = |id: &u32| self.torrents.get(id).map(|torrent| (torrent.wishes.queue, *id));
+            let mut moved: Vec<(i64, u32)> = chosen.iter().filter_map(place).collect();
+            moved.sort_unstable();
+            return moved.into_iter().zip(first..).map(|((_, id), place)| (id, place)).collect();
+        }
+        let (before, ids): (Vec<i64>, Vec<u32>) = order.iter().copied().unzip();
+        let mut places = before.clone();
+        // Torrents of older versions may share one.
+        for index in 1..places.len() {
+            places[index] = places[index].max(places[index - 1] + 1);
+        }
+        let order = moved(&ids, chosen, to);
+        let all = order.into_iter().zip(places).zip(ids.into_iter().zip(before));
+        all.filter(|(new, old)| new != old).map(|(new, _)| new).collect()
     }
 
     /// Starts torrents that a queue has places for, and queues those that are too many.
@@ -78,46 +70,69 @@ impl Session {
         if self.stopping || !std::mem::take(&mut self.queue_due) {
             return;
         }
-        self.order_queue();
-        self.waits = self.torrents.values().any(|torrent| torrent.waits);
-        let now = (Instant::now(), unix_now());
+        let (now, unix) = (Instant::now(), unix_now());
+        let stalled = self.settings.stalled.get().map(|minutes| u64::from(minutes) * 60);
         for (seeding, switch) in [(false, self.settings.download_queue), (true, self.settings.seed_queue)] {
+            self.take_changes();
+            let queue = &self.census.queues[usize::from(seeding)];
+            // Without a limit nothing has to stop.
+            let running = queue.running.iter().filter(|_| switch.on).map(|key| {
+                let takes_place = self.torrents.get(&key.1).is_some_and(|torrent| {
+                    let since = torrent.running_since.map_or(now, |(since, _)| since);
+                    let quiet = unix.saturating_sub(torrent.active_at);
+                    let quiet = quiet.min(now.saturating_duration_since(since).as_secs());
+                    !torrent.forced && stalled.is_none_or(|limit| quiet < limit)
+                });
+                (*key, takes_place)
+            });
+            // One that waits for another torrent takes no place before it runs.
+            let waiting = queue.waiting.iter().map(|key| (*key, !self.census.waiting.contains(&key.1)));
             let room = switch.get().map_or(usize::MAX, |places| places as usize);
-            let stalled = self.settings.stalled.get().map(|minutes| u64::from(minutes) * 60);
-            let (mut taken, mut start, mut stop) = (0, Vec::new(), Vec::new());
-            for id in self.queue.iter() {
-                let torrent = &self.torrents[id];
-                if torrent.is_done() != seeding {
-                    continue;
-                }
-                match &torrent.activity {
-                    Activity::Running => {
-                        let since = torrent.running_since.map_or(now.0, |(since, _)| since);
-                        let quiet = now.1.saturating_sub(torrent.active_at);
-                        let quiet = quiet.min(now.0.saturating_duration_since(since).as_secs());
-                        if torrent.forced || stalled.is_some_and(|limit| quiet >= limit) {
-                            continue;
-                        }
-                        if taken < room { taken += 1 } else { stop.push(torrent.entry.info_hash()) }
-                    }
-                    Activity::Queued if taken < room => {
-                        // One that waits for another torrent takes no place before it runs.
-                        taken += usize::from(!torrent.waits);
-                        start.push(torrent.entry.info_hash());
-                    }
-                    _ => {}
-                }
-            }
-            for info_hash in stop {
+            let turns = take_turns(running, waiting, room);
+            self.dirty |= turns != Turns::default();
+            for info_hash in self.hashes_of(&turns.stop) {
                 self.begin_stop(info_hash, Next::Run);
-                self.dirty = true;
             }
-            for info_hash in start {
+            for info_hash in self.hashes_of(&turns.start) {
                 self.run_queued(info_hash);
-                self.dirty = true;
             }
         }
     }
+
+    fn hashes_of(&self, ids: &[u32]) -> Vec<InfoHash> {
+        ids.iter().filter_map(|id| Some(self.torrents.get(id)?.entry.info_hash())).collect()
+    }
+}
+
+/// Torrents of a queue that start and that stop, in its order.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Turns {
+    start: Vec<u32>,
+    stop: Vec<u32>,
+}
+
+/// Gives out the places of a queue in its order. Of those that run and of those that wait each has its key, and whether it
+/// takes a place: what is forced, and what stalls, runs without.
+fn take_turns(
+    running: impl Iterator<Item = ((i64, u32), bool)>,
+    waiting: impl Iterator<Item = ((i64, u32), bool)>,
+    room: usize,
+) -> Turns {
+    let (mut running, mut waiting) = (running.filter(|(_, takes)| *takes).peekable(), waiting.peekable());
+    let (mut taken, mut turns) = (0, Turns::default());
+    while taken < room {
+        let before = running.peek().map(|(key, _)| *key);
+        match waiting.next_if(|(key, _)| before.is_none_or(|before| *key < before)) {
+            Some(((_, id), takes)) => {
+                turns.start.push(id);
+                taken += usize::from(takes);
+            }
+            None if running.next().is_some() => taken += 1,
+            None => break,
+        }
+    }
+    turns.stop.extend(running.map(|((_, id), _)| id));
+    turns
 }
 
 /// The order with the chosen ones moved; they keep their order among themselves.
@@ -154,6 +169,25 @@ fn moved(order: &[u32], chosen: &HashSet<u32>, to: QueueMove) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn places_are_given_out_in_the_order_of_the_queue() {
+        let all = |ids: &[u32]| ids.iter().map(|id| ((i64::from(*id), *id), true)).collect::<Vec<_>>();
+        let turns = |running: &[u32], waiting: &[u32], room| {
+            let turns = take_turns(all(running).into_iter(), all(waiting).into_iter(), room);
+            (turns.start, turns.stop)
+        };
+        assert_eq!(turns(&[1, 4], &[2, 3], 3), (vec![2, 3], vec![4]));
+        assert_eq!(turns(&[1, 2, 3], &[], 2), (vec![], vec![3]));
+        assert_eq!(turns(&[], &[5, 6], usize::MAX), (vec![5, 6], vec![]));
+        assert_eq!(turns(&[2], &[1, 3], 1), (vec![1], vec![2]));
+        assert_eq!(turns(&[1], &[2], 0), (vec![], vec![1]));
+        // What is forced or stalls is not counted, and what waits for another torrent is tried beside the others.
+        let running = [((1, 1), false), ((2, 2), true)];
+        let waiting = [((3, 3), false), ((4, 4), true), ((5, 5), true)];
+        let turns = take_turns(running.into_iter(), waiting.into_iter(), 2);
+        assert_eq!((turns.start, turns.stop), (vec![3, 4], vec![]));
+    }
 
     #[test]
     fn moves_keep_the_order_of_the_moved() {

@@ -12,7 +12,10 @@ use ringseed_proto::units::InfoHash;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
+
+/// How long torrents are gone on with before others have their turn on the control thread.
+const TURN_MAX: Duration = Duration::from_millis(5);
 
 impl Session {
     /// A message of a shard.
@@ -37,7 +40,7 @@ impl Session {
                 let next = if error.is_missing() { Next::Miss(reason) } else { Next::Fail(reason) };
                 self.begin_stop(info_hash, next);
             }
-            FromShard::Stopped { shard, info_hash, durable } => self.stopped(shard, info_hash, durable),
+            FromShard::Stopped { shard, torrents } => self.all_stopped(shard, torrents),
             // Waited for when the session ends.
             FromShard::Counted { .. } => {}
             FromShard::CountedTorrent { shard, info_hash } => self.counted_torrent(shard, info_hash),
@@ -63,7 +66,7 @@ impl Session {
         torrent.entry.left.store(0, Ordering::Relaxed);
         torrent.entry.missing.store(missing, Ordering::Relaxed);
         torrent.count_time(Instant::now());
-        torrent.status = None;
+        torrent.touch();
         // A download of some files completes again at each start.
         let first = torrent.finished_at.is_none();
         if first {
@@ -103,7 +106,7 @@ impl Session {
             Ok(()) => Ok(have),
             Err(error) => Err(error.to_string()),
         });
-        torrent.status = None;
+        torrent.touch();
         match result {
             Ok(have) => {
                 (torrent.warning, torrent.stays) = (None, false);
@@ -130,12 +133,43 @@ impl Session {
         self.save_or_log(info_hash);
     }
 
-    fn stopped(&mut self, shard: usize, info_hash: InfoHash, durable: Option<DurablePieces>) {
+    /// What home shards have made durable of torrents before they let go of them.
+    pub(super) fn made_durable_at_stop(&mut self, torrents: Vec<(InfoHash, Option<DurablePieces>)>) {
+        for (info_hash, durable) in torrents {
+            if let Some(durable) = durable {
+                self.made_durable(info_hash, durable);
+            }
+        }
+    }
+
+    /// A shard has let go of torrents.
+    fn all_stopped(&mut self, shard: usize, torrents: Vec<(InfoHash, Option<DurablePieces>)>) {
         // What it published before is not to be taken for something newer later on.
         self.take_published(shard);
-        if let Some(durable) = durable {
-            self.made_durable(info_hash, durable);
+        let stopped: Vec<InfoHash> = torrents.iter().map(|(info_hash, _)| *info_hash).collect();
+        self.made_durable_at_stop(torrents);
+        self.let_go.extend(stopped.into_iter().map(|info_hash| (shard, info_hash)));
+        self.catch_up();
+    }
+
+    /// Whether there is work that was put off.
+    pub fn is_behind(&self) -> bool {
+        !self.let_go.is_empty()
+    }
+
+    /// Goes on with torrents that shards have let go of. Thousands may be let go of at once, and what follows may look at
+    /// their files: after a while others have their turn. A torrent that waits here is stopping still.
+    pub fn catch_up(&mut self) {
+        let began = Instant::now();
+        while began.elapsed() < TURN_MAX
+            && let Some((shard, info_hash)) = self.let_go.pop_front()
+        {
+            self.stopped(shard, info_hash);
         }
+        self.dirty = true;
+    }
+
+    fn stopped(&mut self, shard: usize, info_hash: InfoHash) {
         let Some(torrent) = self.torrent(&info_hash) else { return };
         torrent.set_sample(shard, None);
         let Activity::Stopping { waiting, next } = &mut torrent.activity else { return };
@@ -145,6 +179,8 @@ impl Session {
         }
         let next = std::mem::replace(next, Next::Pause);
         torrent.with_pieces(Pieces::stopped);
+        // Of a pause all else is stored already: many torrents that are paused at once rest at once.
+        let unsaved = next != Next::Pause || torrent.has_moved() || !torrent.pieces.is_stamped();
         // Now that all shards have counted what they moved. After a rename it goes on at once, which is nothing to trackers.
         let leaves = !matches!(next, Next::Handle { work: FileWork::Rename(_), .. });
         torrent.announced &= !leaves;
@@ -168,20 +204,20 @@ impl Session {
             Next::Remove { delete: true } => return self.delete_files(info_hash),
             Next::Remove { delete: false } => return self.forget(info_hash),
         }
-        self.save_or_log(info_hash);
+        if unsaved {
+            self.owed.insert(info_hash);
+        }
     }
 
     /// The end of a torrent that no shard has and that was removed.
     pub(super) fn forget(&mut self, info_hash: InfoHash) {
-        self.queue_is_old = true;
-        if let Some(torrent) = self.ids.remove(&info_hash).and_then(|id| self.torrents.remove(&id)) {
-            self.counted.leaves(torrent.moved());
-        }
         self.parts.registry.remove(&info_hash);
-        self.claims.release(&info_hash);
+        if let Some(id) = self.ids.get(&info_hash).copied() {
+            self.take_out(id);
+        }
         self.queue_due = true;
-        for reply in self.leaving.remove(&info_hash).unwrap_or_default() {
-            self.answer(reply, Ok(()));
+        for ticket in self.leaving.remove(&info_hash).unwrap_or_default() {
+            self.give_up(ticket);
         }
     }
 
@@ -193,7 +229,7 @@ impl Session {
 
     pub(super) fn send_peers(&mut self, info_hash: InfoHash, source: Source, peers: Vec<SocketAddr>) {
         let Some(torrent) = self.torrent(&info_hash) else { return };
-        torrent.status = None;
+        torrent.touch();
         let home = torrent.entry.home;
         if !peers.is_empty() {
             self.send(home, ToShard::Peers(info_hash, source, peers));

@@ -59,7 +59,7 @@ impl Session {
             // So does what belongs to files that are on their way to another directory.
             let on_the_way = record.wishes.file_work.is_some();
             let pieces = Pieces::stored(have, !changed || on_the_way);
-            self.insert(entry, pieces, record.data_dir, |torrent| {
+            self.insert(entry, pieces, record.data_dir, None, |torrent| {
                 torrent.activity = activity;
                 torrent.uploaded_before = record.uploaded;
                 torrent.downloaded_before = record.downloaded;
@@ -115,7 +115,7 @@ impl Session {
         let Some(old) = self.torrent(&info_hash).map(|torrent| torrent.entry.clone()) else { return false };
         let entry = opened.map(|(metainfo, store)| self.entry_in_place_of(&old, metainfo, store));
         let Some(torrent) = self.torrent(&info_hash) else { return false };
-        torrent.status = None;
+        torrent.touch();
         match entry {
             Ok(entry) => {
                 let sequential = torrent.entry.sequential.load(Ordering::Relaxed);
@@ -155,26 +155,30 @@ impl Session {
         Metainfo::parse(&bytes).map_err(|error| EngineError::Store(error.to_string()))
     }
 
-    /// Enters a torrent that is new, and that is to be in this state.
-    pub(super) fn save_new(&mut self, info_hash: InfoHash, state: RunState) -> Result<(), EngineError> {
-        let Some(resume) = self.parts.resume.clone() else { return Ok(()) };
-        let Some(record) = self.record(info_hash) else { return Ok(()) };
-        let Some(entry) = self.torrent(&info_hash).map(|torrent| torrent.entry.clone()) else {
-            return Ok(());
-        };
-        let metainfo = match entry.metainfo.is_lean() {
-            true => self.stored_metainfo(info_hash)?.to_bytes(),
-            false => entry.metainfo.to_bytes(),
-        };
-        let Some(torrent) = self.torrent(&info_hash) else { return Ok(()) };
-        // What an earlier file had of them is not in this one.
-        torrent.pieces.note_stored(&StampUpdate::Clear);
-        let update = torrent.pieces.stamp_update(&entry.store);
-        let stamps = update.stamps().unwrap_or_default().to_vec();
-        let stored = resume.put(&TorrentRecord { metainfo, stamps, state, ..record });
-        stored.map_err(|error| self.store_failed(&error))?;
-        if let Some(torrent) = self.torrent(&info_hash) {
-            torrent.pieces.note_stored(&update);
+    /// Enters torrents that are new, and that are to be in these states, in one transaction.
+    pub(super) fn save_new(&mut self, new: &[(InfoHash, RunState)]) -> Result<(), EngineError> {
+        let Some(resume) = self.parts.resume.clone().filter(|_| !new.is_empty()) else { return Ok(()) };
+        let (mut records, mut updates) = (Vec::with_capacity(new.len()), Vec::with_capacity(new.len()));
+        for (info_hash, state) in new {
+            let Some(record) = self.record(*info_hash) else { continue };
+            let Some(entry) = self.torrent(info_hash).map(|torrent| torrent.entry.clone()) else { continue };
+            let metainfo = match entry.metainfo.is_lean() {
+                true => self.stored_metainfo(*info_hash)?.to_bytes(),
+                false => entry.metainfo.to_bytes(),
+            };
+            let Some(torrent) = self.torrent(info_hash) else { continue };
+            // What an earlier file had of them is not in this one.
+            torrent.pieces.note_stored(&StampUpdate::Clear);
+            let update = torrent.pieces.stamp_update(&entry.store);
+            let stamps = update.stamps().unwrap_or_default().to_vec();
+            records.push(TorrentRecord { metainfo, stamps, state: *state, ..record });
+            updates.push((*info_hash, update));
+        }
+        resume.put_all(&records).map_err(|error| self.store_failed(&error))?;
+        for (info_hash, update) in updates {
+            if let Some(torrent) = self.torrent(&info_hash) {
+                torrent.pieces.note_stored(&update);
+            }
         }
         Ok(())
     }
@@ -182,12 +186,6 @@ impl Session {
     /// Enters all that is kept of a torrent but its torrent file. Nothing to do for one that is being removed.
     pub(super) fn save(&mut self, info_hash: InfoHash) -> Result<(), EngineError> {
         self.save_records(self.record(info_hash).into_iter().collect())
-    }
-
-    /// As [`Session::save`], in the state that the torrent is about to have: it holds once it is stored.
-    pub(super) fn save_as(&mut self, info_hash: InfoHash, state: RunState) -> Result<(), EngineError> {
-        let record = self.record(info_hash).map(|record| TorrentRecord { state, ..record });
-        self.save_records(record.into_iter().collect())
     }
 
     /// As [`Session::save`] for many torrents, in one transaction. False when that failed.

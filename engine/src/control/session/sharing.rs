@@ -46,7 +46,7 @@ impl Session {
         }
     }
 
-    /// Whether a torrent can have its files below these directories.
+    /// Whether a torrent can have its files below these directories ([`Claims::roots`](super::claims::Claims::roots)).
     ///
     /// # Errors
     /// When another has files there and they are not the same; it names both torrents and the path.
@@ -54,14 +54,13 @@ impl Session {
         &mut self,
         info_hash: InfoHash,
         info: &Info,
-        directories: &[&Path],
+        roots: &[PathBuf],
     ) -> Result<(), EngineError> {
-        let roots = self.claims.roots(directories.iter().copied(), false);
-        for other in self.claims.near(&roots, &info.layout) {
+        for other in self.claims.near(roots, &info.layout) {
             let Some(torrent) = self.by_hash(&other).filter(|_| other != info_hash) else { continue };
             let content = &torrent.entry.content.info;
             let theirs = (self.claims.roots_of(&other), &content.layout);
-            let found = overlap((&roots, &info.layout), theirs);
+            let found = overlap((roots, &info.layout), theirs);
             let leaves = torrent.is_leaving();
             let refused = |path: &Path| {
                 if leaves {
@@ -139,7 +138,8 @@ impl Session {
         }
         let mut info = Info::clone(&info);
         (info.name, info.layout) = (name, layout);
-        self.check_paths(info_hash, &info, &[&directory])
+        let roots = self.claims.roots([directory.as_path()], false);
+        self.check_paths(info_hash, &info, &roots)
     }
 
     /// A file of another torrent below a folder of this one, which would go along when the folder gets another name.

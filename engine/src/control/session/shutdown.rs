@@ -25,8 +25,10 @@ impl Session {
             }
         }
         // What was removed is out of the store.
-        for reply in std::mem::take(&mut self.leaving).into_values().flatten() {
-            let _ = reply.send(Ok(()));
+        for ticket in std::mem::take(&mut self.leaving).into_values().flatten() {
+            if let Some(unanswered) = std::rc::Rc::into_inner(ticket) {
+                unanswered.end();
+            }
         }
         self.broadcast(|| ToShard::Shutdown);
         let announcer = self.parts.announcer.clone();
@@ -51,9 +53,7 @@ impl Session {
                 }
                 match message {
                     // The end of the process is not the end of the torrent: it runs again next time.
-                    FromShard::Stopped { info_hash, durable: Some(durable), .. } => {
-                        self.made_durable(info_hash, durable);
-                    }
+                    FromShard::Stopped { torrents, .. } => self.made_durable_at_stop(torrents),
                     message @ (FromShard::Durable(..)
                     | FromShard::Ended { .. }
                     | FromShard::Completed { .. }) => {
@@ -68,6 +68,7 @@ impl Session {
         self.finish_flushes(deadline).await;
         self.last_attempt(deadline).await;
         self.save_progress();
+        self.save_all_owed();
         self.save_totals(usize::MAX);
         self.save_times();
         if let Some(reply) = self.shutdown.take() {

@@ -15,8 +15,8 @@ use tokio::sync::oneshot;
 const WAIT_FIRST: Duration = Duration::from_millis(500);
 /// Longest pause.
 const WAIT_MAX: Duration = Duration::from_secs(30);
-/// Records that are stored at once of those that could not be: a transaction of a few milliseconds.
-const OWED_AT_ONCE: usize = 256;
+/// Records that are stored at once of those that are owed: a transaction of some ten milliseconds.
+const OWED_AT_ONCE: usize = 1024;
 
 /// A store that cannot be used.
 pub(super) struct StoreFailure {
@@ -94,6 +94,11 @@ impl Session {
             Ok(Ok(Err(error))) => tracing::error!(%error, "the last changes are not saved"),
             _ => tracing::error!("the resume store did not open in time: the last changes are not saved"),
         }
+        self.save_all_owed();
+    }
+
+    /// Stores all records that are owed, as long as the store can be used.
+    pub(super) fn save_all_owed(&mut self) {
         while self.store_failure.is_none() && !self.owed.is_empty() {
             self.save_owed();
         }
@@ -146,7 +151,7 @@ impl Session {
             // One that is being removed has none.
             let Some(record) = self.record(info_hash) else { continue };
             tracing::warn!(torrent = %info_hash, "the torrent was not in the resume store any more: it is put back");
-            if let Err(error) = self.save_new(info_hash, record.state) {
+            if let Err(error) = self.save_new(&[(info_hash, record.state)]) {
                 tracing::error!(%error, torrent = %info_hash, "the torrent cannot be put back into the resume store");
                 if self.store_failure.is_some() {
                     return;

@@ -1,6 +1,7 @@
 //! What the engine has sent and received: counted where torrents begin and end, so that nothing of it depends on when
 //! somebody looks, and kept between runs.
 
+use super::super::torrent::Torrent;
 use super::Session;
 use ringseed_storage::{ResumeStore, Totals};
 use std::time::{Duration, Instant};
@@ -49,20 +50,26 @@ impl Session {
         }
     }
 
-    /// What was done in this run, and over all runs.
+    /// What was done in this run, and over all runs, as far as the torrents were counted.
     pub(super) fn totals(&self) -> (Totals, Totals) {
+        self.totals_with(self.census.moved)
+    }
+
+    /// What was done over all runs, up to this moment.
+    fn totals_now(&self) -> Totals {
+        let moved = self.torrents.values().map(Torrent::moved);
+        self.totals_with(moved.fold((0, 0), |sum, moved| (sum.0 + moved.0, sum.1 + moved.1))).1
+    }
+
+    fn totals_with(&self, moved: (u64, u64)) -> (Totals, Totals) {
         let counted = &self.counted;
-        let mut run = Totals {
+        let run = Totals {
+            uploaded: counted.gone.uploaded + moved.0,
+            downloaded: counted.gone.downloaded + moved.1,
             files_added: counted.files_added,
             runs: 1,
             seconds: counted.began.elapsed().as_secs(),
-            ..counted.gone
         };
-        for torrent in self.torrents.values() {
-            let (uploaded, downloaded) = torrent.moved();
-            run.uploaded += uploaded;
-            run.downloaded += downloaded;
-        }
         (run, counted.before.plus(run))
     }
 
@@ -79,7 +86,7 @@ impl Session {
     /// Enters the totals of the engine and of at most so many torrents that moved anything since theirs were entered.
     pub(super) fn save_totals(&mut self, most: usize) {
         let Some(resume) = self.parts.resume.clone().filter(|_| self.store_failure.is_none()) else { return };
-        let (_, all) = self.totals();
+        let all = self.totals_now();
         let moved = self.torrents.values().filter(|torrent| torrent.has_moved());
         let updates: Vec<_> = moved
             .take(most)

@@ -1,7 +1,7 @@
 //! How a torrent gets from one activity to another.
 
 use super::super::handle::EngineError;
-use super::super::torrent::{Activity, Findings, Next, Torrent};
+use super::super::torrent::{Activity, Findings, Next};
 use super::{Session, has_data};
 use crate::limits::{REMOVED_LIFE, REMOVED_MAX};
 use crate::shard::checks::Check;
@@ -11,7 +11,7 @@ use ringseed_announce::{TrackedTorrent, TransferTotals};
 use ringseed_net::candidates::Source;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::units::InfoHash;
-use ringseed_storage::{Look, RunState};
+use ringseed_storage::Look;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
@@ -30,7 +30,7 @@ impl Session {
         // Until it is done: a check that a pause ends early has told nothing about the files.
         torrent.unchecked = true;
         torrent.pieces.doubt();
-        torrent.status = None;
+        torrent.touch();
         torrent.entry.store.forgive();
         self.broadcast(|| ToShard::Check(check.clone()));
     }
@@ -95,10 +95,9 @@ impl Session {
         };
         torrent.activity = Activity::Queued;
         torrent.warning = Some(why);
-        torrent.status = None;
+        torrent.touch();
         // The other one writes its files meanwhile.
         torrent.doubt_files();
-        self.waits = true;
         true
     }
 
@@ -108,14 +107,14 @@ impl Session {
         tracing::warn!(torrent = %info_hash, reason, "data of the torrent is missing");
         torrent.activity = Activity::Missing { reason, run };
         torrent.running_since = None;
-        torrent.status = None;
+        torrent.touch();
     }
 
     /// An error has ended what was done with a torrent that no shard runs. One that was paused stays that, so that it does
     /// not begin to run at the next start.
     pub(super) fn fail(&mut self, info_hash: InfoHash, reason: String, run: bool) {
         let Some(torrent) = self.torrent(&info_hash) else { return };
-        torrent.status = None;
+        torrent.touch();
         if run {
             torrent.activity = Activity::Failed(reason);
         } else {
@@ -131,7 +130,7 @@ impl Session {
         let queued = if torrent.is_done() { seeds } else { downloads };
         if queued && !torrent.forced {
             torrent.activity = Activity::Queued;
-            torrent.status = None;
+            torrent.touch();
             self.queue_due = true;
         } else {
             self.run_now(info_hash);
@@ -145,7 +144,7 @@ impl Session {
         }
         let Some(torrent) = self.torrent(&info_hash) else { return };
         torrent.activity = Activity::Running;
-        torrent.status = None;
+        torrent.touch();
         torrent.count_time(Instant::now());
         let id = torrent.id;
         self.goals_unsure.insert(id);
@@ -177,16 +176,15 @@ impl Session {
         }
     }
 
-    /// Remembers a removal for clients that ask what changed lately.
-    fn note_removal(&mut self, info_hash: InfoHash) {
-        let Some(id) = self.ids.get(&info_hash).copied() else { return };
+    /// Remembers removals for clients that ask what changed lately.
+    pub(super) fn note_removals(&mut self, list: &[InfoHash]) {
         let now = Instant::now();
+        let ids: Vec<_> =
+            list.iter().filter_map(|info_hash| Some((now, *self.ids.get(info_hash)?))).collect();
         let removed = Arc::make_mut(&mut self.removed);
         removed.retain(|(at, _)| now.duration_since(*at) < REMOVED_LIFE);
-        if removed.len() >= REMOVED_MAX {
-            removed.remove(0);
-        }
-        removed.push((now, id));
+        removed.extend(ids);
+        removed.drain(..removed.len().saturating_sub(REMOVED_MAX));
     }
 
     /// Announces a torrent to the trackers that it has now.
@@ -234,7 +232,7 @@ impl Session {
         let shards = (0..self.parts.shards.len()).collect();
         let Some(torrent) = self.torrent(&info_hash) else { return };
         torrent.entry.set_phase(Phase::Stopped);
-        torrent.status = None;
+        torrent.touch();
         if let Activity::Stopping { next: planned, .. } = &mut torrent.activity {
             // The shards are letting go already.
             if planned.gives_way_to(&next) {
@@ -246,14 +244,23 @@ impl Session {
         torrent.activity = Activity::Stopping { waiting: shards, next };
         torrent.running_since = None;
         self.queue_due = true;
-        self.broadcast(|| ToShard::Stop(info_hash));
+        self.stops.push(info_hash);
     }
 
-    /// Pauses a torrent once that is stored: one that reports failure runs on.
-    pub(super) fn pause(&mut self, info_hash: InfoHash) -> Result<(), EngineError> {
-        self.save_as(info_hash, RunState::Paused)?;
+    /// Counts how long torrents have run until now.
+    pub(super) fn count_times(&mut self, list: &[InfoHash]) {
+        let now = Instant::now();
+        for info_hash in list {
+            if let Some(torrent) = self.torrent(info_hash) {
+                torrent.count_time(now);
+            }
+        }
+    }
+
+    /// Pauses a torrent of which that is stored.
+    pub(super) fn pause_stored(&mut self, info_hash: InfoHash) {
         if let Some(torrent) = self.torrent(&info_hash) {
-            torrent.status = None;
+            torrent.touch();
             torrent.forced = false;
             if std::mem::take(&mut torrent.waits) {
                 torrent.warning = None;
@@ -271,14 +278,15 @@ impl Session {
                 }
             }
         }
-        Ok(())
     }
 
-    /// Starts a torrent once that is stored.
-    pub(super) fn resume(&mut self, info_hash: InfoHash, now: bool) -> Result<(), EngineError> {
-        self.save_as(info_hash, RunState::Running)?;
+    /// Starts a torrent of which that is stored.
+    ///
+    /// # Errors
+    /// When it is being removed.
+    pub(super) fn resume_stored(&mut self, info_hash: InfoHash, now: bool) -> Result<(), EngineError> {
         if let Some(torrent) = self.torrent(&info_hash) {
-            torrent.status = None;
+            torrent.touch();
             torrent.forced |= now;
             Arc::make_mut(&mut torrent.wishes).limit_reached = false;
             if !torrent.waits {
@@ -322,25 +330,5 @@ impl Session {
             Activity::Stopping { next: Next::Handle { .. } | Next::Remove { .. }, .. } => {}
             Activity::Running | Activity::Stopping { .. } => self.begin_stop(info_hash, Next::Check { run }),
         }
-    }
-
-    pub(super) fn remove(&mut self, info_hash: InfoHash, delete: bool) -> Result<(), EngineError> {
-        let handled = |torrent: &Torrent| {
-            matches!(
-                torrent.activity,
-                Activity::Handling { .. } | Activity::Stopping { next: Next::Handle { .. }, .. }
-            )
-        };
-        if self.torrent(&info_hash).is_some_and(|torrent| handled(torrent)) {
-            return Err(EngineError::Storage(
-                "its files are being moved: try again when that is done, or cancel the move".into(),
-            ));
-        }
-        if let Some(resume) = self.parts.resume.clone() {
-            resume.remove(info_hash).map_err(|error| self.store_failed(&error))?;
-        }
-        self.note_removal(info_hash);
-        self.begin_stop(info_hash, Next::Remove { delete });
-        Ok(())
     }
 }

@@ -5,48 +5,61 @@ use super::super::torrent::{Activity, Next};
 use super::Session;
 use crate::shard::message::ToShard;
 use ringseed_proto::units::InfoHash;
-use ringseed_storage::{AltSpeed, SetLimit, SetPort, TorrentRecord, Wishes};
+use ringseed_storage::{AltSpeed, SetLimit, SetPort, SpeedLimit, TorrentRecord, Wishes};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+/// What is wanted of a torrent, as a change leaves it.
+pub(super) struct Changed {
+    upload_limit: SpeedLimit,
+    download_limit: SpeedLimit,
+    sequential: bool,
+    wishes: Arc<Wishes>,
+}
+
 impl Session {
-    /// Changes what is wanted of a torrent: it holds at once and is saved.
-    pub(super) fn change_torrent(
-        &mut self,
-        info_hash: InfoHash,
-        change: TorrentChange,
-    ) -> Result<(), EngineError> {
-        let Some(torrent) = self.torrent(&info_hash) else { return Ok(()) };
-        let upload_limit = change.upload.of(torrent.upload_limit);
-        let download_limit = change.download.of(torrent.download_limit);
+    /// What a torrent is with a change; `None` for an unknown one.
+    pub(super) fn changed_as(&self, info_hash: InfoHash, change: &TorrentChange) -> Option<Changed> {
+        let torrent = self.torrents.get(self.ids.get(&info_hash)?)?;
+        let mut wishes = torrent.wishes.clone();
+        if let Some(change) = &change.wishes {
+            change(Arc::make_mut(&mut wishes), &torrent.entry.metainfo);
+        }
+        let sequential = torrent.entry.sequential.load(Ordering::Relaxed);
+        Some(Changed {
+            upload_limit: change.upload.of(torrent.upload_limit),
+            download_limit: change.download.of(torrent.download_limit),
+            sequential: change.sequential.unwrap_or(sequential),
+            wishes,
+        })
+    }
+
+    /// The record of a torrent as it is with a change.
+    pub(super) fn record_as(&self, info_hash: InfoHash, changed: &Changed) -> Option<TorrentRecord> {
+        let record = self.record(info_hash)?;
+        let Wishes { active_at, forced, .. } = record.wishes;
+        let wishes = Wishes { active_at, forced, ..Wishes::clone(&changed.wishes) };
+        let Changed { upload_limit, download_limit, sequential, .. } = *changed;
+        Some(TorrentRecord { wishes, upload_limit, download_limit, sequential, ..record })
+    }
+
+    /// Lets a change hold that is stored. `in_turn`: it has to wait for its turn in the queue again.
+    pub(super) fn apply_change(&mut self, info_hash: InfoHash, changed: Changed, in_turn: bool) {
+        let Some(torrent) = self.torrent(&info_hash) else { return };
         let before = torrent.entry.sequential.load(Ordering::Relaxed);
-        let sequential = change.sequential.unwrap_or(before);
-        let (files, tiers) = (torrent.wishes.files.clone(), torrent.tiers().to_vec());
-        let (mut wishes, active_at) = (torrent.wishes.clone(), torrent.active_at);
-        if let Some(change) = change.wishes {
-            change(Arc::make_mut(&mut wishes));
-        }
-        // It holds once it is stored.
-        if let Some(record) = self.record(info_hash) {
-            let wishes = Wishes { active_at, ..Wishes::clone(&wishes) };
-            let record = TorrentRecord { wishes, upload_limit, download_limit, sequential, ..record };
-            self.save_settings(&[record])?;
-        }
-        let Some(torrent) = self.torrent(&info_hash) else { return Ok(()) };
+        let (was_done, runs) = (torrent.is_done(), torrent.activity == Activity::Running);
+        let Changed { upload_limit, download_limit, sequential, wishes } = changed;
         (torrent.upload_limit, torrent.download_limit) = (upload_limit, download_limit);
-        torrent.forced &= !change.in_turn;
-        torrent.wishes = wishes;
-        let was_done = torrent.is_done();
+        torrent.forced &= !in_turn;
+        let old = std::mem::replace(&mut torrent.wishes, wishes);
         torrent.apply_wishes(sequential);
-        torrent.status = None;
-        let id = torrent.id;
-        self.goals_unsure.insert(id);
-        let Some(torrent) = self.torrent(&info_hash) else { return Ok(()) };
-        let home = torrent.entry.home;
-        let files = torrent.wishes.files != files;
-        let announces = torrent.activity == Activity::Running && torrent.tiers() != tiers;
+        torrent.touch();
+        let (id, home) = (torrent.id, torrent.entry.home);
+        let files = torrent.wishes.files != old.files;
+        let announces = runs && torrent.wishes.tiers != old.tiers;
         // A finished download has let its peers go: it begins anew with what it wants now.
-        let reopened = torrent.activity == Activity::Running && was_done && !torrent.is_done();
+        let reopened = runs && was_done && !torrent.is_done();
+        self.goals_unsure.insert(id);
         if reopened {
             self.begin_stop(info_hash, Next::Run);
         } else if sequential != before || files {
@@ -55,13 +68,11 @@ impl Session {
         if announces {
             self.announce_to_others(info_hash);
         }
-        let Some(torrent) = self.torrent(&info_hash) else { return Ok(()) };
+        let Some(torrent) = self.torrent(&info_hash) else { return };
         if torrent.activity == Activity::Paused && !was_done && torrent.is_done() {
             // No shard has it that would tell so.
             self.move_if_done(info_hash, false);
         }
-        self.queue_due = true;
-        Ok(())
     }
 
     /// Changes what holds for the whole engine, and saves it.

@@ -165,20 +165,25 @@ impl Beside {
         }
     }
 
-    /// Forgets a torrent. When this returns, no power cut brings it back.
+    /// Forgets torrents. When this returns, no power cut brings them back.
     ///
     /// # Errors
-    /// When a file is there and cannot be removed.
-    pub(super) fn remove(&self, info_hash: InfoHash) -> io::Result<()> {
-        let mut removed = false;
-        for extension in ["json", "torrent"] {
-            match fs::remove_file(self.place(info_hash, extension)) {
-                Ok(()) => removed = true,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
+    /// When a file is there and cannot be removed; the others are.
+    pub(super) fn remove(&self, torrents: &[InfoHash]) -> io::Result<()> {
+        let (mut removed, mut failed) = (false, None);
+        for info_hash in torrents {
+            for extension in ["json", "torrent"] {
+                match fs::remove_file(self.place(*info_hash, extension)) {
+                    Ok(()) => removed = true,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => failed = Some(error),
+                }
             }
         }
-        if removed { self.sync() } else { Ok(()) }
+        if removed {
+            self.sync()?;
+        }
+        failed.map_or(Ok(()), Err)
     }
 
     /// Makes the names in the directory durable.

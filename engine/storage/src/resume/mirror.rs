@@ -178,11 +178,11 @@ impl ResumeStore {
         self.beside.read_metainfo(info_hash).ok().map(|(bytes, _)| bytes)
     }
 
-    /// Removes what is beside the store before `forget` removes the torrent from it: a store that is made anew must not
-    /// bring it back.
+    /// Removes what is beside the store before `forget` removes the torrents from it: a store that is made anew must not
+    /// bring them back.
     pub(super) fn removing<T>(
         &self,
-        info_hash: InfoHash,
+        torrents: &[InfoHash],
         forget: impl FnOnce() -> Result<T, ResumeError>,
     ) -> Result<T, ResumeError> {
         // Of a closed store nothing is removed: what is beside it is all that there may be when it is opened again.
@@ -190,11 +190,11 @@ impl ResumeStore {
             return Err(self.why_closed());
         }
         let _turn = self.mirror.turn();
-        let removed = self.beside.remove(info_hash);
+        let removed = self.beside.remove(torrents);
         let forgotten = forget();
         if removed.is_err() || forgotten.is_err() {
-            // It is written again, or removed after all.
-            self.mirror.note(info_hash);
+            // They are written again, or removed after all.
+            torrents.iter().for_each(|info_hash| self.mirror.note(*info_hash));
         }
         forgotten
     }
@@ -217,7 +217,7 @@ impl ResumeStore {
         });
         let (settings, totals, metainfo) = match stored {
             Ok((Some(settings), totals, Some(metainfo))) => (settings, totals.flatten(), metainfo),
-            Ok((None, ..)) => return self.beside.remove(info_hash).map_err(|error| error.to_string()),
+            Ok((None, ..)) => return self.beside.remove(&[info_hash]).map_err(|error| error.to_string()),
             // A record that is damaged in the store is not to replace a good one beside it.
             Ok((Some(_), _, None)) => return Ok(()),
             Err(error) => return Err(error.to_string()),

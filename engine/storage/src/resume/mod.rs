@@ -303,6 +303,9 @@ impl ResumeStore {
         if records.is_empty() {
             return Ok(());
         }
+        // In the order of the file: of very many, each page is read and written once.
+        let mut records: Vec<&TorrentRecord> = records.iter().collect();
+        records.sort_unstable_by_key(|record| record.info_hash);
         self.change(|transaction| {
             let mut table = transaction.open_table(SETTINGS)?;
             for record in records {
@@ -369,13 +372,31 @@ impl ResumeStore {
     /// # Errors
     /// When the file cannot be written.
     pub fn remove(&self, info_hash: InfoHash) -> Result<bool, ResumeError> {
-        self.removing(info_hash, || {
+        Ok(self.remove_all(&[info_hash])? > 0)
+    }
+
+    /// Removes torrents, all or none of them; gives how many were there.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn remove_all(&self, torrents: &[InfoHash]) -> Result<usize, ResumeError> {
+        let mut torrents = torrents.to_vec();
+        torrents.sort_unstable();
+        self.removing(&torrents, || {
             self.change(|transaction| {
-                let key = info_hash.0;
-                transaction.open_table(METAINFO)?.remove(key)?;
-                transaction.open_table(PIECES)?.remove(key)?;
-                transaction.open_table(STAMPS)?.remove(key)?;
-                Ok(transaction.open_table(SETTINGS)?.remove(key)?.is_some())
+                let mut settings = transaction.open_table(SETTINGS)?;
+                let mut others = [METAINFO, PIECES, STAMPS]
+                    .into_iter()
+                    .map(|table| transaction.open_table(table))
+                    .collect::<Result<Vec<_>, _>>()?;
+                let mut there = 0;
+                for InfoHash(key) in &torrents {
+                    for table in &mut others {
+                        table.remove(key)?;
+                    }
+                    there += usize::from(settings.remove(key)?.is_some());
+                }
+                Ok(there)
             })
         })
     }

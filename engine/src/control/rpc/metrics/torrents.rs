@@ -63,7 +63,7 @@ pub(super) fn tell(page: &Page, snapshot: &EngineSnapshot) -> Result<()> {
 
 /// The torrents that move most now, then those that moved last.
 fn most_active(snapshot: &EngineSnapshot) -> Vec<Arc<TorrentStatus>> {
-    let mut torrents = snapshot.torrents.clone();
+    let mut torrents: Vec<_> = snapshot.torrents.iter().cloned().collect();
     torrents.sort_by_cached_key(|torrent| {
         let rate = torrent.upload_rate + torrent.download_rate;
         std::cmp::Reverse((rate, torrent.active_at, std::cmp::Reverse(torrent.id)))

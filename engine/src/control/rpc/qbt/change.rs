@@ -5,14 +5,16 @@ use super::add::limit;
 use super::form::Form;
 use crate::control::rpc::limits::{LABELS_MAX, NAME_BYTES_MAX, NAMES_MAX};
 use crate::control::rpc::server::Server;
-use crate::control::rpc::set::{absolute, checked_labels, checked_name, settle};
+use crate::control::rpc::set::{absolute, checked_labels, checked_name};
 use crate::control::rpc::trackers::Edit;
 use crate::control::torrent::unix_now;
 use crate::control::{
     EngineChange, EngineError, FileWork, LimitChange, QueueMove, Rename, SessionSettings, TorrentChange,
-    Wishes,
+    TorrentCommand, TorrentStatus, Wishes,
 };
 use hyper::StatusCode;
+use ringseed_proto::metainfo::Metainfo;
+use ringseed_proto::units::InfoHash;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -24,38 +26,32 @@ impl Server {
         };
         match path {
             "app/setPreferences" => self.set_preferences(form).await,
-            "torrents/stop" | "torrents/pause" => {
-                self.each(form, async |hash| self.handle.pause(hash).await).await
-            }
+            "torrents/stop" | "torrents/pause" => self.each(form, TorrentCommand::Pause).await,
             "torrents/start" | "torrents/resume" => {
-                self.each(form, async |hash| self.handle.resume(hash).await).await
+                self.each(form, TorrentCommand::Resume { now: false }).await
             }
             "torrents/setForceStart" => match form.flag("value") {
-                Some(true) => self.each(form, async |hash| self.handle.resume_now(hash).await).await,
+                Some(true) => self.each(form, TorrentCommand::Resume { now: true }).await,
                 _ => {
-                    self.each(form, async |hash| {
-                        let change = TorrentChange { in_turn: true, ..TorrentChange::default() };
-                        self.handle.change_torrent(hash, change).await?;
-                        self.handle.resume(hash).await
-                    })
-                    .await
+                    let change = TorrentChange { in_turn: true, ..TorrentChange::default() };
+                    match self.each(form, TorrentCommand::Change(change)).await {
+                        Reply::Text(_) => self.each(form, TorrentCommand::Resume { now: false }).await,
+                        refused => refused,
+                    }
                 }
             },
-            "torrents/recheck" => self.each(form, async |hash| self.handle.verify(hash).await).await,
-            "torrents/reannounce" => self.each(form, async |hash| self.handle.reannounce(hash).await).await,
-            "torrents/delete" => match form.flag("deleteFiles") {
-                Some(true) => self.each(form, async |hash| self.handle.remove_with_data(hash).await).await,
-                _ => self.each(form, async |hash| self.handle.remove(hash).await).await,
-            },
+            "torrents/recheck" => self.each(form, TorrentCommand::Verify).await,
+            "torrents/reannounce" => self.each(form, TorrentCommand::Reannounce).await,
+            "torrents/delete" => {
+                let delete = form.flag("deleteFiles") == Some(true);
+                self.each(form, TorrentCommand::Remove { delete }).await
+            }
             "torrents/topPrio" => self.queue_to(form, QueueMove::Top).await,
             "torrents/bottomPrio" => self.queue_to(form, QueueMove::Bottom).await,
             "torrents/increasePrio" => self.queue_to(form, QueueMove::Up).await,
             "torrents/decreasePrio" => self.queue_to(form, QueueMove::Down).await,
             "torrents/setLocation" => match absolute(form.get("location")) {
-                Ok(to) => {
-                    let work = FileWork::Move(to);
-                    self.each(form, async |hash| self.handle.handle_files(hash, work.clone()).await).await
-                }
+                Ok(to) => self.each(form, TorrentCommand::Handle(FileWork::Move(to))).await,
                 Err(why) => Reply::Refused(StatusCode::BAD_REQUEST, why),
             },
             "torrents/rename" => match checked_name(form.get("name")) {
@@ -97,11 +93,10 @@ impl Server {
             "torrents/removeCategories" => {
                 let names: HashSet<_> = form.list("categories", '\n').into_iter().collect();
                 let gone = names.clone();
-                let uses = self.handle.snapshot();
-                for torrent in uses.torrents.iter().filter(|torrent| gone.contains(&torrent.wishes.category))
-                {
-                    let change = wishes(|wishes: &mut Wishes| wishes.category.clear());
-                    let _ = self.handle.change_torrent(torrent.info_hash(), change).await;
+                let change = wishes(|wishes, _| wishes.category.clear());
+                let uses = self.all_that(|torrent| gone.contains(&torrent.wishes.category));
+                if let Err(why) = self.carry_out(uses, TorrentCommand::Change(change)).await {
+                    return Reply::Refused(StatusCode::CONFLICT, why);
                 }
                 self.settings(move |settings| settings.categories.retain(|name, _| !names.contains(name)))
                     .await
@@ -145,14 +140,12 @@ impl Server {
             }
             "torrents/deleteTags" => {
                 let tags: HashSet<_> = form.list("tags", ',').into_iter().collect();
-                let snapshot = self.handle.snapshot();
-                for torrent in &snapshot.torrents {
-                    if torrent.wishes.labels.iter().any(|label| tags.contains(label)) {
-                        let tags = tags.clone();
-                        let change =
-                            wishes(move |wishes| wishes.labels.retain(|label| !tags.contains(label)));
-                        let _ = self.handle.change_torrent(torrent.info_hash(), change).await;
-                    }
+                let uses =
+                    self.all_that(|torrent| torrent.wishes.labels.iter().any(|tag| tags.contains(tag)));
+                let gone = tags.clone();
+                let change = wishes(move |wishes, _| wishes.labels.retain(|label| !gone.contains(label)));
+                if let Err(why) = self.carry_out(uses, TorrentCommand::Change(change)).await {
+                    return Reply::Refused(StatusCode::CONFLICT, why);
                 }
                 self.settings(move |settings| settings.tags.retain(|tag| !tags.contains(tag))).await
             }
@@ -167,27 +160,31 @@ impl Server {
                     true => TorrentChange { upload: rate, ..TorrentChange::default() },
                     false => TorrentChange { download: rate, ..TorrentChange::default() },
                 };
-                self.each(form, async |hash| self.handle.change_torrent(hash, change.clone()).await).await
+                self.each(form, TorrentCommand::Change(change)).await
             }
             "torrents/toggleSequentialDownload" => {
                 let snapshot = self.handle.snapshot();
-                self.each(form, async |hash| {
-                    let torrent = snapshot.torrents.iter().find(|torrent| torrent.info_hash() == hash);
-                    let sequential = torrent.map(|torrent| !torrent.sequential);
-                    self.handle
-                        .change_torrent(hash, TorrentChange { sequential, ..TorrentChange::default() })
-                        .await
-                })
-                .await
+                let named = self.hashes(form).into_iter();
+                let (on, off): (Vec<_>, Vec<_>) = named
+                    .filter_map(|hash| snapshot.torrents.find(&hash))
+                    .partition(|torrent| torrent.sequential);
+                for (torrents, sequential) in [(on, Some(false)), (off, Some(true))] {
+                    let torrents = torrents.into_iter().map(|torrent| torrent.info_hash()).collect();
+                    let change = TorrentChange { sequential, ..TorrentChange::default() };
+                    if let Err(why) = self.carry_out(torrents, TorrentCommand::Change(change)).await {
+                        return Reply::Refused(StatusCode::CONFLICT, why);
+                    }
+                }
+                Reply::done()
             }
             "torrents/filePrio" => self.file_priority(form).await,
             "torrents/addTrackers" => match Edit::adding(form.list("urls", '\n')) {
-                Ok(edit) => self.edit_trackers(form, |_| edit.clone()).await,
+                Ok(edit) => self.edit_trackers(form, move |_| edit.clone()).await,
                 Err(why) => Reply::Refused(StatusCode::BAD_REQUEST, why),
             },
             "torrents/removeTrackers" => {
                 let urls = form.list("urls", '|');
-                self.edit_trackers(form, |tiers| Edit::removing(tiers, &urls)).await
+                self.edit_trackers(form, move |tiers| Edit::removing(tiers, &urls)).await
             }
             "transfer/toggleSpeedLimitsMode" => alt(|on| !on).await,
             "transfer/setSpeedLimitsMode" => match form.get("mode") {
@@ -211,18 +208,19 @@ impl Server {
         }
     }
 
-    /// Does something to each torrent that a form names.
-    async fn each(
-        &self,
-        form: &Form,
-        change: impl AsyncFn(ringseed_proto::units::InfoHash) -> Result<(), crate::control::EngineError>,
-    ) -> Reply {
-        for hash in self.hashes(form) {
-            if let Err(why) = settle(change(hash).await) {
-                return Reply::Refused(StatusCode::CONFLICT, why);
-            }
+    /// Carries out a command for the torrents that a form names.
+    async fn each(&self, form: &Form, command: TorrentCommand) -> Reply {
+        match self.carry_out(self.hashes(form), command).await {
+            Ok(()) => Reply::done(),
+            Err(why) => Reply::Refused(StatusCode::CONFLICT, why),
         }
-        Reply::done()
+    }
+
+    /// The torrents of which something is so.
+    fn all_that(&self, is_so: impl Fn(&TorrentStatus) -> bool) -> Vec<InfoHash> {
+        let snapshot = self.handle.snapshot();
+        let torrents = snapshot.torrents.iter().filter(|torrent| is_so(torrent));
+        torrents.map(|torrent| torrent.info_hash()).collect()
     }
 
     /// Whether more tags fit into the session, and into the torrents that a form names when they are `added` to those.
@@ -232,8 +230,8 @@ impl Server {
         if more(&snapshot.settings.tags) > NAMES_MAX {
             return Err(format!("there are {NAMES_MAX} tags at most: delete some first"));
         }
-        let named: HashSet<_> = if added { self.hashes(form).into_iter().collect() } else { HashSet::new() };
-        let mut torrents = snapshot.torrents.iter().filter(|torrent| named.contains(&torrent.info_hash()));
+        let named = if added { self.hashes(form) } else { Vec::new() };
+        let mut torrents = named.iter().filter_map(|hash| snapshot.torrents.find(hash));
         match torrents.any(|torrent| more(&torrent.wishes.labels) > LABELS_MAX) {
             true => Err(format!("a torrent has at most {LABELS_MAX} tags")),
             false => Ok(()),
@@ -241,8 +239,7 @@ impl Server {
     }
 
     async fn wish(&self, form: &Form, change: impl Fn(&mut Wishes) + Send + Sync + 'static) -> Reply {
-        let change = wishes(change);
-        self.each(form, async |hash| self.handle.change_torrent(hash, change.clone()).await).await
+        self.each(form, TorrentCommand::Change(wishes(move |wishes, _| change(wishes)))).await
     }
 
     async fn settings(&self, change: impl Fn(&mut SessionSettings) + Send + Sync + 'static) -> Reply {
@@ -254,18 +251,18 @@ impl Server {
     }
 
     async fn queue_to(&self, form: &Form, to: QueueMove) -> Reply {
-        Reply::of(settle(self.handle.move_in_queue(self.hashes(form), to).await))
+        Reply::of(self.carry_out(self.hashes(form), TorrentCommand::MoveInQueue(to)).await)
     }
 
     /// Gives a torrent a name that it is shown by.
     async fn show_as(&self, form: &Form, name: String) -> Reply {
-        let change = wishes(move |wishes| wishes.name.clone_from(&name));
+        let change = wishes(move |wishes, _| wishes.name.clone_from(&name));
         match form.get("hash").parse() {
             Ok(hash) => match self.handle.change_torrent(hash, change).await {
                 Err(EngineError::UnknownTorrent(_)) => {
                     Reply::Refused(StatusCode::NOT_FOUND, "there is no such torrent".into())
                 }
-                result => Reply::of(settle(result)),
+                result => Reply::of(result.map_err(|error| error.to_string())),
             },
             Err(_) => Reply::Refused(StatusCode::NOT_FOUND, "there is no such torrent".into()),
         }
@@ -274,7 +271,7 @@ impl Server {
     async fn rename(&self, form: &Form, rename: Rename) -> Reply {
         let snapshot = self.handle.snapshot();
         let hash = form.get("hash").parse().ok();
-        let Some(torrent) = snapshot.torrents.iter().find(|torrent| Some(torrent.info_hash()) == hash) else {
+        let Some(torrent) = hash.and_then(|hash| snapshot.torrents.find(&hash)) else {
             return Reply::Refused(StatusCode::NOT_FOUND, "there is no such torrent".into());
         };
         let normal = |path: &str| {
@@ -296,13 +293,14 @@ impl Server {
         {
             return Reply::Refused(StatusCode::CONFLICT, "the torrent has something of this name".into());
         }
-        Reply::of(settle(self.handle.handle_files(torrent.info_hash(), FileWork::Rename(rename)).await))
+        let work = TorrentCommand::Handle(FileWork::Rename(rename));
+        Reply::of(self.carry_out(vec![torrent.info_hash()], work).await)
     }
 
     async fn file_priority(&self, form: &Form) -> Reply {
         let snapshot = self.handle.snapshot();
         let hash = form.get("hash").parse().ok();
-        let Some(torrent) = snapshot.torrents.iter().find(|torrent| Some(torrent.info_hash()) == hash) else {
+        let Some(torrent) = hash.and_then(|hash| snapshot.torrents.find(&hash)) else {
             return Reply::Refused(StatusCode::NOT_FOUND, "there is no such torrent".into());
         };
         let count = torrent.metainfo.info.layout.files.len();
@@ -317,30 +315,30 @@ impl Server {
         if ids.is_empty() || ids.iter().any(|id| *id >= count) {
             return Reply::Refused(StatusCode::CONFLICT, "there is no such file".into());
         }
-        let change = wishes(move |wishes| {
+        let change = wishes(move |wishes, _| {
             wishes.set_files(count, &ids, |file| (file.wanted, file.priority) = (wanted, priority));
         });
-        Reply::of(settle(self.handle.change_torrent(torrent.info_hash(), change).await))
+        Reply::of(self.carry_out(vec![torrent.info_hash()], TorrentCommand::Change(change)).await)
     }
 
-    async fn edit_trackers(&self, form: &Form, edit: impl Fn(&[Vec<String>]) -> Edit) -> Reply {
+    async fn edit_trackers(
+        &self,
+        form: &Form,
+        edit: impl Fn(&[Vec<String>]) -> Edit + Send + Sync + 'static,
+    ) -> Reply {
         let snapshot = self.handle.snapshot();
-        let named: HashSet<_> = self.hashes(form).into_iter().collect();
-        for torrent in snapshot.torrents.iter().filter(|torrent| named.contains(&torrent.info_hash())) {
-            let edit = edit(torrent.tiers());
-            if let Err(why) = edit.check(torrent.tiers()) {
-                return Reply::Refused(StatusCode::CONFLICT, why);
-            }
-            let metainfo = torrent.metainfo.clone();
-            let change = wishes(move |wishes| {
-                wishes.tiers = Some(edit.apply(wishes.tiers.as_ref().unwrap_or(&metainfo.tiers)));
-                wishes.edited_at = unix_now();
-            });
-            if let Err(why) = settle(self.handle.change_torrent(torrent.info_hash(), change).await) {
-                return Reply::Refused(StatusCode::CONFLICT, why);
-            }
+        let named = self.hashes(form);
+        let tiers =
+            named.iter().filter_map(|hash| snapshot.torrents.find(hash)).map(|torrent| torrent.tiers());
+        if let Some(why) = tiers.filter_map(|tiers| edit(tiers).check(tiers).err()).next() {
+            return Reply::Refused(StatusCode::CONFLICT, why);
         }
-        Reply::done()
+        let change = wishes(move |wishes, metainfo| {
+            let tiers = wishes.tiers.as_ref().unwrap_or(&metainfo.tiers);
+            wishes.tiers = Some(edit(tiers).apply(tiers));
+            wishes.edited_at = unix_now();
+        });
+        self.each(form, TorrentCommand::Change(change)).await
     }
 }
 
@@ -358,7 +356,7 @@ fn tags(form: &Form) -> Result<Vec<String>, Reply> {
     }
 }
 
-fn wishes(change: impl Fn(&mut Wishes) + Send + Sync + 'static) -> TorrentChange {
+fn wishes(change: impl Fn(&mut Wishes, &Metainfo) + Send + Sync + 'static) -> TorrentChange {
     TorrentChange { wishes: Some(Arc::new(change)), ..TorrentChange::default() }
 }
 

@@ -42,7 +42,7 @@ impl Server {
             _ => return self.small_method(path, &snapshot),
         };
         let hash = form.get("hash").parse().ok();
-        let torrent = snapshot.torrents.iter().find(|torrent| Some(torrent.info_hash()) == hash).cloned();
+        let torrent = hash.and_then(|hash| snapshot.torrents.find(&hash)).cloned();
         Some(match torrent {
             Some(torrent) => beside(move || one(&torrent)).await,
             None => Reply::Refused(StatusCode::NOT_FOUND, "there is no such torrent".into()),
@@ -124,7 +124,7 @@ fn maindata(snapshot: &EngineSnapshot, form: &Form) -> Value {
 
 /// Places in the queue by id.
 fn places(snapshot: &EngineSnapshot) -> HashMap<u32, usize> {
-    snapshot.queue.iter().enumerate().map(|(place, id)| (*id, place)).collect()
+    snapshot.queue.iter().enumerate().map(|(place, (_, id))| (*id, place)).collect()
 }
 
 fn info(snapshot: &EngineSnapshot, form: &Form) -> Value {
@@ -190,9 +190,9 @@ fn transfer(snapshot: &EngineSnapshot) -> Value {
     json!({
         "alltime_dl": received, "alltime_ul": sent,
         "connection_status": if snapshot.trouble.is_some() { "disconnected" } else { "connected" }, "dht_nodes": 0,
-        "dl_info_data": snapshot.run.downloaded, "dl_info_speed": snapshot.download_rate,
+        "dl_info_data": snapshot.run.downloaded, "dl_info_speed": snapshot.torrents.sums().download_rate,
         "dl_rate_limit": limit(snapshot.limits.download),
-        "up_info_data": snapshot.run.uploaded, "up_info_speed": snapshot.upload_rate,
+        "up_info_data": snapshot.run.uploaded, "up_info_speed": snapshot.torrents.sums().upload_rate,
         "up_rate_limit": limit(snapshot.limits.upload),
         "free_space_on_disk": -1,
         "global_ratio": format!("{:.2}", if received == 0 { 0.0 } else { sent as f64 / received as f64 }),

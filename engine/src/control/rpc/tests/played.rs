@@ -1,6 +1,7 @@
 //! An engine that a task plays, behind a real server, and clients of it.
 
 use super::*;
+use crate::control::{Failures, FileWork, TorrentCommand, Wishes};
 
 /// A torrent file of one file with one piece.
 pub(super) fn torrent_file(name: &str) -> Vec<u8> {
@@ -9,6 +10,11 @@ pub(super) fn torrent_file(name: &str) -> Vec<u8> {
     info.extend_from_slice(&[7; 20]);
     info.push(b'e');
     [b"d8:announce24:http://t.example:80/anno4:info".as_slice(), &info, b"e"].concat()
+}
+
+/// The second is before the first in the queue.
+fn place_of(id: u32) -> i64 {
+    [5, 2, 1].get(id as usize).copied().unwrap_or(i64::from(id))
 }
 
 /// Two files over three pieces, of which the first is here.
@@ -76,7 +82,7 @@ pub(super) fn status(id: u32, state: TorrentState) -> TorrentStatus {
         peers: vec![peer],
         trackers: vec![tracker],
         warning: None,
-        wishes: Arc::default(),
+        wishes: Arc::new(Wishes { queue: place_of(id), ..Wishes::default() }),
         forced: false,
         active_at: 0,
         running_since: None,
@@ -95,29 +101,47 @@ pub(super) struct Played {
 }
 
 impl Played {
-    fn change(&self, torrent: InfoHash, state: Option<TorrentState>) -> Result<(), EngineError> {
+    fn remove(&self, torrent: InfoHash) -> Result<(), EngineError> {
         let mut snapshot = (**self.snapshot.load()).clone();
-        let place = snapshot.torrents.iter().position(|status| status.info_hash() == torrent);
-        let place = place.ok_or(EngineError::UnknownTorrent(torrent))?;
-        match state {
-            Some(state) => Arc::make_mut(&mut snapshot.torrents[place]).state = state,
-            None => {
-                let id = snapshot.torrents.remove(place).id;
-                Arc::make_mut(&mut snapshot.removed).push((std::time::Instant::now(), id));
-                self.removed.borrow_mut().push(id);
-            }
-        }
+        let id = snapshot.torrents.find(&torrent).ok_or(EngineError::UnknownTorrent(torrent))?.id;
+        snapshot.torrents.remove(id);
+        Arc::make_mut(&mut snapshot.removed).push((std::time::Instant::now(), id));
+        self.removed.borrow_mut().push(id);
         self.snapshot.store(Arc::new(snapshot));
         Ok(())
     }
 
     fn alter(&self, torrent: InfoHash, with: impl FnOnce(&mut TorrentStatus)) -> Result<(), EngineError> {
         let mut snapshot = (**self.snapshot.load()).clone();
-        let mut torrents = snapshot.torrents.iter_mut();
-        let status = torrents.find(|status| status.info_hash() == torrent);
-        with(Arc::make_mut(status.ok_or(EngineError::UnknownTorrent(torrent))?));
+        let status = snapshot.torrents.find(&torrent).ok_or(EngineError::UnknownTorrent(torrent))?;
+        let mut status = TorrentStatus::clone(status);
+        with(&mut status);
+        snapshot.torrents.insert(Arc::new(status));
         self.snapshot.store(Arc::new(snapshot));
         Ok(())
+    }
+
+    /// Does something to one torrent of a list.
+    fn carry_out(&self, torrent: InfoHash, command: &TorrentCommand) -> Result<(), EngineError> {
+        let state = |state| self.alter(torrent, |status| status.state = state);
+        match command {
+            TorrentCommand::Pause => state(TorrentState::Paused),
+            TorrentCommand::Resume { .. } => state(TorrentState::Downloading),
+            TorrentCommand::Remove { .. } => self.remove(torrent),
+            TorrentCommand::Verify => state(TorrentState::Checking(0.25)),
+            TorrentCommand::Change(change) => self.alter(torrent, |status| {
+                status.upload_limit = change.upload.of(status.upload_limit);
+                status.download_limit = change.download.of(status.download_limit);
+                status.sequential = change.sequential.unwrap_or(status.sequential);
+                if let Some(wishes) = &change.wishes {
+                    wishes(Arc::make_mut(&mut status.wishes), &status.metainfo);
+                }
+            }),
+            TorrentCommand::Handle(FileWork::Move(to)) if to.ends_with("full") && torrent.0[19] == 3 => {
+                Err(EngineError::Storage("the disk is full".to_owned()))
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn play(self: Rc<Self>, mut commands: mpsc::Receiver<Command>) {
@@ -131,62 +155,40 @@ impl Played {
                     ));
                     let mut snapshot = (**self.snapshot.load()).clone();
                     let hash = torrent.metainfo.info_hash;
-                    let known = snapshot.torrents.iter().find(|status| status.info_hash() == hash);
-                    let outcome = match known {
+                    let outcome = match snapshot.torrents.find(&hash) {
                         Some(known) => AddOutcome::Duplicate(known.id),
                         None => {
                             let mut new = status(40, TorrentState::Paused);
                             new.metainfo = torrent.metainfo;
                             new.have = Arc::new(Bitfield::new(1));
-                            snapshot.torrents.push(Arc::new(new));
+                            snapshot.torrents.insert(Arc::new(new));
                             self.snapshot.store(Arc::new(snapshot));
                             AddOutcome::Added(40)
                         }
                     };
                     let _ = reply.send(Ok(outcome));
                 }
-                Command::Pause(torrent, reply) => {
-                    done.push("pause".to_owned());
-                    let _ = reply.send(self.change(torrent, Some(TorrentState::Paused)));
-                }
-                Command::Resume(torrent, now, reply) => {
-                    done.push(if now { "resume now" } else { "resume" }.to_owned());
-                    let _ = reply.send(self.change(torrent, Some(TorrentState::Downloading)));
-                }
-                Command::Handle(_, work, reply) => {
-                    done.push(format!("{work:?}"));
-                    let _ = reply.send(Ok(()));
-                }
-                Command::CancelMove(torrent, reply) => {
-                    done.push(format!("cancel the move of {torrent}"));
-                    let _ = reply.send(Ok(()));
-                }
-                Command::MoveInQueue(torrents, to, reply) => {
-                    done.push(format!("{to:?} {}", torrents.len()));
-                    let _ = reply.send(Ok(()));
-                }
-                Command::Remove(torrent, delete, reply) => {
-                    done.push(if delete { "remove with data" } else { "remove" }.to_owned());
-                    let _ = reply.send(self.change(torrent, None));
-                }
-                Command::Verify(torrent, reply) => {
-                    done.push("verify".to_owned());
-                    let _ = reply.send(self.change(torrent, Some(TorrentState::Checking(0.25))));
-                }
-                Command::Reannounce(_, reply) => {
-                    done.push("reannounce".to_owned());
-                    let _ = reply.send(Ok(()));
-                }
-                Command::ChangeTorrent(torrent, change, reply) => {
-                    done.push("set".to_owned());
-                    let _ = reply.send(self.alter(torrent, |status| {
-                        status.upload_limit = change.upload.of(status.upload_limit);
-                        status.download_limit = change.download.of(status.download_limit);
-                        status.sequential = change.sequential.unwrap_or(status.sequential);
-                        if let Some(wishes) = change.wishes {
-                            wishes(Arc::make_mut(&mut status.wishes));
+                Command::Torrents(torrents, command, reply) => {
+                    done.push(match &command {
+                        TorrentCommand::Pause => "pause".to_owned(),
+                        TorrentCommand::Resume { now } => {
+                            if *now { "resume now" } else { "resume" }.to_owned()
                         }
-                    }));
+                        TorrentCommand::Remove { delete } => {
+                            if *delete { "remove with data" } else { "remove" }.to_owned()
+                        }
+                        TorrentCommand::Handle(work) => format!("{work:?}"),
+                        TorrentCommand::CancelMove => format!("cancel the move of {}", torrents[0]),
+                        TorrentCommand::MoveInQueue(to) => format!("{to:?} {}", torrents.len()),
+                        TorrentCommand::Verify => "verify".to_owned(),
+                        TorrentCommand::Reannounce => "reannounce".to_owned(),
+                        TorrentCommand::AddPeers(_) => "peers".to_owned(),
+                        TorrentCommand::Change(_) => "set".to_owned(),
+                    });
+                    let results =
+                        torrents.iter().map(|torrent| (*torrent, self.carry_out(*torrent, &command)));
+                    let failed = results.filter_map(|(torrent, result)| Some((torrent, result.err()?)));
+                    let _ = reply.send(Ok(Failures::new(failed.collect())));
                 }
                 Command::ChangeEngine(change, reply) => {
                     done.push("set all".to_owned());
@@ -197,9 +199,6 @@ impl Played {
                         settings(Arc::make_mut(&mut snapshot.settings));
                     }
                     self.snapshot.store(Arc::new(snapshot));
-                    let _ = reply.send(Ok(()));
-                }
-                Command::AddPeers(_, _, reply) => {
                     let _ = reply.send(Ok(()));
                 }
                 Command::SetBlocklist(list, reply) => {
@@ -241,8 +240,6 @@ pub(super) fn bench_with<F: Future<Output = ()>>(
         ];
         let snapshot = EngineSnapshot {
             torrents: torrents.into_iter().map(Arc::new).collect(),
-            download_rate: 2000,
-            upload_rate: 0,
             connections: 3,
             run: crate::control::Totals { uploaded: 98_304, runs: 1, ..Default::default() },
             all_runs: crate::control::Totals { uploaded: 200_000, runs: 4, ..Default::default() },
@@ -252,7 +249,7 @@ pub(super) fn bench_with<F: Future<Output = ()>>(
             limits: EngineLimits { upload: Some(5_000_000).into(), download: None.into() },
             blocklist_rules: 0,
             settings: Arc::default(),
-            queue: Arc::new(vec![2, 1, 3]),
+            queue: [1, 2, 3].into_iter().map(|id| (place_of(id), id)).collect(),
             removed: Arc::default(),
             shards: vec![Default::default(); 2],
             storage: Default::default(),
