@@ -27,7 +27,8 @@ pub struct Settings {
     /// Interface that peers and trackers are spoken to over, such as that of a VPN. When it is not there nothing is sent.
     #[arg(long, value_name = "NAME", env = "RINGSEED_BIND_INTERFACE", hide_env = true)]
     pub bind_interface: Option<String>,
-    /// Proxy for peers and HTTP trackers: socks5://[name:password@]host:port. UDP trackers are left out with it.
+    /// Proxy for peers and HTTP trackers: socks5://host:port or socks5://name:password@host:port. UDP trackers are left out
+    /// with it.
     #[arg(long, value_name = "URL", env = "RINGSEED_PROXY", hide_env = true, hide_env_values = true)]
     #[serde(default, deserialize_with = "text_or_number")]
     pub proxy: Option<ProxyUrl>,

@@ -60,7 +60,10 @@ if command -v cargo-deny >/dev/null; then
     # The advisory database is fetched from outside, which not every machine can reach.
     cargo deny check advisories || echo "advisories were not checked: no database"
 fi
+step env RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --exclude ringseed-gui --no-deps --locked
 if command -v cargo-nextest >/dev/null; then
+    # It leaves out the examples in the documentation.
+    step cargo test --workspace --exclude ringseed-gui --doc --locked
     step cargo nextest run --workspace --locked --no-fail-fast
 else
     step cargo test --workspace --locked --no-fail-fast

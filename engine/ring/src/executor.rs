@@ -55,7 +55,7 @@ thread_local! {
     static LOOKED_AT: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// Lets the other ready tasks of this thread's executor run once and, at the latest after [`LOOK_AFTER`], those for which
+/// Lets the other ready tasks of this thread's executor run once and, at the latest after `LOOK_AFTER`, those for which
 /// timers and descriptors that glommio watches are due. A loop that never waits for anything else has to call it. Outside
 /// glommio's executors it only lets others run.
 pub async fn give_way() {

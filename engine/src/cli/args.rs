@@ -80,7 +80,7 @@ pub struct EngineArgs {
     /// Settings that the configuration file may have as well.
     #[command(flatten)]
     pub settings: Settings,
-    /// Configuration file; every variable RINGSEED_<KEY> and flag goes over it.
+    /// Configuration file; flags go over it, and variables named RINGSEED_ and a key in capitals.
     #[arg(long, value_name = "FILE", env = "RINGSEED_CONFIG", hide_env = true)]
     #[arg(help_heading = "Engine")]
     pub config: Option<PathBuf>,

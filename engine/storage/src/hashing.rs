@@ -7,7 +7,7 @@ use ringseed_ring::executor::give_way;
 /// Bytes of each of the pieces that are hashed before others may run: less than half a millisecond for four.
 pub(super) const HASH_SLICE: usize = 256 << 10;
 
-/// The digests of `pieces` in their order. Others run after every [`HASH_SLICE`] but the last.
+/// The digests of `pieces` in their order. Others run after every `HASH_SLICE` but the last.
 pub async fn hash_yielding<P: AsRef<[u8]>>(pieces: &[P]) -> Vec<[u8; 20]> {
     let mut hashers = vec![Hasher::new(); pieces.len()];
     let longest = pieces.iter().map(|piece| piece.as_ref().len()).max().unwrap_or(0);
@@ -24,7 +24,7 @@ pub async fn hash_yielding<P: AsRef<[u8]>>(pieces: &[P]) -> Vec<[u8; 20]> {
     hashers.into_iter().map(Hasher::finish).collect()
 }
 
-/// The digests of a piece's blocks. Others run after every [`HASH_SLICE`] but the last.
+/// The digests of a piece's blocks. Others run after every `HASH_SLICE` but the last.
 pub async fn hash_blocks_yielding(piece: &[u8]) -> Vec<BlockDigest> {
     let mut blocks = Vec::with_capacity(piece.len().div_ceil(BLOCK_LEN as usize));
     for slice in piece.chunks(HASH_SLICE) {

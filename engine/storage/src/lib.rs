@@ -12,7 +12,7 @@
 //! What "full" means: maps and descriptors over their budget evict others; read-ahead over its budget waits; dirty
 //! bytes over theirs are for the caller to notice ([`StoreLimits::dirty`]) by requesting no more blocks.
 //!
-//! Nothing here dereferences a map; see [`file_map`].
+//! Nothing here dereferences a map; see `file_map`.
 
 mod budget;
 mod cache_room;

@@ -79,7 +79,7 @@ pub struct ChartError {
 }
 
 impl Series {
-    /// A line of at most [`POINTS_MAX`] of the points; the first and the last are kept.
+    /// A line of at most `POINTS_MAX` of the points; the first and the last are kept.
     pub fn new(name: &str, points: &[(f64, f64)]) -> Series {
         let step = points.len().div_ceil(POINTS_MAX - 1).max(1);
         let mut kept: Vec<(f64, f64)> = points.iter().copied().step_by(step).collect();

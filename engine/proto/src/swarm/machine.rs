@@ -78,7 +78,7 @@ pub(super) struct Totals {
     pub(super) up_rate: Rate,
 }
 
-/// One torrent's peers on one shard. See the [module](self) for how it is driven.
+/// One torrent's peers on one shard. See the module for how it is driven.
 #[derive(Debug)]
 pub struct Swarm {
     pub(super) config: SwarmConfig,

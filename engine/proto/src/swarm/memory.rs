@@ -24,7 +24,7 @@ const TALK_MIN: u64 = 4 << 20;
 /// A part of what is for pieces, one of so many, that swarms above their part leave to others.
 const RESERVE_SHARE: u64 = 4;
 
-/// The budget. See the [module](self).
+/// The budget. See the module.
 #[derive(Debug)]
 pub struct PieceMemory {
     pieces: AtomicU64,
