@@ -17,10 +17,28 @@ const MAGIC: &[u8; 16] = b"ringseed swarms1";
 /// Writes all swarms.
 ///
 /// # Errors
-/// When the file cannot be written; then the old one is as it was.
+/// When the file cannot be written; then the old one is as it was, and nothing of the new one stays.
 pub(crate) fn save(shared: &Shared, path: &Path) -> io::Result<()> {
+    regular(path)?;
     let new = beside(path, ".new");
-    let file = File::create(&new)?;
+    let saved = write(shared, &new).and_then(|()| fs::rename(&new, path));
+    if saved.is_err() {
+        // What a full disk has room for is in the way of everybody else's.
+        let _ = fs::remove_file(&new);
+    }
+    saved
+}
+
+/// Refuses what is there and no file, like a device or a pipe: reading could take for ever, and it is not ours to replace.
+fn regular(path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => Err(io::Error::other("it is not a regular file")),
+        _ => Ok(()),
+    }
+}
+
+fn write(shared: &Shared, new: &Path) -> io::Result<()> {
+    let file = File::create(new)?;
     let mut out = BufWriter::new(&file);
     out.write_all(MAGIC)?;
     out.write_all(&unix_s().to_be_bytes())?;
@@ -33,8 +51,7 @@ pub(crate) fn save(shared: &Shared, path: &Path) -> io::Result<()> {
     }
     out.flush()?;
     drop(out);
-    file.sync_all()?;
-    fs::rename(&new, path)
+    file.sync_all()
 }
 
 /// Takes the swarms of the last run, as far as they can be read: they are a cache, clients announce again. A damaged
@@ -75,6 +92,7 @@ fn beside(path: &Path, end: &str) -> PathBuf {
 /// # Errors
 /// When it cannot be read or is no such file. What came before a damaged place is kept.
 fn load(shared: &Shared, path: &Path) -> io::Result<usize> {
+    regular(path)?;
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
         opened => opened?,

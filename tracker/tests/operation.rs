@@ -147,6 +147,32 @@ fn too_many_announces_from_one_address_are_refused() {
     );
 }
 
+/// A pipe that nobody writes to held up the start, and a device was replaced at the stop.
+#[test]
+fn a_state_that_is_no_file_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("swarms");
+    rustix::fs::mknodat(rustix::fs::CWD, &state, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    let tracker = tracker_with(V4, |config| config.state = Some(state.clone()));
+    http(&tracker).announce(&started(1, 1000));
+    tracker.shutdown();
+    assert!(!fs::metadata(&state).unwrap().is_file());
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+/// What could be written of it filled the disk that was full.
+#[test]
+fn a_state_that_cannot_take_its_place_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("swarms");
+    let tracker = tracker_with(V4, |config| config.state = Some(state.clone()));
+    http(&tracker).announce(&started(1, 1000));
+    // All writes to this device fail as on a full disk.
+    std::os::unix::fs::symlink("/dev/full", folder.path().join("swarms.new")).unwrap();
+    tracker.shutdown();
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
 #[test]
 fn swarms_outlive_a_restart() {
     let folder = tempfile::tempdir().unwrap();

@@ -110,7 +110,10 @@ impl<'a> Record<'a> {
             let (address, rest) = peer.split_at(A::LEN);
             let (&[seeder], age) = rest.split_first_chunk::<1>().unwrap_or((&[0], &[]));
             let age_s = age.try_into().map_or(u32::MAX, u32::from_be_bytes).saturating_add(away_s);
-            let Some(address) = A::from_bytes(address) else { continue };
+            // Nobody can connect to port 0.
+            let Some(address) = A::from_bytes(address).filter(|_| !address.ends_with(&[0, 0])) else {
+                continue;
+            };
             // Counts from before the clock's start cannot be told.
             let Some(seen_s) = now_s.checked_sub(age_s).filter(|_| age_s <= lifetime_s && room > 0) else {
                 continue;

@@ -289,6 +289,16 @@ fn a_dump_brings_swarms_back_without_those_whose_time_is_over() {
     assert_eq!(after.expire(at(530), 1000), 1);
     assert_eq!(after.expire(at(531), 1000), 99);
 
+    // Nobody can connect to port 0, which only a damaged dump has: the first peer's is behind head and address.
+    let mut damaged = bytes.clone();
+    damaged[29 + 4..29 + 6].fill(0);
+    let [intact, damaged] = [&bytes, &damaged].map(|bytes| {
+        let mut after = service(|_| {});
+        after.restore(room, at(500), Duration::ZERO, &Record::read(&mut &bytes[..]).unwrap());
+        after.held().peers()
+    });
+    assert_eq!(damaged + 1, intact);
+
     // 99 + 1 peers of 11 bytes and one of 23, three heads of 29.
     assert_eq!(bytes.len(), 100 * 11 + 23 + 3 * 29);
     for cut in 0..bytes.len() {
