@@ -90,6 +90,8 @@ fn scrapes_count() {
         }
         other => panic!("{other:?}"),
     }
+    // A reply is counted once it is on its way, and before the next request is looked at.
+    udp.connection_id();
     assert_eq!(tracker.stats().scrapes, 2);
 }
 
