@@ -63,7 +63,7 @@ pub(crate) async fn accept(
         match accepted {
             Ok((socket, from)) => {
                 shared.metrics.http_accepted.inc();
-                let (place, evicted) = connections.enter();
+                let (place, evicted) = connections.enter(shared.bounded_client(from.ip()));
                 if evicted {
                     shared.metrics.http_evicted.inc();
                 }
@@ -140,13 +140,15 @@ fn answer<B>(shared: &Shared, from: IpAddr, request: &hyper::Request<B>) -> Repl
     }
     let path = request.uri().path();
     let query = request.uri().query().unwrap_or_default().as_bytes();
+    let forwarded = request.headers().get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
+    let from = proxies::client(&shared.config.proxies, from, forwarded);
     match endpoint(path) {
-        "/announce" => {
-            let forwarded = request.headers().get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
-            let from = proxies::client(&shared.config.proxies, from, forwarded, query);
-            bencoded(metrics, Request::HttpAnnounce, announce(shared, from, path, query))
-        }
+        "/announce" => bencoded(metrics, Request::HttpAnnounce, announce(shared, from, path, query)),
         "/scrape" => bencoded(metrics, Request::HttpScrape, scrape(shared, from, path, query)),
+        "/stats" | "/metrics" if shared.admit_query(shared.now(), from).is_err() => {
+            metrics.count(Request::HttpPage, Outcome::Refused);
+            reply(StatusCode::TOO_MANY_REQUESTS, PLAIN, "too many requests from your address\n")
+        }
         "/stats" => {
             metrics.count(Request::HttpPage, Outcome::Answered);
             reply(StatusCode::OK, PLAIN, shared.stats_page())
@@ -260,6 +262,7 @@ fn announce(shared: &Shared, from: IpAddr, path: &str, query: &[u8]) -> Result<V
 
 fn scrape(shared: &Shared, from: IpAddr, path: &str, query: &[u8]) -> Result<Vec<u8>, Failure> {
     shared.access.check_key(path.as_bytes()).map_err(Rejection::from)?;
+    shared.admit_query(shared.now(), from)?;
     let mut torrents = parse_scrape(query)?;
     if torrents.is_empty() {
         let reason = NO_FULL_SCRAPE.to_owned();

@@ -86,6 +86,12 @@ pub const HTTP_HEAD_TIMEOUT_DEFAULT: Duration = Duration::from_secs(15);
 pub const HTTP_WRITE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Most HTTP connections. Each holds a read buffer and hyper's state, about 10 KiB together.
 pub const HTTP_CONNECTIONS_MAX_DEFAULT: usize = 4096;
+/// Most HTTP connections of one client. Many people may share an address; a client needs one or two.
+pub const HTTP_CONNECTIONS_PER_CLIENT_DEFAULT: usize = 256;
+/// Descriptors that HTTP connections leave to everything else: files, and what the program was started with.
+pub const DESCRIPTORS_RESERVED: usize = 48;
+/// As many more for each thread: its sockets and ring, and connections that are being closed.
+pub const DESCRIPTORS_RESERVED_PER_WORKER: usize = 16;
 /// Bytes of one read from an HTTP connection; a whole announce is 500.
 pub const HTTP_READ_BYTES: usize = 2048;
 /// Most bytes of a reply that wait in an HTTP connection's write buffer.

@@ -1,6 +1,6 @@
 //! Whom to believe about a client's address: nobody but the configured proxies.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// Addresses with a common beginning: `10.0.0.0/8`, `2001:db8::/32` or a single one.
@@ -56,49 +56,37 @@ impl Network {
 ///
 /// Only a configured proxy is believed. `forwarded` are the values of its `X-Forwarded-For` headers in order: each
 /// proxy appended whom it saw, so the last address that is no proxy of ours is the client; what stands before it is
-/// the client's own claim. Without that header a proxy may name the client in the query's `ip`.
+/// the client's own claim. So is the `ip` of a query, whoever passes it on.
 pub(crate) fn client<'a>(
     proxies: &[Network],
     from: IpAddr,
     forwarded: impl DoubleEndedIterator<Item = &'a [u8]>,
-    query: &[u8],
 ) -> IpAddr {
     let trusted = |ip: IpAddr| proxies.iter().any(|proxy| proxy.contains(ip));
     if proxies.is_empty() || !trusted(from) {
         return from;
     }
     let mut client = from;
-    let mut any = false;
-    for value in forwarded.rev() {
-        for entry in value.rsplit(|&byte| byte == b',') {
-            any = true;
-            let Some(ip) = address(entry.trim_ascii()) else { return client };
-            client = ip;
-            if !trusted(ip) {
-                return client;
-            }
+    let entries = forwarded.rev().flat_map(|value| value.rsplit(|&byte| byte == b','));
+    for entry in entries.map(<[u8]>::trim_ascii).filter(|entry| !entry.is_empty()) {
+        let Some(ip) = address(entry) else { return client };
+        client = ip;
+        if !trusted(ip) {
+            return client;
         }
     }
-    if any { client } else { ip_parameter(query).unwrap_or(from) }
+    client
 }
 
-/// An address as proxies write it: plain, with a port, or in brackets.
+/// An address as proxies write it: plain, with a port, or in brackets. Nobody asks from an address of nobody or of many.
 fn address(text: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(text).ok()?;
-    if let Ok(ip) = text.parse() {
-        return Some(ip);
-    }
-    if let Ok(address) = text.parse::<std::net::SocketAddr>() {
-        return Some(address.ip());
-    }
-    text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::from)
-}
-
-/// The `ip` of a query; `:` may be percent-encoded.
-fn ip_parameter(query: &[u8]) -> Option<IpAddr> {
-    let value = query.split(|&byte| byte == b'&').find_map(|pair| pair.strip_prefix(b"ip="))?;
-    let text = std::str::from_utf8(value).ok().filter(|text| text.len() < 120)?;
-    text.replace("%3A", ":").replace("%3a", ":").parse().ok()
+    let port = || text.parse::<std::net::SocketAddr>().ok().map(|address| address.ip());
+    let brackets = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::from);
+    let ip: IpAddr = text.parse().ok().or_else(port).or_else(brackets)?;
+    let usable =
+        |ip: &IpAddr| !ip.is_unspecified() && !ip.is_multicast() && *ip != IpAddr::from(Ipv4Addr::BROADCAST);
+    Some(ip.to_canonical()).filter(usable)
 }
 
 #[cfg(test)]
@@ -109,9 +97,9 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn client_of(from: &str, forwarded: &[&str], query: &str) -> IpAddr {
+    fn client_of(from: &str, forwarded: &[&str]) -> IpAddr {
         let proxies = ["127.0.0.1", "10.0.0.0/8", "::1"].map(|text| text.parse().unwrap());
-        client(&proxies, ip(from), forwarded.iter().map(|value| value.as_bytes()), query.as_bytes())
+        client(&proxies, ip(from), forwarded.iter().map(|value| value.as_bytes()))
     }
 
     #[test]
@@ -135,29 +123,30 @@ mod tests {
 
     #[test]
     fn strangers_are_not_believed() {
-        assert_eq!(client_of("192.0.2.1", &["198.51.100.1"], "ip=198.51.100.2"), ip("192.0.2.1"));
-        assert_eq!(
-            client(&[], ip("127.0.0.1"), [&b"1.2.3.4"[..]].into_iter(), b"ip=1.2.3.4"),
-            ip("127.0.0.1")
-        );
+        assert_eq!(client_of("192.0.2.1", &["198.51.100.1"]), ip("192.0.2.1"));
+        assert_eq!(client(&[], ip("127.0.0.1"), [&b"1.2.3.4"[..]].into_iter()), ip("127.0.0.1"));
     }
 
     #[test]
     fn the_last_address_that_is_no_proxy_is_the_client() {
-        assert_eq!(client_of("127.0.0.1", &["198.51.100.1"], ""), ip("198.51.100.1"));
-        assert_eq!(client_of("::1", &["6.6.6.6, 198.51.100.1, 10.1.1.1"], ""), ip("198.51.100.1"));
-        assert_eq!(client_of("10.9.9.9", &["6.6.6.6", "198.51.100.1:4711"], ""), ip("198.51.100.1"));
-        assert_eq!(client_of("127.0.0.1", &["[2001:db8::1]:80"], ""), ip("2001:db8::1"));
-        assert_eq!(client_of("127.0.0.1", &["[2001:db8::1]"], ""), ip("2001:db8::1"));
-        assert_eq!(client_of("127.0.0.1", &["nonsense"], "ip=1.2.3.4"), ip("127.0.0.1"));
-        assert_eq!(client_of("127.0.0.1", &["6.6.6.6, unknown, 10.1.1.1"], ""), ip("10.1.1.1"));
+        for (from, forwarded, expected) in [
+            ("127.0.0.1", &["198.51.100.1"][..], "198.51.100.1"),
+            ("::1", &["6.6.6.6, 198.51.100.1, 10.1.1.1"], "198.51.100.1"),
+            ("10.9.9.9", &["6.6.6.6", "198.51.100.1:4711"], "198.51.100.1"),
+            ("127.0.0.1", &["[2001:db8::1]:80"], "2001:db8::1"),
+            ("127.0.0.1", &["[2001:db8::1]"], "2001:db8::1"),
+            ("127.0.0.1", &["::ffff:198.51.100.1"], "198.51.100.1"),
+            ("127.0.0.1", &["6.6.6.6, unknown, 10.1.1.1"], "10.1.1.1"),
+        ] {
+            assert_eq!(client_of(from, forwarded), ip(expected), "{forwarded:?}");
+        }
     }
 
     #[test]
-    fn a_proxy_may_name_the_client_in_the_query() {
-        assert_eq!(client_of("127.0.0.1", &[], "port=1&ip=198.51.100.1&x"), ip("198.51.100.1"));
-        assert_eq!(client_of("127.0.0.1", &[], "ip=2001%3Adb8%3a%3A1"), ip("2001:db8::1"));
-        assert_eq!(client_of("127.0.0.1", &[], "ip=host.example"), ip("127.0.0.1"));
-        assert_eq!(client_of("127.0.0.1", &[], ""), ip("127.0.0.1"));
+    fn what_names_nobody_is_passed_over() {
+        assert_eq!(client_of("127.0.0.1", &["198.51.100.1,", " ,", ""]), ip("198.51.100.1"));
+        for nobody in ["", "nonsense", "0.0.0.0", "::", "224.0.0.1", "ff02::1", "255.255.255.255"] {
+            assert_eq!(client_of("127.0.0.1", &[nobody]), ip("127.0.0.1"), "{nobody}");
+        }
     }
 }

@@ -16,8 +16,9 @@ use crate::announce_service::ServiceConfig;
 use crate::connections::Connections;
 use crate::http;
 use crate::limits::{
-    ANNOUNCES_PER_MINUTE_DEFAULT, HTTP_CONNECTIONS_MAX_DEFAULT, HTTP_HEAD_TIMEOUT_DEFAULT, INTERVAL_DEFAULT,
-    INTERVAL_MAX, NEW_TORRENTS_PER_MINUTE_DEFAULT, STOP_TIMEOUT, WORKERS_MAX,
+    ANNOUNCES_PER_MINUTE_DEFAULT, DESCRIPTORS_RESERVED, DESCRIPTORS_RESERVED_PER_WORKER,
+    HTTP_CONNECTIONS_MAX_DEFAULT, HTTP_CONNECTIONS_PER_CLIENT_DEFAULT, HTTP_HEAD_TIMEOUT_DEFAULT,
+    INTERVAL_DEFAULT, INTERVAL_MAX, NEW_TORRENTS_PER_MINUTE_DEFAULT, STOP_TIMEOUT, WORKERS_MAX,
 };
 use crate::metrics::TrackerStats;
 use crate::privileges::{Account, AccountError};
@@ -42,8 +43,12 @@ pub struct TrackerConfig {
     pub interval: Duration,
     /// Bounds of the swarms. [`TrackerConfig::with_interval`] fits the lifetime of peers to the interval.
     pub service: ServiceConfig,
-    /// Most HTTP connections; above it the one that was silent longest is closed.
+    /// Most HTTP connections, fewer when the process may have few descriptors; above it the client with most loses the
+    /// one that was silent longest.
     pub http_connections_max: usize,
+    /// Most HTTP connections of one IPv4 address or IPv6 /64; above it its own one that was silent longest is closed. 0
+    /// is no bound, and proxies and networks that the service exempts have none.
+    pub http_connections_per_client_max: usize,
     /// Who may announce what.
     pub access: AccessConfig,
     /// Proxies that are believed about their clients' addresses.
@@ -82,6 +87,7 @@ impl Default for TrackerConfig {
             interval: INTERVAL_DEFAULT,
             service: ServiceConfig::default(),
             http_connections_max: HTTP_CONNECTIONS_MAX_DEFAULT,
+            http_connections_per_client_max: HTTP_CONNECTIONS_PER_CLIENT_DEFAULT,
             access: AccessConfig::default(),
             proxies: Vec::new(),
             announces_per_minute_max: ANNOUNCES_PER_MINUTE_DEFAULT,
@@ -368,8 +374,8 @@ struct Serving {
 /// Starts all tasks of an HTTP thread.
 fn serve(shared: Arc<Shared>, sockets: Vec<TcpListener>) -> io::Result<Serving> {
     let (alive, ended) = mpsc::channel(1);
-    let connections =
-        Connections::new(shared.config.http_connections_max.div_ceil(shared.config.worker_count()));
+    let (most, share) = http_places(&shared.config, descriptors_max());
+    let connections = Connections::new(most, share);
     let mut listeners = Vec::new();
     for listener in sockets {
         listeners.push(listener.try_clone()?);
@@ -377,6 +383,24 @@ fn serve(shared: Arc<Shared>, sockets: Vec<TcpListener>) -> io::Result<Serving> 
         tokio_uring::spawn(http::accept(shared.clone(), listener, connections.clone(), alive.clone()));
     }
     Ok(Serving { shared, listeners, ended })
+}
+
+/// How many connections one HTTP thread may have, and how many of one client, when the process may have so many
+/// descriptors: what the kernel cannot accept waits for those that are there, however silent they are.
+fn http_places(config: &TrackerConfig, descriptors: usize) -> (usize, usize) {
+    let workers = config.worker_count();
+    let reserved = DESCRIPTORS_RESERVED + DESCRIPTORS_RESERVED_PER_WORKER * workers;
+    let room = descriptors.saturating_sub(reserved).max(descriptors / 4);
+    let most = config.http_connections_max.min(room).div_ceil(workers);
+    // The kernel spreads the connections of a client over the threads.
+    (most, config.http_connections_per_client_max.div_ceil(workers))
+}
+
+/// Descriptors that this process may have.
+fn descriptors_max() -> usize {
+    use rustix::process::{Resource, getrlimit};
+    let max = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(max).unwrap_or(usize::MAX)
 }
 
 impl Serving {
@@ -390,6 +414,21 @@ impl Serving {
         // `None` when the last task is gone.
         if tokio::time::timeout(STOP_TIMEOUT, self.ended.recv()).await.is_err() {
             tracing::debug!("some connections did not end in time");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_descriptors_for_the_rest() {
+        let config = TrackerConfig { workers: 2, ..TrackerConfig::default() };
+        assert_eq!(http_places(&config, usize::MAX), (2048, 128));
+        assert_eq!(http_places(&config, 1024), ((1024 - 80) / 2, 128));
+        for descriptors in [16, 64, 256, 4096] {
+            assert!(http_places(&config, descriptors).0 * 2 < descriptors, "{descriptors}");
         }
     }
 }

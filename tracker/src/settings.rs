@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ringseed_tracker::limits::{
-    ANNOUNCES_PER_MINUTE_DEFAULT, EXEMPT_DEFAULT, HTTP_CONNECTIONS_MAX_DEFAULT, INTERVAL_DEFAULT,
-    NEW_TORRENTS_PER_MINUTE_DEFAULT, PEERS_MAX_DEFAULT, PORTS_PER_CLIENT_DEFAULT, SWARM_PEERS_MAX_DEFAULT,
-    TORRENTS_MAX_DEFAULT,
+    ANNOUNCES_PER_MINUTE_DEFAULT, EXEMPT_DEFAULT, HTTP_CONNECTIONS_MAX_DEFAULT,
+    HTTP_CONNECTIONS_PER_CLIENT_DEFAULT, INTERVAL_DEFAULT, NEW_TORRENTS_PER_MINUTE_DEFAULT,
+    PEERS_MAX_DEFAULT, PORTS_PER_CLIENT_DEFAULT, SWARM_PEERS_MAX_DEFAULT, TORRENTS_MAX_DEFAULT,
 };
 use ringseed_tracker::{AccessConfig, Account, AccountError, Endpoint, Network, TrackerConfig};
 use serde::{Deserialize, Serialize};
@@ -47,6 +47,7 @@ pub(crate) struct LimitSettings {
     pub(crate) peers: usize,
     pub(crate) peers_per_swarm: usize,
     pub(crate) http_connections: usize,
+    pub(crate) http_connections_per_client: usize,
     pub(crate) announces_per_minute: u32,
     pub(crate) new_torrents_per_minute: u32,
     pub(crate) ports_per_client: usize,
@@ -78,6 +79,7 @@ impl Default for LimitSettings {
             peers: PEERS_MAX_DEFAULT,
             peers_per_swarm: SWARM_PEERS_MAX_DEFAULT,
             http_connections: HTTP_CONNECTIONS_MAX_DEFAULT,
+            http_connections_per_client: HTTP_CONNECTIONS_PER_CLIENT_DEFAULT,
             announces_per_minute: ANNOUNCES_PER_MINUTE_DEFAULT,
             new_torrents_per_minute: NEW_TORRENTS_PER_MINUTE_DEFAULT,
             ports_per_client: PORTS_PER_CLIENT_DEFAULT,
@@ -145,6 +147,7 @@ impl Settings {
             announces_per_minute_max: self.limits.announces_per_minute,
             new_torrents_per_minute_max: self.limits.new_torrents_per_minute,
             http_connections_max: self.limits.http_connections,
+            http_connections_per_client_max: self.limits.http_connections_per_client,
             state: self.state.clone(),
             account: self.user.as_deref().map(Account::named).transpose()?,
             ..TrackerConfig::default()

@@ -25,6 +25,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) config: TrackerConfig,
     announces: Quota,
+    queries: Quota,
     new_torrents: Quota,
     started: Instant,
     stop: watch::Receiver<bool>,
@@ -39,8 +40,8 @@ pub(crate) enum Rejection {
     /// It is not allowed.
     #[error(transparent)]
     Denied(#[from] Denied),
-    /// The client's address announces too often.
-    #[error("too many announces from your address")]
+    /// The client's address asks too often.
+    #[error("too many requests from your address")]
     TooOften,
 }
 
@@ -55,6 +56,7 @@ impl Shared {
             access: Access::new(config.access.clone())?,
             metrics: Metrics::new()?,
             announces: Quota::new(config.announces_per_minute_max),
+            queries: Quota::new(config.announces_per_minute_max),
             new_torrents: Quota::new(config.new_torrents_per_minute_max),
             config,
             started: Instant::now(),
@@ -84,12 +86,31 @@ impl Shared {
         visit: impl FnMut(&[u8]),
     ) -> Result<Announced, Rejection> {
         self.access.check(path, &request.info_hash)?;
-        let exempt = self.config.service.exempt.iter().any(|network| network.contains(from));
+        let exempt = self.is_exempt(from);
         if !exempt && !self.announces.admit(now, from) {
             return Err(Rejection::TooOften);
         }
         let new_torrent = || exempt || self.new_torrents.admit(now, from);
         Ok(self.shards.announce(now, from, request, peers_max, &new_torrent, visit)?)
+    }
+
+    /// Counts a scrape or a page, of which a client may have as many a minute as announces.
+    ///
+    /// # Errors
+    /// When it was too often.
+    pub(crate) fn admit_query(&self, now: Time, from: IpAddr) -> Result<(), Rejection> {
+        if self.is_exempt(from) || self.queries.admit(now, from) { Ok(()) } else { Err(Rejection::TooOften) }
+    }
+
+    fn is_exempt(&self, from: IpAddr) -> bool {
+        self.config.service.exempt.iter().any(|network| network.contains(from))
+    }
+
+    /// The client whose share of HTTP connections one from this address takes; none for proxies, which have those of
+    /// many, and for networks without bounds.
+    pub(crate) fn bounded_client(&self, from: IpAddr) -> Option<IpAddr> {
+        let is_proxy = self.config.proxies.iter().any(|network| network.contains(from));
+        (!is_proxy && !self.is_exempt(from)).then_some(from)
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

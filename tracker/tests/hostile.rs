@@ -96,6 +96,29 @@ fn connections_left_open_give_way_to_new_ones() {
     }
 }
 
+/// Somebody with one address who opens connections all the time has ended those of everybody else.
+#[test]
+fn one_address_does_not_end_the_connections_of_others() {
+    let any = "0.0.0.0:0".parse().unwrap();
+    let tracker = tracker_with(V4, |config| {
+        (config.http, config.udp) = (Some(any), None);
+        (config.http_connections_max, config.http_connections_per_client_max, config.workers) = (20, 8, 1);
+        config.service.exempt.clear();
+    });
+    let address = ([127, 0, 0, 1], tracker.http_addr().unwrap().port()).into();
+    let mut other = HttpClient::connect_from([127, 0, 0, 2].into(), address);
+    other.announce(&started(1, 1));
+    let silent: Vec<HttpClient> = (0..100).map(|_| HttpClient::connect(address)).collect();
+    // The last of them is served as well, at the cost of the first.
+    let mut last = HttpClient::connect(address);
+    last.announce(&started(1, 2));
+    assert_eq!(other.announce(&started(1, 1)).peers.len(), 1);
+    for client in silent.into_iter().take(90) {
+        client.wait_for_end();
+    }
+    other.announce(&started(1, 1));
+}
+
 #[test]
 fn a_client_that_reads_nothing_is_bounded() {
     let tracker = tracker(V4);

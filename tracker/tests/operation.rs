@@ -115,11 +115,12 @@ fn only_a_configured_proxy_names_other_addresses() {
             format!("GET {query} HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 6.6.6.6, 198.51.100.7\r\n\r\n");
         client.send(head.as_bytes()).unwrap();
         assert_eq!(client.reply().unwrap().status, 200);
+        // A client's own claim, which a proxy passes on.
         client.get(&format!("{}&ip=198.51.100.8", target(&started(1, 1001))));
         let given = addresses(&client.announce(&started(1, 1002)));
         let expected: Vec<SocketAddr> = match named {
             false => ["127.0.0.1:1000", "127.0.0.1:1001"].map(|text| text.parse().unwrap()).to_vec(),
-            true => ["198.51.100.7:1000", "198.51.100.8:1001"].map(|text| text.parse().unwrap()).to_vec(),
+            true => ["127.0.0.1:1001", "198.51.100.7:1000"].map(|text| text.parse().unwrap()).to_vec(),
         };
         assert_eq!(given, expected);
     }
@@ -136,7 +137,7 @@ fn too_many_announces_from_one_address_are_refused() {
     let answered = (1..=50).filter(|port| udp_announce(&client, &started(1, *port), "").is_ok()).count();
     assert!((10..=20).contains(&answered), "{answered}");
     let text = http(&tracker).get(&target(&started(1, 99))).text();
-    assert!(text.contains("too many announces") && text.contains("8:retry in"), "{text}");
+    assert!(text.contains("too many requests") && text.contains("8:retry in"), "{text}");
     assert!(
         udp_announce(
             &UdpClient::connect_from("127.0.0.2".parse().unwrap(), tracker.udp_addr().unwrap()),
@@ -145,6 +146,44 @@ fn too_many_announces_from_one_address_are_refused() {
         )
         .is_ok()
     );
+}
+
+/// Scrapes and pages cost as much as announces: whoever asks for them all the time is told to wait.
+#[test]
+fn too_many_scrapes_and_pages_from_one_address_are_refused() {
+    let tracker = tracker_with(V4, |config| {
+        config.announces_per_minute_max = 10;
+        config.service.exempt.clear();
+    });
+    let mut client = http(&tracker);
+    let scrape = format!("/scrape?info_hash={}", "%01".repeat(20));
+    let answered = (0..50).filter(|_| client.get(&scrape).text().contains("5:files")).count();
+    assert!((10..=20).contains(&answered), "{answered}");
+    for page in ["/stats", "/metrics"] {
+        eventually(|| (0..11).any(|_| client.get(page).status == 429));
+    }
+    assert_eq!(client.get("/healthz").status, 200);
+    let client = udp(&tracker);
+    let connection_id = client.connection_id();
+    let request = Request::Scrape { connection_id, transaction_id: 9, torrents: &[[1; 20]] };
+    eventually(|| (0..11).any(|_| matches!(client.exchange(&request), Response::Error { .. })));
+    // Announces have a quota of their own.
+    assert!(udp_announce(&client, &started(1, 1), "").is_ok());
+}
+
+/// The numbers are of the address family that the client is told peers of.
+#[test]
+fn a_scrape_by_way_of_a_proxy_is_the_clients() {
+    let tracker = tracker_with(V4, |config| config.proxies = vec!["127.0.0.0/8".parse().unwrap()]);
+    let mut client = http(&tracker);
+    let mut get = |target: &str| {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 2001:db8::7\r\n\r\n");
+        client.send(head.as_bytes()).unwrap();
+        client.reply().unwrap().text()
+    };
+    get(&target(&started(1, 1000)));
+    let text = get(&format!("/scrape?info_hash={}", "%01".repeat(20)));
+    assert!(text.contains("10:incompletei1e"), "{text}");
 }
 
 /// A pipe that nobody writes to held up the start, and a device was replaced at the stop.

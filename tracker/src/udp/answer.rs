@@ -12,7 +12,7 @@ use ringseed_proto::units::{InfoHash, Time};
 use crate::announce_service::Stage;
 use crate::limits::{UDP_REPLY_BYTES_MAX, UDP_REQUEST_BYTES_MAX};
 use crate::metrics::{Outcome, Request, Tally};
-use crate::shared::Shared;
+use crate::shared::{Rejection, Shared};
 
 /// What a client with an old or invented connection id is told. Short: see [`Answerer::answer`].
 const UNPROVEN: &str = "invalid connection id";
@@ -117,8 +117,9 @@ impl Answerer {
                     return (Request::UdpScrape, Outcome::Unproven);
                 }
                 // A scrape has no options, so it cannot carry a key.
-                if let Err(denied) = self.shared.access.check_key(b"") {
-                    encode_error(reply, transaction_id, &denied.to_string());
+                let allowed = self.shared.access.check_key(b"").map_err(Rejection::from);
+                if let Err(rejection) = allowed.and_then(|()| self.shared.admit_query(self.now, from)) {
+                    encode_error(reply, transaction_id, &rejection.to_string());
                     return (Request::UdpScrape, Outcome::Refused);
                 }
                 let family = Family::of(from);

@@ -73,6 +73,17 @@ impl HttpClient {
         HttpClient { stream, received: Vec::new() }
     }
 
+    pub fn connect_from(ip: IpAddr, address: SocketAddr) -> HttpClient {
+        let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None);
+        let socket = socket.unwrap();
+        socket.bind(&SocketAddr::new(ip, 0).into()).unwrap();
+        socket.connect(&address.into()).unwrap();
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        HttpClient { stream, received: Vec::new() }
+    }
+
     pub fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.write_all(bytes)
     }
