@@ -17,7 +17,8 @@ use std::path::Path;
 use std::sync::Arc;
 use support::until;
 
-const COUNT: u32 = 40;
+/// More than are started before an answer.
+const COUNT: u32 = 100;
 
 fn start(state: &Path) -> Engine {
     let engine = Engine::start(EngineConfig {
@@ -105,6 +106,13 @@ fn a_list_is_stored_when_it_is_answered_and_one_that_is_unknown_does_not_keep_th
     assert!(only_unknown(command(TorrentCommand::Resume { now: false })));
     assert!(states().iter().all(|state| *state == TorrentState::Downloading));
     assert!(stored(state.path()).iter().all(|record| record.state == RunState::Running));
+
+    // What comes before they had their turn holds.
+    command(TorrentCommand::Pause);
+    command(TorrentCommand::Resume { now: false });
+    assert!(only_unknown(command(TorrentCommand::Pause)));
+    assert!(states().iter().all(|state| *state == TorrentState::Paused));
+    command(TorrentCommand::Resume { now: false });
 
     assert!(only_unknown(command(TorrentCommand::Remove { delete: false })));
     assert!(handle.snapshot().torrents.is_empty(), "answered when all are gone");

@@ -141,26 +141,26 @@ impl<T: Keyed + Clone> Chunked<T> {
     /// Where items are in the list. To be made once for many questions: it looks at every chunk.
     pub fn ranks(&self) -> Ranks<'_, T> {
         let mut before = 0;
-        let starts = self.chunks.iter().map(|chunk| {
+        let chunks = self.chunks.iter().filter_map(|chunk| {
             before += chunk.len();
-            before - chunk.len()
+            Some((chunk.first()?.key(), before - chunk.len(), &chunk[..]))
         });
-        Ranks { starts: starts.collect(), list: self }
+        Ranks { chunks: chunks.collect() }
     }
 }
 
 /// Places in a list.
-pub struct Ranks<'a, T> {
-    /// Items before each chunk.
-    starts: Vec<usize>,
-    list: &'a Chunked<T>,
+pub struct Ranks<'a, T: Keyed> {
+    /// The first key of each chunk, how many items are before it, and its items.
+    chunks: Vec<(T::Key, usize, &'a [T])>,
 }
 
-impl<T: Keyed + Clone> Ranks<'_, T> {
+impl<T: Keyed> Ranks<'_, T> {
     /// How many items are before the one with this key, when it is there.
     pub fn of(&self, key: T::Key) -> Option<usize> {
-        let (chunk, place) = self.list.find(key);
-        Some(self.starts.get(chunk)? + place.ok()?)
+        let chunk = self.chunks.partition_point(|(first, ..)| *first <= key).checked_sub(1)?;
+        let (_, before, items) = self.chunks[chunk];
+        Some(before + items.binary_search_by_key(&key, Keyed::key).ok()?)
     }
 }
 

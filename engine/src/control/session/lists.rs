@@ -11,6 +11,10 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::rc::Rc;
 
+/// Torrents that are started before a command is answered: a few milliseconds. Of more the answer says that they will run,
+/// and they start after it, in turns.
+const STARTS_AT_ONCE: usize = 64;
+
 /// Torrents that a command could not be carried out for, and why.
 pub(super) type Failed = Vec<(InfoHash, EngineError)>;
 
@@ -122,8 +126,10 @@ impl Session {
 
     /// Starts torrents once that is stored.
     pub(super) fn resume(&mut self, list: Vec<InfoHash>, now: bool) -> Failed {
+        // Starting one looks at its files.
+        let later = list.len() > STARTS_AT_ONCE;
         match self.save_states(&list, RunState::Running) {
-            Ok(()) => self.each(list, |session, info_hash| session.resume_stored(info_hash, now)),
+            Ok(()) => self.each(list, |session, info_hash| session.resume_stored(info_hash, now, later)),
             Err(error) => all_failed(&list, &error),
         }
     }

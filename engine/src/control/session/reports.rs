@@ -179,8 +179,9 @@ impl Session {
         }
         let next = std::mem::replace(next, Next::Pause);
         torrent.with_pieces(Pieces::stopped);
-        // Of a pause all else is stored already: many torrents that are paused at once rest at once.
-        let unsaved = next != Next::Pause || torrent.has_moved() || !torrent.pieces.is_stamped();
+        // Of a pause or a start all else is stored already: many torrents at once cost one transaction.
+        let stored = matches!(next, Next::Pause | Next::Run);
+        let unsaved = !stored || torrent.has_moved() || !torrent.pieces.is_stamped();
         // Now that all shards have counted what they moved. After a rename it goes on at once, which is nothing to trackers.
         let leaves = !matches!(next, Next::Handle { work: FileWork::Rename(_), .. });
         torrent.announced &= !leaves;

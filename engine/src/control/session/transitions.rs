@@ -280,11 +280,16 @@ impl Session {
         }
     }
 
-    /// Starts a torrent of which that is stored.
+    /// Starts a torrent of which that is stored. `later`: one that is paused has its turn after the command.
     ///
     /// # Errors
     /// When it is being removed.
-    pub(super) fn resume_stored(&mut self, info_hash: InfoHash, now: bool) -> Result<(), EngineError> {
+    pub(super) fn resume_stored(
+        &mut self,
+        info_hash: InfoHash,
+        now: bool,
+        later: bool,
+    ) -> Result<(), EngineError> {
         if let Some(torrent) = self.torrent(&info_hash) {
             torrent.touch();
             torrent.forced |= now;
@@ -294,6 +299,12 @@ impl Session {
                 (torrent.warning, torrent.stays) = (None, false);
             }
             match &mut torrent.activity {
+                Activity::Paused if later => {
+                    // As one that every shard has let go of, and that runs again.
+                    torrent.activity = Activity::Stopping { waiting: Vec::new(), next: Next::Run };
+                    let home = torrent.entry.home;
+                    self.let_go.push_back((home, info_hash));
+                }
                 Activity::Paused => self.begin(info_hash),
                 // What failed may have changed under us: look at the files before serving them.
                 Activity::Failed(_) => {
