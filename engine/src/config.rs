@@ -94,7 +94,7 @@ impl Default for EngineConfig {
             download_rate_max: None,
             upload_slots: UploadSlots::Auto,
             connections_max: limits::CONNECTIONS_MAX,
-            torrent_connections_max: limits::TORRENT_CONNECTIONS_MAX,
+            torrent_connections_max: ringseed_net::limits::TORRENT_CONNECTIONS_MAX,
             dirty_bytes_max: 256 << 20,
             open_piece_bytes_max: 128 << 20,
             piece_memory_max: None,

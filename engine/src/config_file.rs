@@ -161,7 +161,7 @@ fn shard_count(text: &str) -> Result<usize, String> {
 /// An announce URL of a kind that can be announced to.
 fn announce_url(text: &str) -> Result<String, String> {
     let text = text.trim();
-    match crate::control::is_announce_url(text) && !text.contains(char::is_whitespace) {
+    match ringseed_proto::tracker::is_announce_url(text) && !text.contains(char::is_whitespace) {
         true => Ok(text.to_owned()),
         false => Err(format!("'{text}' is not an announce URL of http, https or udp")),
     }

@@ -10,7 +10,6 @@ pub mod cli;
 pub mod config;
 pub mod config_file;
 pub mod control;
-pub mod create;
 mod descriptors;
 pub mod limits;
 mod preflight;

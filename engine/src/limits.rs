@@ -23,9 +23,6 @@ pub const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(250);
 /// Connections of the whole process by default; the descriptor limit lowers it.
 pub const CONNECTIONS_MAX: usize = 20_000;
 
-/// Connections one torrent may hold by default while it downloads.
-pub const TORRENT_CONNECTIONS_MAX: usize = 200;
-
 /// Connections over the limit while the kernel is not done with those that made room.
 pub const MAKING_ROOM_MAX: usize = 32;
 
@@ -60,9 +57,6 @@ const _: () = assert!(SEND_BLOCKS_MAX * 3 < 1024, "headers, blocks and file spli
 /// Largest torrent file fetched from a URL, bytes: a million pieces are 20 MiB of hashes. Files on disk may
 /// have `ringseed_proto::limits::TORRENT_BYTES_MAX`.
 pub const TORRENT_FETCH_BYTES_MAX: usize = 32 << 20;
-
-/// How long a change or a removal of a torrent counts as recent for clients of the RPC, as in Transmission.
-pub const REMOVED_LIFE: Duration = Duration::from_secs(60);
 
 /// Most removed torrents remembered for that: a client that asks once a second sees them all.
 pub const REMOVED_MAX: usize = 10_000;

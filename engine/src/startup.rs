@@ -3,7 +3,7 @@
 use crate::config::EngineConfig;
 use crate::control::session::{Session, SessionParts};
 use crate::control::watch as watch_folder;
-use crate::control::{EngineHandle, EngineSnapshot, Inbox, loader, rpc, thread};
+use crate::control::{Inbox, loader, thread};
 use crate::descriptors::Descriptors;
 use crate::limits::{CONTROL_QUEUE, SHARD_MAILBOX, SHARD_REPORTS};
 use crate::preflight::{self, PreflightError};
@@ -17,10 +17,12 @@ use crate::turns;
 use arc_swap::ArcSwap;
 use glommio::Placement;
 use ringseed_announce::{AnnounceConfig, Announcer, Trust};
+use ringseed_handle::{EngineHandle, EngineSnapshot};
 use ringseed_net::listener::{ListenError, Listeners, PortClaim};
 use ringseed_net::route::{self, Route};
 use ringseed_proto::units::PeerId;
 use ringseed_ring::executor::Executor;
+use ringseed_rpc as rpc;
 use ringseed_storage::limits::LOADED_BYTES_MAX;
 use ringseed_storage::{StoreConfig, StoreLimits, memory};
 use std::io;
@@ -31,7 +33,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::sync::mpsc as std_mpsc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::{mpsc, watch};
 
 /// Why an engine did not start.
@@ -200,8 +202,7 @@ impl Engine {
         let (changed_sender, changed) = watch::channel(0);
         let (commands, command_queue) = mpsc::channel(CONTROL_QUEUE);
         let listen_port = Arc::new(AtomicU16::new(port));
-        let handle =
-            EngineHandle { commands, snapshot: snapshot.clone(), changed, listen_port: listen_port.clone() };
+        let handle = EngineHandle::new(commands, snapshot.clone(), changed, listen_port.clone());
         let starting = ControlStart {
             settings: settings.clone(),
             descriptors,
@@ -281,13 +282,7 @@ impl Engine {
 
     fn stop_threads(&mut self) {
         if self.control.as_ref().is_some_and(|thread| !thread.is_finished()) {
-            let (reply, _) = tokio::sync::oneshot::channel();
-            let mut command = crate::control::handle::Command::Shutdown(reply);
-            // The queue is full only for a moment: the control thread empties it.
-            while let Err(mpsc::error::TrySendError::Full(back)) = self.handle.commands.try_send(command) {
-                command = back;
-                std::thread::sleep(Duration::from_millis(1));
-            }
+            self.handle.begin_shutdown();
         }
         self.join();
     }
@@ -368,7 +363,7 @@ struct ControlStart {
     listen_port: Arc<AtomicU16>,
     claim: PortClaim,
     report_inbox: mailbox::Receiver<FromShard>,
-    command_queue: mpsc::Receiver<crate::control::handle::Command>,
+    command_queue: mpsc::Receiver<ringseed_handle::Command>,
     handle: EngineHandle,
     rpc_listener: Option<std::net::TcpListener>,
     rpc_socket: Option<std::os::unix::net::UnixListener>,

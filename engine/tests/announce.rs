@@ -138,7 +138,7 @@ mod told {
     use super::support::content::{Content, fill, single, torrent_of};
     use ringseed::Engine;
     use ringseed::config::{EngineConfig, ListenPort};
-    use ringseed::control::{AddTorrent, FileWish, TorrentState, Wishes};
+    use ringseed_handle::{AddTorrent, FileWish, TorrentState, Wishes};
     use ringseed_proto::metainfo::Metainfo;
     use ringseed_proto::tracker::http::parse_announce;
     use ringseed_proto::tracker::{AnnounceEvent, AnnounceRequest};
@@ -298,7 +298,7 @@ mod told {
             // At once, before the shard counts by itself.
             let (left, entered) = if round % 2 == 1 { (&before, &after) } else { (&after, &before) };
             let tiers = vec![vec![entered.url.clone()]];
-            let change = ringseed::control::TorrentChange {
+            let change = ringseed_handle::TorrentChange {
                 wishes: Some(Arc::new(move |wishes: &mut Wishes, _: &_| wishes.tiers = Some(tiers.clone()))),
                 ..Default::default()
             };
@@ -374,7 +374,7 @@ mod told {
         assert!(tracker.of(port).iter().all(|request| request.event != AnnounceEvent::Completed));
         assert_eq!(handle.snapshot().torrents[0].left, 0, "what a user is shown is what is wanted");
         // Now all of it.
-        let change = ringseed::control::TorrentChange {
+        let change = ringseed_handle::TorrentChange {
             wishes: Some(Arc::new(|wishes: &mut Wishes, _: &_| wishes.files = Vec::new())),
             ..Default::default()
         };

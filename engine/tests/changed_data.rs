@@ -5,7 +5,7 @@ mod support;
 
 use ringseed::Engine;
 use ringseed::config::EngineConfig;
-use ringseed::control::{TorrentState, TorrentStatus};
+use ringseed_handle::{TorrentState, TorrentStatus};
 use ringseed_proto::metainfo::Metainfo;
 use std::fs;
 use std::os::unix::fs::FileExt;

@@ -2,7 +2,7 @@
 
 use ringseed::Engine;
 use ringseed::config::EngineConfig;
-use ringseed::control::{AddTorrent, EngineHandle, TorrentState};
+use ringseed_handle::{AddTorrent, EngineHandle, TorrentState};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::PeerId;

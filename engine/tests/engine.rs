@@ -2,7 +2,7 @@
 
 use ringseed::Engine;
 use ringseed::config::EngineConfig;
-use ringseed::control::{AddTorrent, EngineHandle, TorrentState};
+use ringseed_handle::{AddTorrent, EngineHandle, TorrentState};
 use ringseed_proto::metainfo::Metainfo;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;

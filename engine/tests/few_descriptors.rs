@@ -1,7 +1,7 @@
 //! Engines in processes that may open few files: nothing fails for that, and the RPC answers.
 
 use ringseed::Engine;
-use ringseed::control::{AddTorrent, TorrentState};
+use ringseed_handle::{AddTorrent, TorrentState};
 use ringseed_proto::hash::digest;
 use ringseed_proto::metainfo::Metainfo;
 use serde_json::json;

@@ -5,7 +5,7 @@ mod support;
 
 use ringseed::Engine;
 use ringseed::config::EngineConfig;
-use ringseed::control::{AddTorrent, EngineHandle, TorrentState};
+use ringseed_handle::{AddTorrent, EngineHandle, TorrentState};
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::{InfoHash, PeerId};
 use ringseed_proto::wire::extension::{ExtensionHandshake, MetadataMessage};

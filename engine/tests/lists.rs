@@ -5,7 +5,7 @@ mod support;
 
 use ringseed::Engine;
 use ringseed::config::{EngineConfig, ListenPort};
-use ringseed::control::{
+use ringseed_handle::{
     AddOutcome, AddTorrent, EngineError, EngineHandle, FileWork, TorrentChange, TorrentCommand, TorrentState,
 };
 use ringseed_proto::metainfo::Metainfo;
@@ -79,7 +79,7 @@ fn a_list_is_stored_when_it_is_answered_and_one_that_is_unknown_does_not_keep_th
     let list = [&[unknown, torrents[0]], &torrents[..]].concat();
     let command = |command| block_on(handle.command(list.clone(), command)).unwrap();
     let states = || -> Vec<_> { handle.snapshot().torrents.iter().map(|t| t.state.clone()).collect() };
-    let only_unknown = |failures: ringseed::control::Failures| {
+    let only_unknown = |failures: ringseed_handle::Failures| {
         let failed: Vec<_> = failures.iter().map(|(torrent, _)| *torrent).collect();
         failed == [unknown]
             && failures

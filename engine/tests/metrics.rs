@@ -2,7 +2,7 @@
 
 use ringseed::Engine;
 use ringseed::config::EngineConfig;
-use ringseed::control::{EngineHandle, TorrentState};
+use ringseed_handle::{EngineHandle, TorrentState};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;

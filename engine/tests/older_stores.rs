@@ -10,7 +10,7 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use ringseed::Engine;
 use ringseed::config::{EngineConfig, ListenPort};
-use ringseed::control::{
+use ringseed_handle::{
     AddTorrent, Earlier, EngineChange, EngineHandle, FileWork, GoalMode, LimitChange, Rename, TorrentChange,
     TorrentState, TorrentStatus, Wishes,
 };
@@ -124,7 +124,7 @@ fn write_a_store() {
     let state = tempfile::tempdir().unwrap();
     let engine = start(state.path());
     let handle = engine.handle();
-    let settings = Arc::new(|settings: &mut ringseed::control::SessionSettings| {
+    let settings = Arc::new(|settings: &mut ringseed_handle::SessionSettings| {
         settings.download_dir = Some("/srv/downloads".into());
         settings.categories.insert("tv".into(), "/srv/tv".into());
         settings.tags = vec!["films".into()];

@@ -9,7 +9,7 @@ mod support;
 
 use ringseed::Engine;
 use ringseed::config::EngineConfig;
-use ringseed::control::{EngineHandle, TorrentState};
+use ringseed_handle::{EngineHandle, TorrentState};
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
 use std::fs;

@@ -5,7 +5,7 @@ mod support;
 
 use ringseed::Engine;
 use ringseed::config::EngineConfig;
-use ringseed::control::{TorrentState, TorrentStatus};
+use ringseed_handle::{TorrentState, TorrentStatus};
 use serde_json::json;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

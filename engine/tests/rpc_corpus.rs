@@ -1,6 +1,6 @@
 //! The corpus of the RPC's fuzz targets, run as a plain test on every build.
 
-use ringseed::control::rpc::promises;
+use ringseed_rpc::promises;
 use std::path::Path;
 
 #[test]

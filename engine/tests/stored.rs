@@ -4,7 +4,7 @@
 mod support;
 
 use ringseed::Engine;
-use ringseed::control::{AddTorrent, EngineHandle, Found, TorrentChange, TorrentState, TorrentStatus};
+use ringseed_handle::{AddTorrent, EngineHandle, Found, TorrentChange, TorrentState, TorrentStatus};
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
 use std::fs;

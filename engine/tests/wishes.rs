@@ -3,7 +3,7 @@
 #[path = "support/mod.rs"]
 mod support;
 
-use ringseed::control::{AddTorrent, EngineChange, FileWish, TorrentChange, TorrentState, Wishes};
+use ringseed_handle::{AddTorrent, EngineChange, FileWish, TorrentChange, TorrentState, Wishes};
 use ringseed_proto::metainfo::Metainfo;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -25,7 +25,7 @@ fn wanted_files_are_fetched_then_moved_and_the_others_when_they_are_wanted() {
     let leech = engines::start(engines::config());
     let handle = leech.handle();
     let incomplete = first.path().to_path_buf();
-    let settings = move |settings: &mut ringseed::control::SessionSettings| {
+    let settings = move |settings: &mut ringseed_handle::SessionSettings| {
         settings.incomplete_dir = Some(incomplete.clone());
         settings.incomplete_dir_on = true;
     };

@@ -1,4 +1,4 @@
 //! Fuzzes what `promises::base64` of the RPC promises.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| ringseed::control::rpc::promises::base64(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| ringseed_rpc::promises::base64(data));

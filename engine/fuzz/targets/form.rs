@@ -1,4 +1,4 @@
 //! Fuzzes what `promises::form` of the RPC promises.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| ringseed::control::rpc::promises::form(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| ringseed_rpc::promises::form(data));

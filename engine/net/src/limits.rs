@@ -47,3 +47,6 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Time a dial may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connections one torrent may hold by default while it downloads.
+pub const TORRENT_CONNECTIONS_MAX: usize = 200;

@@ -7,7 +7,7 @@ use super::signals::Stop;
 use super::torrent_file::Target;
 use super::work_bar::WorkBar;
 use super::{remote, screen, show};
-use crate::create::{self, Content, ContentFile, CreateFailure};
+use ringseed_create::{self as create, Content, ContentFile, CreateFailure};
 use ringseed_proto::create::{CreateError, CreateOptions};
 use ringseed_proto::layout::LayoutError;
 use ringseed_proto::limits::URL_BYTES_MAX;
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn tracker_urls_are_taken_as_they_are_when_trackers_are_edited() {
         for url in ["http://a/x?k=a b", "http://a/\"|{b}^", "HTTP://n:p@a/x", "udp://[::1]:2/x"] {
-            assert!(crate::control::is_announce_url(url));
+            assert!(ringseed_proto::tracker::is_announce_url(url));
             assert_eq!(tiers(&[url.to_owned()]), Ok(vec![vec![url.to_owned()]]), "{url}");
         }
     }

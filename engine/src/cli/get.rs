@@ -9,7 +9,9 @@ use super::sources::Sources;
 use super::state_dir::{self, StateDir};
 use super::{directory, screen};
 use crate::config::EngineConfig;
-use crate::control::{AddOutcome, AddTorrent, EngineSnapshot, GoalMode, TorrentState, TorrentStatus, Wishes};
+use ringseed_handle::{
+    AddOutcome, AddTorrent, EngineSnapshot, GoalMode, TorrentState, TorrentStatus, Wishes,
+};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;

@@ -8,7 +8,7 @@ use super::signals::Stop;
 use super::state_dir::{self, StateDir};
 use super::{as_found, directory, screen};
 use crate::config::EngineConfig;
-use crate::control::{AddTorrent, EngineSnapshot, TorrentState, TorrentStatus};
+use ringseed_handle::{AddTorrent, EngineSnapshot, TorrentState, TorrentStatus};
 use ringseed_proto::metainfo::{Info, Metainfo};
 use ringseed_proto::units::InfoHash;
 use std::path::Path;

@@ -62,7 +62,7 @@ pub fn run(args: &Serve) -> Result<(), Failure> {
     let scheme = if tls { "https" } else { "http" };
     screen::say(&format!("ringseed serve: RPC on {scheme}://{rpc}/transmission/rpc"));
     if !rpc.ip().is_loopback() {
-        let token = token_file.unwrap_or_else(|| state.path().join(crate::control::rpc::TOKEN_FILE));
+        let token = token_file.unwrap_or_else(|| state.path().join(ringseed_rpc::TOKEN_FILE));
         screen::say(&format!("ringseed serve: clients elsewhere need the token in {}", token.display()));
     }
     let mut told = false;

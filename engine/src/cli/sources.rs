@@ -2,7 +2,7 @@
 
 use super::quantity::printable;
 use super::screen;
-use crate::control::{TorrentState, TorrentStatus};
+use ringseed_handle::{TorrentState, TorrentStatus};
 use std::time::{Duration, Instant};
 
 /// Time after which it is said though not every tracker was asked yet, or a peer could still answer.
@@ -84,7 +84,7 @@ fn place(url: &str) -> &str {
 mod tests {
     use super::*;
     use crate::cli::transfer_view::tests::torrent;
-    use crate::control::TrackerStatus;
+    use ringseed_handle::TrackerStatus;
     use std::sync::Arc;
 
     fn announced(results: &[(&str, bool)]) -> TorrentStatus {

@@ -2,8 +2,8 @@
 
 use super::quantity::{eta, printable, rate, size, span};
 use super::screen;
-use crate::control::{EngineSnapshot, TorrentState, TorrentStatus};
 use indicatif::{ProgressBar, ProgressStyle};
+use ringseed_handle::{EngineSnapshot, TorrentState, TorrentStatus};
 use ringseed_proto::units::InfoHash;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

@@ -1,6 +1,7 @@
 //! Trackers that every public torrent announces to, beside its own.
 
-use ringseed_proto::limits::{TRACKERS_MAX, URL_BYTES_MAX};
+use ringseed_proto::limits::TRACKERS_MAX;
+use ringseed_proto::tracker::is_announce_url;
 
 /// The tiers of a torrent with the trackers of `text` behind them, each in a tier of its own; `None` when it has them all.
 /// Their URLs are parted by white space; what is no announce URL is left out.
@@ -17,31 +18,9 @@ pub fn with_defaults(tiers: &[Vec<String>], text: &str) -> Option<Vec<Vec<String
     (edited.len() > tiers.len()).then_some(edited)
 }
 
-/// Whether a tracker may be named so. What a URL may not hold behind its host is escaped when the tracker is asked.
-pub fn is_announce_url(url: &str) -> bool {
-    let Some((scheme, rest)) = url.split_once("://") else { return false };
-    let known = ["http", "https", "udp"].iter().any(|name| scheme.eq_ignore_ascii_case(name));
-    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = !host.is_empty() && !host.contains(char::is_whitespace);
-    known && host && url.len() <= URL_BYTES_MAX && !url.contains(|c: char| c.is_ascii_control())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_can_be_escaped_is_taken() {
-        for url in ["HTTP://a/x y", "udp://b:1", "https://u:p@c?k={1}|2", "http://[::1]:8/"] {
-            assert!(is_announce_url(url), "{url}");
-        }
-        for url in
-            ["", "http://", "http:///x", "http://?k", "http://a b/", "ftp://a", "wss://a", "http://a/\n", "a"]
-        {
-            assert!(!is_announce_url(url), "{url}");
-        }
-        assert!(!is_announce_url(&format!("http://a/{}", "x".repeat(URL_BYTES_MAX))));
-    }
 
     #[test]
     fn defaults_come_behind_the_torrents_own_and_once() {

@@ -1,10 +1,10 @@
 //! The loader: reads the resume store on a thread of its own, so that the RPC answers while it does, and hands the
 //! torrents over in batches.
 
-use super::EngineError;
 use super::session::{renamed, tell_rebuilt};
 use super::torrent::Activity;
 use crate::shard::registry::{TorrentEntry, home_shard};
+use ringseed_handle::EngineError;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::metainfo::{Info, Metainfo};
 use ringseed_storage::{

@@ -1,11 +1,12 @@
 //! The control thread's loop.
 
-use super::handle::Command;
+use super::Inbox;
 use super::loader::Loading;
 use super::session::{FilesDone, Session};
-use super::{EngineError, Inbox};
 use crate::limits::SNAPSHOT_INTERVAL;
 use ringseed_announce::AnnounceUpdate;
+use ringseed_handle::Command;
+use ringseed_handle::EngineError;
 use tokio::sync::mpsc;
 
 /// Runs the session until it is told to stop and has stopped. `loader` hands over the stored torrents meanwhile.

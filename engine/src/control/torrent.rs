@@ -1,10 +1,11 @@
 //! One torrent of the session: what the user wants of it, what the shards do with it, what is known of it.
 
 use super::pieces::Pieces;
-use super::snapshot::{PeerStatus, TorrentState, TorrentStatus, TrackerStatus};
 use crate::shard::checks::Check;
 use crate::shard::publish::TorrentSample;
 use crate::shard::registry::TorrentEntry;
+use ringseed_handle::{PeerStatus, TorrentState, TorrentStatus, TrackerStatus};
+use ringseed_handle::{present_bytes, unix_now};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::layout::Layout;
 use ringseed_proto::swarm::Priority;
@@ -564,18 +565,6 @@ pub fn missing_bytes(layout: &Layout, have: &Bitfield, files: &[FileWish]) -> u6
     wanted.map(|((index, file), _)| file.length - present_bytes(layout, have, index)).sum()
 }
 
-/// Bytes of a file that are in pieces of `have`.
-pub fn present_bytes(layout: &Layout, have: &Bitfield, index: usize) -> u64 {
-    let file = &layout.files[index];
-    let piece_length = u64::from(layout.piece_length);
-    let in_piece = |piece: u32| {
-        let start = u64::from(piece) * piece_length;
-        let end = start + u64::from(layout.piece_len(PieceIndex(piece)));
-        end.min(file.offset + file.length).saturating_sub(start.max(file.offset))
-    };
-    layout.pieces_of_file(index).filter(|piece| have.get(*piece)).map(in_piece).sum()
-}
-
 /// Bytes of the wanted files.
 fn wanted_bytes(layout: &Layout, files: &[FileWish]) -> u64 {
     if files.is_empty() {
@@ -592,11 +581,6 @@ fn priority(wish: &FileWish) -> Priority {
         (true, 0) => Priority::Normal,
         (true, 1..) => Priority::High,
     }
-}
-
-/// Seconds since 1970.
-pub fn unix_now() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]

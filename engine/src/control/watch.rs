@@ -7,7 +7,7 @@
 //! each [`PATIENCE`]. In a folder that cannot be written it is remembered what was taken, over restarts as
 //! well, so that a torrent that is removed does not come back.
 
-use super::{AddOutcome, AddTorrent, EngineHandle};
+use ringseed_handle::{AddOutcome, AddTorrent, EngineHandle};
 use ringseed_proto::limits::TORRENT_BYTES_MAX;
 use ringseed_proto::metainfo::Metainfo;
 use serde::{Deserialize, Serialize};
@@ -246,7 +246,7 @@ async fn try_one(file: &Path, last: bool, handle: &EngineHandle) -> Option<Tried
                     return Some(Tried::Added);
                 }
                 Ok(AddOutcome::Duplicate(_)) => return Some(Tried::Added),
-                Err(super::EngineError::Stopping) => return None,
+                Err(ringseed_handle::EngineError::Stopping) => return None,
                 Err(error) => (error.to_string(), Tried::Later),
             }
         }

@@ -3,38 +3,9 @@
 //! Nothing in a turn may wait, so a turn is the longest that anything on the shard is held up. Time that the
 //! loop slept on purpose does not count, but waking later than was due does.
 
+use ringseed_handle::LoopDelays;
 use ringseed_proto::units::Time;
 use std::time::Duration;
-
-/// Upper bounds of the histogram's buckets in microseconds; what is longer falls into one more.
-pub const BOUNDS_US: [u32; 13] =
-    [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000];
-
-/// A histogram of loop delays since the shard started.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct LoopDelays {
-    /// Turns by how long they took, and wake-ups by how late they were: one count per bound, then that of
-    /// longer ones. Not cumulative.
-    pub counts: [u64; BOUNDS_US.len() + 1],
-    /// All delays together, microseconds: the time in which the loop did not sleep.
-    pub sum_us: u64,
-    /// The longest, microseconds.
-    pub longest_us: u64,
-}
-
-impl LoopDelays {
-    fn record(&mut self, delay_us: u64) {
-        let bucket = BOUNDS_US.iter().position(|bound| delay_us <= u64::from(*bound));
-        self.counts[bucket.unwrap_or(BOUNDS_US.len())] += 1;
-        self.sum_us += delay_us;
-        self.longest_us = self.longest_us.max(delay_us);
-    }
-
-    /// Turns and late wake-ups recorded.
-    pub fn count(&self) -> u64 {
-        self.counts.iter().sum()
-    }
-}
 
 /// Watches the turns of one loop. The caller reads the clock: once per turn, and once more before a sleep.
 #[derive(Debug, Default)]
@@ -77,6 +48,7 @@ impl LoopWatch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ringseed_handle::BOUNDS_US;
 
     fn at(us: u64) -> Time {
         Time::after_epoch(Duration::from_micros(us))

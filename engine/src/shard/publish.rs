@@ -2,107 +2,19 @@
 
 use super::Shard;
 use super::connections::Stage;
-use super::loop_delay::LoopDelays;
 use super::torrents::TorrentKey;
+use ringseed_handle::ShardStatus;
+use ringseed_handle::{BannedPeer, LoopDelays, PeerStatus, UnderWay};
+pub use ringseed_handle::{HandshakeEnd, ShardCounters};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::swarm::SwarmStats;
 use ringseed_proto::units::InfoHash;
 use ringseed_ring::RingStats;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Peers listed for one torrent: more help nobody, and ten thousand would cost every reader.
 const PEERS_LISTED_MAX: usize = 500;
-
-/// Counts of what a shard did since it started.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct ShardCounters {
-    /// `SENDMSG` calls for peers in a swarm.
-    pub sends: u64,
-    /// Blocks they gathered.
-    pub blocks_sent: u64,
-    /// Sends that the socket took only a part of.
-    pub partial_sends: u64,
-    /// Reads that were begun because a block that a peer asked for was not in memory.
-    pub cold_pieces: u64,
-    /// Times a read for a peer waited until others were done.
-    pub read_waits: u64,
-    /// Page faults of the shard's thread that waited for a disk: each held up the loop.
-    pub major_faults: u64,
-    /// Times requesting waited for the dirty-byte budget.
-    pub dirty_waits: u64,
-    /// Times an address was banned from a torrent.
-    pub bans: u64,
-    /// Turns of the loop.
-    pub turns: u64,
-    /// Connections that were ended to make room for others.
-    pub made_room: u64,
-    /// Handshakes by how they ended, in the order of [`HandshakeEnd::NAMES`].
-    pub handshakes: [u64; 5],
-}
-
-/// How a handshake with a peer ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HandshakeEnd {
-    /// The peer is in its swarm.
-    Done,
-    /// It was whole, and the peer is not wanted: no such torrent, no room, or we are the peer.
-    Refused,
-    /// What came is not BitTorrent.
-    Invalid,
-    /// It was not whole in time.
-    Late,
-    /// The connection ended before.
-    Closed,
-}
-
-impl HandshakeEnd {
-    /// What they are called where they are counted.
-    pub const NAMES: [&str; 5] = ["done", "refused", "invalid", "late", "closed"];
-}
-
-/// What a shard has under way at one moment.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct UnderWay {
-    /// Connections that are being made.
-    pub dialling: usize,
-    /// Connections without a whole handshake.
-    pub handshaking: usize,
-    /// Connections in a swarm.
-    pub active: usize,
-    /// Connections that the kernel is not done with.
-    pub closing: usize,
-    /// Reads from disk for peers, begun and waiting.
-    pub reads: (usize, usize),
-    /// Whole pieces that are being hashed or written.
-    pub pieces: usize,
-}
-
-/// One connected peer.
-#[derive(Debug, Clone)]
-pub struct PeerStatus {
-    /// Its address.
-    pub address: SocketAddr,
-    /// Client name and version as it says or as its peer id implies.
-    pub client: String,
-    /// Share of the pieces it has, 0.0 to 1.0.
-    pub progress: f32,
-    /// Bytes per second from it.
-    pub download_rate: u64,
-    /// Bytes per second to it.
-    pub upload_rate: u64,
-    /// Whether it connected to us.
-    pub incoming: bool,
-    /// Whether we choke it.
-    pub am_choking: bool,
-    /// Whether we want its pieces.
-    pub am_interested: bool,
-    /// Whether it chokes us.
-    pub peer_choking: bool,
-    /// Whether it wants our pieces.
-    pub peer_interested: bool,
-}
 
 /// One torrent as a shard sees it.
 #[derive(Debug, Clone)]
@@ -117,15 +29,6 @@ pub struct TorrentSample {
     pub peers: Vec<PeerStatus>,
     /// Addresses that are banned from it.
     pub banned: Vec<BannedPeer>,
-}
-
-/// An address that is banned from a torrent, since it sent wrong data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BannedPeer {
-    /// The address.
-    pub address: IpAddr,
-    /// When the ban ends.
-    pub until: SystemTime,
 }
 
 /// What one shard published last.
@@ -147,6 +50,18 @@ pub struct ShardSnapshot {
     pub delays: LoopDelays,
     /// What its data ring did.
     pub ring: RingStats,
+}
+
+impl From<&ShardSnapshot> for ShardStatus {
+    fn from(published: &ShardSnapshot) -> Self {
+        Self {
+            connections: published.connections,
+            under_way: published.under_way,
+            counters: published.counters,
+            delays: published.delays,
+            ring: published.ring,
+        }
+    }
 }
 
 impl Shard {

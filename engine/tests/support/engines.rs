@@ -4,7 +4,7 @@ use super::content::Content;
 use super::until;
 use ringseed::Engine;
 use ringseed::config::{EngineConfig, ListenPort};
-use ringseed::control::{AddTorrent, EngineHandle, TorrentStatus};
+use ringseed_handle::{AddTorrent, EngineHandle, TorrentStatus};
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

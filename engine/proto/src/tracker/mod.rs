@@ -2,8 +2,10 @@
 
 pub mod http;
 pub mod udp;
+mod url;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+pub use url::is_announce_url;
 
 use crate::limits::{TRACKER_INTERVAL_DEFAULT_S, TRACKER_INTERVAL_MAX_S, TRACKER_TEXT_BYTES_MAX};
 use crate::units::{InfoHash, PeerId};

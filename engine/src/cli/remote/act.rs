@@ -21,7 +21,7 @@ pub fn add(args: &Add) -> Result<(), Failure> {
     };
     for source in &args.torrents {
         let bytes = read(source)?;
-        let mut request = json!({"metainfo": crate::control::rpc::encode_base64(&bytes)});
+        let mut request = json!({"metainfo": ringseed_rpc::encode_base64(&bytes)});
         if let Some(dir) = &dir {
             request["download-dir"] = json!(dir.to_string_lossy());
         }

@@ -47,7 +47,7 @@ impl Daemon {
             }
         };
         let credentials = match (&connect.login.auth, &connect.login.token_file) {
-            (Some(pair), _) => Some(format!("Basic {}", crate::control::rpc::encode_base64(pair.as_bytes()))),
+            (Some(pair), _) => Some(format!("Basic {}", ringseed_rpc::encode_base64(pair.as_bytes()))),
             (None, Some(path)) => {
                 let refused =
                     |error| Failure::failed(format!("cannot read {}: {}", path.display(), io_reason(&error)));
@@ -57,7 +57,7 @@ impl Daemon {
             (None, None) => {
                 let named = std::env::var_os("RINGSEED_STATE_DIR").map(PathBuf::from);
                 let dir = named.or_else(|| crate::cli::state_dir::root().ok());
-                dir.and_then(|dir| bearer(&dir.join(crate::control::rpc::TOKEN_FILE)).ok())
+                dir.and_then(|dir| bearer(&dir.join(ringseed_rpc::TOKEN_FILE)).ok())
             }
         };
         Ok(Self { place, credentials, session_id: RefCell::default() })

@@ -47,7 +47,7 @@ pub fn create(
     let forgotten = daemon.call("torrent-create-cancel", mine);
     let made = made?;
     forgotten?;
-    let bytes = crate::control::rpc::decode_base64(&made.metainfo);
+    let bytes = ringseed_rpc::decode_base64(&made.metainfo);
     let bytes = bytes.ok_or_else(|| Failure::failed("the daemon's torrent is not base64"))?;
     Metainfo::parse(&bytes).map_err(|error| Failure::failed(format!("the daemon's torrent is none: {error}")))
 }

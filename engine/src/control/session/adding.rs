@@ -3,11 +3,11 @@
 //! several torrents in one transaction, and only then the start.
 
 use super::super::default_trackers::with_defaults;
-use super::super::handle::{AddOutcome, AddTorrent, EngineError, Found, Reply};
 use super::super::pieces::Pieces;
 use super::claims::Directory;
 use super::files::FilesDone;
 use super::{Session, has_files, renamed};
+use ringseed_handle::{AddOutcome, AddTorrent, EngineError, Found, Reply};
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
 use ringseed_storage::{

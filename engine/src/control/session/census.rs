@@ -2,9 +2,9 @@
 //! what waits for a place, what was moved. Torrents tell that they have changed ([`Torrent::touch`]), and are counted anew
 //! before anybody asks.
 
-use super::super::chunked::Chunked;
 use super::super::torrent::{Changes, CountedAs, Turn};
 use super::Session;
+use ringseed_handle::Chunked;
 use std::collections::{BTreeSet, HashSet};
 
 /// Torrents of one queue by their places.

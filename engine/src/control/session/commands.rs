@@ -1,9 +1,9 @@
 //! What handles ask of the session.
 
-use super::super::handle::{Command, EngineError, Reply};
 use super::super::torrent::Torrent;
 use super::Session;
 use crate::limits::CONTROL_QUEUE;
+use ringseed_handle::{Command, EngineError, Reply};
 use ringseed_net::candidates::Source;
 use ringseed_net::limits::CANDIDATES_MAX;
 use ringseed_proto::peer_address::canonical;

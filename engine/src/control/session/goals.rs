@@ -1,8 +1,9 @@
 //! When a torrent has seeded enough: its ratio, the time without upload, the time of seeding.
 
-use super::super::share::{ShareRatio, verified_bytes};
-use super::super::torrent::{Activity, Torrent, unix_now};
+use super::super::torrent::{Activity, Torrent};
 use super::Session;
+use ringseed_handle::unix_now;
+use ringseed_handle::{ShareRatio, verified_bytes};
 use ringseed_proto::units::InfoHash;
 use ringseed_storage::{GoalMode, SessionSettings};
 use std::collections::HashSet;

@@ -2,9 +2,9 @@
 //! snapshot and one answer. A torrent for which a command cannot be carried out does not keep it from the others; what
 //! the store does not take, it takes of none.
 
-use super::super::handle::{EngineError, Failures, Reply, TorrentChange, TorrentCommand};
 use super::super::torrent::{FileWork, Next};
 use super::Session;
+use ringseed_handle::{EngineError, Failures, Reply, TorrentChange, TorrentCommand};
 use ringseed_proto::units::InfoHash;
 use ringseed_storage::{RunState, TorrentRecord};
 use std::cell::RefCell;

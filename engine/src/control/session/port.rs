@@ -1,10 +1,10 @@
 //! Where peers connect to: another port while the engine runs, again the one that was set in an earlier run, and the
 //! interface that comes and goes.
 
-use super::super::handle::EngineError;
 use super::Session;
 use crate::config::ListenPort;
 use crate::shard::message::ToShard;
+use ringseed_handle::EngineError;
 use ringseed_net::listener::Listeners;
 use ringseed_net::route;
 use std::sync::Arc;

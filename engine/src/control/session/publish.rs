@@ -1,9 +1,9 @@
 //! What a session tells others: snapshots made of its torrents and of what the shards publish.
 
-use super::super::snapshot::{EngineSnapshot, ShardStatus, TrackerStatus};
 use super::super::torrent::Activity;
 use super::Session;
 use crate::shard::publish::ShardSnapshot;
+use ringseed_handle::{EngineSnapshot, ShardStatus, TrackerStatus};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -61,8 +61,7 @@ impl Session {
                 continue;
             }
             let trackers = self.parts.announcer.status(torrent.entry.info_hash());
-            self.shown
-                .insert(Arc::new(torrent.status(trackers.into_iter().map(TrackerStatus::from).collect())));
+            self.shown.insert(Arc::new(torrent.status(trackers.into_iter().map(tracker_status).collect())));
         }
         let (run, all_runs) = self.totals();
         let snapshot = EngineSnapshot {
@@ -88,5 +87,20 @@ impl Session {
         };
         self.parts.snapshot.store(Arc::new(snapshot));
         self.parts.changed.send_modify(|version| *version += 1);
+    }
+}
+
+/// What is told of a tracker.
+fn tracker_status(state: ringseed_announce::TrackerState) -> TrackerStatus {
+    TrackerStatus {
+        url: state.url,
+        tier: state.tier,
+        last_result: state.last_result,
+        ok: state.ok,
+        seeders: state.seeders,
+        leechers: state.leechers,
+        peers: state.peers,
+        next_announce: state.next_announce,
+        last_announce: state.last_announce,
     }
 }

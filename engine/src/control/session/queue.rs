@@ -1,8 +1,9 @@
 //! The queue: one order of all torrents, and how many of them download and seed at once.
 
-use super::super::handle::{EngineError, QueueMove};
-use super::super::torrent::{Next, unix_now};
+use super::super::torrent::Next;
 use super::Session;
+use ringseed_handle::unix_now;
+use ringseed_handle::{EngineError, QueueMove};
 use ringseed_proto::units::InfoHash;
 use ringseed_storage::{TorrentRecord, Wishes};
 use std::collections::HashSet;

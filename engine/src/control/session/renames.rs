@@ -1,6 +1,6 @@
 //! Other names that a user gives to files and folders of a torrent.
 
-use super::super::handle::EngineError;
+use ringseed_handle::EngineError;
 use ringseed_proto::layout::Layout;
 use ringseed_proto::limits::PATH_BYTES_MAX;
 use ringseed_proto::metainfo::Metainfo;

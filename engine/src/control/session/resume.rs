@@ -1,11 +1,11 @@
 //! What a session keeps between runs: torrents from the resume store at start, and into it as they change.
 
-use super::super::handle::EngineError;
 use super::super::loader::{Loading, Restored};
 use super::super::pieces::{Pieces, StampUpdate};
 use super::super::torrent::{Activity, Next};
 use super::Session;
 use super::renamed;
+use ringseed_handle::EngineError;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;

@@ -9,10 +9,10 @@
 //! - Files of several torrents are not moved, renamed or deleted on behalf of one, unless the others rest and are for the
 //!   same directory.
 
-use super::super::handle::EngineError;
 use super::super::torrent::{Activity, Torrent};
 use super::claims::{Content, compare, overlap};
 use super::{Session, renamed, renames};
+use ringseed_handle::EngineError;
 use ringseed_proto::layout::Layout;
 use ringseed_proto::metainfo::Info;
 use ringseed_proto::units::InfoHash;

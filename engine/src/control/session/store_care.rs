@@ -2,9 +2,9 @@
 //! beside the control thread, with pauses that grow; until then commands that need it fail with the reason, what becomes
 //! durable is remembered, and all of it is stored afterwards.
 
-use super::super::handle::EngineError;
 use super::super::pieces::StampUpdate;
 use super::Session;
+use ringseed_handle::EngineError;
 use ringseed_storage::{Rebuilt, ResumeError, ResumeStore};
 use std::path::Path;
 use std::sync::Arc;

@@ -1,13 +1,14 @@
 //! How a torrent gets from one activity to another.
 
-use super::super::handle::EngineError;
 use super::super::torrent::{Activity, Findings, Next};
 use super::{Session, has_data};
-use crate::limits::{REMOVED_LIFE, REMOVED_MAX};
+use crate::limits::REMOVED_MAX;
 use crate::shard::checks::Check;
 use crate::shard::message::ToShard;
 use crate::shard::registry::Phase;
 use ringseed_announce::{TrackedTorrent, TransferTotals};
+use ringseed_handle::EngineError;
+use ringseed_handle::REMOVED_LIFE;
 use ringseed_net::candidates::Source;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::units::InfoHash;

@@ -1,9 +1,9 @@
 //! What a user changes of torrents and of the whole engine while they run.
 
-use super::super::handle::{EngineChange, EngineError, TorrentChange};
 use super::super::torrent::{Activity, Next};
 use super::Session;
 use crate::shard::message::ToShard;
+use ringseed_handle::{EngineChange, EngineError, TorrentChange};
 use ringseed_proto::units::InfoHash;
 use ringseed_storage::{AltSpeed, SetLimit, SetPort, SpeedLimit, TorrentRecord, Wishes};
 use std::sync::Arc;

@@ -199,7 +199,7 @@ fn one(daemon: &Daemon, torrent: &Path, resume: &Path, managed: &Managed) -> Res
     let mut earlier = known.earlier(&metainfo.info.layout, &metainfo.tiers);
     earlier.incomplete_dir = incomplete.unwrap_or_default();
     let mut request = json!({
-        "metainfo": crate::control::rpc::encode_base64(&bytes),
+        "metainfo": ringseed_rpc::encode_base64(&bytes),
         "download-dir": last,
         "paused": known.is_paused(),
         "labels": known.labels(),

@@ -354,7 +354,7 @@ impl Remembered {
             .map(|tier| {
                 let urls = tier.iter().map(|url| url.0.trim().to_owned()).filter(|url| !url.is_empty());
                 let usable = |url: &String| {
-                    let usable = crate::control::is_announce_url(url);
+                    let usable = ringseed_proto::tracker::is_announce_url(url);
                     dropped |= !usable;
                     usable
                 };

@@ -1,0 +1,234 @@
+//! `torrent-set`: what changes about torrents. Everything is looked at before anything is changed. Rates are in kB/s
+//! of 1000 bytes on the wire.
+
+use super::ids::{hashes, select};
+use super::limits::{LABELS_MAX, NAME_BYTES_MAX, NAMES_MAX};
+use super::methods::{Outcome, empty};
+use super::server::Server;
+use super::trackers::Edit;
+use ringseed_api::{AddArgs, SetArgs};
+use ringseed_handle::unix_now;
+use ringseed_handle::{
+    EngineChange, FileWish, FileWork, GoalMode, LimitChange, QueueMove, SessionSettings, TorrentChange,
+    TorrentCommand, WishChange, Wishes,
+};
+use ringseed_proto::limits::PATH_BYTES_MAX;
+use ringseed_proto::metainfo::Metainfo;
+use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+impl Server {
+    pub(super) async fn torrent_set(&self, args: SetArgs) -> Outcome {
+        refuse_others(&args.other)?;
+        if args.bandwidth_priority.is_some_and(|priority| priority != 0) {
+            return Err("bandwidthPriority is not supported; nothing was changed".to_owned());
+        }
+        if args.honors_session_limits == Some(false) {
+            return Err("honorsSessionLimits cannot be turned off; nothing was changed".to_owned());
+        }
+        if args.seed_ratio_limit.is_some_and(|ratio| !ratio.is_finite() || ratio < 0.0) {
+            return Err("seedRatioLimit is not a ratio".to_owned());
+        }
+        let modes = (mode(args.seed_ratio_mode)?, mode(args.seed_idle_mode)?);
+        let labels = args.labels.as_deref().map(checked_labels).transpose()?;
+        if args.group.as_ref().is_some_and(|name| name.len() > NAME_BYTES_MAX) {
+            return Err(format!("invalid argument: the name of a group has at most {NAME_BYTES_MAX} bytes"));
+        }
+        let location = args.location.as_deref().map(absolute).transpose()?;
+        let edit = Edit::of(&args)?;
+        let files = FileLists::of_set(&args);
+        let torrents = select(&self.handle.snapshot(), args.ids.as_ref());
+        for torrent in &torrents {
+            files.check(torrent.metainfo.info.layout.files.len())?;
+            if let Some(edit) = &edit {
+                edit.check(torrent.tiers())?;
+            }
+        }
+        if let Some(name) = args.category.as_ref().filter(|name| !name.is_empty()) {
+            self.make_category(name).await?;
+        }
+        let upload = limit(args.upload_limit, args.upload_limited);
+        let download = limit(args.download_limit, args.download_limited);
+        let (sequential, queue_position) = (args.sequential_download, args.queue_position);
+        let wishes = move |wishes: &mut Wishes, metainfo: &Metainfo| {
+            files.apply(wishes, metainfo.info.layout.files.len());
+            replace(&mut wishes.labels, labels.as_ref());
+            replace(&mut wishes.group, args.group.as_ref());
+            replace(&mut wishes.category, args.category.as_ref());
+            replace(&mut wishes.ratio_mode, modes.0.as_ref());
+            replace(&mut wishes.ratio, args.seed_ratio_limit.as_ref());
+            replace(&mut wishes.idle_mode, modes.1.as_ref());
+            replace(&mut wishes.idle_minutes, args.seed_idle_limit.as_ref());
+            wishes.peer_limit = args.peer_limit.or(wishes.peer_limit);
+            if let Some(minutes) = args.seed_minutes {
+                wishes.seed_minutes = u64::try_from(minutes).ok();
+            }
+            if let Some(edit) = &edit {
+                wishes.tiers = Some(edit.apply(wishes.tiers.as_ref().unwrap_or(&metainfo.tiers)));
+                wishes.edited_at = unix_now();
+            }
+        };
+        let wishes: Option<WishChange> = Some(Arc::new(wishes));
+        let change = TorrentChange { upload, download, sequential, wishes, ..TorrentChange::default() };
+        self.carry_out(hashes(&torrents), TorrentCommand::Change(change)).await?;
+        if let Some(place) = queue_position {
+            let to = TorrentCommand::MoveInQueue(QueueMove::To(place));
+            self.carry_out(hashes(&torrents), to).await?;
+        }
+        if let Some(location) = location {
+            let work = TorrentCommand::Handle(FileWork::Move(location));
+            self.carry_out(hashes(&torrents), work).await?;
+        }
+        empty()
+    }
+
+    /// Makes a category when there is none of this name.
+    pub(super) async fn make_category(&self, name: &str) -> Result<(), String> {
+        if name.contains(['\\', '\0']) || name.contains("//") || name.len() > NAME_BYTES_MAX {
+            return Err("invalid argument: this is no name of a category".to_owned());
+        }
+        let snapshot = self.handle.snapshot();
+        if snapshot.settings.categories.contains_key(name) {
+            return Ok(());
+        }
+        if snapshot.settings.categories.len() >= NAMES_MAX {
+            return Err(format!("there are {NAMES_MAX} categories already: remove some first"));
+        }
+        let name = name.to_owned();
+        let change =
+            move |settings: &mut SessionSettings| _ = settings.categories.entry(name.clone()).or_default();
+        let change = EngineChange { settings: Some(Arc::new(change)), ..EngineChange::default() };
+        self.handle.change_engine(change).await.map_err(|error| error.to_string())
+    }
+}
+
+/// How much files are wanted, as lists of indexes; an empty list means all.
+#[derive(Clone, Default)]
+pub(super) struct FileLists([Option<Vec<usize>>; 5]);
+
+type FileChange = fn(&mut FileWish);
+
+/// What each list does, in the order in which Transmission does it.
+const FILE_CHANGES: [FileChange; 5] = [
+    |file| file.wanted = false,
+    |file| file.wanted = true,
+    |file| file.priority = 1,
+    |file| file.priority = -1,
+    |file| file.priority = 0,
+];
+
+impl FileLists {
+    fn of_set(args: &SetArgs) -> Self {
+        let lists = [
+            &args.files_unwanted,
+            &args.files_wanted,
+            &args.priority_high,
+            &args.priority_low,
+            &args.priority_normal,
+        ];
+        Self(lists.map(Clone::clone))
+    }
+
+    pub(super) fn of_add(args: &AddArgs) -> Self {
+        let lists = [
+            &args.files_unwanted,
+            &args.files_wanted,
+            &args.priority_high,
+            &args.priority_low,
+            &args.priority_normal,
+        ];
+        Self(lists.map(Clone::clone))
+    }
+
+    /// Whether all indexes are files of the torrent.
+    pub(super) fn check(&self, count: usize) -> Result<(), String> {
+        match self.0.iter().flatten().flatten().find(|index| **index >= count) {
+            Some(index) => Err(format!("file {index} is out of range: the torrent has {count} files")),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn apply(&self, wishes: &mut Wishes, count: usize) {
+        for (list, change) in self.0.iter().zip(FILE_CHANGES) {
+            if let Some(indexes) = list {
+                wishes.set_files(count, indexes, change);
+            }
+        }
+    }
+}
+
+pub(super) fn limit(kilobytes: Option<u64>, on: Option<bool>) -> LimitChange {
+    LimitChange { rate: kilobytes.map(|rate| rate.saturating_mul(1000)), on }
+}
+
+fn replace<T: Clone>(place: &mut T, with: Option<&T>) {
+    if let Some(with) = with {
+        place.clone_from(with);
+    }
+}
+
+fn mode(mode: Option<u8>) -> Result<Option<GoalMode>, String> {
+    match mode {
+        None => Ok(None),
+        Some(0) => Ok(Some(GoalMode::Session)),
+        Some(1) => Ok(Some(GoalMode::Own)),
+        Some(2) => Ok(Some(GoalMode::Never)),
+        Some(other) => Err(format!("a mode is 0, 1 or 2, not {other}")),
+    }
+}
+
+/// Labels without blanks around them, each once.
+///
+/// # Errors
+/// For an empty one, for one with a comma (clients join them by it), for a long one, and when there are too many.
+pub(super) fn checked_labels(labels: &[String]) -> Result<Vec<String>, String> {
+    let mut checked: Vec<String> = Vec::new();
+    for label in labels.iter().map(|label| label.trim()) {
+        if label.is_empty() {
+            return Err("labels cannot be empty".to_owned());
+        }
+        if label.contains(',') {
+            return Err("labels cannot contain comma (,) character".to_owned());
+        }
+        if label.len() > NAME_BYTES_MAX {
+            return Err(format!("a label has at most {NAME_BYTES_MAX} bytes"));
+        }
+        if checked.iter().all(|other| other != label) {
+            if checked.len() == LABELS_MAX {
+                return Err(format!("a torrent has at most {LABELS_MAX} labels"));
+            }
+            checked.push(label.to_owned());
+        }
+    }
+    Ok(checked)
+}
+
+/// A name that a torrent is shown by; empty for its own.
+pub(super) fn checked_name(name: &str) -> Result<String, String> {
+    let name = name.trim();
+    if name.len() > NAME_BYTES_MAX {
+        return Err(format!("a name has at most {NAME_BYTES_MAX} bytes"));
+    }
+    Ok(name.chars().filter(|c| !c.is_control()).collect())
+}
+
+/// A directory that a client names.
+pub(super) fn absolute(path: &str) -> Result<PathBuf, String> {
+    let parts = || Path::new(path).components();
+    if path.len() > PATH_BYTES_MAX {
+        return Err(format!("a path has at most {PATH_BYTES_MAX} bytes"));
+    }
+    if !Path::new(path).is_absolute() || parts().any(|part| part == std::path::Component::ParentDir) {
+        return Err("new location path is not absolute".to_owned());
+    }
+    Ok(parts().collect())
+}
+
+/// A wish that is not granted is said, so that nobody takes it for granted.
+fn refuse_others(other: &Map<String, Value>) -> Result<(), String> {
+    match other.keys().next() {
+        Some(name) => Err(format!("setting {name} is not supported; nothing was changed")),
+        None => Ok(()),
+    }
+}
