@@ -132,6 +132,8 @@ pub struct Findings {
     pub result: Result<Bitfield, String>,
     /// The files as they were when it began.
     pub stamps: Vec<FileStamp>,
+    /// The one before it was disturbed by another torrent of the same files.
+    pub again: bool,
 }
 
 impl PartialEq for Findings {
@@ -145,7 +147,7 @@ impl Findings {
     pub fn new(check: Arc<Check>, shards: usize) -> Findings {
         let result = Ok(Bitfield::new(check.torrent.content.info.layout.piece_count()));
         let stamps = check.torrent.store.stamps_on_disk();
-        Findings { check, waiting: shards, result, stamps }
+        Findings { check, waiting: shards, result, stamps, again: false }
     }
 
     /// One shard's report.

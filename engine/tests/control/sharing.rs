@@ -302,3 +302,33 @@ fn of_two_downloads_of_the_same_files_one_waits_and_is_verified_then() {
     assert_eq!(leech.torrent(&second.info_hash, &["downloadedEver"])["downloadedEver"], 0);
     assert!(fs::read(target.join(NAME)).unwrap() == fs::read(first.dir.join(NAME)).unwrap());
 }
+
+/// The check took what the other download wrote meanwhile for another program's, and stopped.
+#[test]
+fn a_torrent_that_is_checked_beside_the_download_of_its_files_waits_for_that() {
+    let swarm = Swarm::new();
+    let (seed, leech) = (&swarm.seed, &swarm.leech);
+    // Hashed for much longer than it takes to write a piece.
+    let length = 48_000_000;
+    let torrents = ["16K", "64K"].map(|piece_size| {
+        let dir = seed.dir(piece_size);
+        fill(&dir.join(NAME), length, 5);
+        torrent_of(&dir, NAME, length, piece_size, &swarm.url)
+    });
+    let [first, second] = &torrents;
+    seed.seed(first);
+    leech.call("session-set", json!({"speed-limit-down": 4000, "speed-limit-down-enabled": true}));
+    let target = leech.dir("target");
+    let add = |torrent: &Content| {
+        leech.call("torrent-add", json!({"filename": torrent.torrent, "download-dir": target}));
+    };
+    add(first);
+    leech.wait(&first.info_hash, "progress", |torrent| torrent["leftUntilDone"].as_u64().unwrap() < length);
+    add(second);
+    leech.wait(&second.info_hash, "the second to wait", |torrent| torrent["status"] == 3);
+    leech.call("session-set", json!({"speed-limit-down-enabled": false}));
+    for torrent in [first, second] {
+        leech.wait(&torrent.info_hash, "the end", |torrent| torrent["status"] == 6 && torrent["error"] != 3);
+    }
+    assert!(fs::read(target.join(NAME)).unwrap() == fs::read(first.dir.join(NAME)).unwrap());
+}

@@ -128,7 +128,7 @@ impl Session {
                     self.begin_run(info_hash);
                 }
             }
-            Err(reason) => self.fail(info_hash, reason, run),
+            Err(reason) => self.check_failed(info_hash, reason, run),
         }
         self.save_or_log(info_hash);
     }

@@ -268,6 +268,26 @@ impl Session {
         None
     }
 
+    /// A check has failed, or somebody wrote to the files meanwhile. When that is another torrent of the same files, this one
+    /// waits for it; when it has just ended, they are hashed once more.
+    pub(super) fn check_failed(&mut self, info_hash: InfoHash, reason: String, run: bool) {
+        if run && self.hold_back(info_hash) {
+            return;
+        }
+        if !run && let Some(why) = self.admit(info_hash) {
+            return self.fail(info_hash, why, false);
+        }
+        let again = |activity: &Activity| matches!(activity, Activity::Checking { found, .. } if found.again);
+        let first = self.by_hash(&info_hash).is_some_and(|torrent| !again(&torrent.activity));
+        if !first || self.staying_sharers(&info_hash).is_empty() {
+            return self.fail(info_hash, reason, run);
+        }
+        self.begin_check(info_hash, run);
+        if let Some(Torrent { activity: Activity::Checking { found, .. }, .. }) = self.torrent(&info_hash) {
+            found.again = true;
+        }
+    }
+
     fn by_hash(&self, info_hash: &InfoHash) -> Option<&Torrent> {
         self.torrents.get(self.ids.get(info_hash)?)
     }

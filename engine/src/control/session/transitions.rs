@@ -84,7 +84,7 @@ impl Session {
     }
 
     /// Queues a torrent that has to wait for another one that has the same files. Gives whether it has to.
-    fn hold_back(&mut self, info_hash: InfoHash) -> bool {
+    pub(super) fn hold_back(&mut self, info_hash: InfoHash) -> bool {
         let waits = self.admit(info_hash);
         let Some(torrent) = self.torrent(&info_hash) else { return false };
         let waited = std::mem::replace(&mut torrent.waits, waits.is_some());
