@@ -137,14 +137,11 @@ fn write_a_store() {
         ..EngineChange::default()
     }))
     .unwrap();
-    let add = |content: &Content, wishes: Wishes, paused: bool| {
-        let add = AddTorrent {
-            data_dir: Some(content.dir.clone()),
-            wishes,
-            paused,
-            ..AddTorrent::new(metainfo(content))
-        };
-        add
+    let add = |content: &Content, wishes: Wishes, paused: bool| AddTorrent {
+        data_dir: Some(content.dir.clone()),
+        wishes,
+        paused,
+        ..AddTorrent::new(metainfo(content))
     };
     block_on(handle.add(AddTorrent {
         earlier: earlier(),
