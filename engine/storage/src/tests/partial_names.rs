@@ -182,7 +182,7 @@ fn the_incomplete_file_is_told_from_somebody_elses_after_a_restart() {
     // After a kill in mid-download there are no stamps.
     assert_eq!(look(&[], &have), (true, true, crate::Look::Changed));
     // Nothing of it is known to be the torrent's.
-    assert_eq!(look(&[], &Bitfield::new(4)).1, false);
+    assert!(!look(&[], &Bitfield::new(4)).1);
     // The other way round: its own file is complete, and the one beside it is somebody else's.
     std::fs::rename(&partial, sample.path(0)).unwrap();
     std::fs::write(&partial, "of somebody else").unwrap();
