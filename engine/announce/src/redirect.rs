@@ -31,7 +31,7 @@ pub(super) fn target(from: &Uri, location: &str) -> Result<Uri, String> {
     let path = text[place..].find(['/', '?']).map_or(text.len(), |start| place + start);
     let text = format!("{}{}", &text[..path], escaped(&text[path..]));
     let uri: Uri = text.parse().map_err(|_| "redirected to something that is not a URL".to_owned())?;
-    if uri.authority().is_some_and(|authority| names_no_port(authority.as_str())) {
+    if uri.authority().is_some_and(|authority| names_no_port(host_and_port(authority.as_str()))) {
         return Err("redirected to something that is not a URL".to_owned());
     }
     match (scheme, uri.scheme_str()) {
@@ -40,6 +40,11 @@ pub(super) fn target(from: &Uri, location: &str) -> Result<Uri, String> {
         ("https", Some("http")) => Err("a redirect from https to http is not followed".to_owned()),
         (_, other) => Err(format!("a redirect to {} is not followed", other.unwrap_or("nowhere"))),
     }
+}
+
+/// An authority without its credentials.
+fn host_and_port(authority: &str) -> &str {
+    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
 }
 
 #[cfg(test)]
@@ -52,6 +57,7 @@ mod tests {
         for (location, to) in [
             ("https://u.example/b?y=2", "https://u.example/b?y=2"),
             ("//u.example/b", "http://u.example/b"),
+            ("https://user:pass@u.example/b", "https://user:pass@u.example/b"),
             ("/b?y#part", "http://t.example:80/b?y"),
             ("b", "http://t.example:80/a/b"),
             ("?y=2", "http://t.example:80/a/announce?y=2"),

@@ -109,22 +109,36 @@ impl UdpTrackers {
 
     /// Sends one announce to an address.
     async fn announce_to(&self, to: SocketAddr, request: &Request) -> Result<AnnounceResponse, Failure> {
-        let result = match self.talk(to).await {
-            Ok(talk) => self.announce_over(&talk, request).await,
-            Err(error) => Err(unreachable(&error)),
-        };
-        if matches!(result, Err(Failure::Unreachable(_))) {
-            // A socket stays tied to the interface that it was made for, also when that one was made anew since.
-            self.talks.borrow_mut().remove(&to);
-            let mut failed = self.failed.borrow_mut();
-            if failed.len() >= FAILED_MAX {
-                failed.clear();
-            }
-            failed.insert(to, Instant::now());
-        } else {
-            self.failed.borrow_mut().remove(&to);
+        // It stands also when nobody waits any longer, as for a second family.
+        let mut unanswered = Unanswered { trackers: self, to, answered: false };
+        let talk = self.talk(to).await.map_err(|error| unreachable(&error))?;
+        let result = self.announce_over(&talk, request).await;
+        match result {
+            Err(Failure::Unreachable(_)) => self.retire(to, &talk),
+            _ => unanswered.answered = true,
         }
         result
+    }
+
+    /// Gives a socket up whose tracker did not answer: it stays tied to the interface that it was made for, also when that
+    /// one was made anew since.
+    fn retire(&self, to: SocketAddr, talk: &Rc<Talk>) {
+        let mut talks = self.talks.borrow_mut();
+        if talks.get(&to).is_some_and(|known| Rc::ptr_eq(known, talk)) {
+            talks.remove(&to);
+        }
+        // The listener holds one, and the last of those that wait for answers another.
+        if Rc::strong_count(talk) <= 2 {
+            talk.ended.notify_one();
+        }
+    }
+
+    fn note_failure(&self, to: SocketAddr) {
+        let mut failed = self.failed.borrow_mut();
+        if failed.len() >= FAILED_MAX {
+            failed.clear();
+        }
+        failed.insert(to, Instant::now());
     }
 
     async fn announce_over(&self, talk: &Talk, request: &Request) -> Result<AnnounceResponse, Failure> {
@@ -241,6 +255,23 @@ impl Talk {
             }
         }
         Err(Failure::Unreachable("no answer".to_owned()))
+    }
+}
+
+/// Notes that an address did not answer, unless it did.
+struct Unanswered<'a> {
+    trackers: &'a UdpTrackers,
+    to: SocketAddr,
+    answered: bool,
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if self.answered {
+            self.trackers.failed.borrow_mut().remove(&self.to);
+        } else {
+            self.trackers.note_failure(self.to);
+        }
     }
 }
 

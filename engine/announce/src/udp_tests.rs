@@ -286,3 +286,42 @@ fn of_several_addresses_one_that_answers_is_found() {
         drop(silent);
     });
 }
+
+/// They stayed open for minutes outside of the budget, and trackers that are gone are many.
+#[test]
+fn the_socket_to_a_tracker_that_does_not_answer_is_closed() {
+    run(async {
+        let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = silent.local_addr().unwrap();
+        let trackers = Rc::new(trackers());
+        let waits = [1, 2].map(|_| {
+            let (trackers, request) = (trackers.clone(), request(address, "/announce"));
+            tokio::task::spawn_local(async move { trackers.announce(&request, Family::V4).await })
+        });
+        for wait in waits {
+            assert!(wait.await.unwrap().is_err());
+        }
+        assert!(trackers.talks.borrow().is_empty());
+        while sockets_to(&[address]) > 0 {
+            tokio::task::yield_now().await;
+        }
+    });
+}
+
+/// For a second family it is not waited for long, so that the same silent address was asked first each time.
+#[test]
+fn an_address_that_is_not_waited_for_comes_after_others() {
+    run(async {
+        let (address, _) = tracker("127.0.0.2:0", |_, packet| vec![good(packet)]).await;
+        let silent = UdpSocket::bind(("127.0.0.3", address.port())).await.unwrap();
+        let addresses = ["127.0.0.3", "127.0.0.2"].map(|ip| ip.parse().unwrap());
+        let names = Arc::new(Names::knowing("two.example", &addresses));
+        let trackers = UdpTrackers::new(Route::default(), names, 16);
+        let url = Rc::new(TrackerUrl::parse(&format!("udp://two.example:{}/", address.port())).unwrap());
+        let request = Request { url, ..request(address, "/") };
+        let given_up = timeout(Duration::from_millis(50), trackers.announce(&request, Family::V4)).await;
+        assert!(given_up.is_err(), "the first does not answer");
+        trackers.announce(&request, Family::V4).await.unwrap();
+        drop(silent);
+    });
+}
