@@ -35,6 +35,10 @@ pub(super) struct Pipeline {
     phase: Phase,
     interval_start: Time,
     interval_bytes: u64,
+    /// The interval leaves out pauses: the queue ran empty in it, so that the peer may be faster than was measured.
+    paused: bool,
+    /// When the last block of the interval came.
+    last_block: Time,
     /// Bytes per second.
     rate: u64,
     /// Smallest time from a request to the first byte of its answer.
@@ -48,6 +52,8 @@ impl Pipeline {
             phase: Phase::Growing { depth_before: REQUEST_DEPTH_MIN, rate_before: 0 },
             interval_start: now,
             interval_bytes: 0,
+            paused: false,
+            last_block: now,
             rate: 0,
             latency_min: None,
         }
@@ -72,10 +78,15 @@ impl Pipeline {
         self.rate
     }
 
-    /// The first requests after a pause are about to be sent: the pause must not count as slowness.
+    /// The first requests after a pause are about to be sent: the pause must not count as slowness. There is one of no
+    /// length each time when all that was asked for arrives at once: what came before it still counts.
     pub(super) fn resumed(&mut self, now: Time) {
-        self.interval_start = now;
-        self.interval_bytes = 0;
+        if self.interval_bytes == 0 {
+            self.interval_start = now;
+            return;
+        }
+        self.interval_start = self.interval_start + now.saturating_since(self.last_block);
+        self.paused = true;
     }
 
     /// The answer to a request begins to arrive.
@@ -87,6 +98,7 @@ impl Pipeline {
     /// A requested block has arrived.
     pub(super) fn block(&mut self, now: Time, bytes: u32, max: u32) {
         self.interval_bytes += u64::from(bytes);
+        self.last_block = now;
         if matches!(self.phase, Phase::Growing { .. }) && self.depth < max {
             self.depth += 1;
         }
@@ -104,6 +116,9 @@ impl Pipeline {
             u64::try_from(u128::from(self.interval_bytes) * 1_000_000 / micros).unwrap_or(u64::MAX);
         self.interval_start = now;
         self.interval_bytes = 0;
+        if std::mem::take(&mut self.paused) && measured <= self.rate {
+            return;
+        }
         self.rate = if measured > self.rate { measured } else { (self.rate * 3 + measured) / 4 };
         match self.phase {
             Phase::Growing { rate_before, .. } if measured > rate_before + rate_before / 10 => {
@@ -219,6 +234,55 @@ mod tests {
             assert!(seconds < REQUEST_AGE_MAX.as_secs(), "{rate} B/s: {depth} requests take {seconds} s");
             assert!(achieved * 100 >= rate * 90, "{rate} B/s: {achieved}");
         }
+    }
+
+    /// All that is asked for arrives at once, `rtt` later, as often as `times` says.
+    fn run_in_bursts(pipeline: &mut Pipeline, now: &mut Time, rtt: Duration, times: u32) {
+        for _ in 0..times {
+            pipeline.resumed(*now);
+            let (asked, count) = (*now, pipeline.depth(200));
+            *now = *now + rtt;
+            for _ in 0..count {
+                pipeline.first_byte(*now, asked);
+                pipeline.block(*now, BLOCK_LEN, 200);
+            }
+        }
+    }
+
+    #[test]
+    fn a_peer_that_began_slowly_gets_a_deep_queue_when_it_is_fast() {
+        for rtt in [1, 50, 300].map(Duration::from_millis) {
+            let mut now = Time::ZERO;
+            let mut pipeline = Pipeline::new(now);
+            for _ in 0..4 {
+                let asked = now;
+                now = now + Duration::from_secs(16);
+                pipeline.first_byte(asked + rtt, asked);
+                pipeline.block(now, BLOCK_LEN, 200);
+            }
+            assert!(pipeline.depth(200) <= 3);
+            run_in_bursts(&mut pipeline, &mut now, rtt, 1000);
+            let depth = pipeline.depth(200);
+            assert!(depth >= 20, "depth {depth} at {rtt:?}");
+        }
+    }
+
+    #[test]
+    fn pauses_do_not_count_as_slowness() {
+        let mut now = Time::ZERO;
+        let mut pipeline = Pipeline::new(now);
+        let rtt = Duration::from_millis(50);
+        run_in_bursts(&mut pipeline, &mut now, rtt, 100);
+        let before = (pipeline.depth(200), pipeline.rate());
+        assert!(before.1 > 1_000_000, "{before:?}");
+        // One block a minute is asked for.
+        for _ in 0..100 {
+            now = now + Duration::from_secs(60);
+            pipeline.resumed(now);
+            pipeline.first_byte(now + rtt, now);
+            pipeline.block(now + rtt, BLOCK_LEN, 200);
+        }
+        assert_eq!((pipeline.depth(200), pipeline.rate()), before);
     }
 
     #[test]
