@@ -102,11 +102,17 @@ impl Suspicion {
     ) -> Option<IpAddr> {
         if self.failed.len() < FAILED_PIECES_MAX || self.failed.contains_key(&piece) {
             let known = self.failed.entry(piece).or_default();
-            if known.len() < FAILED_SENDERS_MAX && !known.contains(&(sender, digest)) {
+            let counted = known.len() >= FAILED_SENDERS_MAX || known.contains(&(sender, digest));
+            if !counted {
                 known.push((sender, digest));
             }
             if known.iter().any(|&(other, same)| same == digest && other != sender) {
-                self.wrong.insert(piece);
+                let is_new = self.wrong.insert(piece);
+                // A piece is pardoned once, however often it is asked for again. What comes when no more senders fit has
+                // so many that agree that it counts for none.
+                if counted && !is_new {
+                    return None;
+                }
                 return self.pardon(now, piece, digest, sender);
             }
         }
@@ -327,6 +333,20 @@ mod tests {
         // It was not wrong after all.
         suspicion.passed(PieceIndex(7), &[ip(5)]);
         assert_eq!(suspicion.wrong_hash(), None);
+    }
+
+    #[test]
+    fn seeds_that_send_pieces_with_wrong_hashes_again_and_again_are_not_banned() {
+        let mut suspicion = Suspicion::default();
+        for _ in 0..3 * PARDONS_MAX {
+            for piece in [7, 8] {
+                for sender in 1..=FAILED_SENDERS_MAX as u8 + 4 {
+                    assert_eq!(suspicion.failed(NOW, PieceIndex(piece), [9; 20], &[ip(sender)]), None);
+                }
+            }
+        }
+        assert_eq!(suspicion.banned(NOW).count(), 0);
+        assert!(suspicion.is_wrong(PieceIndex(7)) && suspicion.is_wrong(PieceIndex(8)));
     }
 
     #[test]
