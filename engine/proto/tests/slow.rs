@@ -58,6 +58,21 @@ fn a_piece_that_is_left_to_a_peer_that_trickles_goes_to_a_faster_one() {
 }
 
 #[test]
+fn a_piece_that_is_left_to_a_slow_peer_does_not_go_to_a_silent_one_again_and_again() {
+    for seed in 0..4 {
+        // The slow one needs 105 seconds for it.
+        let mut net = Network::new(torrent(LARGE, &[u64::from(LARGE)], seed), seed);
+        let leech = after_a_bad_piece(&mut net, SwarmConfig::default());
+        let silent = net.add(Kind::Silent, MB, MB, SwarmConfig::default(), |_| true);
+        net.connect(leech, silent);
+        let slow = net.add(Kind::Honest, 10_000, MB, SwarmConfig::default(), |_| true);
+        net.connect(leech, slow);
+        assert!(net.run(300 * SECOND, Network::all_finished), "seed {seed}");
+        net.assert_exact(leech);
+    }
+}
+
+#[test]
 fn peers_that_trickle_do_not_take_all_the_places_for_open_pieces() {
     for seed in 0..4 {
         let mut net = Network::new(torrent(LARGE, &[16 * u64::from(LARGE)], seed), seed);

@@ -1,12 +1,15 @@
 //! What we get from peers: requests that go out, blocks that arrive, and what happens when they do not.
 
+use smallvec::SmallVec;
+
 use super::PeerKey;
 use super::event::{Action, BlockSink, PeerError, Violation};
 use super::limits::{
-    BLOCK_TIME_MAX, CONTROL_BYTES_BUSY, ENDGAME_REQUESTS_MAX, REFILL_MAX, UNREQUESTED_BYTES_MAX,
+    BLOCK_TIME_MAX, CONTROL_BYTES_BUSY, ENDGAME_REQUESTS_MAX, EXCLUSIVE_PATIENCE, REFILL_MAX,
+    UNREQUESTED_BYTES_MAX,
 };
 use super::machine::{Role, Swarm};
-use super::peer::{Arriving, Asked};
+use super::peer::{Arriving, Asked, Download};
 use super::picker::Asker;
 use crate::units::{BLOCK_LEN, Block, PieceIndex, Time};
 use crate::wire::Message;
@@ -55,6 +58,7 @@ impl Swarm {
             only: down.peer_choking.then_some(&down.allowed_fast[..]),
             suggested: &down.suggested,
             rate: down.pipeline.rate(),
+            silent: down.snubbed,
             now,
         };
         let picked = &mut self.picked;
@@ -73,12 +77,25 @@ impl Swarm {
         }
         if let Some(piece) = taken_over {
             // All of it is free now, and reserved to this peer.
+            let silent = self.silent_owers(now, piece);
             self.forget_requests(piece);
+            silent.into_iter().for_each(|key| self.snub(now, key));
             self.pump(now, key);
             return;
         }
         let starved = (self.picked.len() < count).then_some(picker.generation);
         self.request_picked(now, key, starved);
+    }
+
+    /// Who owes blocks of a piece that is taken over and has sent nothing since it may be. Since no request is left it would
+    /// never count as snubbing us, and be trusted with the piece again.
+    fn silent_owers(&self, now: Time, piece: PieceIndex) -> SmallVec<[PeerKey; 2]> {
+        let owes = |down: &Download| {
+            down.asked.iter().any(|asked| asked.block.piece == piece)
+                || down.arriving.is_some_and(|arriving| arriving.block.piece == piece)
+        };
+        let silent = |down: &Download| down.progress + EXCLUSIVE_PATIENCE <= now && owes(down);
+        self.peers.iter().filter(|(_, peer)| silent(&peer.down)).map(|(key, _)| key).collect()
     }
 
     fn request_picked(&mut self, now: Time, key: PeerKey, starved: Option<u64>) {

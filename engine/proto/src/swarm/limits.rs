@@ -77,6 +77,9 @@ pub const STEAL_AFTER: Duration = Duration::from_secs(5);
 /// A piece that is reserved to one peer may be taken from it after this time, when no block came for as long or another
 /// peer is much faster.
 pub const EXCLUSIVE_PATIENCE: Duration = Duration::from_secs(20);
+/// A peer that was asked and does not deliver may take it after this time without a block: others that deliver one now
+/// and then keep it, and those that are still asked and do not are snubbing us by then.
+pub const SILENT_PATIENCE: Duration = SNUB_AFTER_MAX;
 
 /// Bytes of blocks that a peer may send unasked before it is disconnected.
 pub const UNREQUESTED_BYTES_MAX: u64 = 1 << 20;

@@ -9,7 +9,8 @@ use smallvec::SmallVec;
 use super::PeerKey;
 use super::config::Priority;
 use super::limits::{
-    ENDGAME_COPIES_MAX, ENDGAME_REQUESTS_MAX, LATE_COPIES_MAX, OPEN_PIECES_MIN, SLOW_PEER_RATE, STEAL_AFTER,
+    ENDGAME_COPIES_MAX, ENDGAME_REQUESTS_MAX, LATE_COPIES_MAX, OPEN_PIECES_MIN, SILENT_PATIENCE,
+    SLOW_PEER_RATE, STEAL_AFTER,
 };
 use super::memory::{MemoryShare, PieceMemory};
 use super::open_piece::{BlockState, OpenBlock, OpenPiece, Phase, Sender};
@@ -48,6 +49,8 @@ pub(super) struct Asker<'a> {
     pub(super) now: Time,
     /// Bytes per second that it delivers when it is asked for as much as it can; 0 when that is unknown.
     pub(super) rate: u64,
+    /// It was asked and does not deliver.
+    pub(super) silent: bool,
 }
 
 impl Asker<'_> {
@@ -332,14 +335,19 @@ impl Picker {
 
     /// For an asker that nothing was found for: a piece that nobody else brings to its end and that it should fetch
     /// instead. One that is reserved to a peer that is stuck or much slower; for a suspect that has nothing left to
-    /// begin, since it may not add to what others have sent, one of which nobody owes anything. The piece is empty
+    /// begin, since it may not add to what others have sent, one of which nobody owes anything. Who does not deliver himself
+    /// takes a reserved one only when nothing at all comes of it. The piece is empty
     /// afterwards and reserved to `asker`: the caller forgets all requests for it.
     pub(super) fn take_over(&mut self, now: Time, asker: &Asker<'_>) -> Option<PieceIndex> {
         let layout = &self.info.layout;
         let stuck = |open: &OpenPiece| match open.exclusive {
             Some(holder) => {
                 let length = layout.piece_len(PieceIndex(open.piece));
-                holder != asker.key && open.is_held_up(now, length, asker.rate)
+                let held_up = match asker.silent {
+                    true => open.advanced + SILENT_PATIENCE <= now,
+                    false => open.is_held_up(now, length, asker.rate),
+                };
+                holder != asker.key && held_up
             }
             None => {
                 let unowed = open.free + open.done == open.blocks.len() as u32;

@@ -368,6 +368,8 @@ fn a_suspect_that_is_alone_begins_anew_what_others_have_left() {
         refused: &[],
         now: Time::ZERO,
         rate: 0,
+        // It may have been for a while: nobody else is there.
+        silent: suspect,
     };
     let (mut rng, mut picked) = (Rng::new(1), Vec::new());
     picker.pick(Time::ZERO, &asker(gone, false), 1000, &mut rng, &mut picked);
@@ -390,6 +392,35 @@ fn a_suspect_that_is_alone_begins_anew_what_others_have_left() {
             assert_eq!(picker.take_over(Time::ZERO, &asker(suspect, true)), None);
         }
     }
+}
+
+#[test]
+fn a_peer_that_does_not_deliver_takes_over_only_a_piece_that_does_not_come_at_all() {
+    let swarm = swarm(SwarmConfig::default(), false);
+    let (none, all) = (Bitfield::new(PIECES), Bitfield::full(PIECES));
+    let mut picker = Picker::new(Arc::clone(&swarm.content.info), &none, u64::MAX, None, false);
+    let mut keys = slotmap::SlotMap::<PeerKey, ()>::with_key();
+    let [slow, other] = [keys.insert(()), keys.insert(())];
+    let asker = |key, suspect, silent| Asker {
+        key,
+        has: &all,
+        suspect,
+        only: None,
+        suggested: &[],
+        refused: &[],
+        now: Time::ZERO,
+        rate: 0,
+        silent,
+    };
+    let (mut rng, mut picked) = (Rng::new(1), Vec::new());
+    picker.pick(Time::ZERO, &asker(slow, true, false), 2, &mut rng, &mut picked);
+    let came = Time::ZERO + Duration::from_secs(58);
+    assert!(picker.begin(came, &picked[0], slow, true, true, |_| false));
+    picker.finish(came, &picked[0], (slow, info(1, true).addr.ip()), true);
+    let later = |seconds| came + Duration::from_secs(seconds);
+    assert_eq!(picker.take_over(later(59), &asker(other, false, true)), None);
+    assert_eq!(picker.take_over(later(60), &asker(other, false, true)), Some(picked[0].piece));
+    assert_eq!(picker.take_over(later(80), &asker(slow, true, false)), Some(picked[0].piece));
 }
 
 #[test]
