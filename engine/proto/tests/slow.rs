@@ -92,6 +92,43 @@ fn peers_that_trickle_do_not_take_all_the_places_for_open_pieces() {
     }
 }
 
+/// Three peers of `rate` bytes per second, each with pieces of its own, of which two may be open at once: the pieces that
+/// are there after `hours`, and the bytes that were thrown away for them.
+fn with_too_few_places(piece: u32, rate: u64, hours: u64) -> (usize, u64) {
+    let mut net = Network::new(torrent(piece, &[6 * u64::from(piece)], 5), 5);
+    net.use_pex = false;
+    let config = SwarmConfig { open_piece_bytes_max: 2 * u64::from(piece), ..SwarmConfig::default() };
+    let leech = net.add(Kind::Honest, MB, MB, config, |_| false);
+    for n in 0..3 {
+        let slow = net.add(Kind::Honest, rate, MB, SwarmConfig::default(), |piece| piece % 3 == n);
+        net.connect(leech, slow);
+    }
+    net.run(Duration::from_secs(hours * 3600), |_| false);
+    let swarm = &net.nodes[leech].swarm;
+    (swarm.have().count_ones() as usize, swarm.stats(net.now).wasted)
+}
+
+#[test]
+fn slow_pieces_that_are_nearly_there_are_not_thrown_away_for_others() {
+    // 310 seconds for a piece.
+    let (here, wasted) = with_too_few_places(LARGE, 3_400, 2);
+    assert_eq!((here, wasted), (6, 0));
+}
+
+#[test]
+fn few_pieces_are_thrown_away_until_it_is_known_how_slow_all_are() {
+    // 700 seconds for a piece.
+    let (here, wasted) = with_too_few_places(LARGE, 1_500, 3);
+    assert!(here == 6 && wasted < u64::from(LARGE), "{here} pieces, {wasted} bytes wasted");
+}
+
+#[test]
+fn pieces_that_take_longer_than_half_an_hour_are_finished() {
+    // 35 minutes for a piece.
+    let (here, wasted) = with_too_few_places(8 * LARGE, 4_000, 3);
+    assert!(here == 6 && wasted < 2 * u64::from(LARGE), "{here} pieces, {wasted} bytes wasted");
+}
+
 #[test]
 fn a_torrent_whose_peers_trickle_does_not_keep_memory_from_another() {
     let mut net = Network::new(torrent(LARGE, &[2 * u64::from(LARGE)], 3), 3);

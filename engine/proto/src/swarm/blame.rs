@@ -34,7 +34,7 @@ impl Swarm {
     ) {
         let Role::Leeching(picker) = &mut self.role else { return };
         let from = if found.is_err() { picker.senders_of_blocks(piece) } else { Vec::new() };
-        let Some(senders) = picker.verified(piece, found.is_ok()) else { return };
+        let Some(senders) = picker.verified(now, piece, found.is_ok()) else { return };
         let hosts: SmallVec<[IpAddr; 4]> = senders.iter().map(|&(_, address)| address).collect();
         let mut addresses = hosts.clone();
         addresses.sort_unstable();
@@ -71,7 +71,7 @@ impl Swarm {
     /// blame.
     pub fn piece_missing(&mut self, now: Time, piece: PieceIndex) {
         let Role::Leeching(picker) = &mut self.role else { return };
-        if picker.verified(piece, false).is_some() {
+        if picker.verified(now, piece, false).is_some() {
             self.pump_starved(now);
         }
     }

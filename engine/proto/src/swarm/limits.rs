@@ -19,12 +19,14 @@ pub const MEMORY_PATIENCE: Duration = Duration::from_secs(30);
 /// A swarm that can begin no piece for want of memory tries again this often.
 pub const MEMORY_RETRY: Duration = Duration::from_millis(100);
 
-/// A piece that is open for longer, or would be at its pace, may be closed when its room is wanted: 64 KiB/s for one of 16
-/// MiB. Each piece that is given up for this doubles it, up to [`PIECE_OPEN_MAX`], until one is finished: torrents whose
-/// peers are all slow get on, too.
+/// A piece that needs longer than this to its end, at its pace, may be closed when its room is wanted: 64 KiB/s for one of
+/// 16 MiB. Each piece that is given up for this doubles it, until those that are finished take less: torrents whose peers
+/// are all slow get on, too.
 pub const PIECE_OPEN_FIRST: Duration = Duration::from_secs(300);
-/// See [`PIECE_OPEN_FIRST`]: 9 KiB/s for a piece of 16 MiB.
+/// Longest such time while another torrent waits for the memory: 9 KiB/s for a piece of 16 MiB.
 pub const PIECE_OPEN_MAX: Duration = Duration::from_secs(1800);
+/// Most times that [`PIECE_OPEN_FIRST`] is doubled: to 21 hours.
+pub const SLOW_GIVEN_UP_MAX: u32 = 8;
 /// Time after which the pace of a piece is judged.
 pub const PACE_KNOWN_AFTER: Duration = Duration::from_secs(60);
 /// A torrent with too many pieces open gives up a slow one after this time.

@@ -175,9 +175,14 @@ impl OpenPiece {
     }
 
     /// Time from its opening to its end at the pace at which it came so far.
-    pub(super) fn expected_time(&self, now: Time) -> Duration {
+    fn expected_time(&self, now: Time) -> Duration {
         let blocks = self.blocks.len() as u32;
         now.saturating_since(self.opened).saturating_mul(blocks) / self.done.max(1)
+    }
+
+    /// Time until its end at that pace.
+    pub(super) fn time_left(&self, now: Time) -> Duration {
+        self.expected_time(now).saturating_sub(now.saturating_since(self.opened))
     }
 
     /// Whether the peer that it is reserved to should not keep it, when another one delivers so many bytes per second (0
@@ -189,8 +194,7 @@ impl OpenPiece {
         }
         let rate = if rate == 0 { UNKNOWN_RATE } else { rate };
         let needed = Duration::from_micros(u64::from(length) * 1_000_000 / rate);
-        let left = self.expected_time(now).saturating_sub(now.saturating_since(self.opened));
-        self.advanced + EXCLUSIVE_PATIENCE <= now || left > needed * 2 + EXCLUSIVE_PATIENCE
+        self.advanced + EXCLUSIVE_PATIENCE <= now || self.time_left(now) > needed * 2 + EXCLUSIVE_PATIENCE
     }
 
     pub(super) fn is_done(&self) -> bool {

@@ -94,7 +94,7 @@ pub(super) struct Picker {
     pub(super) crowded: bool,
     /// Since when that is so at each tick.
     pub(super) crowded_since: Option<Time>,
-    /// Pieces in a row that were given up because they came too slowly, and none was finished.
+    /// Pieces that were given up because they came too slowly, less what a piece that was finished shows to be too many.
     pub(super) slow_given_up: u32,
     /// Nothing is left that the last asker could begin.
     exhausted: bool,
@@ -477,14 +477,18 @@ impl Picker {
     }
 
     /// The hash of a complete piece is known; returns who sent it. `None` when it was not waiting for that.
-    pub(super) fn verified(&mut self, piece: PieceIndex, ok: bool) -> Option<SmallVec<[Sender; 4]>> {
+    pub(super) fn verified(
+        &mut self,
+        now: Time,
+        piece: PieceIndex,
+        ok: bool,
+    ) -> Option<SmallVec<[Sender; 4]>> {
         let PieceState::Open(slot) = *self.states.get(piece.0 as usize)? else { return None };
-        if self.open[slot as usize].as_ref()?.phase != Phase::Hashing {
-            return None;
-        }
+        let open = self.open[slot as usize].as_ref().filter(|open| open.phase == Phase::Hashing)?;
+        let took = now.saturating_since(open.opened);
         let contributors = self.close(slot, if ok { PieceState::Verified } else { PieceState::Idle });
         if ok {
-            self.slow_given_up = 0;
+            self.forget_slow_given_up(took);
             self.failed.remove(&piece.0);
         } else {
             self.failed.insert(piece.0);

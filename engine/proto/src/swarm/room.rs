@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::limits::{
     CROWDED_PATIENCE, MEMORY_PATIENCE, MEMORY_RETRY, PACE_KNOWN_AFTER, PIECE_OPEN_FIRST, PIECE_OPEN_MAX,
-    PIECE_STALE_AFTER,
+    PIECE_STALE_AFTER, SLOW_GIVEN_UP_MAX,
 };
 use super::machine::{Role, Swarm};
 use super::open_piece::{OpenPiece, Phase};
@@ -77,13 +77,21 @@ impl Picker {
         dropped
     }
 
-    /// Longest time that a piece may take while its room is wanted.
-    fn open_time_max(&self) -> Duration {
-        (PIECE_OPEN_FIRST * (1 << self.slow_given_up.min(8))).min(PIECE_OPEN_MAX)
+    /// Longest time that a piece may still need while its room is wanted. `others_wait`: another swarm wants it.
+    fn open_time_max(&self, others_wait: bool) -> Duration {
+        let max = PIECE_OPEN_FIRST * (1 << self.slow_given_up.min(SLOW_GIVEN_UP_MAX));
+        // Among themselves the slow ones would take turns for ever, and none would be finished.
+        if others_wait { max.min(PIECE_OPEN_MAX) } else { max }
+    }
+
+    /// A piece was finished that took `time`: others may again take as long, but no longer.
+    pub(super) fn forget_slow_given_up(&mut self, time: Duration) {
+        let needed = (0..SLOW_GIVEN_UP_MAX).find(|&n| PIECE_OPEN_FIRST * (1 << n) >= time);
+        self.slow_given_up = self.slow_given_up.min(needed.unwrap_or(SLOW_GIVEN_UP_MAX));
     }
 
     /// The filling piece to give up when its room is wanted, and why: one that does not advance; when room has been wanted
-    /// for long, the slowest of those that take too long. When another swarm has waited long, one too many.
+    /// for long, of those that need too long the one that needs longest. When another swarm has waited long, one too many.
     fn victim(&self, now: Time) -> Option<(&OpenPiece, Why)> {
         let wanted_since = self.memory.wanted_since();
         if !self.crowded && wanted_since.is_none() {
@@ -97,10 +105,10 @@ impl Picker {
         let long = |since: Option<Time>, patience| since.is_some_and(|since| since + patience <= now);
         let others_wait = long(wanted_since, MEMORY_PATIENCE);
         if others_wait || long(self.crowded_since, CROWDED_PATIENCE) {
-            let slow = filling().filter(|open| {
-                open.opened + PACE_KNOWN_AFTER <= now && open.expected_time(now) > self.open_time_max()
-            });
-            if let Some(slow) = slow.max_by_key(|open| open.expected_time(now)) {
+            let max = self.open_time_max(others_wait);
+            let slow =
+                filling().filter(|open| open.opened + PACE_KNOWN_AFTER <= now && open.time_left(now) > max);
+            if let Some(slow) = slow.max_by_key(|open| open.time_left(now)) {
                 return Some((slow, Why::Slow));
             }
         }
