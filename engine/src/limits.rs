@@ -5,6 +5,10 @@ use std::time::Duration;
 /// Commands waiting for the control thread. A caller over it waits; RPC answers need one slot each.
 pub const CONTROL_QUEUE: usize = 1024;
 
+/// Moves and deletions of torrents' files at once: a disk is not faster with more, and the threads for blocking work, 512,
+/// are needed for adds, answers and the resume store as well.
+pub const FILE_WORKS_MAX: usize = 16;
+
 /// Messages waiting for one shard. Each holds at most one connection or one command.
 pub const SHARD_MAILBOX: usize = 4096;
 

@@ -174,3 +174,20 @@ fn torrents_that_are_added_at_once_are_all_added_once() {
     assert_eq!(stored(state.path()).len(), COUNT as usize);
     engine.stop();
 }
+
+#[test]
+fn that_a_torrent_was_started_over_its_queue_is_stored_with_the_start_and_forgotten_with_the_pause() {
+    let [state, data] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+    let engine = start(state.path());
+    let handle = engine.handle();
+    let torrents = add_all(&handle, data.path())[..3].to_vec();
+    let forced = || {
+        let records = stored(state.path());
+        let mine = records.iter().filter(|record| torrents.contains(&record.info_hash));
+        mine.filter(|record| record.wishes.forced).count()
+    };
+    block_on(handle.command(torrents.clone(), TorrentCommand::Resume { now: true })).unwrap();
+    assert_eq!(forced(), 3);
+    block_on(handle.command(torrents.clone(), TorrentCommand::Pause)).unwrap();
+    assert_eq!(forced(), 0);
+}

@@ -70,7 +70,8 @@ impl Next {
     /// stored. What fails meanwhile changes nothing that the user wants: it fails again afterwards, when it still does.
     pub fn gives_way_to(&self, other: &Next) -> bool {
         match self {
-            Next::Remove { .. } => matches!(other, Next::Remove { .. }),
+            // One that keeps the files does not stop one that deletes them: that was answered for.
+            Next::Remove { delete } => matches!(other, Next::Remove { delete: more } if *more || !delete),
             Next::Pause | Next::Handle { .. } => !matches!(other, Next::Fail(_) | Next::Miss(_)),
             Next::Run | Next::Check { .. } | Next::Fail(_) | Next::Miss(_) => true,
         }
@@ -314,6 +315,11 @@ impl Torrent {
     /// Whether its files are being deleted, or will be in a moment.
     pub fn loses_files(&self) -> bool {
         matches!(self.activity, Activity::Stopping { next: Next::Remove { delete: true }, .. })
+    }
+
+    /// Whether their deletion has begun.
+    pub fn is_being_deleted(&self) -> bool {
+        matches!(&self.activity, Activity::Stopping { waiting, next: Next::Remove { delete: true } } if waiting.is_empty())
     }
 
     /// The directory that its files go to by themselves once all that is wanted is here.
@@ -588,6 +594,14 @@ fn priority(wish: &FileWish) -> Priority {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_removal_with_the_data_is_not_made_one_without() {
+        let remove = |delete| Next::Remove { delete };
+        assert!(!remove(true).gives_way_to(&remove(false)), "files stayed that were to be deleted");
+        assert!(remove(false).gives_way_to(&remove(true)) && remove(true).gives_way_to(&remove(true)));
+        assert!(!remove(false).gives_way_to(&Next::Run) && !remove(true).gives_way_to(&Next::Pause));
+    }
 
     #[test]
     fn what_fails_while_a_torrent_stops_changes_nothing_that_the_user_wants() {

@@ -112,6 +112,20 @@ fn two_torrents_of_the_same_files_seed_from_one_path() {
     assert_eq!(fs::read(moved.join(NAME)).unwrap(), fs::read(second.dir.join(NAME)).unwrap());
 }
 
+/// Each kept the files for the other, so that they stayed for ever.
+#[test]
+fn two_torrents_of_the_same_files_that_are_removed_together_take_them_along() {
+    let daemon = Daemon::start(&[]);
+    let first = film(&daemon.dir("a"), 1, "16K", NOBODY);
+    let second = film(&daemon.dir("b"), 1, "64K", NOBODY);
+    daemon.seed(&first);
+    daemon.call("torrent-add", json!({"filename": second.torrent, "download-dir": first.dir}));
+    daemon.wait(&second.info_hash, "the second", |torrent| torrent["status"] == 6 && torrent["error"] != 3);
+    let both = [&first.info_hash, &second.info_hash];
+    daemon.call("torrent-remove", json!({"ids": both, "delete-local-data": true}));
+    assert!(!first.dir.join(NAME).exists());
+}
+
 /// The second has no other files, waits in the same directory and goes along when the first is moved.
 #[test]
 fn torrents_of_the_same_files_come_to_their_last_directory_together() {

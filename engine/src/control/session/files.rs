@@ -28,7 +28,12 @@ pub enum FilesDone {
         result: Result<(), MoveError>,
     },
     /// They were deleted, for the torrent is being forgotten.
-    Deleted(InfoHash),
+    Deleted {
+        /// The torrent.
+        info_hash: InfoHash,
+        /// What is left, and why, when something is.
+        result: Result<(), String>,
+    },
     /// Those of a torrent that is being added were looked at.
     Opened(Box<Opening>),
     /// That ended in a way that nobody foresaw.
@@ -230,7 +235,13 @@ impl Session {
             (torrent.data_dir.clone(), torrent.entry.content.info.clone(), torrent.pieces.durable().clone());
         let partial = torrent.entry.store.partial_files();
         self.moving.insert(info_hash);
+        let places = self.file_works.clone();
         tokio::task::spawn_local(async move {
+            // A rename is over in a moment, and somebody waits for it.
+            let _place = match &work {
+                FileWork::Rename(_) => None,
+                FileWork::Move(_) | FileWork::Found(_) => places.acquire_owned().await.ok(),
+            };
             let (doing, directory) = (work.clone(), from.clone());
             let task = tokio::task::spawn_blocking(move || match &doing {
                 FileWork::Move(to) => {
@@ -265,7 +276,12 @@ impl Session {
         self.dirty = true;
         match done {
             FilesDone::Handled { info_hash, work, result } => self.files_handled(info_hash, work, result),
-            FilesDone::Deleted(info_hash) => self.forget(info_hash),
+            FilesDone::Deleted { info_hash, result } => {
+                if let Err(reason) = result {
+                    self.removal_failed(info_hash, reason);
+                }
+                self.forget(info_hash);
+            }
             FilesDone::Opened(opening) => self.opened.push(*opening),
             // Whoever added it is told that by the end of the channel.
             FilesDone::NotOpened(info_hash) => _ = self.opening.remove(&info_hash),
@@ -434,7 +450,10 @@ impl Session {
     /// Deletes the files of a torrent that is being forgotten once that is done: until then its paths are taken, so that
     /// nothing is deleted of a torrent that is added meanwhile. What is another torrent's as well stays.
     pub(super) fn delete_files(&mut self, info_hash: InfoHash) {
-        let shared = self.sharers(&info_hash).into_iter().flat_map(|sharer| sharer.files);
+        let mut sharers = self.sharers(&info_hash);
+        // One whose own files are being deleted wants them no more: both may be removed by one command.
+        sharers.retain(|sharer| !self.by_hash(&sharer.torrent).is_some_and(Torrent::is_being_deleted));
+        let shared = sharers.into_iter().flat_map(|sharer| sharer.files);
         let shared: HashSet<usize> = shared.map(|(file, _)| file).collect();
         let done = self.files_done.clone();
         let Some(torrent) = self.torrent(&info_hash) else { return };
@@ -444,21 +463,27 @@ impl Session {
         // A move that was cut short has left some of them elsewhere.
         let elsewhere = torrent.wishes.file_work.as_ref().and_then(FileWork::directory).cloned();
         let directories: Vec<PathBuf> = std::iter::once(torrent.data_dir.clone()).chain(elsewhere).collect();
+        let places = self.file_works.clone();
         tokio::task::spawn_local(async move {
+            let _place = places.acquire_owned().await;
             let deleted = tokio::task::spawn_blocking(move || {
+                let mut result = Ok(());
                 for directory in directories {
                     let is_own = |file| !shared.contains(&file);
                     if let Err(error) =
                         relocate::delete_files(&info.layout, &directory, &info_hash, &partial, is_own)
                     {
                         tracing::error!(%error, torrent = %info_hash, "cannot delete all files of a removed torrent");
+                        result = Err(format!("it is removed, but not all of its files are deleted: {error}"));
                     }
                 }
+                result
             });
-            if let Err(error) = deleted.await {
+            let result = deleted.await.unwrap_or_else(|error| {
                 tracing::error!(%error, torrent = %info_hash, "deleting files has ended badly");
-            }
-            let _ = done.send(FilesDone::Deleted(info_hash)).await;
+                Err("it is removed, but deleting its files has ended badly".into())
+            });
+            let _ = done.send(FilesDone::Deleted { info_hash, result }).await;
         });
     }
 }

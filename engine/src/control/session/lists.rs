@@ -6,7 +6,7 @@ use super::super::torrent::{FileWork, Next};
 use super::Session;
 use ringseed_handle::{EngineError, Failures, Reply, TorrentChange, TorrentCommand};
 use ringseed_proto::units::InfoHash;
-use ringseed_storage::{RunState, TorrentRecord};
+use ringseed_storage::{RunState, TorrentRecord, Wishes};
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -97,6 +97,13 @@ impl Session {
         self.give_up(ticket);
     }
 
+    /// What was deleted of a removed torrent is not all: whoever waits for that is told.
+    pub(super) fn removal_failed(&mut self, info_hash: InfoHash, reason: String) {
+        for ticket in self.leaving.get(&info_hash).into_iter().flatten() {
+            ticket.fail(info_hash, EngineError::Storage(reason.clone()));
+        }
+    }
+
     /// Gives up a ticket: with the last one the command is answered.
     pub(super) fn give_up(&mut self, ticket: Ticket) {
         if let Some(Unanswered { reply, failed }) = Rc::into_inner(ticket) {
@@ -117,7 +124,7 @@ impl Session {
     /// Pauses torrents once that is stored: those that report failure run on.
     pub(super) fn pause(&mut self, list: Vec<InfoHash>) -> Failed {
         self.count_times(&list);
-        match self.save_states(&list, RunState::Paused) {
+        match self.save_states(&list, RunState::Paused, |wishes| wishes.forced = false) {
             Ok(()) => list.into_iter().for_each(|info_hash| self.pause_stored(info_hash)),
             Err(error) => return all_failed(&list, &error),
         }
@@ -128,7 +135,11 @@ impl Session {
     pub(super) fn resume(&mut self, list: Vec<InfoHash>, now: bool) -> Failed {
         // Starting one looks at its files.
         let later = list.len() > STARTS_AT_ONCE;
-        match self.save_states(&list, RunState::Running) {
+        let wanted = |wishes: &mut Wishes| {
+            wishes.forced |= now;
+            wishes.limit_reached = false;
+        };
+        match self.save_states(&list, RunState::Running, wanted) {
             Ok(()) => self.each(list, |session, info_hash| session.resume_stored(info_hash, now, later)),
             Err(error) => all_failed(&list, &error),
         }
@@ -205,10 +216,20 @@ impl Session {
         failed
     }
 
-    /// Enters the states that torrents are about to have, in one transaction.
-    fn save_states(&mut self, list: &[InfoHash], state: RunState) -> Result<(), EngineError> {
+    /// Enters the states that torrents are about to have, and what is wanted of them then, in one transaction.
+    fn save_states(
+        &mut self,
+        list: &[InfoHash],
+        state: RunState,
+        wanted: impl Fn(&mut Wishes),
+    ) -> Result<(), EngineError> {
         let records = list.iter().filter_map(|info_hash| self.record(*info_hash));
-        let records: Vec<_> = records.map(|record| TorrentRecord { state, ..record }).collect();
+        let as_wanted = |mut record: TorrentRecord| {
+            record.state = state;
+            wanted(&mut record.wishes);
+            record
+        };
+        let records: Vec<_> = records.map(as_wanted).collect();
         self.save_settings(&records)
     }
 }

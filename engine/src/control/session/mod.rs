@@ -30,7 +30,7 @@ use super::loader::StoreGuard;
 use super::pieces::Pieces;
 use super::torrent::{Activity, Torrent};
 use crate::config::EngineConfig;
-use crate::limits::CONTROL_QUEUE;
+use crate::limits::{CONTROL_QUEUE, FILE_WORKS_MAX};
 use crate::shard::mailbox;
 use crate::shard::message::ToShard;
 use crate::shard::publish::ShardSnapshot;
@@ -63,7 +63,7 @@ use std::sync::atomic::{AtomicU16, AtomicUsize};
 use std::time::{Instant, SystemTime};
 use store_care::StoreFailure;
 pub(in crate::control) use store_care::tell_rebuilt;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use totals::Counted;
 
 /// Torrents that a shard lets go of in one turn: less than a millisecond of its time when nobody is connected.
@@ -137,6 +137,8 @@ pub struct Session {
     /// Why there is no network, when the interface is not there.
     trouble: Option<Arc<str>>,
     files_done: mpsc::Sender<FilesDone>,
+    /// Places for work on files: more at once would make each of it slower, and keep other work from the threads for it.
+    file_works: Arc<Semaphore>,
     /// The paths of all torrents.
     claims: Claims,
     /// Torrents that are being added, and who added them once more meanwhile.
@@ -211,6 +213,7 @@ impl Session {
             network_looked_at: Instant::now(),
             trouble: None,
             files_done,
+            file_works: Arc::new(Semaphore::new(FILE_WORKS_MAX)),
             claims: Claims::default(),
             opening: HashMap::new(),
             opened: Vec::new(),

@@ -180,7 +180,12 @@ impl Session {
         let next = std::mem::replace(next, Next::Pause);
         torrent.with_pieces(Pieces::stopped);
         // Of a pause or a start all else is stored already: many torrents at once cost one transaction.
-        let stored = matches!(next, Next::Pause | Next::Run);
+        let stored = match next {
+            Next::Pause => true,
+            // One that ran before has counted its time, and may have been finished.
+            Next::Run => !torrent.announced,
+            _ => false,
+        };
         let unsaved = !stored || torrent.has_moved() || !torrent.pieces.is_stamped();
         // Now that all shards have counted what they moved. After a rename it goes on at once, which is nothing to trackers.
         let leaves = !matches!(next, Next::Handle { work: FileWork::Rename(_), .. });

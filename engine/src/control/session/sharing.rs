@@ -207,7 +207,9 @@ impl Session {
                 );
                 let files = &other.entry.content.info.layout.files;
                 let has = |index| sharer.files.iter().any(|(_, file)| *file == index);
+                // One that is about to be moved by itself is none of them.
                 rests
+                    && other.wishes.file_work.is_none()
                     && other.wishes.move_when_done.as_deref() == Some(to)
                     && files.iter().enumerate().all(|(index, file)| file.padding || has(index))
             })
@@ -288,7 +290,7 @@ impl Session {
         }
     }
 
-    fn by_hash(&self, info_hash: &InfoHash) -> Option<&Torrent> {
+    pub(super) fn by_hash(&self, info_hash: &InfoHash) -> Option<&Torrent> {
         self.torrents.get(self.ids.get(info_hash)?)
     }
 

@@ -1,9 +1,10 @@
 //! The end of a session.
 
-use super::super::torrent::{Activity, Handling};
+use super::super::torrent::{Activity, Handling, Torrent};
 use super::Session;
 use crate::limits::SHUTDOWN_MAX;
 use crate::shard::message::{FromShard, ToShard};
+use ringseed_handle::EngineError;
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -25,7 +26,14 @@ impl Session {
             }
         }
         // What was removed is out of the store.
-        for ticket in std::mem::take(&mut self.leaving).into_values().flatten() {
+        for (info_hash, ticket) in std::mem::take(&mut self.leaving)
+            .into_iter()
+            .flat_map(|(info_hash, tickets)| tickets.into_iter().map(move |ticket| (info_hash, ticket)))
+        {
+            if self.by_hash(&info_hash).is_some_and(Torrent::loses_files) {
+                let reason = "it is removed, but the engine stops before all of its files are deleted";
+                ticket.fail(info_hash, EngineError::Storage(reason.into()));
+            }
             if let Some(unanswered) = std::rc::Rc::into_inner(ticket) {
                 unanswered.end();
             }

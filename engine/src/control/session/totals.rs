@@ -4,6 +4,7 @@
 use super::super::torrent::Torrent;
 use super::Session;
 use ringseed_storage::{ResumeStore, Totals};
+use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 /// How often what was moved is entered.
@@ -20,13 +21,15 @@ pub(super) struct Counted {
     /// What torrents moved in this run that are no longer there.
     gone: Totals,
     files_added: u64,
+    /// The torrent whose totals were entered last.
+    last: u32,
 }
 
 impl Counted {
     pub(super) fn new() -> Self {
         let now = Instant::now();
         let (before, gone) = (Totals::default(), Totals::default());
-        Self { began: now, entered: now, before, gone, files_added: 0 }
+        Self { began: now, entered: now, before, gone, files_added: 0, last: 0 }
     }
 
     /// A torrent of so many files was added.
@@ -87,11 +90,17 @@ impl Session {
     pub(super) fn save_totals(&mut self, most: usize) {
         let Some(resume) = self.parts.resume.clone().filter(|_| self.store_failure.is_none()) else { return };
         let all = self.totals_now();
-        let moved = self.torrents.values().filter(|torrent| torrent.has_moved());
-        let updates: Vec<_> = moved
-            .take(most)
-            .map(|torrent| (torrent.entry.info_hash(), torrent.uploaded(), torrent.downloaded()))
+        // Those behind the last of the time before come first: more may move something all the time than have room here.
+        let last = self.counted.last;
+        let behind = self.torrents.range((Bound::Excluded(last), Bound::Unbounded));
+        let moved = behind.chain(self.torrents.range(..=last)).filter(|(_, torrent)| torrent.has_moved());
+        let chosen: Vec<_> = moved.take(most).collect();
+        let last = chosen.last().map_or(last, |(id, _)| **id);
+        let updates: Vec<_> = chosen
+            .into_iter()
+            .map(|(_, torrent)| (torrent.entry.info_hash(), torrent.uploaded(), torrent.downloaded()))
             .collect();
+        self.counted.last = last;
         if let Err(error) = resume.set_totals(&updates, &all) {
             tracing::error!(%error, "cannot save what was sent and received: it is tried again");
             self.store_failed(&error);

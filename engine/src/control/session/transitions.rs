@@ -322,6 +322,8 @@ impl Session {
                 Activity::Queued if now => self.run_queued(info_hash),
                 Activity::Queued => {}
                 Activity::Stopping { next: Next::Handle { run, .. }, .. } => *run = true,
+                // It is hashed first, as was answered.
+                Activity::Stopping { next: Next::Check { run }, .. } => *run = true,
                 Activity::Stopping { next: Next::Remove { .. }, .. } => {
                     return Err(EngineError::UnknownTorrent(info_hash));
                 }
