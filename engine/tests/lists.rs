@@ -4,7 +4,7 @@
 mod support;
 
 use ringseed::Engine;
-use ringseed::config::{EngineConfig, ListenPort};
+use ringseed::config::EngineConfig;
 use ringseed_handle::{
     AddOutcome, AddTorrent, EngineError, EngineHandle, FileWork, TorrentChange, TorrentCommand, TorrentState,
 };
@@ -12,30 +12,16 @@ use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
 use ringseed_storage::{ResumeStore, RunState, TorrentRecord};
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
+use support::engines::{self, block_on};
 use support::until;
 
 /// More than are started before an answer.
 const COUNT: u32 = 100;
 
 fn start(state: &Path) -> Engine {
-    let engine = Engine::start(EngineConfig {
-        listen_port: ListenPort::Exact(0),
-        listen_addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-        shards: Some(2),
-        pin: false,
-        state_dir: Some(state.to_path_buf()),
-        ..EngineConfig::default()
-    })
-    .unwrap();
-    until("the session", || engine.handle().snapshot().ready.then_some(()));
-    engine
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    engines::start(EngineConfig { shards: Some(2), ..engines::stored(state) })
 }
 
 /// A torrent of one small file that is nowhere.

@@ -8,22 +8,18 @@ mod support;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
-use ringseed::Engine;
-use ringseed::config::{EngineConfig, ListenPort};
 use ringseed_handle::{
     AddTorrent, Earlier, EngineChange, EngineHandle, FileWork, GoalMode, LimitChange, Rename, TorrentChange,
     TorrentState, TorrentStatus, Wishes,
 };
-use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use support::content::{Content, multi, single};
-use support::until;
+use support::engines::{block_on, load, start, stored, wait_for};
 
 /// Where the data was when the stores were written; there is nothing.
 const DATA: &str = "/srv/ringseed-older-stores";
@@ -33,24 +29,6 @@ const LACKING: u64 = 5_000_000;
 
 fn stores() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stores")
-}
-
-fn start(state: &Path) -> Engine {
-    let engine = Engine::start(EngineConfig {
-        listen_port: ListenPort::Exact(0),
-        listen_addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-        shards: Some(1),
-        pin: false,
-        state_dir: Some(state.to_path_buf()),
-        ..EngineConfig::default()
-    })
-    .unwrap();
-    until("the session", || engine.handle().snapshot().ready.then_some(()));
-    engine
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
 /// A complete torrent, one of which a file is missing, and a paused one whose file has another name.
@@ -67,21 +45,13 @@ fn contents(below: &Path) -> [Content; 3] {
     ]
 }
 
-fn metainfo(content: &Content) -> Arc<Metainfo> {
-    Arc::new(Metainfo::parse(&fs::read(&content.torrent).unwrap()).unwrap())
-}
-
 fn wait(
     handle: &EngineHandle,
     content: &Content,
     what: &str,
-    done: impl Fn(&TorrentStatus) -> bool,
+    done: impl FnMut(&TorrentStatus) -> bool,
 ) -> Arc<TorrentStatus> {
-    let torrent: InfoHash = content.info_hash.parse().unwrap();
-    until(what, || {
-        let snapshot = handle.snapshot();
-        snapshot.torrents.iter().find(|status| status.info_hash() == torrent && done(status)).cloned()
-    })
+    wait_for(handle, content.info_hash.parse().unwrap(), what, done)
 }
 
 fn time(seconds: u64) -> SystemTime {
@@ -122,7 +92,7 @@ fn write_a_store() {
     let [whole, partial, paused] = contents(Path::new(DATA));
     fs::remove_file(partial.dir.join(&partial.name).join("z last.bin")).unwrap();
     let state = tempfile::tempdir().unwrap();
-    let engine = start(state.path());
+    let engine = start(stored(state.path()));
     let handle = engine.handle();
     let settings = Arc::new(|settings: &mut ringseed_handle::SessionSettings| {
         settings.download_dir = Some("/srv/downloads".into());
@@ -141,7 +111,7 @@ fn write_a_store() {
         data_dir: Some(content.dir.clone()),
         wishes,
         paused,
-        ..AddTorrent::new(metainfo(content))
+        ..AddTorrent::new(load(content))
     };
     block_on(handle.add(AddTorrent {
         earlier: earlier(),
@@ -197,7 +167,7 @@ fn a_store_of_an_earlier_version_is_opened_and_nothing_of_it_is_lost() {
 fn look(state: &Path, home: &Path) {
     let [whole, partial, paused] = contents(home);
     let now = |content: &Content| Path::new(DATA).join(content.dir.file_name().unwrap());
-    let engine = start(state);
+    let engine = start(stored(state));
     let handle = engine.handle();
     let snapshot = handle.snapshot();
     assert_eq!((snapshot.torrents.len(), snapshot.limits.upload.effective()), (3, Some(1_000_000)));

@@ -90,14 +90,20 @@ fn other_data_for_a_path_is_refused_wherever_it_would_come_there() {
     assert!(fs::read(&path).unwrap() == before && other.dir.join(NAME).exists());
 }
 
-#[test]
-fn two_torrents_of_the_same_files_seed_from_one_path() {
-    let daemon = Daemon::start(&[]);
+/// Two torrents that seed the same file from one path.
+fn two_seeds(daemon: &Daemon) -> [Content; 2] {
     let first = film(&daemon.dir("a"), 1, "16K", NOBODY);
     let second = film(&daemon.dir("b"), 1, "64K", NOBODY);
     daemon.seed(&first);
     daemon.call("torrent-add", json!({"filename": second.torrent, "download-dir": first.dir}));
     daemon.wait(&second.info_hash, "the second", |torrent| torrent["status"] == 6 && torrent["error"] != 3);
+    [first, second]
+}
+
+#[test]
+fn two_torrents_of_the_same_files_seed_from_one_path() {
+    let daemon = Daemon::start(&[]);
+    let [first, second] = two_seeds(&daemon);
     let place = json!({"ids": [first.info_hash], "location": daemon.dir("c"), "move": true});
     let said = rpc::outcome(daemon.address, "torrent-set-location", place.clone());
     assert!(said.contains(&second.info_hash), "{said}");
@@ -116,11 +122,7 @@ fn two_torrents_of_the_same_files_seed_from_one_path() {
 #[test]
 fn two_torrents_of_the_same_files_that_are_removed_together_take_them_along() {
     let daemon = Daemon::start(&[]);
-    let first = film(&daemon.dir("a"), 1, "16K", NOBODY);
-    let second = film(&daemon.dir("b"), 1, "64K", NOBODY);
-    daemon.seed(&first);
-    daemon.call("torrent-add", json!({"filename": second.torrent, "download-dir": first.dir}));
-    daemon.wait(&second.info_hash, "the second", |torrent| torrent["status"] == 6 && torrent["error"] != 3);
+    let [first, second] = two_seeds(&daemon);
     let both = [&first.info_hash, &second.info_hash];
     daemon.call("torrent-remove", json!({"ids": both, "delete-local-data": true}));
     assert!(!first.dir.join(NAME).exists());
