@@ -178,6 +178,38 @@ pub enum StorageError {
     Cancelled,
 }
 
+/// The path in an error, where it has one: as a reference, or as one that may be changed.
+macro_rules! path_in {
+    ($error:expr) => {
+        match $error {
+            StorageError::DiskFull { path }
+            | StorageError::NoInodes { path }
+            | StorageError::QuotaExceeded { path }
+            | StorageError::ReadOnly { path }
+            | StorageError::Permission { path }
+            | StorageError::NotFound { path }
+            | StorageError::DirectoryMissing { path }
+            | StorageError::NoData { path }
+            | StorageError::FilesMissing { path, .. }
+            | StorageError::DirectoryReplaced { path }
+            | StorageError::Truncated { path, .. }
+            | StorageError::Replaced { path }
+            | StorageError::Changed { path }
+            | StorageError::SymlinkInTheWay { path }
+            | StorageError::NotAFile { path }
+            | StorageError::Exists { path }
+            | StorageError::Shared { path }
+            | StorageError::NotADirectory { path }
+            | StorageError::NameTooLong { path }
+            | StorageError::FileTooLarge { path }
+            | StorageError::TooManyOpenFiles { path }
+            | StorageError::TooManyMaps { path }
+            | StorageError::Io { path, .. } => Some(path),
+            StorageError::NotLoaded(_) | StorageError::OutOfRange(_) | StorageError::Cancelled => None,
+        }
+    };
+}
+
 impl StorageError {
     /// The error for a failed `operation` (a verb) on `path`.
     pub(crate) fn from_errno(
@@ -217,61 +249,11 @@ impl StorageError {
 
     /// The file or directory concerned, where there is one.
     pub fn path(&self) -> Option<&Path> {
-        match self {
-            StorageError::DiskFull { path }
-            | StorageError::NoInodes { path }
-            | StorageError::QuotaExceeded { path }
-            | StorageError::ReadOnly { path }
-            | StorageError::Permission { path }
-            | StorageError::NotFound { path }
-            | StorageError::DirectoryMissing { path }
-            | StorageError::NoData { path }
-            | StorageError::FilesMissing { path, .. }
-            | StorageError::DirectoryReplaced { path }
-            | StorageError::Truncated { path, .. }
-            | StorageError::Replaced { path }
-            | StorageError::Changed { path }
-            | StorageError::SymlinkInTheWay { path }
-            | StorageError::NotAFile { path }
-            | StorageError::Exists { path }
-            | StorageError::Shared { path }
-            | StorageError::NotADirectory { path }
-            | StorageError::NameTooLong { path }
-            | StorageError::FileTooLarge { path }
-            | StorageError::TooManyOpenFiles { path }
-            | StorageError::TooManyMaps { path }
-            | StorageError::Io { path, .. } => Some(path),
-            StorageError::NotLoaded(_) | StorageError::OutOfRange(_) | StorageError::Cancelled => None,
-        }
+        path_in!(self).map(PathBuf::as_path)
     }
 
     fn path_mut(&mut self) -> Option<&mut PathBuf> {
-        match self {
-            StorageError::DiskFull { path }
-            | StorageError::NoInodes { path }
-            | StorageError::QuotaExceeded { path }
-            | StorageError::ReadOnly { path }
-            | StorageError::Permission { path }
-            | StorageError::NotFound { path }
-            | StorageError::DirectoryMissing { path }
-            | StorageError::NoData { path }
-            | StorageError::FilesMissing { path, .. }
-            | StorageError::DirectoryReplaced { path }
-            | StorageError::Truncated { path, .. }
-            | StorageError::Replaced { path }
-            | StorageError::Changed { path }
-            | StorageError::SymlinkInTheWay { path }
-            | StorageError::NotAFile { path }
-            | StorageError::Exists { path }
-            | StorageError::Shared { path }
-            | StorageError::NotADirectory { path }
-            | StorageError::NameTooLong { path }
-            | StorageError::FileTooLarge { path }
-            | StorageError::TooManyOpenFiles { path }
-            | StorageError::TooManyMaps { path }
-            | StorageError::Io { path, .. } => Some(path),
-            StorageError::NotLoaded(_) | StorageError::OutOfRange(_) | StorageError::Cancelled => None,
-        }
+        path_in!(self)
     }
 
     /// Whether the system lacked something for the moment that others give back: it is to be tried again, and says nothing
