@@ -1,8 +1,8 @@
 //! The loader: reads the resume store on a thread of its own, so that the RPC answers while it does, and hands the
 //! torrents over in batches.
 
+use super::activity::Activity;
 use super::session::{renamed, tell_rebuilt};
-use super::torrent::Activity;
 use crate::shard::registry::{TorrentEntry, home_shard};
 use ringseed_handle::EngineError;
 use ringseed_proto::bitfield::Bitfield;

@@ -1,5 +1,6 @@
 //! The control thread: the session, its snapshots, announces, the resume store and the RPC.
 
+pub(crate) mod activity;
 pub(crate) mod default_trackers;
 mod inbox;
 pub(crate) mod loader;

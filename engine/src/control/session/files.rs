@@ -4,12 +4,14 @@
 //! one transaction with where the files are then. Work that a kill or a stop has cut short is begun again at the next
 //! start. Work that fails leaves the torrent as it was, and it goes on there.
 
-use super::super::torrent::{Activity, FileWork, Handling, Next, Torrent};
+use super::super::activity::{Activity, Handling, Next};
+use super::super::torrent::Torrent;
 use super::adding::Opening;
 use super::{Session, renamed, renames};
 use ringseed_handle::EngineError;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::units::InfoHash;
+use ringseed_storage::FileWork;
 use ringseed_storage::{Move, MoveError, MoveProgress, Rename, StorageError, TorrentStore, Wishes, relocate};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};

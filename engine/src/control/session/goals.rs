@@ -1,6 +1,7 @@
 //! When a torrent has seeded enough: its ratio, the time without upload, the time of seeding.
 
-use super::super::torrent::{Activity, Torrent};
+use super::super::activity::Activity;
+use super::super::torrent::Torrent;
 use super::Session;
 use ringseed_handle::unix_now;
 use ringseed_handle::{ShareRatio, verified_bytes};

@@ -2,10 +2,11 @@
 //! snapshot and one answer. A torrent for which a command cannot be carried out does not keep it from the others; what
 //! the store does not take, it takes of none.
 
-use super::super::torrent::{FileWork, Next};
+use super::super::activity::Next;
 use super::Session;
 use ringseed_handle::{EngineError, Failures, Reply, TorrentChange, TorrentCommand};
 use ringseed_proto::units::InfoHash;
+use ringseed_storage::FileWork;
 use ringseed_storage::{RunState, TorrentRecord, Wishes};
 use std::cell::RefCell;
 use std::collections::HashSet;

@@ -26,9 +26,10 @@ mod totals;
 mod transitions;
 mod wishes;
 
+use super::activity::Activity;
 use super::loader::StoreGuard;
 use super::pieces::Pieces;
-use super::torrent::{Activity, Torrent};
+use super::torrent::Torrent;
 use crate::config::EngineConfig;
 use crate::limits::{CONTROL_QUEUE, FILE_WORKS_MAX};
 use crate::shard::mailbox;

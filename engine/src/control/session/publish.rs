@@ -1,6 +1,6 @@
 //! What a session tells others: snapshots made of its torrents and of what the shards publish.
 
-use super::super::torrent::Activity;
+use super::super::activity::Activity;
 use super::Session;
 use crate::shard::publish::ShardSnapshot;
 use ringseed_handle::{EngineSnapshot, ShardStatus, TrackerStatus};

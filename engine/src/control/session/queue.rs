@@ -1,6 +1,6 @@
 //! The queue: one order of all torrents, and how many of them download and seed at once.
 
-use super::super::torrent::Next;
+use super::super::activity::Next;
 use super::Session;
 use ringseed_handle::unix_now;
 use ringseed_handle::{EngineError, QueueMove};

@@ -1,7 +1,7 @@
 //! What shards and trackers report.
 
+use super::super::activity::{Activity, Next};
 use super::super::pieces::Pieces;
-use super::super::torrent::{Activity, FileWork, Next};
 use super::Session;
 use crate::shard::checks::Check;
 use crate::shard::message::{DurablePieces, FromShard, ToShard};
@@ -9,6 +9,7 @@ use ringseed_announce::AnnounceUpdate;
 use ringseed_net::candidates::Source;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::units::InfoHash;
+use ringseed_storage::FileWork;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,8 +1,8 @@
 //! What a session keeps between runs: torrents from the resume store at start, and into it as they change.
 
+use super::super::activity::{Activity, Next};
 use super::super::loader::{Loading, Restored};
 use super::super::pieces::{Pieces, StampUpdate};
-use super::super::torrent::{Activity, Next};
 use super::Session;
 use super::renamed;
 use ringseed_handle::EngineError;

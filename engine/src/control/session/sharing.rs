@@ -9,7 +9,8 @@
 //! - Files of several torrents are not moved, renamed or deleted on behalf of one, unless the others rest and are for the
 //!   same directory.
 
-use super::super::torrent::{Activity, Torrent};
+use super::super::activity::Activity;
+use super::super::torrent::Torrent;
 use super::claims::{Content, compare, overlap};
 use super::{Session, renamed, renames};
 use ringseed_handle::EngineError;

@@ -1,6 +1,7 @@
 //! The end of a session.
 
-use super::super::torrent::{Activity, Handling, Torrent};
+use super::super::activity::{Activity, Handling};
+use super::super::torrent::Torrent;
 use super::Session;
 use crate::limits::SHUTDOWN_MAX;
 use crate::shard::message::{FromShard, ToShard};

@@ -1,6 +1,6 @@
 //! How a torrent gets from one activity to another.
 
-use super::super::torrent::{Activity, Findings, Next};
+use super::super::activity::{Activity, Findings, Next};
 use super::{Session, has_data};
 use crate::limits::REMOVED_MAX;
 use crate::shard::checks::Check;

@@ -1,6 +1,6 @@
 //! What a user changes of torrents and of the whole engine while they run.
 
-use super::super::torrent::{Activity, Next};
+use super::super::activity::{Activity, Next};
 use super::Session;
 use crate::shard::message::ToShard;
 use ringseed_handle::{EngineChange, EngineError, TorrentChange};
