@@ -1,9 +1,10 @@
 //! HTTP announces against sockets that play trackers.
 
 use super::*;
+use crate::samples::{a_start, run_within};
 use crate::url::TrackerUrl;
+use ringseed_proto::tracker::PeerAddr;
 use ringseed_proto::tracker::http::{PeerFormat, encode_announce, encode_failure, parse_announce};
-use ringseed_proto::tracker::{AnnounceEvent, AnnounceRequest, PeerAddr};
 use ringseed_proto::units::{InfoHash, PeerId};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -11,9 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 fn run<F: Future<Output = ()>>(test: F) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let limited = async { timeout(Duration::from_secs(60), test).await.unwrap() };
-    tokio::task::LocalSet::new().block_on(&runtime, limited);
+    run_within(60, test);
 }
 
 fn trackers() -> HttpTrackers {
@@ -38,17 +37,7 @@ fn trackers_with(trust: Trust, sockets_max: usize) -> HttpTrackers {
 }
 
 fn request(url: &str) -> Request {
-    let announce = AnnounceRequest {
-        info_hash: InfoHash([0xfe; 20]),
-        peer_id: PeerId(*b"-RS0010-abcdefghijkl"),
-        port: 6881,
-        uploaded: 1,
-        downloaded: 2,
-        left: 3,
-        event: AnnounceEvent::Started,
-        numwant: Some(200),
-        key: Some(7),
-    };
+    let announce = a_start(InfoHash([0xfe; 20]));
     let url = Rc::new(TrackerUrl::parse(url).unwrap());
     Request { url, announce, tracker_id: Some(Rc::from(&b"id"[..])) }
 }

@@ -20,6 +20,8 @@ mod limits;
 mod names;
 mod redirect;
 mod retier;
+#[cfg(test)]
+mod samples;
 mod schedule;
 mod tier;
 mod transport;

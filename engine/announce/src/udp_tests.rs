@@ -1,17 +1,15 @@
 //! UDP announces against sockets that play trackers.
 
 use super::*;
+use crate::samples::{a_start, run_within};
 use crate::url::TrackerUrl;
 use ringseed_proto::tracker::udp::{self as wire, AnnounceHead};
-use ringseed_proto::tracker::{AnnounceEvent, AnnounceRequest};
-use ringseed_proto::units::{InfoHash, PeerId};
+use ringseed_proto::units::InfoHash;
 
 const PEER: &str = "192.0.2.9:6881";
 
 fn run<F: Future<Output = ()>>(test: F) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let limited = async { timeout(Duration::from_secs(30), test).await.unwrap() };
-    tokio::task::LocalSet::new().block_on(&runtime, limited);
+    run_within(30, test);
 }
 
 fn trackers() -> UdpTrackers {
@@ -24,17 +22,7 @@ fn trackers_with(sockets_max: usize) -> UdpTrackers {
 }
 
 fn request(address: SocketAddr, path: &str) -> Request {
-    let announce = AnnounceRequest {
-        info_hash: InfoHash([1; 20]),
-        peer_id: PeerId(*b"-RS0010-abcdefghijkl"),
-        port: 6881,
-        uploaded: 1,
-        downloaded: 2,
-        left: 3,
-        event: AnnounceEvent::Started,
-        numwant: Some(200),
-        key: Some(7),
-    };
+    let announce = a_start(InfoHash([1; 20]));
     let url = Rc::new(TrackerUrl::parse(&format!("udp://{address}{path}")).unwrap());
     Request { url, announce, tracker_id: None }
 }
