@@ -2,12 +2,13 @@
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ringseed_proto::bitfield::Bitfield;
+use ringseed_proto::hashes::SwarmHash;
 use ringseed_proto::layout::Layout;
 use ringseed_proto::metainfo::Info;
 use ringseed_proto::swarm::{
     Action, BlockSink, Content, FillLimits, PeerInfo, PeerKey, SendBatch, Swarm, SwarmConfig,
 };
-use ringseed_proto::units::{BLOCK_LEN, InfoHash, PeerId, PieceIndex, Time};
+use ringseed_proto::units::{BLOCK_LEN, PeerId, PieceIndex, Time};
 use ringseed_proto::wire::{Decoder, Frame, Handshake, Message, encode_piece_header};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -58,7 +59,7 @@ impl Download {
         let [high, low] = peer.to_be_bytes();
         let mut id = [b'p'; 20];
         id[..2].copy_from_slice(&[high, low]);
-        let handshake = Handshake::new(InfoHash([1; 20]), PeerId(id));
+        let handshake = Handshake::new(SwarmHash([1; 20]), PeerId(id));
         let addr = SocketAddr::from(([10, 0, high, low], 6881));
         let info = PeerInfo { addr, outgoing: false, handshake };
         let key = self.swarm.peer_connected(self.now, info).expect("a place");

@@ -107,7 +107,7 @@ impl Library {
                 have: Bitfield::full(*pieces),
                 stamps: store.stamps_on_disk(),
                 finished_at: Some(std::time::SystemTime::now()),
-                ..TorrentRecord::new(metainfo.info_hash, bytes, self.data(), *pieces)
+                ..TorrentRecord::new(metainfo.id(), bytes, self.data(), *pieces)
             };
             records.push(record);
             if records.len() == RECORDS_AT_ONCE || number + 1 == *count {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-use ringseed_proto::{metainfo::Metainfo, units::InfoHash};
+use ringseed_proto::{hashes::SwarmHash, metainfo::Metainfo};
 
 use crate::{library::Library, ports::free_address, seeder::offers_everything};
 
@@ -33,7 +33,7 @@ pub struct RivalDaemon {
     started: Instant,
     peers: SocketAddr,
     pieces: u32,
-    samples: Vec<InfoHash>,
+    samples: Vec<SwarmHash>,
 }
 
 impl Rival {
@@ -137,7 +137,7 @@ impl RivalDaemon {
         let mut samples = Vec::new();
         for number in numbers {
             let bytes = fs::read(library.torrent(number))?;
-            samples.push(Metainfo::parse(&bytes).map_err(io::Error::other)?.info_hash);
+            samples.push(Metainfo::parse(&bytes).map_err(io::Error::other)?.hashes.swarm_hash());
         }
         samples.dedup();
         let peers = free_address()?;

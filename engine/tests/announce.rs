@@ -2,7 +2,8 @@
 
 use ringseed_announce::{AnnounceConfig, AnnounceUpdate, Announcer, TrackedTorrent, TransferTotals, Trust};
 use ringseed_net::route::Route;
-use ringseed_proto::units::{InfoHash, PeerId};
+use ringseed_proto::hashes::{SwarmHash, TorrentId};
+use ringseed_proto::units::PeerId;
 use ringseed_tracker::{Endpoint, Tracker, TrackerConfig};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -12,7 +13,7 @@ use tokio::sync::mpsc;
 #[path = "support/mod.rs"]
 mod support;
 
-const TORRENT: InfoHash = InfoHash([9; 20]);
+const TORRENT: TorrentId = TorrentId([9; 20]);
 
 fn run<F: Future<Output = ()>>(test: F) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -36,7 +37,8 @@ fn client(number: u8) -> (Announcer, mpsc::Receiver<AnnounceUpdate>) {
 
 fn start(announcer: &Announcer, tiers: Vec<Vec<String>>, left: u64) {
     let totals = TransferTotals { left, ..TransferTotals::default() };
-    let torrent = TrackedTorrent { info_hash: TORRENT, tiers, private: false };
+    let torrent =
+        TrackedTorrent { torrent_id: TORRENT, swarm_hash: SwarmHash(TORRENT.0), tiers, private: false };
     announcer.start(torrent, Box::new(move || totals));
 }
 
@@ -50,8 +52,8 @@ async fn meet(tracker: &Tracker, tiers: Vec<Vec<String>>, first_at: SocketAddr) 
     }
     let (second, mut second_hears) = client(2);
     start(&second, tiers, 5);
-    let AnnounceUpdate::Peers { info_hash, peers } = second_hears.recv().await.unwrap();
-    assert_eq!(info_hash, TORRENT);
+    let AnnounceUpdate::Peers { torrent_id, peers } = second_hears.recv().await.unwrap();
+    assert_eq!(torrent_id, TORRENT);
     assert!(peers.contains(&first_at), "{peers:?}");
     while second.status(TORRENT).iter().all(|state| !state.ok) {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -245,8 +247,7 @@ mod told {
         add(&seed, &content, source.path(), Vec::new(), Wishes::default());
         wait_for_seed(&seed);
         tracker.wait_for(seed_port, AnnounceEvent::Started);
-        let (mut sent, hash) =
-            (0, Metainfo::parse(&std::fs::read(&content.torrent).unwrap()).unwrap().info_hash);
+        let (mut sent, hash) = (0, Metainfo::parse(&std::fs::read(&content.torrent).unwrap()).unwrap().id());
         for verified in [true, false] {
             let target = tempfile::tempdir().unwrap();
             let leech = engine();
@@ -286,13 +287,13 @@ mod told {
         let (before, after) = (Played::start(), Played::start());
         let source = tempfile::tempdir().unwrap();
         let content = single(source.path(), LENGTH, "64K", &before.url);
-        let hash = Metainfo::parse(&std::fs::read(&content.torrent).unwrap()).unwrap().info_hash;
+        let hash = Metainfo::parse(&std::fs::read(&content.torrent).unwrap()).unwrap().id();
         let seed = engine();
         let seed_port = seed.handle().listen_port();
         add(&seed, &content, source.path(), Vec::new(), Wishes::default());
         wait_for_seed(&seed);
         before.wait_for(seed_port, AnnounceEvent::Started);
-        let mut peer = leech(address(&seed), hash);
+        let mut peer = leech(address(&seed), SwarmHash(hash.0));
         for round in 1..=4 {
             fetch(&mut peer, 16);
             // At once, before the shard counts by itself.
@@ -317,7 +318,7 @@ mod told {
     }
 
     /// A peer that was let in and may ask.
-    fn leech(seed: SocketAddr, hash: ringseed_proto::units::InfoHash) -> TcpStream {
+    fn leech(seed: SocketAddr, hash: SwarmHash) -> TcpStream {
         let mut peer = TcpStream::connect(seed).unwrap();
         let hello = Handshake::new(hash, PeerId(*b"-XX0001-abcdefghijkl")).encode();
         peer.write_all(&hello).unwrap();
@@ -365,7 +366,7 @@ mod told {
         let files = vec![FileWish::default(), FileWish { wanted: false, ..FileWish::default() }];
         add(&leech, &content, target.path(), vec![address(&seed)], Wishes { files, ..Wishes::default() });
         wait_for_seed(&leech);
-        let hash = handle.snapshot().torrents[0].info_hash();
+        let hash = handle.snapshot().torrents[0].torrent_id();
         let paused = super::support::until("a regular announce", || {
             block_on(handle.reannounce(hash)).unwrap();
             tracker.of(port).into_iter().find(|request| request.event == AnnounceEvent::Paused)

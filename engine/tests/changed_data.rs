@@ -56,7 +56,7 @@ impl Download {
     /// The download goes on and ends with the right bytes.
     fn ends_well(self) {
         let handle = self.leech.handle();
-        block_on(handle.add_peers(self.metainfo.info_hash, vec![address(&self.seed)])).unwrap();
+        block_on(handle.add_peers(self.metainfo.id(), vec![address(&self.seed)])).unwrap();
         wait(&handle, "the end of the download", |status| status.state == TorrentState::Seeding);
         self.leech.stop();
         self.seed.stop();
@@ -78,7 +78,7 @@ fn a_file_that_is_deleted_during_its_download_is_missing_now_and_after_a_restart
     let status = wait(&handle, "the missing file", is_missing);
     assert!(status.have.count_ones() > 0 && !download.file().exists());
     // Fetched again because the user says so.
-    block_on(handle.verify(download.metainfo.info_hash)).unwrap();
+    block_on(handle.verify(download.metainfo.id())).unwrap();
     wait(&handle, "the download", |status| status.state == TorrentState::Downloading);
     download.ends_well();
 }

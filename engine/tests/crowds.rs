@@ -53,7 +53,7 @@ fn connected(handle: &EngineHandle) -> usize {
 fn connect(metainfo: &Metainfo, to: SocketAddr, name: u8) -> TcpStream {
     let mut stream = TcpStream::connect(to).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(&Handshake::new(metainfo.info_hash, PeerId([name; 20])).encode()).unwrap();
+    stream.write_all(&Handshake::new(metainfo.hashes.swarm_hash(), PeerId([name; 20])).encode()).unwrap();
     let mut theirs = [0; HANDSHAKE_LEN];
     stream.read_exact(&mut theirs).unwrap();
     stream
@@ -87,7 +87,7 @@ fn silent_seeds_that_fill_a_download_make_room_for_one_that_delivers() {
         })
         .collect();
     until("the crowd", || (connected(&leech.handle()) == silent.len()).then_some(()));
-    block_on(leech.handle().add_peers(metainfo.info_hash, vec![address(&seed, HONEST)])).unwrap();
+    block_on(leech.handle().add_peers(metainfo.id(), vec![address(&seed, HONEST)])).unwrap();
     wait(&leech.handle(), &TorrentState::Seeding);
     assert_same(&content, target.path());
 }

@@ -85,17 +85,17 @@ fn pause_resume_and_remove_while_a_transfer_runs() {
     let received = |handle: &EngineHandle| handle.snapshot().torrents.first().map_or(0, |t| t.downloaded);
     support::until("the first bytes", || (received(&handle) > 1 << 20).then_some(()));
 
-    block_on(handle.pause(metainfo.info_hash)).unwrap();
+    block_on(handle.pause(metainfo.id())).unwrap();
     support::until("the connections to close", || (handle.snapshot().connections == 0).then_some(()));
     let paused_at = received(&handle);
     wait(&handle, "pause", |state| *state == TorrentState::Paused);
     assert!(paused_at < content.length, "paused too late to tell anything");
 
-    block_on(handle.resume(metainfo.info_hash)).unwrap();
-    block_on(handle.add_peers(metainfo.info_hash, vec![address])).unwrap();
+    block_on(handle.resume(metainfo.id())).unwrap();
+    block_on(handle.add_peers(metainfo.id(), vec![address])).unwrap();
     support::until("more bytes", || (received(&handle) > paused_at).then_some(()));
 
-    block_on(handle.remove(metainfo.info_hash)).unwrap();
+    block_on(handle.remove(metainfo.id())).unwrap();
     support::until("the torrent to go", || handle.snapshot().torrents.is_empty().then_some(()));
     assert!(target.path().join(&content.name).exists(), "the data stays");
 
@@ -128,11 +128,11 @@ fn a_check_that_was_paused_is_done_again() {
     let handle = engine.handle();
     for _ in 0..3 {
         add(&handle, &metainfo, source.path(), Vec::new());
-        block_on(handle.resume(metainfo.info_hash)).unwrap();
-        block_on(handle.pause(metainfo.info_hash)).unwrap();
+        block_on(handle.resume(metainfo.id())).unwrap();
+        block_on(handle.pause(metainfo.id())).unwrap();
     }
     wait(&handle, "pause", |state| *state == TorrentState::Paused);
-    block_on(handle.resume(metainfo.info_hash)).unwrap();
+    block_on(handle.resume(metainfo.id())).unwrap();
     wait(&handle, "seed", |state| *state == TorrentState::Seeding);
     engine.stop();
 }

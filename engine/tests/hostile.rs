@@ -3,7 +3,8 @@
 #[path = "support/mod.rs"]
 mod support;
 
-use ringseed_proto::units::{InfoHash, PeerId};
+use ringseed_proto::hashes::SwarmHash;
+use ringseed_proto::units::PeerId;
 use ringseed_proto::wire::{HANDSHAKE_LEN, Handshake};
 use std::fs;
 use std::io::{Read, Write};
@@ -45,7 +46,7 @@ fn get(content: &Content, target: &Path, state: &Path, peers: &[SocketAddr]) -> 
 }
 
 fn handshake_for(content: &Content, name: u8) -> [u8; HANDSHAKE_LEN] {
-    let info_hash: InfoHash = content.info_hash.parse().unwrap();
+    let info_hash: SwarmHash = content.info_hash.parse().unwrap();
     Handshake::new(info_hash, PeerId([name; 20])).encode()
 }
 

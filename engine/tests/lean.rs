@@ -6,8 +6,9 @@ mod support;
 use ringseed::Engine;
 use ringseed::config::EngineConfig;
 use ringseed_handle::{AddTorrent, EngineHandle, TorrentState};
+use ringseed_proto::hashes::{SwarmHash, TorrentId};
 use ringseed_proto::metainfo::Metainfo;
-use ringseed_proto::units::{InfoHash, PeerId};
+use ringseed_proto::units::PeerId;
 use ringseed_proto::wire::extension::{ExtensionHandshake, MetadataMessage};
 use ringseed_proto::wire::{Decoder, Frame, HANDSHAKE_LEN, Handshake, Message};
 use std::fs;
@@ -30,14 +31,14 @@ fn wait(handle: &EngineHandle, what: &str, state: &TorrentState) {
 }
 
 /// What a peer with nothing but the info-hash gets over `ut_metadata`.
-fn metadata(handle: &EngineHandle, info_hash: InfoHash) -> Vec<u8> {
+fn metadata(handle: &EngineHandle, info_hash: TorrentId) -> Vec<u8> {
     const OUR_ID: u8 = 7;
     // A second connection of one client is refused while the first is not quite gone.
     static PEERS: AtomicU8 = AtomicU8::new(0);
     let peer_id = PeerId([PEERS.fetch_add(1, Ordering::Relaxed); 20]);
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, handle.listen_port())).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    let mut hello = Handshake::new(info_hash, peer_id).encode().to_vec();
+    let mut hello = Handshake::new(SwarmHash(info_hash.0), peer_id).encode().to_vec();
     let mut payload = Vec::new();
     ExtensionHandshake { ut_metadata: Some(OUR_ID), ..ExtensionHandshake::default() }.encode(&mut payload);
     Message::Extended { id: 0, payload: &payload }.encode(&mut hello);
@@ -85,7 +86,7 @@ fn a_torrent_that_was_complete_at_the_start_serves_its_metadata_and_can_be_check
     // More pieces than one message of metadata has hashes of.
     let content = single(disk.path(), 40 << 20, "32K", "http://127.0.0.1:9/announce");
     let metainfo = Arc::new(Metainfo::parse(&fs::read(&content.torrent).unwrap()).unwrap());
-    let info_hash = metainfo.info_hash;
+    let info_hash = metainfo.id();
     let engine = start(state.path(), 1);
     let torrent = AddTorrent { data_dir: Some(content.dir.clone()), ..AddTorrent::new(metainfo.clone()) };
     block_on(engine.handle().add(torrent)).unwrap();
@@ -131,7 +132,7 @@ fn a_command_that_comes_while_torrents_are_loaded_finds_them() {
     engine.stop();
     for _ in 0..20 {
         let engine = start(state.path(), 1);
-        block_on(engine.handle().pause(metainfo.info_hash)).unwrap();
+        block_on(engine.handle().pause(metainfo.id())).unwrap();
         engine.stop();
     }
 }

@@ -8,8 +8,8 @@ use ringseed::config::EngineConfig;
 use ringseed_handle::{
     AddOutcome, AddTorrent, EngineError, EngineHandle, FileWork, TorrentChange, TorrentCommand, TorrentState,
 };
+use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::metainfo::Metainfo;
-use ringseed_proto::units::InfoHash;
 use ringseed_storage::{ResumeStore, RunState, TorrentRecord};
 use std::fs;
 use std::path::Path;
@@ -32,11 +32,11 @@ fn torrent(number: u32, data: &Path) -> AddTorrent {
     AddTorrent { data_dir: Some(data.to_path_buf()), ..AddTorrent::new(metainfo) }
 }
 
-fn add_all(handle: &EngineHandle, data: &Path) -> Vec<InfoHash> {
+fn add_all(handle: &EngineHandle, data: &Path) -> Vec<TorrentId> {
     (0..COUNT)
         .map(|number| {
             let torrent = torrent(number, data);
-            let info_hash = torrent.metainfo.info_hash;
+            let info_hash = torrent.metainfo.id();
             assert!(matches!(block_on(handle.add(torrent)), Ok(AddOutcome::Added(_))));
             info_hash
         })
@@ -60,7 +60,7 @@ fn a_list_is_stored_when_it_is_answered_and_one_that_is_unknown_does_not_keep_th
     let engine = start(state.path());
     let handle = engine.handle();
     let torrents = add_all(&handle, data.path());
-    let unknown = InfoHash([9; 20]);
+    let unknown = TorrentId([9; 20]);
     // One is named twice.
     let list = [&[unknown, torrents[0]], &torrents[..]].concat();
     let command = |command| block_on(handle.command(list.clone(), command)).unwrap();
@@ -127,7 +127,7 @@ fn a_torrent_that_cannot_be_moved_is_named_and_the_others_are() {
     assert!(why.starts_with(&format!("1 of {COUNT} torrents failed: {}: ", torrents[2])), "{why}");
     until("the others", || {
         let snapshot = handle.snapshot();
-        let moved = |torrent: &InfoHash| snapshot.torrents.find(torrent).unwrap().data_dir == to.path();
+        let moved = |torrent: &TorrentId| snapshot.torrents.find(torrent).unwrap().data_dir == to.path();
         torrents.iter().all(|torrent| moved(torrent) == (*torrent != torrents[2])).then_some(())
     });
     engine.stop();
@@ -142,7 +142,7 @@ fn torrents_that_are_added_at_once_are_all_added_once() {
     let adds = (0..2 * COUNT).map(|number| {
         let torrent = torrent(number / 2, &data.path().join((number % 6 / 2).to_string()));
         let handle = handle.clone();
-        async move { (torrent.metainfo.info_hash, handle.add(torrent).await.unwrap()) }
+        async move { (torrent.metainfo.id(), handle.add(torrent).await.unwrap()) }
     });
     let outcomes = block_on(async {
         let mut all = tokio::task::JoinSet::new();
@@ -169,7 +169,7 @@ fn that_a_torrent_was_started_over_its_queue_is_stored_with_the_start_and_forgot
     let torrents = add_all(&handle, data.path())[..3].to_vec();
     let forced = || {
         let records = stored(state.path());
-        let mine = records.iter().filter(|record| torrents.contains(&record.info_hash));
+        let mine = records.iter().filter(|record| torrents.contains(&record.torrent_id));
         mine.filter(|record| record.wishes.forced).count()
     };
     block_on(handle.command(torrents.clone(), TorrentCommand::Resume { now: true })).unwrap();

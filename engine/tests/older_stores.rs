@@ -12,7 +12,7 @@ use ringseed_handle::{
     AddTorrent, Earlier, EngineChange, EngineHandle, FileWork, GoalMode, LimitChange, Rename, TorrentChange,
     TorrentState, TorrentStatus, Wishes,
 };
-use ringseed_proto::units::InfoHash;
+use ringseed_proto::hashes::TorrentId;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -127,7 +127,7 @@ fn write_a_store() {
     wait(&handle, &whole, "the seed", |status| status.state == TorrentState::Seeding);
     wait(&handle, &partial, "the download", |status| status.state == TorrentState::Downloading);
     wait(&handle, &paused, "the check", |status| status.state == TorrentState::Paused && status.left == 0);
-    let hash = |content: &Content| -> InfoHash { content.info_hash.parse().unwrap() };
+    let hash = |content: &Content| -> TorrentId { content.info_hash.parse().unwrap() };
     let limits = TorrentChange {
         upload: limit(70_000, true),
         download: limit(80_000, false),

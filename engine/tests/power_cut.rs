@@ -10,8 +10,8 @@ mod support;
 use ringseed::Engine;
 use ringseed::config::EngineConfig;
 use ringseed_handle::{EngineHandle, TorrentState};
+use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::metainfo::Metainfo;
-use ringseed_proto::units::InfoHash;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -103,7 +103,7 @@ fn start(state: &Path, rate: Option<u64>) -> Engine {
     engines::start(EngineConfig { download_rate_max: rate, ..engines::stored(state) })
 }
 
-fn wait_for_the_seed(handle: &EngineHandle, torrent: InfoHash) {
+fn wait_for_the_seed(handle: &EngineHandle, torrent: TorrentId) {
     let mut last = None;
     until("a seed", || {
         let now = status(handle, torrent)?;
@@ -135,7 +135,7 @@ struct Found {
 fn examine(disk: &Disk, content: &Content, true_data: &[u8], seed: SocketAddr, found: &mut Found) {
     found.clones += 1;
     let data = disk.at.join("data");
-    let info_hash = Metainfo::parse(&fs::read(&content.torrent).unwrap()).unwrap().info_hash;
+    let info_hash = Metainfo::parse(&fs::read(&content.torrent).unwrap()).unwrap().id();
     let engine = start(&disk.at.join("state"), None);
     let handle = engine.handle();
     if let Some(first) = status(&handle, info_hash) {

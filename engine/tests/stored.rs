@@ -5,8 +5,8 @@ mod support;
 
 use ringseed::Engine;
 use ringseed_handle::{AddTorrent, EngineHandle, Found, TorrentChange, TorrentState, TorrentStatus};
+use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::metainfo::Metainfo;
-use ringseed_proto::units::InfoHash;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
@@ -20,7 +20,7 @@ fn start(state: &Path) -> Engine {
 }
 
 /// Adds a torrent whose data is there.
-fn add(handle: &EngineHandle, content: &Content) -> InfoHash {
+fn add(handle: &EngineHandle, content: &Content) -> TorrentId {
     let info_hash = engines::add(handle, content, &content.dir, Vec::new());
     wait(handle, info_hash, "seed", |status| status.state == TorrentState::Seeding);
     info_hash
@@ -269,7 +269,7 @@ fn what_is_complete_while_the_state_disk_is_full_is_moved_afterwards() {
     let engine = start(disk.0.path());
     let handle = engine.handle();
     let metainfo = Arc::new(Metainfo::parse(&fs::read(&content.torrent).unwrap()).unwrap());
-    let torrent = metainfo.info_hash;
+    let torrent = metainfo.id();
     let found = Found { dir: Some(content.dir.clone()), ..Found::default() };
     let data_dir = Some(last.path().to_path_buf());
     block_on(handle.add(AddTorrent { data_dir, found: Some(found), ..AddTorrent::new(metainfo) })).unwrap();
@@ -323,7 +323,7 @@ fn a_store_that_is_made_anew_gets_all_running_torrents() {
     let engine = start(disk.0.path());
     let handle = engine.handle();
     let (torrent, lost) = (add(&handle, &content), add(&handle, &lost));
-    let beside = |info_hash: InfoHash| disk.0.path().join(format!("torrents/{info_hash}.json"));
+    let beside = |info_hash: TorrentId| disk.0.path().join(format!("torrents/{info_hash}.json"));
     until("what is beside it", || (beside(torrent).exists() && beside(lost).exists()).then_some(()));
 
     let filler = disk.0.path().join("filler");
@@ -399,7 +399,7 @@ fn a_paused_torrent_that_is_hashed_stays_paused() {
     let [disk, state] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
     let content = single(disk.path(), 32 << 20, "16K", "http://127.0.0.1:9/announce");
     let metainfo = Arc::new(Metainfo::parse(&fs::read(&content.torrent).unwrap()).unwrap());
-    let torrent = metainfo.info_hash;
+    let torrent = metainfo.id();
     let data = content.dir.join(&content.name);
     for round in 0..4 {
         let engine = start(state.path());

@@ -16,7 +16,7 @@ fn wanted_files_are_fetched_then_moved_and_the_others_when_they_are_wanted() {
     let [source, first, last] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
     let content = multi(source.path(), "64K", "http://127.0.0.1:9/announce");
     let metainfo = Arc::new(Metainfo::parse(&fs::read(&content.torrent).unwrap()).unwrap());
-    let hash = metainfo.info_hash;
+    let hash = metainfo.id();
     let seed = engines::start(engines::config());
     let torrent = AddTorrent { data_dir: Some(content.dir.clone()), ..AddTorrent::new(metainfo.clone()) };
     block_on(seed.handle().add(torrent)).unwrap();

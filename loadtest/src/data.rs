@@ -8,8 +8,8 @@ use std::{
 
 use ringseed_proto::{
     create::{CreateOptions, CreatePlan},
+    hashes::SwarmHash,
     metainfo::Metainfo,
-    units::InfoHash,
 };
 use sha1::{Digest, Sha1};
 
@@ -25,7 +25,7 @@ pub struct TestTorrent {
     /// Name of the data file.
     pub name: String,
     /// Identity.
-    pub info_hash: InfoHash,
+    pub info_hash: SwarmHash,
     /// Bytes per piece.
     pub piece_length: u32,
     /// Bytes in all.
@@ -70,7 +70,7 @@ impl TestTorrent {
             let made = plan.finish(&hashes, options).map_err(io::Error::other)?;
             fs::write(&metainfo, made.to_bytes())?;
         }
-        let info_hash = Metainfo::parse(&fs::read(&metainfo)?).map_err(io::Error::other)?.info_hash;
+        let info_hash = Metainfo::parse(&fs::read(&metainfo)?).map_err(io::Error::other)?.hashes.swarm_hash();
         Ok(TestTorrent { metainfo, dir: dir.to_path_buf(), name, info_hash, piece_length, total })
     }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use arc_swap::ArcSwap;
-use ringseed_proto::units::InfoHash;
+use ringseed_proto::hashes::SwarmHash;
 
 use crate::limits::{KEY_BYTES_MAX, LIST_BYTES_MAX};
 
@@ -52,8 +52,8 @@ pub enum Denied {
 /// What the files said when they were read last.
 #[derive(Debug, Default)]
 struct Lists {
-    allow: Option<HashSet<InfoHash>>,
-    deny: HashSet<InfoHash>,
+    allow: Option<HashSet<SwarmHash>>,
+    deny: HashSet<SwarmHash>,
     keys: Option<HashSet<Vec<u8>>>,
 }
 
@@ -103,7 +103,7 @@ impl Access {
     ///
     /// # Errors
     /// Why it may not.
-    pub(crate) fn check(&self, path: &[u8], info_hash: &InfoHash) -> Result<(), Denied> {
+    pub(crate) fn check(&self, path: &[u8], info_hash: &SwarmHash) -> Result<(), Denied> {
         if self.is_open {
             return Ok(());
         }
@@ -174,7 +174,7 @@ fn entries<T: Eq + std::hash::Hash>(
     Ok(entries)
 }
 
-fn hash(text: &[u8]) -> Option<InfoHash> {
+fn hash(text: &[u8]) -> Option<SwarmHash> {
     let (digits, rest) = text.as_chunks::<2>();
     let mut hash = [0; 20];
     if digits.len() != hash.len() || !rest.is_empty() {
@@ -184,7 +184,7 @@ fn hash(text: &[u8]) -> Option<InfoHash> {
     for (byte, [high, low]) in hash.iter_mut().zip(digits) {
         *byte = u8::try_from(value(*high)? << 4 | value(*low)?).ok()?;
     }
-    Some(InfoHash(hash))
+    Some(SwarmHash(hash))
 }
 
 fn key(text: &[u8]) -> Option<Vec<u8>> {
@@ -196,8 +196,8 @@ fn key(text: &[u8]) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    const HASH: InfoHash = InfoHash([0xab; 20]);
-    const OTHER: InfoHash = InfoHash([0x12; 20]);
+    const HASH: SwarmHash = SwarmHash([0xab; 20]);
+    const OTHER: SwarmHash = SwarmHash([0x12; 20]);
 
     struct Files(tempfile::TempDir);
 
@@ -215,7 +215,7 @@ mod tests {
         }
     }
 
-    fn hex(hash: InfoHash) -> String {
+    fn hex(hash: SwarmHash) -> String {
         hash.0.iter().map(|byte| format!("{byte:02X}")).collect()
     }
 

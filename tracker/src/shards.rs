@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ringseed_proto::hashes::SwarmHash;
 use ringseed_proto::tracker::{AnnounceRequest, Family, ScrapeEntry};
-use ringseed_proto::units::{InfoHash, Time};
+use ringseed_proto::units::Time;
 
 use crate::announce_service::{
     Admission, AnnounceService, Announced, Held, Record, Refusal, Room, ServiceConfig, Stage,
@@ -72,17 +73,17 @@ impl Shards {
     }
 
     /// The key of a torrent, for [`fetch`](Self::fetch).
-    pub(crate) fn key(&self, info_hash: &InfoHash) -> u64 {
+    pub(crate) fn key(&self, info_hash: &SwarmHash) -> u64 {
         self.hasher.hash_one(info_hash)
     }
 
     /// Has memory fetched ahead of an announce; see [`AnnounceService::fetch`].
-    pub(crate) fn fetch(&self, stage: Stage, family: Family, info_hash: &InfoHash, key: u64) {
+    pub(crate) fn fetch(&self, stage: Stage, family: Family, info_hash: &SwarmHash, key: u64) {
         self.shard(info_hash).fetch(stage, family, key);
     }
 
     /// The numbers of a torrent; see [`AnnounceService::scrape`].
-    pub(crate) fn scrape(&self, family: Family, info_hash: &InfoHash) -> ScrapeEntry {
+    pub(crate) fn scrape(&self, family: Family, info_hash: &SwarmHash) -> ScrapeEntry {
         self.shard(info_hash).scrape(family, info_hash)
     }
 
@@ -143,7 +144,7 @@ impl Shards {
         }
     }
 
-    fn shard(&self, info_hash: &InfoHash) -> MutexGuard<'_, AnnounceService> {
+    fn shard(&self, info_hash: &SwarmHash) -> MutexGuard<'_, AnnounceService> {
         // An info-hash is a hash already. Someone may aim many torrents at one part; its table is keyed, so all
         // they get is what one core can serve.
         lock(&self.shards[usize::from(info_hash.0[7]) % self.shards.len()])

@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use harness::{HttpClient, UdpClient, V4, V6, addresses, announce, started, target, tracker, tracker_with};
+use ringseed_proto::hashes::SwarmHash;
 use ringseed_proto::tracker::AnnounceEvent;
 use ringseed_proto::tracker::http::{parse_announce_response, parse_scrape_response, scrape_url};
 use ringseed_proto::tracker::udp::{Request, Response};
-use ringseed_proto::units::InfoHash;
 use ringseed_tracker::{Endpoint, Tracker, TrackerConfig, TrackerError};
 
 #[test]
@@ -73,7 +73,7 @@ fn scrapes_count() {
     http.announce(&started(2, 1002));
     http.announce(&started(1, 1002));
 
-    let hashes = [InfoHash([2; 20]), InfoHash([9; 20]), InfoHash([1; 20])];
+    let hashes = [SwarmHash([2; 20]), SwarmHash([9; 20]), SwarmHash([1; 20])];
     let url = scrape_url("/announce", &hashes).unwrap();
     let scrape = parse_scrape_response(&http.get(&url).body).unwrap();
     let expected = [(1, 1, 1), (0, 0, 0), (0, 0, 1)];

@@ -187,7 +187,7 @@ fn ask_for_a_block(serving: &Serving, library: &Library) -> Result<(), Box<dyn E
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     let mut hello = PROTOCOL.to_vec();
     hello.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, FAST_BIT]);
-    hello.extend_from_slice(&metainfo.info_hash.0);
+    hello.extend_from_slice(&metainfo.hashes.swarm_hash().0);
     hello.extend_from_slice(b"-RL0100-start-start-");
     // Have none, interested.
     hello.extend_from_slice(&[0, 0, 0, 1, 15, 0, 0, 0, 1, 2]);

@@ -21,11 +21,12 @@ use ringseed_benches::{
 };
 use ringseed_loadtest::{affinity::pin_to, spread::median};
 use ringseed_proto::{
+    hashes::SwarmHash,
     tracker::{
         AnnounceEvent, AnnounceRequest, Family,
         udp::{Request, Response},
     },
-    units::{InfoHash, PeerId},
+    units::PeerId,
 };
 
 /// Fills a tracker with peers and measures memory, the most it can answer, and the times of replies below that.
@@ -308,7 +309,7 @@ impl Client {
         hash[..8].copy_from_slice(&mixed.to_be_bytes());
         hash[8..12].copy_from_slice(&swarm.to_be_bytes());
         let announce = AnnounceRequest {
-            info_hash: InfoHash(hash),
+            info_hash: SwarmHash(hash),
             peer_id: PeerId([1; 20]),
             port: 1024 + peer as u16,
             uploaded: 0,

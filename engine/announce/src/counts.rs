@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::limits::UNTOLD_MAX;
-use ringseed_proto::units::InfoHash;
+use ringseed_proto::hashes::TorrentId;
 
 /// Payload bytes sent and received before a tracker began to count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,21 +33,21 @@ impl Base {
 /// Trackers that were not told all of what was moved before a torrent stopped: when it starts again, they go on
 /// counting from where they began.
 #[derive(Debug, Default)]
-pub(super) struct Untold(HashMap<(InfoHash, Rc<str>), Base>);
+pub(super) struct Untold(HashMap<(TorrentId, Rc<str>), Base>);
 
 impl Untold {
     /// Notes a tracker. Beyond the limit some other one is forgotten.
-    pub(super) fn note(&mut self, info_hash: InfoHash, url: Rc<str>, base: Base) {
+    pub(super) fn note(&mut self, torrent_id: TorrentId, url: Rc<str>, base: Base) {
         if self.0.len() >= UNTOLD_MAX
             && let Some(other) = self.0.keys().next().cloned()
         {
             self.0.remove(&other);
         }
-        self.0.insert((info_hash, url), base);
+        self.0.insert((torrent_id, url), base);
     }
 
     /// Takes what is noted of a tracker.
-    pub(super) fn take(&mut self, info_hash: InfoHash, url: &Rc<str>) -> Option<Base> {
-        if self.0.is_empty() { None } else { self.0.remove(&(info_hash, url.clone())) }
+    pub(super) fn take(&mut self, torrent_id: TorrentId, url: &Rc<str>) -> Option<Base> {
+        if self.0.is_empty() { None } else { self.0.remove(&(torrent_id, url.clone())) }
     }
 }

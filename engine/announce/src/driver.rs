@@ -7,7 +7,7 @@ use super::limits::SHUTDOWN_GRACE;
 use super::schedule::{Flight, State, describe};
 use super::transport::Transport;
 use super::{AnnounceConfig, AnnounceUpdate, TrackedTorrent, TrackerState, TransferTotals};
-use ringseed_proto::units::InfoHash;
+use ringseed_proto::hashes::TorrentId;
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -61,18 +61,18 @@ impl Core {
         self.wake.notify_one();
     }
 
-    pub(super) fn completed(&self, info_hash: InfoHash) {
-        self.state.borrow_mut().reschedule(info_hash, |tier, now| tier.complete(now));
+    pub(super) fn completed(&self, torrent_id: TorrentId) {
+        self.state.borrow_mut().reschedule(torrent_id, |tier, now| tier.complete(now));
         self.wake.notify_one();
     }
 
-    pub(super) fn set_trackers(&self, info_hash: InfoHash, tiers: Vec<Vec<String>>) {
-        self.state.borrow_mut().set_trackers(info_hash, tiers, Instant::now());
+    pub(super) fn set_trackers(&self, torrent_id: TorrentId, tiers: Vec<Vec<String>>) {
+        self.state.borrow_mut().set_trackers(torrent_id, tiers, Instant::now());
         self.wake.notify_one();
     }
 
-    pub(super) fn reannounce(&self, info_hash: InfoHash) {
-        self.state.borrow_mut().reschedule(info_hash, |tier, now| tier.reannounce(now));
+    pub(super) fn reannounce(&self, torrent_id: TorrentId) {
+        self.state.borrow_mut().reschedule(torrent_id, |tier, now| tier.reannounce(now));
         self.wake.notify_one();
     }
 
@@ -82,17 +82,17 @@ impl Core {
         self.wake.notify_one();
     }
 
-    pub(super) fn stop(&self, info_hash: InfoHash) {
-        self.state.borrow_mut().stop(info_hash, Instant::now());
+    pub(super) fn stop(&self, torrent_id: TorrentId) {
+        self.state.borrow_mut().stop(torrent_id, Instant::now());
         self.wake.notify_one();
     }
 
-    pub(super) fn status(&self, info_hash: InfoHash) -> Vec<TrackerState> {
+    pub(super) fn status(&self, torrent_id: TorrentId) -> Vec<TrackerState> {
         let state = self.state.borrow();
-        state.torrents.get(&info_hash).map_or_else(Vec::new, |torrent| describe(&torrent.tiers))
+        state.torrents.get(&torrent_id).map_or_else(Vec::new, |torrent| describe(&torrent.tiers))
     }
 
-    pub(super) fn take_changed(&self) -> HashSet<InfoHash> {
+    pub(super) fn take_changed(&self) -> HashSet<TorrentId> {
         self.state.borrow_mut().take_changed()
     }
 
@@ -139,25 +139,25 @@ impl Core {
             &*self.transport,
             request,
             |families| self.state.borrow().usable(&flight.host, families),
-            |peers| if peers_wanted { self.deliver(request.announce.info_hash, peers) } else { Ok(()) },
+            |peers| if peers_wanted { self.deliver(request.torrent_id, peers) } else { Ok(()) },
         )
         .await;
-        let info_hash = request.announce.info_hash;
+        let torrent_id = request.torrent_id;
         let late = self.state.borrow_mut().land(flight, outcome, Instant::now());
         self.landed.notify_waiters();
         self.wake.notify_one();
         self.pump();
         if !late.is_empty() && peers_wanted {
-            let _ = self.events.send(AnnounceUpdate::Peers { info_hash, peers: late }).await;
+            let _ = self.events.send(AnnounceUpdate::Peers { torrent_id, peers: late }).await;
         }
     }
 
     /// Hands peers over if there is room now; gives them back if not.
-    fn deliver(&self, info_hash: InfoHash, peers: Vec<SocketAddr>) -> Result<(), Vec<SocketAddr>> {
+    fn deliver(&self, torrent_id: TorrentId, peers: Vec<SocketAddr>) -> Result<(), Vec<SocketAddr>> {
         if peers.is_empty() {
             return Ok(());
         }
-        match self.events.try_send(AnnounceUpdate::Peers { info_hash, peers }) {
+        match self.events.try_send(AnnounceUpdate::Peers { torrent_id, peers }) {
             Err(mpsc::error::TrySendError::Full(AnnounceUpdate::Peers { peers, .. })) => Err(peers),
             // Closed: nobody wants them any more.
             _ => Ok(()),

@@ -3,9 +3,10 @@
 use super::*;
 use crate::samples::{a_start, run_within};
 use crate::url::TrackerUrl;
+use ringseed_proto::hashes::{SwarmHash, TorrentId};
 use ringseed_proto::tracker::PeerAddr;
 use ringseed_proto::tracker::http::{PeerFormat, encode_announce, encode_failure, parse_announce};
-use ringseed_proto::units::{InfoHash, PeerId};
+use ringseed_proto::units::PeerId;
 use std::cell::RefCell;
 use std::rc::Rc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -37,9 +38,9 @@ fn trackers_with(trust: Trust, sockets_max: usize) -> HttpTrackers {
 }
 
 fn request(url: &str) -> Request {
-    let announce = a_start(InfoHash([0xfe; 20]));
+    let announce = a_start(SwarmHash([0xfe; 20]));
     let url = Rc::new(TrackerUrl::parse(url).unwrap());
-    Request { url, announce, tracker_id: Some(Rc::from(&b"id"[..])) }
+    Request { torrent_id: TorrentId([0xfe; 20]), url, announce, tracker_id: Some(Rc::from(&b"id"[..])) }
 }
 
 /// What a played server saw: request heads, and on how many connections.

@@ -7,15 +7,16 @@ use super::tier::{Phase, Tier, TierId, Tracker};
 use super::transport::{Failure, Request};
 use super::url::TrackerUrl;
 use super::{AnnounceConfig, host::Host};
+use ringseed_proto::hashes::{SwarmHash, TorrentId};
 use ringseed_proto::tracker::{AnnounceEvent, AnnounceResponse};
-use ringseed_proto::units::InfoHash;
 use std::rc::Rc;
 use tokio::time::Instant;
 
 /// What a tracker is told last.
 #[derive(Debug, Clone)]
 pub(super) struct Farewell {
-    pub(super) info_hash: InfoHash,
+    pub(super) torrent_id: TorrentId,
+    swarm_hash: SwarmHash,
     pub(super) url: Rc<TrackerUrl>,
     tracker_id: Option<Rc<[u8]>>,
     /// What was moved when we left.
@@ -31,13 +32,14 @@ impl Farewell {
     /// The announce to send next.
     pub(super) fn request(&self, config: &AnnounceConfig) -> Request {
         let event = if self.completed { AnnounceEvent::Completed } else { AnnounceEvent::Stopped };
-        let mut announce = request(config, self.info_hash, event, self.base.of(self.totals));
+        let mut announce = request(config, self.swarm_hash, event, self.base.of(self.totals));
         announce.numwant = Some(0);
-        Request { url: self.url.clone(), announce, tracker_id: self.tracker_id.clone() }
+        let (torrent_id, url, tracker_id) = (self.torrent_id, self.url.clone(), self.tracker_id.clone());
+        Request { torrent_id, url, announce, tracker_id }
     }
 
-    fn key(&self) -> (InfoHash, Rc<str>) {
-        (self.info_hash, self.url.text.clone())
+    fn key(&self) -> (TorrentId, Rc<str>) {
+        (self.torrent_id, self.url.text.clone())
     }
 }
 
@@ -46,29 +48,29 @@ pub(super) const TELLING: Phase = Phase::Running(AnnounceEvent::Completed);
 
 impl State {
     /// Forgets a torrent; trackers that know us are told `stopped`.
-    pub(super) fn stop(&mut self, info_hash: InfoHash, now: Instant) {
-        let Some(torrent) = self.forget(info_hash) else { return };
+    pub(super) fn stop(&mut self, torrent_id: TorrentId, now: Instant) {
+        let Some(torrent) = self.forget(torrent_id) else { return };
         let totals = torrent.totals();
         for tier in torrent.tiers {
-            self.leave(info_hash, tier, totals, now);
+            self.leave((torrent_id, torrent.swarm_hash), tier, totals, now);
         }
     }
 
     /// Leaves the trackers of a tier that is gone.
-    fn leave(&mut self, info_hash: InfoHash, tier: Tier, totals: TransferTotals, now: Instant) {
+    fn leave(&mut self, torrent: (TorrentId, SwarmHash), tier: Tier, totals: TransferTotals, now: Instant) {
         let Tier { id, trackers, current, phase, completed_pending, .. } = tier;
         for (place, tracker) in trackers.into_iter().enumerate() {
             let serves = place == current;
             let completed = serves && completed_pending && phase != TELLING;
             let asked = serves && matches!(phase, Phase::Running(_));
-            self.leave_tracker(info_hash, tracker, asked.then_some(id), completed, totals, now);
+            self.leave_tracker(torrent, tracker, asked.then_some(id), completed, totals, now);
         }
     }
 
     /// Leaves one tracker. `asked`: the tier whose announce to it is in flight.
     pub(super) fn leave_tracker(
         &mut self,
-        info_hash: InfoHash,
+        (torrent_id, swarm_hash): (TorrentId, SwarmHash),
         tracker: Tracker,
         asked: Option<TierId>,
         completed: bool,
@@ -77,7 +79,8 @@ impl State {
     ) {
         let Ok(url) = tracker.target else { return };
         let Tracker { tracker_id, base, registered, .. } = tracker;
-        let farewell = Farewell { info_hash, url, tracker_id, totals, base, completed, known: registered };
+        let farewell =
+            Farewell { torrent_id, swarm_hash, url, tracker_id, totals, base, completed, known: registered };
         match asked {
             // `stopped` must not overtake what is in flight, after which the tracker may know us. At the end there is
             // no time for that.
@@ -95,7 +98,7 @@ impl State {
         result: Result<AnnounceResponse, Failure>,
         now: Instant,
     ) {
-        let (info_hash, url) = (request.announce.info_hash, &request.url.text);
+        let (torrent_id, url) = (request.torrent_id, &request.url.text);
         match (self.leaving.remove(&tier), result) {
             (Some(farewell), Ok(response)) => {
                 let tracker_id = response.tracker_id.map(Into::into).or(farewell.tracker_id.clone());
@@ -108,7 +111,7 @@ impl State {
             (Some(farewell), Err(_)) => self.note_untold(&farewell),
             // The tracker is in another tier now.
             (None, Ok(_)) => {
-                let torrent = self.torrents.get_mut(&info_hash);
+                let torrent = self.torrents.get_mut(&torrent_id);
                 let trackers = torrent.into_iter().flat_map(|torrent| torrent.tiers.iter_mut());
                 let mut trackers = trackers.flat_map(|tier| tier.trackers.iter_mut());
                 let known =
@@ -154,30 +157,30 @@ impl State {
     /// A tracker was not told all: when the torrent is back, it counts on from where it began.
     fn note_untold(&mut self, farewell: &Farewell) {
         if Base::at(farewell.totals) != farewell.base {
-            self.untold.note(farewell.info_hash, farewell.url.text.clone(), farewell.base);
+            self.untold.note(farewell.torrent_id, farewell.url.text.clone(), farewell.base);
         }
     }
 
     /// A farewell that is still queued is not sent when the torrent is back: the tracker knows us yet, and counts on.
-    pub(super) fn unqueue_farewells(&mut self, torrent: &mut Torrent, info_hash: InfoHash) {
+    pub(super) fn unqueue_farewells(&mut self, torrent: &mut Torrent, torrent_id: TorrentId) {
         for tier in &mut torrent.tiers {
             for tracker in &mut tier.trackers {
                 let Ok(url) = &tracker.target else { continue };
-                if let Some(farewell) = self.unqueue(info_hash, url) {
+                if let Some(farewell) = self.unqueue(torrent_id, url) {
                     tracker.base = farewell.base;
                     tracker.registered = farewell.known;
                     tracker.tracker_id = farewell.tracker_id;
                     tier.completed_pending |= farewell.completed;
                 }
-                if let Some(base) = self.untold.take(info_hash, &url.text) {
+                if let Some(base) = self.untold.take(torrent_id, &url.text) {
                     tracker.base = base;
                 }
             }
         }
     }
 
-    fn unqueue(&mut self, info_hash: InfoHash, url: &TrackerUrl) -> Option<Farewell> {
-        let key = (info_hash, url.text.clone());
+    fn unqueue(&mut self, torrent_id: TorrentId, url: &TrackerUrl) -> Option<Farewell> {
+        let key = (torrent_id, url.text.clone());
         let waits = self.leaving.iter().find(|(_, farewell)| farewell.key() == key);
         if let Some(tier) = waits.map(|(tier, _)| *tier) {
             return self.leaving.remove(&tier);

@@ -32,7 +32,8 @@ mod url;
 use driver::Core;
 pub use fetch::{FetchRequest, fetch};
 use ringseed_net::route::Route;
-use ringseed_proto::units::{InfoHash, PeerId};
+use ringseed_proto::hashes::{SwarmHash, TorrentId};
+use ringseed_proto::units::PeerId;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -64,8 +65,10 @@ pub struct AnnounceConfig {
 /// A torrent to announce.
 #[derive(Debug, Clone)]
 pub struct TrackedTorrent {
-    /// Its info-hash.
-    pub info_hash: InfoHash,
+    /// The torrent, as updates name it.
+    pub torrent_id: TorrentId,
+    /// The info-hash that its trackers are asked for.
+    pub swarm_hash: SwarmHash,
     /// Its tracker URLs by tier (BEP 12).
     pub tiers: Vec<Vec<String>>,
     /// Peers come from its trackers only (BEP 27). Trackers are spoken to in the same way.
@@ -91,7 +94,7 @@ pub enum AnnounceUpdate {
     /// A tracker named peers. They may include ourselves and ones named before.
     Peers {
         /// The torrent.
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         /// Its peers; never empty, bounded.
         peers: Vec<SocketAddr>,
     },
@@ -150,24 +153,24 @@ impl Announcer {
     }
 
     /// Tells the trackers that the download has finished.
-    pub fn completed(&self, torrent: InfoHash) {
+    pub fn completed(&self, torrent: TorrentId) {
         self.core.completed(torrent);
     }
 
     /// Announces a torrent that is announced already to these trackers from now on: those that stay go on as they
     /// are, new ones are told `started`, and those that are gone `stopped`.
-    pub fn set_trackers(&self, torrent: InfoHash, tiers: Vec<Vec<String>>) {
+    pub fn set_trackers(&self, torrent: TorrentId, tiers: Vec<Vec<String>>) {
         self.core.set_trackers(torrent, tiers);
     }
 
     /// Tells the trackers that we leave, and forgets the torrent. What was moved until now is told: call it when
     /// nothing more will be.
-    pub fn stop(&self, torrent: InfoHash) {
+    pub fn stop(&self, torrent: TorrentId) {
         self.core.stop(torrent);
     }
 
     /// Announces as soon as the trackers' minimum intervals allow.
-    pub fn reannounce(&self, torrent: InfoHash) {
+    pub fn reannounce(&self, torrent: TorrentId) {
         self.core.reannounce(torrent);
     }
 
@@ -177,12 +180,12 @@ impl Announcer {
     }
 
     /// The trackers of a torrent by tier, in the order in which they are tried; empty for an unknown one.
-    pub fn status(&self, torrent: InfoHash) -> Vec<TrackerState> {
+    pub fn status(&self, torrent: TorrentId) -> Vec<TrackerState> {
         self.core.status(torrent)
     }
 
     /// Torrents of which [`Announcer::status`] is another than at the last call.
-    pub fn take_changed(&self) -> HashSet<InfoHash> {
+    pub fn take_changed(&self) -> HashSet<TorrentId> {
         self.core.take_changed()
     }
 

@@ -4,7 +4,7 @@ use super::counts::Base;
 use super::leaving::TELLING;
 use super::schedule::{State, cut};
 use super::tier::{Phase, Tier, TierId, Tracker};
-use ringseed_proto::units::InfoHash;
+use ringseed_proto::hashes::TorrentId;
 use tokio::time::Instant;
 
 /// A tracker before the edit, until a tier takes it.
@@ -21,9 +21,9 @@ struct Old {
 impl State {
     /// Announces a torrent to these trackers from now on. A tier goes on when the tracker that serves it stays; other
     /// tiers begin with a tracker that knows us, when they have one.
-    pub(super) fn set_trackers(&mut self, info_hash: InfoHash, tiers: Vec<Vec<String>>, now: Instant) {
-        let Some(mut torrent) = self.torrents.remove(&info_hash) else { return };
-        let totals = torrent.totals();
+    pub(super) fn set_trackers(&mut self, torrent_id: TorrentId, tiers: Vec<Vec<String>>, now: Instant) {
+        let Some(mut torrent) = self.torrents.remove(&torrent_id) else { return };
+        let (totals, swarm_hash) = (torrent.totals(), torrent.swarm_hash);
         let base = Base::at(totals);
         let (mut shells, mut hosts, mut pool) = (Vec::new(), Vec::new(), Vec::new());
         for mut tier in std::mem::take(&mut torrent.tiers) {
@@ -85,17 +85,17 @@ impl State {
         }
         for (tier, host) in shells.into_iter().zip(hosts) {
             if let Some(tier) = tier {
-                self.unschedule(info_hash, tier.id, tier.phase, host.as_ref());
+                self.unschedule(torrent_id, tier.id, tier.phase, host.as_ref());
             }
         }
-        self.unqueue_farewells(&mut torrent, info_hash);
-        self.torrents.insert(info_hash, torrent);
-        self.changed.insert(info_hash);
+        self.unqueue_farewells(&mut torrent, torrent_id);
+        self.torrents.insert(torrent_id, torrent);
+        self.changed.insert(torrent_id);
         for old in pool {
-            self.leave_tracker(info_hash, old.tracker, old.asked, old.completed, totals, now);
+            self.leave_tracker((torrent_id, swarm_hash), old.tracker, old.asked, old.completed, totals, now);
         }
         for tier in begin {
-            self.schedule(info_hash, tier, Some(now));
+            self.schedule(torrent_id, tier, Some(now));
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What the tests of both kinds of tracker clients use.
 
+use ringseed_proto::hashes::SwarmHash;
 use ringseed_proto::tracker::{AnnounceEvent, AnnounceRequest};
-use ringseed_proto::units::{InfoHash, PeerId};
+use ringseed_proto::units::PeerId;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -13,7 +14,7 @@ pub(crate) fn run_within<F: Future<Output = ()>>(seconds: u64, test: F) {
 }
 
 /// The first announce of a torrent.
-pub(crate) fn a_start(info_hash: InfoHash) -> AnnounceRequest {
+pub(crate) fn a_start(info_hash: SwarmHash) -> AnnounceRequest {
     AnnounceRequest {
         info_hash,
         peer_id: PeerId(*b"-RS0010-abcdefghijkl"),

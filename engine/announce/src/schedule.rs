@@ -15,8 +15,8 @@ use super::tier::{LastResult, Phase, Tier, TierId};
 use super::transport::{Failure, Request};
 use super::url::{HostKey, TrackerUrl};
 use super::{AnnounceConfig, TrackedTorrent, TrackerState, TransferTotals};
+use ringseed_proto::hashes::{SwarmHash, TorrentId};
 use ringseed_proto::tracker::{AnnounceEvent, AnnounceRequest, AnnounceResponse, Family};
-use ringseed_proto::units::InfoHash;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -26,7 +26,7 @@ use tokio::time::Instant;
 /// What waits for a host.
 pub(super) enum Job {
     /// The announce of a tier, as it will be when its turn comes.
-    Tier(InfoHash, TierId),
+    Tier(TorrentId, TierId),
     /// The last of a tracker that is left.
     Farewell(Box<Farewell>),
 }
@@ -47,6 +47,8 @@ impl Flight {
 
 /// A torrent that is announced.
 pub(super) struct Torrent {
+    /// The info-hash that trackers are asked for.
+    pub(super) swarm_hash: SwarmHash,
     pub(super) tiers: Vec<Tier>,
     totals: Box<dyn Fn() -> TransferTotals>,
 }
@@ -60,21 +62,21 @@ impl Torrent {
 
 /// All that is scheduled.
 pub(super) struct State {
-    pub(super) torrents: HashMap<InfoHash, Torrent>,
-    due: BTreeSet<(Instant, InfoHash, TierId)>,
+    pub(super) torrents: HashMap<TorrentId, Torrent>,
+    due: BTreeSet<(Instant, TorrentId, TierId)>,
     pub(super) hosts: HashMap<HostKey, Host<Job>>,
     /// Hosts which may have both a job and room for it, each once.
     ready: VecDeque<HostKey>,
     pub(super) running: usize,
     /// Farewells that are queued or in flight.
-    pub(super) stopping: HashSet<(InfoHash, Rc<str>)>,
+    pub(super) stopping: HashSet<(TorrentId, Rc<str>)>,
     /// Farewells to trackers that will know us if the announce in flight, of a tier that is gone, succeeds.
     pub(super) leaving: HashMap<TierId, Farewell>,
     pub(super) untold: Untold,
     /// Tiers that there have been.
     tiers: u64,
     /// Torrents whose trackers have news.
-    pub(super) changed: HashSet<InfoHash>,
+    pub(super) changed: HashSet<TorrentId>,
     pub(super) closing: bool,
     pub(super) jitter: Jitter,
 }
@@ -117,22 +119,22 @@ impl State {
         if self.closing {
             return;
         }
-        let info_hash = torrent.info_hash;
-        if let Some(known) = self.torrents.get_mut(&info_hash) {
+        let torrent_id = torrent.torrent_id;
+        if let Some(known) = self.torrents.get_mut(&torrent_id) {
             known.totals = totals;
-            return self.set_trackers(info_hash, torrent.tiers, now);
+            return self.set_trackers(torrent_id, torrent.tiers, now);
         }
         let base = Base::at(totals());
-        let mut started = Torrent { tiers: Vec::new(), totals };
+        let mut started = Torrent { swarm_hash: torrent.swarm_hash, tiers: Vec::new(), totals };
         for urls in cut(torrent.tiers) {
             let tier = Tier::new(self.tier_id(), urls, base, &mut self.jitter);
             started.tiers.push(tier);
         }
-        self.unqueue_farewells(&mut started, info_hash);
+        self.unqueue_farewells(&mut started, torrent_id);
         let tiers: Vec<TierId> = started.tiers.iter().map(|tier| tier.id).collect();
-        self.torrents.insert(info_hash, started);
+        self.torrents.insert(torrent_id, started);
         for tier in tiers {
-            self.schedule(info_hash, tier, Some(now));
+            self.schedule(torrent_id, tier, Some(now));
         }
     }
 
@@ -142,20 +144,20 @@ impl State {
         TierId(self.tiers)
     }
 
-    fn tier(&mut self, info_hash: InfoHash, id: TierId) -> Option<&mut Tier> {
-        self.torrents.get_mut(&info_hash)?.tiers.iter_mut().find(|tier| tier.id == id)
+    fn tier(&mut self, torrent_id: TorrentId, id: TierId) -> Option<&mut Tier> {
+        self.torrents.get_mut(&torrent_id)?.tiers.iter_mut().find(|tier| tier.id == id)
     }
 
     /// Torrents whose trackers have other things to tell than at the last call.
-    pub(super) fn take_changed(&mut self) -> HashSet<InfoHash> {
+    pub(super) fn take_changed(&mut self) -> HashSet<TorrentId> {
         std::mem::take(&mut self.changed)
     }
 
     /// Removes a torrent with everything that is scheduled for it.
-    pub(super) fn forget(&mut self, info_hash: InfoHash) -> Option<Torrent> {
-        let torrent = self.torrents.remove(&info_hash)?;
+    pub(super) fn forget(&mut self, torrent_id: TorrentId) -> Option<Torrent> {
+        let torrent = self.torrents.remove(&torrent_id)?;
         for tier in &torrent.tiers {
-            self.unschedule(info_hash, tier.id, tier.phase, tier.host().as_ref());
+            self.unschedule(torrent_id, tier.id, tier.phase, tier.host().as_ref());
         }
         Some(torrent)
     }
@@ -163,13 +165,13 @@ impl State {
     /// Removes what is scheduled for a tier that is gone, or scheduled anew. `host`: where it waits when it does.
     pub(super) fn unschedule(
         &mut self,
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         id: TierId,
         phase: Phase,
         host: Option<&HostKey>,
     ) {
         match phase {
-            Phase::Waiting(Some(due)) => _ = self.due.remove(&(due, info_hash, id)),
+            Phase::Waiting(Some(due)) => _ = self.due.remove(&(due, torrent_id, id)),
             Phase::Queued => {
                 if let Some(host) = host.and_then(|key| self.hosts.get_mut(key)) {
                     host.waiting.retain(|job| !matches!(job, Job::Tier(_, other) if *other == id));
@@ -184,9 +186,9 @@ impl State {
         for host in self.hosts.values_mut() {
             host.waiting.retain(|job| matches!(job, Job::Farewell(_)));
         }
-        let torrents: Vec<InfoHash> = self.torrents.keys().copied().collect();
-        for info_hash in torrents {
-            self.stop(info_hash, now);
+        let torrents: Vec<TorrentId> = self.torrents.keys().copied().collect();
+        for torrent_id in torrents {
+            self.stop(torrent_id, now);
         }
         // Every host may have more at once now.
         let keys: Vec<HostKey> = self.hosts.keys().cloned().collect();
@@ -194,87 +196,87 @@ impl State {
     }
 
     /// Sets when a tier announces next; `None` leaves it to the user.
-    pub(super) fn schedule(&mut self, info_hash: InfoHash, id: TierId, due: Option<Instant>) {
-        let Some(tier) = self.tier(info_hash, id) else { return };
+    pub(super) fn schedule(&mut self, torrent_id: TorrentId, id: TierId, due: Option<Instant>) {
+        let Some(tier) = self.tier(torrent_id, id) else { return };
         let before = std::mem::replace(&mut tier.phase, Phase::Waiting(due));
-        self.unschedule(info_hash, id, before, None);
-        self.changed.insert(info_hash);
+        self.unschedule(torrent_id, id, before, None);
+        self.changed.insert(torrent_id);
         if let Some(due) = due {
-            self.due.insert((due, info_hash, id));
+            self.due.insert((due, torrent_id, id));
         }
     }
 
     /// Applies what a user or the session wants to each tier of a torrent.
     pub(super) fn reschedule(
         &mut self,
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         change: impl Fn(&mut Tier, Instant) -> Option<Instant>,
     ) {
         let now = Instant::now();
-        let Some(torrent) = self.torrents.get_mut(&info_hash) else { return };
+        let Some(torrent) = self.torrents.get_mut(&torrent_id) else { return };
         let moments: Vec<_> = torrent.tiers.iter_mut().map(|tier| (tier.id, change(tier, now))).collect();
         for (id, due) in moments {
             if due.is_some() {
-                self.schedule(info_hash, id, due);
+                self.schedule(torrent_id, id, due);
             }
         }
     }
 
     /// As [`State::reschedule`], for all torrents.
     pub(super) fn reschedule_all(&mut self, change: impl Fn(&mut Tier, Instant) -> Option<Instant>) {
-        let torrents: Vec<InfoHash> = self.torrents.keys().copied().collect();
-        for info_hash in torrents {
-            self.reschedule(info_hash, &change);
+        let torrents: Vec<TorrentId> = self.torrents.keys().copied().collect();
+        for torrent_id in torrents {
+            self.reschedule(torrent_id, &change);
         }
     }
 
     /// Moves the tiers that are due into host queues. Returns when the next is due.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<Instant> {
-        while let Some(&(due, info_hash, tier)) = self.due.first() {
+        while let Some(&(due, torrent_id, tier)) = self.due.first() {
             if due > now {
                 return Some(due);
             }
             self.due.pop_first();
-            self.queue_tier(info_hash, tier, now);
+            self.queue_tier(torrent_id, tier, now);
         }
         None
     }
 
-    fn queue_tier(&mut self, info_hash: InfoHash, id: TierId, now: Instant) {
-        let Some(tier) = self.tier(info_hash, id) else { return };
+    fn queue_tier(&mut self, torrent_id: TorrentId, id: TierId, now: Instant) {
+        let Some(tier) = self.tier(torrent_id, id) else { return };
         tier.phase = Phase::Waiting(None);
         let Some(chosen) = tier.choose(now) else {
             let due = tier.all_refuse();
-            return self.schedule(info_hash, id, due);
+            return self.schedule(torrent_id, id, due);
         };
         let url = match &tier.trackers[chosen].target {
             Ok(url) => url.clone(),
             Err(why) => {
                 let failure = Failure::refused(why.clone());
-                return self.tier_failed(info_hash, id, &failure, now);
+                return self.tier_failed(torrent_id, id, &failure, now);
             }
         };
-        if self.stopping.contains(&(info_hash, url.text.clone())) {
+        if self.stopping.contains(&(torrent_id, url.text.clone())) {
             // Its `stopped` is in flight: `started` must not overtake it.
-            return self.schedule(info_hash, id, Some(now + STOP_IN_FLIGHT_PAUSE));
+            return self.schedule(torrent_id, id, Some(now + STOP_IN_FLIGHT_PAUSE));
         }
         let key = url.host_key();
         if let Some((_, error)) = self.host(&key).down(now) {
             let failure = Failure::Unreachable(error.to_owned());
-            return self.tier_failed(info_hash, id, &failure, now);
+            return self.tier_failed(torrent_id, id, &failure, now);
         }
-        if let Some(tier) = self.tier(info_hash, id) {
+        if let Some(tier) = self.tier(torrent_id, id) {
             tier.phase = Phase::Queued;
-            self.host(&key).waiting.push_back(Job::Tier(info_hash, id));
+            self.host(&key).waiting.push_back(Job::Tier(torrent_id, id));
             self.list(&key);
         }
     }
 
-    fn tier_failed(&mut self, info_hash: InfoHash, id: TierId, failure: &Failure, now: Instant) {
-        let Some(torrent) = self.torrents.get_mut(&info_hash) else { return };
+    fn tier_failed(&mut self, torrent_id: TorrentId, id: TierId, failure: &Failure, now: Instant) {
+        let Some(torrent) = self.torrents.get_mut(&torrent_id) else { return };
         let Some(tier) = torrent.tiers.iter_mut().find(|tier| tier.id == id) else { return };
         let due = tier.failed(now, failure, &mut self.jitter);
-        self.schedule(info_hash, id, due);
+        self.schedule(torrent_id, id, due);
     }
 
     pub(super) fn host(&mut self, key: &HostKey) -> &mut Host<Job> {
@@ -319,25 +321,25 @@ impl State {
 
     /// The request of a job whose turn has come; `None` when it is no longer wanted.
     fn prepare(&mut self, job: &Job, config: &AnnounceConfig) -> Option<Request> {
-        let (info_hash, id) = match job {
+        let (torrent_id, id) = match job {
             Job::Farewell(farewell) => return Some(farewell.request(config)),
-            Job::Tier(info_hash, id) => (*info_hash, *id),
+            Job::Tier(torrent_id, id) => (*torrent_id, *id),
         };
-        let torrent = self.torrents.get_mut(&info_hash)?;
+        let torrent = self.torrents.get_mut(&torrent_id)?;
         let totals = torrent.totals();
         let tier = torrent.tiers.iter_mut().find(|tier| tier.id == id && tier.phase == Phase::Queued)?;
         let event = tier.next_event(totals.partial_seed);
         let tracker = tier.trackers.get_mut(tier.current)?;
         let url = tracker.target.as_ref().ok()?.clone();
         // The farewell before it may not have come through after all.
-        if let Some(base) = self.untold.take(info_hash, &url.text) {
+        if let Some(base) = self.untold.take(torrent_id, &url.text) {
             tracker.base = base;
         }
         tracker.last_announce = Some(SystemTime::now());
         let tracker_id = tracker.tracker_id.clone();
-        let announce = request(config, info_hash, event, tracker.base.of(totals));
+        let announce = request(config, torrent.swarm_hash, event, tracker.base.of(totals));
         tier.phase = Phase::Running(event);
-        Some(Request { url, announce, tracker_id })
+        Some(Request { torrent_id, url, announce, tracker_id })
     }
 
     /// Which families to speak to a host over.
@@ -371,8 +373,8 @@ impl State {
         }
         match flight.job {
             Job::Farewell(farewell) => self.farewell_landed(*farewell, &outcome.result, now),
-            Job::Tier(info_hash, id) => match self.tier(info_hash, id) {
-                Some(_) => self.tier_landed(info_hash, id, outcome.result, outcome.peers, now),
+            Job::Tier(torrent_id, id) => match self.tier(torrent_id, id) {
+                Some(_) => self.tier_landed(torrent_id, id, outcome.result, outcome.peers, now),
                 None => self.gone_landed(id, &flight.request, outcome.result, now),
             },
         }
@@ -387,21 +389,21 @@ impl State {
 
     fn tier_landed(
         &mut self,
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         id: TierId,
         result: Result<AnnounceResponse, Failure>,
         peers: u32,
         now: Instant,
     ) {
-        let Some(torrent) = self.torrents.get_mut(&info_hash) else { return };
+        let Some(torrent) = self.torrents.get_mut(&torrent_id) else { return };
         let Some(tier) = torrent.tiers.iter_mut().find(|tier| tier.id == id) else { return };
         let Phase::Running(event) = tier.phase else { return };
         match result {
             Ok(response) => {
                 let due = tier.succeeded(now, event, &response, peers, &mut self.jitter);
-                self.schedule(info_hash, id, Some(due));
+                self.schedule(torrent_id, id, Some(due));
             }
-            Err(failure) => self.tier_failed(info_hash, id, &failure, now),
+            Err(failure) => self.tier_failed(torrent_id, id, &failure, now),
         }
     }
 
@@ -414,7 +416,7 @@ impl State {
         for job in jobs {
             match job {
                 Job::Farewell(farewell) => self.farewell_landed(*farewell, &Err(failure.clone()), now),
-                Job::Tier(info_hash, id) => self.tier_failed(info_hash, id, &failure, now),
+                Job::Tier(torrent_id, id) => self.tier_failed(torrent_id, id, &failure, now),
             }
         }
     }
@@ -422,7 +424,7 @@ impl State {
     /// A host is back: tiers that wait in vain and know it do not sit out their back-off.
     fn pull_forward(&mut self, key: &HostKey, now: Instant) {
         let mut earlier = Vec::new();
-        for (info_hash, torrent) in &self.torrents {
+        for (torrent_id, torrent) in &self.torrents {
             for tier in &torrent.tiers {
                 let Phase::Waiting(Some(due)) = tier.phase else { continue };
                 let knows = |url: &Rc<TrackerUrl>| url.host_key() == *key;
@@ -431,13 +433,13 @@ impl State {
                 {
                     let moment = now + self.jitter.up_to(HOST_RECOVERY_SPREAD);
                     if moment < due {
-                        earlier.push((*info_hash, tier.id, moment));
+                        earlier.push((*torrent_id, tier.id, moment));
                     }
                 }
             }
         }
-        for (info_hash, id, moment) in earlier {
-            self.schedule(info_hash, id, Some(moment));
+        for (torrent_id, id, moment) in earlier {
+            self.schedule(torrent_id, id, Some(moment));
         }
     }
 }
@@ -455,7 +457,7 @@ pub(super) fn cut(tiers: Vec<Vec<String>>) -> Vec<Vec<String>> {
 
 pub(super) fn request(
     config: &AnnounceConfig,
-    info_hash: InfoHash,
+    info_hash: SwarmHash,
     event: AnnounceEvent,
     totals: TransferTotals,
 ) -> AnnounceRequest {

@@ -30,7 +30,7 @@ enum Answers {
 }
 
 /// An announce that a played tracker heard: its host, the event, the torrent, when, and the bytes sent.
-type Heard = (String, AnnounceEvent, InfoHash, Instant, u64);
+type Heard = (String, AnnounceEvent, SwarmHash, Instant, u64);
 
 /// Trackers that are played; hosts that are not named answer at once.
 #[derive(Default)]
@@ -110,16 +110,20 @@ fn peers(addresses: &[&str]) -> AnnounceResponse {
     AnnounceResponse { peers, ..AnnounceResponse::default() }
 }
 
-fn hash(number: u32) -> InfoHash {
+fn hash(number: u32) -> SwarmHash {
     let mut hash = [0; 20];
     hash[..4].copy_from_slice(&number.to_be_bytes());
-    InfoHash(hash)
+    SwarmHash(hash)
+}
+
+fn id(number: u32) -> TorrentId {
+    TorrentId(hash(number).0)
 }
 
 fn torrent(number: u32, tiers: &[&[&str]]) -> TrackedTorrent {
     let url = |host: &&str| format!("http://{host}/announce");
     let tiers = tiers.iter().map(|tier| tier.iter().map(url).collect()).collect();
-    TrackedTorrent { info_hash: hash(number), tiers, private: false }
+    TrackedTorrent { torrent_id: id(number), swarm_hash: hash(number), tiers, private: false }
 }
 
 struct Play {
@@ -144,7 +148,7 @@ impl Play {
     }
 
     fn set_trackers(&self, tiers: &[&[&str]]) {
-        self.announcer.set_trackers(hash(1), torrent(1, tiers).tiers);
+        self.announcer.set_trackers(id(1), torrent(1, tiers).tiers);
     }
 }
 
@@ -184,17 +188,17 @@ fn a_torrent_lives_through_all_events() {
         play.start(1, &[&["a"]]);
         pass(SECOND).await;
         let expected = vec!["192.0.2.1:1".parse().unwrap()];
-        let update = AnnounceUpdate::Peers { info_hash: hash(1), peers: expected };
+        let update = AnnounceUpdate::Peers { torrent_id: id(1), peers: expected };
         assert_eq!(play.updates.recv().await.unwrap(), update);
-        play.announcer.completed(hash(1));
+        play.announcer.completed(id(1));
         pass(SECOND).await;
         pass(INTERVAL_DEFAULT * 2).await;
-        play.announcer.stop(hash(1));
+        play.announcer.stop(id(1));
         pass(SECOND).await;
         assert_eq!(play.stage.events("a"), [Started, Completed, Regular, Stopped]);
         pass(INTERVAL_DEFAULT * 9).await;
         assert_eq!(play.stage.events("a").len(), 4);
-        assert!(play.announcer.status(hash(1)).is_empty());
+        assert!(play.announcer.status(id(1)).is_empty());
     });
 }
 
@@ -207,7 +211,7 @@ fn all_tiers_announce_and_one_tracker_of_each() {
         let (a, b) = (play.stage.events("a").len(), play.stage.events("b").len());
         assert_eq!(a + b, 1);
         assert_eq!((play.stage.events("c").len(), play.stage.events("d").len()), (1, 1));
-        let status = play.announcer.status(hash(1));
+        let status = play.announcer.status(id(1));
         assert_eq!(status.iter().map(|tracker| tracker.tier).collect::<Vec<_>>(), [0, 0, 1, 2]);
         assert!(status[0].ok && status[0].next_announce.is_some() && status[1].next_announce.is_none());
         assert!(status[3].announcing && !status[3].ok && status[3].last_result.is_empty());
@@ -222,13 +226,13 @@ fn a_dead_tracker_leaves_the_tier_to_the_next() {
         play.start(1, &[&["a", "b", "c"]]);
         pass(HTTP_TIMEOUT * 2).await;
         assert_eq!(play.stage.events("c"), [Started]);
-        let status = play.announcer.status(hash(1));
+        let status = play.announcer.status(id(1));
         assert!(status[0].ok && status[0].url.contains("//c/"), "{status:?}");
         // `c` stays in front: the others are not asked again.
         pass(INTERVAL_DEFAULT * 3).await;
         assert!(play.stage.events("c").len() >= 3);
         assert!(play.stage.events("a").len() + play.stage.events("b").len() <= 2);
-        play.announcer.stop(hash(1));
+        play.announcer.stop(id(1));
         pass(SECOND).await;
         assert_eq!(*play.stage.events("c").last().unwrap(), Stopped);
         assert!(!play.stage.events("a").contains(&Stopped), "it never knew us");
@@ -246,10 +250,10 @@ fn a_dead_host_is_probed_and_its_torrents_return_soon_after_it() {
         // 200 torrents alone would have tried more than a thousand times.
         let tries = play.stage.events("a").len();
         assert!((HOST_FAILURES_MAX as usize..60).contains(&tries), "{tries}");
-        assert!(play.announcer.status(hash(5))[0].last_result.contains("timed out"));
+        assert!(play.announcer.status(id(5))[0].last_result.contains("timed out"));
         play.stage.answers.borrow_mut().clear();
         pass(RETRY_LAST + HOST_RECOVERY_SPREAD).await;
-        let ok = (0..200).filter(|number| play.announcer.status(hash(*number))[0].ok).count();
+        let ok = (0..200).filter(|number| play.announcer.status(id(*number))[0].ok).count();
         assert_eq!(ok, 200);
     });
 }
@@ -285,12 +289,12 @@ fn retry_in_holds_and_a_user_overrides_it() {
         play.start(1, &[&["a"]]);
         pass(Duration::from_secs(90_000)).await;
         assert_eq!(play.stage.events("a").len(), 1);
-        assert_eq!(play.announcer.status(hash(1))[0].last_result, "go away");
+        assert_eq!(play.announcer.status(id(1))[0].last_result, "go away");
         play.stage.answers.borrow_mut().clear();
-        play.announcer.reannounce(hash(1));
+        play.announcer.reannounce(id(1));
         pass(SECOND).await;
         assert_eq!(play.stage.events("a").len(), 2);
-        assert!(play.announcer.status(hash(1))[0].ok);
+        assert!(play.announcer.status(id(1))[0].ok);
     });
 }
 
@@ -302,7 +306,7 @@ fn impatient_users_do_not_flood_a_tracker() {
         play.start(1, &[&["a"]]);
         for _ in 0..600 {
             pass(SECOND).await;
-            play.announcer.reannounce(hash(1));
+            play.announcer.reannounce(id(1));
         }
         assert_eq!(play.stage.events("a").len(), 2);
     });
@@ -313,15 +317,15 @@ fn unusable_urls_are_told_and_skipped() {
     play(|play| async move {
         let tiers =
             vec![vec!["wss://t.example/".to_owned()], vec!["".to_owned(), "http://a/announce".to_owned()]];
-        let torrent = TrackedTorrent { info_hash: hash(1), tiers, private: false };
+        let torrent = TrackedTorrent { torrent_id: id(1), swarm_hash: hash(1), tiers, private: false };
         play.announcer.start(torrent, Box::new(TransferTotals::default));
         pass(SECOND).await;
         assert_eq!(play.stage.events("a"), [Started]);
-        let status = play.announcer.status(hash(1));
+        let status = play.announcer.status(id(1));
         assert!(status[0].last_result.contains("wss"), "{status:?}");
         // Hours of retrying do not spin.
         pass(Duration::from_secs(7200)).await;
-        assert!(play.announcer.status(hash(1))[0].next_announce.is_some());
+        assert!(play.announcer.status(id(1))[0].next_announce.is_some());
     });
 }
 
@@ -329,10 +333,10 @@ fn unusable_urls_are_told_and_skipped() {
 fn a_million_trackers_are_cut_to_a_few() {
     play(|play| async move {
         let tiers = (0..100_000).map(|number| vec![format!("http://h{number}/")]).collect();
-        let torrent = TrackedTorrent { info_hash: hash(1), tiers, private: false };
+        let torrent = TrackedTorrent { torrent_id: id(1), swarm_hash: hash(1), tiers, private: false };
         play.announcer.start(torrent, Box::new(TransferTotals::default));
         pass(SECOND).await;
-        assert_eq!(play.announcer.status(hash(1)).len(), TRACKERS_PER_TORRENT_MAX);
+        assert_eq!(play.announcer.status(id(1)).len(), TRACKERS_PER_TORRENT_MAX);
     });
 }
 
@@ -342,7 +346,7 @@ fn stopped_follows_a_started_that_was_in_flight() {
         play.stage.set("a", Answers::After(SECOND * 5, AnnounceResponse::default()));
         play.start(1, &[&["a"]]);
         pass(SECOND).await;
-        play.announcer.stop(hash(1));
+        play.announcer.stop(id(1));
         pass(SECOND * 20).await;
         assert_eq!(play.stage.events("a"), [Started, Stopped]);
     });
@@ -354,14 +358,14 @@ fn started_does_not_overtake_a_stopped_in_flight() {
         play.start(1, &[&["a"]]);
         pass(SECOND).await;
         play.stage.set("a", Answers::After(SECOND * 5, AnnounceResponse::default()));
-        play.announcer.stop(hash(1));
+        play.announcer.stop(id(1));
         pass(SECOND).await;
         play.start(1, &[&["a"]]);
         pass(SECOND).await;
         assert_eq!(play.stage.events("a"), [Started, Stopped]);
         pass(SECOND * 30).await;
         assert_eq!(play.stage.events("a"), [Started, Stopped, Started]);
-        assert!(play.announcer.status(hash(1))[0].ok);
+        assert!(play.announcer.status(id(1))[0].ok);
     });
 }
 
@@ -417,10 +421,10 @@ fn peers_of_both_families_come_and_a_dead_one_holds_up_nothing() {
         pass(SECOND).await;
         assert!(play.updates.try_recv().is_ok(), "peers over IPv4 do not wait for IPv6");
         pass(SECOND * 10).await;
-        assert!(play.announcer.status(hash(2))[0].ok);
+        assert!(play.announcer.status(id(2))[0].ok);
         // From now on IPv6 is left alone there.
         let before = play.stage.heard.borrow().len();
-        play.announcer.stop(hash(2));
+        play.announcer.stop(id(2));
         pass(SECOND * 10).await;
         assert_eq!(play.stage.heard.borrow().len(), before + 1);
     });
@@ -436,8 +440,8 @@ fn a_full_event_queue_loses_no_peers() {
         assert_eq!(play.stage.events("a").len(), 50);
         let mut found = HashSet::new();
         for _ in 0..50 {
-            let AnnounceUpdate::Peers { info_hash, .. } = play.updates.recv().await.unwrap();
-            found.insert(info_hash);
+            let AnnounceUpdate::Peers { torrent_id, .. } = play.updates.recv().await.unwrap();
+            found.insert(torrent_id);
         }
         assert_eq!(found.len(), 50);
     });
@@ -454,7 +458,7 @@ fn starting_and_stopping_leaves_nothing_behind() {
             if round % 3 == 0 {
                 pass(Duration::from_millis(700)).await;
             }
-            (0..20).for_each(|number| play.announcer.stop(hash(number)));
+            (0..20).for_each(|number| play.announcer.stop(id(number)));
         }
         pass(SECOND * 300).await;
         let state = play.announcer.core.state.borrow();

@@ -5,6 +5,7 @@
 //! Every call ends by itself within the times of `limits`.
 
 use super::url::TrackerUrl;
+use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::tracker::{AnnounceRequest, AnnounceResponse, Family};
 use std::future::Future;
 use std::pin::Pin;
@@ -17,6 +18,8 @@ pub(super) type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 /// One announce, the same for each family: a tracker learns the address it is spoken to from.
 #[derive(Debug, Clone)]
 pub(super) struct Request {
+    /// Whose announce it is.
+    pub(super) torrent_id: TorrentId,
     pub(super) url: Rc<TrackerUrl>,
     pub(super) announce: AnnounceRequest,
     /// What the tracker asked to be told again.

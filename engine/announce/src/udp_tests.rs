@@ -3,8 +3,8 @@
 use super::*;
 use crate::samples::{a_start, run_within};
 use crate::url::TrackerUrl;
+use ringseed_proto::hashes::{SwarmHash, TorrentId};
 use ringseed_proto::tracker::udp::{self as wire, AnnounceHead};
-use ringseed_proto::units::InfoHash;
 
 const PEER: &str = "192.0.2.9:6881";
 
@@ -22,9 +22,9 @@ fn trackers_with(sockets_max: usize) -> UdpTrackers {
 }
 
 fn request(address: SocketAddr, path: &str) -> Request {
-    let announce = a_start(InfoHash([1; 20]));
+    let announce = a_start(SwarmHash([1; 20]));
     let url = Rc::new(TrackerUrl::parse(&format!("udp://{address}{path}")).unwrap());
-    Request { url, announce, tracker_id: None }
+    Request { torrent_id: TorrentId([1; 20]), url, announce, tracker_id: None }
 }
 
 /// What a played tracker was asked.

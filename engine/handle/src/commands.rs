@@ -3,8 +3,8 @@
 use crate::EngineSnapshot;
 use arc_swap::ArcSwap;
 pub use ringseed_net::blocklist::Blocklist;
+use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::metainfo::Metainfo;
-use ringseed_proto::units::InfoHash;
 use ringseed_storage::{FileWork, SessionSettings, SpeedLimit, Wishes};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -151,9 +151,9 @@ pub enum AddOutcome {
 /// Why a command was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// No torrent has this info-hash.
+    /// No torrent has this id.
     #[error("no torrent {0} in this session")]
-    UnknownTorrent(InfoHash),
+    UnknownTorrent(TorrentId),
     /// The engine stops or has stopped.
     #[error("the engine is stopping")]
     Stopping,
@@ -172,7 +172,7 @@ impl EngineError {
     /// The same error once more, for another torrent of a list.
     pub fn copy(&self) -> EngineError {
         match self {
-            EngineError::UnknownTorrent(info_hash) => EngineError::UnknownTorrent(*info_hash),
+            EngineError::UnknownTorrent(torrent_id) => EngineError::UnknownTorrent(*torrent_id),
             EngineError::Stopping => EngineError::Stopping,
             EngineError::Store(reason) => EngineError::Store(reason.clone()),
             EngineError::Storage(reason) => EngineError::Storage(reason.clone()),
@@ -186,16 +186,16 @@ const TOLD_MAX: usize = 3;
 
 /// The torrents of a list that a command was not carried out for, each with the reason. It was for all others.
 #[derive(Debug, Default)]
-pub struct Failures(Vec<(InfoHash, EngineError)>);
+pub struct Failures(Vec<(TorrentId, EngineError)>);
 
 impl Failures {
     /// These torrents failed.
-    pub fn new(failed: Vec<(InfoHash, EngineError)>) -> Failures {
+    pub fn new(failed: Vec<(TorrentId, EngineError)>) -> Failures {
         Failures(failed)
     }
 
     /// The torrents and the reasons.
-    pub fn iter(&self) -> impl Iterator<Item = &(InfoHash, EngineError)> {
+    pub fn iter(&self) -> impl Iterator<Item = &(TorrentId, EngineError)> {
         self.0.iter()
     }
 
@@ -205,7 +205,7 @@ impl Failures {
     }
 
     /// What is said of them when torrents were named that are gone meanwhile, which is no failure. With more than one
-    /// torrent `asked` for, each reason comes with the info-hash of its torrent.
+    /// torrent `asked` for, each reason comes with the id of its torrent.
     ///
     /// # Errors
     /// The first few reasons, and how many more there are.
@@ -269,7 +269,7 @@ pub enum Command {
     /// Add a torrent.
     Add(Box<AddTorrent>, Reply<AddOutcome>),
     /// Do this with these torrents.
-    Torrents(Vec<InfoHash>, TorrentCommand, Reply<Failures>),
+    Torrents(Vec<TorrentId>, TorrentCommand, Reply<Failures>),
     /// Change what holds for the whole engine.
     ChangeEngine(EngineChange, Reply<()>),
     /// Replace the blocklist.
@@ -317,73 +317,73 @@ impl EngineHandle {
     /// When the engine stops.
     pub async fn command(
         &self,
-        torrents: Vec<InfoHash>,
+        torrents: Vec<TorrentId>,
         command: TorrentCommand,
     ) -> Result<Failures, EngineError> {
         self.ask(|reply| Command::Torrents(torrents, command, reply)).await
     }
 
-    async fn one(&self, torrent: InfoHash, command: TorrentCommand) -> Result<(), EngineError> {
+    async fn one(&self, torrent: TorrentId, command: TorrentCommand) -> Result<(), EngineError> {
         self.command(vec![torrent], command).await?.of_one()
     }
 
     /// As [`TorrentCommand::Pause`] for one torrent.
-    pub async fn pause(&self, torrent: InfoHash) -> Result<(), EngineError> {
+    pub async fn pause(&self, torrent: TorrentId) -> Result<(), EngineError> {
         self.one(torrent, TorrentCommand::Pause).await
     }
 
     /// As [`TorrentCommand::Resume`] for one torrent.
-    pub async fn resume(&self, torrent: InfoHash) -> Result<(), EngineError> {
+    pub async fn resume(&self, torrent: TorrentId) -> Result<(), EngineError> {
         self.one(torrent, TorrentCommand::Resume { now: false }).await
     }
 
     /// Starts a torrent whatever its queue says.
-    pub async fn resume_now(&self, torrent: InfoHash) -> Result<(), EngineError> {
+    pub async fn resume_now(&self, torrent: TorrentId) -> Result<(), EngineError> {
         self.one(torrent, TorrentCommand::Resume { now: true }).await
     }
 
     /// Removes a torrent from the session. Its data stays.
-    pub async fn remove(&self, torrent: InfoHash) -> Result<(), EngineError> {
+    pub async fn remove(&self, torrent: TorrentId) -> Result<(), EngineError> {
         self.one(torrent, TorrentCommand::Remove { delete: false }).await
     }
 
     /// Removes a torrent from the session and deletes its files, then the folders that are empty without them.
-    pub async fn remove_with_data(&self, torrent: InfoHash) -> Result<(), EngineError> {
+    pub async fn remove_with_data(&self, torrent: TorrentId) -> Result<(), EngineError> {
         self.one(torrent, TorrentCommand::Remove { delete: true }).await
     }
 
     /// As [`TorrentCommand::Handle`] for one torrent.
-    pub async fn handle_files(&self, torrent: InfoHash, work: FileWork) -> Result<(), EngineError> {
+    pub async fn handle_files(&self, torrent: TorrentId, work: FileWork) -> Result<(), EngineError> {
         self.one(torrent, TorrentCommand::Handle(work)).await
     }
 
     /// As [`TorrentCommand::CancelMove`] for one torrent.
-    pub async fn cancel_move(&self, torrent: InfoHash) -> Result<(), EngineError> {
+    pub async fn cancel_move(&self, torrent: TorrentId) -> Result<(), EngineError> {
         self.one(torrent, TorrentCommand::CancelMove).await
     }
 
     /// Moves torrents in the queue, keeping their order among themselves.
-    pub async fn move_in_queue(&self, torrents: Vec<InfoHash>, to: QueueMove) -> Result<(), EngineError> {
+    pub async fn move_in_queue(&self, torrents: Vec<TorrentId>, to: QueueMove) -> Result<(), EngineError> {
         self.command(torrents, TorrentCommand::MoveInQueue(to)).await?.of_one()
     }
 
     /// Hashes all files of a torrent again.
-    pub async fn verify(&self, torrent: InfoHash) -> Result<(), EngineError> {
+    pub async fn verify(&self, torrent: TorrentId) -> Result<(), EngineError> {
         self.one(torrent, TorrentCommand::Verify).await
     }
 
     /// Announces to the trackers now (within their minimum interval).
-    pub async fn reannounce(&self, torrent: InfoHash) -> Result<(), EngineError> {
+    pub async fn reannounce(&self, torrent: TorrentId) -> Result<(), EngineError> {
         self.one(torrent, TorrentCommand::Reannounce).await
     }
 
     /// Gives a torrent peers known from elsewhere.
-    pub async fn add_peers(&self, torrent: InfoHash, peers: Vec<SocketAddr>) -> Result<(), EngineError> {
+    pub async fn add_peers(&self, torrent: TorrentId, peers: Vec<SocketAddr>) -> Result<(), EngineError> {
         self.one(torrent, TorrentCommand::AddPeers(peers)).await
     }
 
     /// Changes what is wanted of a torrent. It is saved when this returns, and holds over restarts.
-    pub async fn change_torrent(&self, torrent: InfoHash, change: TorrentChange) -> Result<(), EngineError> {
+    pub async fn change_torrent(&self, torrent: TorrentId, change: TorrentChange) -> Result<(), EngineError> {
         self.one(torrent, TorrentCommand::Change(change)).await
     }
 

@@ -1,9 +1,9 @@
-//! The torrents of a snapshot: found by number, by info-hash and by when they changed, and counted, without a look at all
+//! The torrents of a snapshot: found by number, by id and by when they changed, and counted, without a look at all
 //! of them. Snapshots share what has not changed between them.
 
 use crate::{Chunked, Iter, Keyed};
 use crate::{TorrentState, TorrentStatus};
-use ringseed_proto::units::InfoHash;
+use ringseed_proto::hashes::TorrentId;
 use std::ops::Index;
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,18 +16,18 @@ impl Keyed for Arc<TorrentStatus> {
     }
 }
 
-/// The number of a torrent, by its info-hash.
+/// The number of a torrent, by its id.
 #[derive(Debug, Clone, Copy)]
 struct Named {
-    info_hash: InfoHash,
+    torrent_id: TorrentId,
     id: u32,
 }
 
 impl Keyed for Named {
-    type Key = InfoHash;
+    type Key = TorrentId;
 
-    fn key(&self) -> InfoHash {
-        self.info_hash
+    fn key(&self) -> TorrentId {
+        self.torrent_id
     }
 }
 
@@ -100,9 +100,9 @@ impl Torrents {
         self.by_id.get(id)
     }
 
-    /// The torrent with this info-hash.
-    pub fn find(&self, info_hash: &InfoHash) -> Option<&Arc<TorrentStatus>> {
-        self.by_id.get(self.by_hash.get(*info_hash)?.id)
+    /// The torrent with this id.
+    pub fn find(&self, torrent_id: &TorrentId) -> Option<&Arc<TorrentStatus>> {
+        self.by_id.get(self.by_hash.get(*torrent_id)?.id)
     }
 
     /// Torrents that changed after `then`, by ascending id.
@@ -121,7 +121,7 @@ impl Torrents {
     pub fn insert(&mut self, torrent: Arc<TorrentStatus>) {
         self.sums.add(&torrent);
         self.by_change.insert((torrent.changed_at, torrent.id));
-        let (id, info_hash) = (torrent.id, torrent.info_hash());
+        let (id, torrent_id) = (torrent.id, torrent.torrent_id());
         match self.by_id.insert(torrent) {
             Some(old) => {
                 self.sums.take(&old);
@@ -131,7 +131,7 @@ impl Torrents {
                     self.by_change.remove((old.changed_at, id));
                 }
             }
-            None => _ = self.by_hash.insert(Named { info_hash, id }),
+            None => _ = self.by_hash.insert(Named { torrent_id, id }),
         }
     }
 
@@ -140,7 +140,7 @@ impl Torrents {
         let old = self.by_id.remove(id)?;
         self.sums.take(&old);
         self.by_change.remove((old.changed_at, id));
-        self.by_hash.remove(old.info_hash());
+        self.by_hash.remove(old.torrent_id());
         Some(old)
     }
 }

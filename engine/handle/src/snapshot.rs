@@ -6,8 +6,8 @@ use crate::Torrents;
 use crate::{BannedPeer, PeerStatus, ShardStatus};
 use crate::{ShareRatio, verified_bytes};
 use ringseed_proto::bitfield::Bitfield;
+use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::metainfo::Metainfo;
-use ringseed_proto::units::InfoHash;
 use ringseed_storage::{GoalMode, SessionSettings, SpeedLimit, Wishes};
 pub use ringseed_storage::{StorageStatus, Totals};
 use std::path::{Path, PathBuf};
@@ -168,9 +168,9 @@ pub struct TorrentStatus {
 }
 
 impl TorrentStatus {
-    /// Its info-hash.
-    pub fn info_hash(&self) -> InfoHash {
-        self.metainfo.info_hash
+    /// What it is called in the engine.
+    pub fn torrent_id(&self) -> TorrentId {
+        self.metainfo.id()
     }
 
     /// The directory that its files are for: that which they go to when they are complete, if they are elsewhere.

@@ -219,7 +219,8 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ringseed_proto::units::{InfoHash, PeerId};
+    use ringseed_proto::hashes::SwarmHash;
+    use ringseed_proto::units::PeerId;
     use ringseed_ring::RingConfig;
     use std::collections::VecDeque;
     use std::io::{Read, Write};
@@ -265,7 +266,7 @@ mod tests {
     }
 
     fn handshake() -> Handshake {
-        Handshake::new(InfoHash([7; 20]), PeerId([9; 20]))
+        Handshake::new(SwarmHash([7; 20]), PeerId([9; 20]))
     }
 
     #[test]

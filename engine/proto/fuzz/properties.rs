@@ -67,10 +67,7 @@ pub fn metainfo(data: &[u8]) {
     assert_eq!(u64::from(layout.piece_count()), offset.div_ceil(u64::from(layout.piece_length)));
     let again = Metainfo::parse(&torrent.to_bytes()).expect("what was written can be read");
     assert_eq!(again, torrent);
-    assert_eq!(
-        Metainfo::from_info_bytes(&torrent.info_bytes).map(|bare| bare.info_hash),
-        Ok(torrent.info_hash)
-    );
+    assert_eq!(Metainfo::from_info_bytes(&torrent.info_bytes).map(|bare| bare.hashes), Ok(torrent.hashes));
 }
 
 /// A link that is understood means the same when it is written again.

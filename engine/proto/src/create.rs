@@ -275,7 +275,7 @@ mod tests {
     use sha1::{Digest, Sha1};
 
     use super::*;
-    use crate::units::InfoHash;
+    use crate::hashes::InfoHashes;
 
     #[test]
     fn automatic_piece_lengths_are_powers_of_two_in_range() {
@@ -367,7 +367,7 @@ mod tests {
         let torrent = plan.finish(&[[b'h'; 20]], CreateOptions::default()).unwrap();
         let info = b"d6:lengthi3e4:name1:a12:piece lengthi16384e6:pieces20:hhhhhhhhhhhhhhhhhhhhe";
         assert_eq!(&torrent.info_bytes[..], info);
-        assert_eq!(torrent.info_hash, InfoHash::of(info));
+        assert_eq!(torrent.hashes, InfoHashes::of_v1(info));
         assert_eq!(torrent.to_bytes(), [b"d4:info", &info[..], b"e"].concat());
     }
 

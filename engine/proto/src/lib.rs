@@ -8,6 +8,7 @@ pub mod bencode;
 pub mod bitfield;
 pub mod create;
 pub mod hash;
+pub mod hashes;
 pub mod layout;
 pub mod limits;
 pub mod magnet;

@@ -5,16 +5,16 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use crate::hashes::{InfoHashes, SwarmHash};
 use crate::limits::{MAGNET_BYTES_MAX, MAGNET_PEERS_MAX, MAGNET_SELECT_RANGES_MAX, TRACKERS_MAX};
 use crate::metainfo::usable_url;
 use crate::percent;
-use crate::units::InfoHash;
 
 /// A magnet link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Magnet {
     /// The torrent (`xt`).
-    pub info_hash: InfoHash,
+    pub hashes: InfoHashes,
     /// What to show until the torrent's own name is known (`dn`).
     pub name: Option<String>,
     /// Tracker URLs, each its own tier (`tr`).
@@ -72,7 +72,7 @@ impl FromStr for Magnet {
         let mut info_hash = None;
         let mut version_2 = false;
         let mut magnet = Magnet {
-            info_hash: InfoHash::default(),
+            hashes: InfoHashes::from_v1([0; 20]),
             name: None,
             trackers: Vec::new(),
             web_seeds: Vec::new(),
@@ -113,8 +113,8 @@ impl FromStr for Magnet {
                 _ => {}
             }
         }
-        magnet.info_hash = match info_hash {
-            Some(hash) => hash,
+        magnet.hashes = match info_hash {
+            Some(SwarmHash(hash)) => InfoHashes::from_v1(hash),
             None if version_2 => return Err(MagnetError::OnlyVersion2),
             None => return Err(MagnetError::NoInfoHash),
         };
@@ -124,7 +124,7 @@ impl FromStr for Magnet {
 
 /// What an `xt` names.
 enum Topic {
-    Version1(InfoHash),
+    Version1(SwarmHash),
     Version2,
     Other,
 }
@@ -186,7 +186,7 @@ fn select_ranges(text: &str) -> Result<Vec<RangeInclusive<u32>>, MagnetError> {
 impl fmt::Display for Magnet {
     /// The link with all its parameters.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = format!("magnet:?xt=urn:btih:{}", self.info_hash);
+        let mut text = format!("magnet:?xt=urn:btih:{}", self.hashes.swarm_hash());
         let mut parameter = |key: &str, value: &str| {
             text.push_str(key);
             percent::encode(&mut text, value.as_bytes());
@@ -224,7 +224,7 @@ mod tests {
 
     fn full() -> Magnet {
         Magnet {
-            info_hash: HEX.parse().unwrap(),
+            hashes: InfoHashes::from_v1(HEX.parse::<SwarmHash>().unwrap().0),
             name: Some("a & b = größe+1%".into()),
             trackers: vec!["http://t/announce?x=1&y=2".into(), "udp://u:80".into()],
             web_seeds: vec!["https://w/files/".into()],
@@ -245,15 +245,15 @@ mod tests {
     #[test]
     fn dialects_are_understood() {
         let base32 = parse(&format!("xt=urn:btih:{}", "MZXW6YTB".repeat(4))).unwrap();
-        assert_eq!(&base32.info_hash.0, b"foobafoobafoobafooba");
+        assert_eq!(&base32.hashes.swarm_hash().0, b"foobafoobafoobafooba");
         let upper = format!(" MAGNET:?xt=urn%3ABTIH%3A{}\n", HEX.to_uppercase());
-        assert_eq!(upper.parse::<Magnet>().unwrap().info_hash, full().info_hash);
+        assert_eq!(upper.parse::<Magnet>().unwrap().hashes, full().hashes);
         let html =
             parse(&format!("dn=a+b&amp;xt.1=urn:btih:{HEX}&amp;tr.1=a://1&tr.2=a://2&tr=a://1")).unwrap();
         assert_eq!(html.name.as_deref(), Some("a b"));
         assert_eq!(html.trackers, ["a://1", "a://2"]);
         let hybrid = parse(&format!("xt=urn:btmh:1220ab&xt=urn:btih:{HEX}&xt=urn:sha1:x")).unwrap();
-        assert_eq!(hybrid.info_hash, full().info_hash);
+        assert_eq!(hybrid.hashes, full().hashes);
         let peers = parse(&format!("xt=urn:btih:{HEX}&x.pe=host:80&x.pe=1.2.3.4:0&x.pe=1.2.3.4:9")).unwrap();
         assert_eq!(peers.peers, ["1.2.3.4:9".parse().unwrap()]);
     }

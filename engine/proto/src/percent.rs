@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::units::hex_value;
+use crate::hashes::hex_value;
 
 /// Appends the bytes; all but unreserved characters are written as `%XX`.
 pub fn encode(out: &mut String, bytes: &[u8]) {

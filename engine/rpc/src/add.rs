@@ -88,7 +88,7 @@ impl Server {
         let named = |id| AddedTorrent {
             id,
             name: metainfo.info.name.clone(),
-            hash_string: metainfo.info_hash.to_string(),
+            hash_string: metainfo.id().to_string(),
         };
         match self.handle.add(add).await {
             Ok(AddOutcome::Added(id)) => {

@@ -8,8 +8,8 @@ use super::trackers::check_url;
 use ringseed_api::{CreateArgs, Creation, CreationState, Creations, CreationsArgs};
 use ringseed_create::{self as create, Content, CreateFailure, Output, check_allowed};
 use ringseed_proto::create::CreateOptions;
+use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::limits::TRACKERS_MAX;
-use ringseed_proto::units::InfoHash;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ struct Job {
 
 /// A torrent.
 struct Made {
-    info_hash: InfoHash,
+    torrent_id: TorrentId,
     /// Empty when it was written.
     metainfo: Vec<u8>,
 }
@@ -157,13 +157,13 @@ impl Job {
             creation_date: args.creation_date.map_or_else(now, |date| (date > 0).then_some(date)),
         };
         let metainfo = plan.finish(&hashes, options)?;
-        let (info_hash, bytes) = (metainfo.info_hash, metainfo.to_bytes());
+        let (torrent_id, bytes) = (metainfo.id(), metainfo.to_bytes());
         Ok(match output {
             Some(output) => {
                 output.write(&bytes)?;
-                Made { info_hash, metainfo: Vec::new() }
+                Made { torrent_id, metainfo: Vec::new() }
             }
-            None => Made { info_hash, metainfo: bytes },
+            None => Made { torrent_id, metainfo: bytes },
         })
     }
 
@@ -186,7 +186,7 @@ impl Job {
             Some(Err(error)) => Creation { state: CreationState::Failed, error: error.clone(), ..told },
             Some(Ok(made)) => Creation {
                 state: CreationState::Done,
-                hash_string: made.info_hash.to_string(),
+                hash_string: made.torrent_id.to_string(),
                 output: self.args.output.clone().unwrap_or_default(),
                 metainfo: if with_metainfo { base64::encode(&made.metainfo) } else { String::new() },
                 ..told

@@ -163,7 +163,7 @@ fn field(torrent: &TorrentStatus, name: &str, around: &Around<'_>) -> Option<Val
                 .collect(),
         ),
         "group" => json!(wishes.group),
-        "hashString" => json!(torrent.info_hash().to_string()),
+        "hashString" => json!(torrent.torrent_id().to_string()),
         "haveUnchecked" => json!(0),
         "haveValid" => json!(torrent.verified()),
         "honorsSessionLimits" => json!(true),
@@ -456,7 +456,7 @@ fn tracker_list(tiers: &[Vec<String>]) -> String {
 }
 
 fn magnet(torrent: &TorrentStatus) -> String {
-    let mut link = format!("magnet:?xt=urn:btih:{}&dn=", torrent.info_hash());
+    let mut link = format!("magnet:?xt=urn:btih:{}&dn=", torrent.torrent_id());
     percent(&mut link, &torrent.metainfo.info.name);
     for url in torrent.tiers().iter().flatten() {
         link.push_str("&tr=");

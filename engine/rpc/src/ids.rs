@@ -3,7 +3,7 @@
 use ringseed_api::{Id, Ids};
 use ringseed_handle::REMOVED_LIFE;
 use ringseed_handle::{EngineSnapshot, TorrentStatus};
-use ringseed_proto::units::InfoHash;
+use ringseed_proto::hashes::TorrentId;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -42,8 +42,8 @@ fn recently_active(snapshot: &EngineSnapshot) -> Vec<Arc<TorrentStatus>> {
 }
 
 /// The info-hashes of torrents.
-pub(super) fn hashes(torrents: &[Arc<TorrentStatus>]) -> Vec<InfoHash> {
-    torrents.iter().map(|torrent| torrent.info_hash()).collect()
+pub(super) fn hashes(torrents: &[Arc<TorrentStatus>]) -> Vec<TorrentId> {
+    torrents.iter().map(|torrent| torrent.torrent_id()).collect()
 }
 
 /// Ids of torrents that were removed lately.

@@ -11,7 +11,7 @@ use ringseed_api::{
     TransferStats,
 };
 use ringseed_handle::{QueueMove, TorrentCommand, TorrentState, Totals};
-use ringseed_proto::units::InfoHash;
+use ringseed_proto::hashes::TorrentId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -185,7 +185,7 @@ impl Server {
     /// The torrents that it failed for, and why. It was carried out for the others.
     pub(super) async fn carry_out(
         &self,
-        torrents: Vec<InfoHash>,
+        torrents: Vec<TorrentId>,
         command: TorrentCommand,
     ) -> Result<(), String> {
         let asked = torrents.len();

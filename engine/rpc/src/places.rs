@@ -49,7 +49,7 @@ impl Server {
         }
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let rename = Rename { from: text(from), to: text(&to) };
-        let handled = self.handle.handle_files(torrent.info_hash(), FileWork::Rename(rename)).await;
+        let handled = self.handle.handle_files(torrent.torrent_id(), FileWork::Rename(rename)).await;
         handled.map_err(|error| error.to_string())?;
         Ok(json!({"path": args.path, "name": args.name, "id": torrent.id}))
     }

@@ -16,9 +16,9 @@ use ringseed_handle::{
     TorrentStatus, TrackerStatus,
 };
 use ringseed_proto::bitfield::Bitfield;
+use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::layout::{FileSpec, Layout};
 use ringseed_proto::metainfo::{Info, Metainfo};
-use ringseed_proto::units::InfoHash;
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -139,7 +139,7 @@ fn torrents_are_got_as_objects_and_as_a_table() {
         let two = json!({"id": 2, "name": "films", "status": 4, "error": 0, "errorString": "",
             "leftUntilDone": 23616, "fileStats": stats});
         assert_eq!(answer.arguments, json!({"torrents": [two]}));
-        let hash = bench.engine.snapshot.load().torrents[2].info_hash().to_string();
+        let hash = bench.engine.snapshot.load().torrents[2].torrent_id().to_string();
         let table = json!({"ids": hash, "fields": ["id", "errorString", "nonsense"], "format": "table"});
         let answer = bench.call("torrent-get", table).await;
         assert_eq!(answer.arguments, json!({"torrents": [["id", "errorString"], [3, "the disk is full"]]}));
@@ -327,7 +327,7 @@ fn transmission_remote_drives_a_session() {
             assert_eq!(bench.engine.done.borrow().last().unwrap(), expected);
         }
         assert_eq!(*bench.engine.removed.borrow(), [1]);
-        let hash = bench.engine.snapshot.load().torrents[0].info_hash().to_string();
+        let hash = bench.engine.snapshot.load().torrents[0].torrent_id().to_string();
         assert!(bench.remote(&["-t", &hash, "-r"]).await.contains("success"));
     });
 }
@@ -389,7 +389,7 @@ fn a_list_is_one_command_and_its_failures_are_named() {
         assert!(answer.is_success() && *bench.engine.done.borrow() == ["pause"], "{answer:?}");
         let to_full = |ids: Value| json!({"ids": ids, "location": "/full", "move": true});
         let answer = bench.call("torrent-set-location", to_full(json!([1, 2, 3, 77]))).await;
-        let third = bench.engine.snapshot.load().torrents.get(3).unwrap().info_hash();
+        let third = bench.engine.snapshot.load().torrents.get(3).unwrap().torrent_id();
         assert_eq!(answer.result, format!("1 of 3 torrents failed: {third}: the disk is full"));
         let answer = bench.call("torrent-set-location", to_full(json!([3]))).await;
         assert_eq!(answer.result, "the disk is full");
@@ -468,7 +468,7 @@ fn the_newer_form_is_understood() {
             json!({"ids": [2], "fields": ["id", "hash_string", "download_dir", "left_until_done", "wanted"]});
         let answer =
             post(json!({"jsonrpc": "2.0", "method": "torrent_get", "params": params, "id": 5})).await;
-        let hash = bench.engine.snapshot.load().torrents[1].info_hash().to_string();
+        let hash = bench.engine.snapshot.load().torrents[1].torrent_id().to_string();
         assert_eq!(
             result(&answer),
             json!({"jsonrpc": "2.0", "id": 5, "result": {"torrents": [{"id": 2, "hash_string": hash,

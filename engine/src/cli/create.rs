@@ -46,7 +46,7 @@ pub fn run(args: &Create, output: &Output) -> Result<(), Failure> {
         layout.piece_count(),
         size(layout.piece_length.into())
     ));
-    screen::say(&format!("info-hash {}", metainfo.info_hash));
+    screen::say(&format!("info-hash {}", metainfo.id()));
     screen::say(&format!("magnet    {}", show::magnet(&metainfo)));
     Ok(())
 }

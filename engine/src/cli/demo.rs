@@ -122,7 +122,7 @@ fn wait(
 ) -> Result<(), Failure> {
     let mut verdict = None;
     let watched = session.watch(|snapshot: &EngineSnapshot| {
-        verdict = find(snapshot, metainfo.info_hash).and_then(|status| match status.state.error() {
+        verdict = find(snapshot, metainfo.id()).and_then(|status| match status.state.error() {
             Some(reason) => Some(Err(reason.to_owned())),
             None => enough(status),
         });

@@ -13,8 +13,8 @@ use ringseed_handle::{
     AddOutcome, AddTorrent, EngineSnapshot, GoalMode, TorrentState, TorrentStatus, Wishes,
 };
 use ringseed_proto::bitfield::Bitfield;
+use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::metainfo::Metainfo;
-use ringseed_proto::units::InfoHash;
 use ringseed_storage::{StoreConfig, StoreLimits, TorrentStore};
 use std::path::Path;
 use std::time::Instant;
@@ -36,7 +36,7 @@ pub fn run(args: &Get, output: &Output) -> Result<(), Failure> {
         Failure::failed(format!("cannot make the directory {}: {}", args.output.display(), io_reason(&error)))
     })?;
     let data_dir = directory(&args.output)?;
-    let hashes: Vec<_> = torrents.iter().map(|torrent| torrent.info_hash).collect();
+    let hashes: Vec<_> = torrents.iter().map(|torrent| torrent.id()).collect();
     let state = match &settings.state_dir {
         Some(path) => StateDir::open(path)?,
         None => StateDir::open(&state_dir::of_transfer("get", &data_dir, &hashes)?)?,
@@ -57,7 +57,7 @@ pub fn run(args: &Get, output: &Output) -> Result<(), Failure> {
             ..AddTorrent::new(metainfo.clone())
         })?;
         if let AddOutcome::Duplicate(_) = outcome {
-            session.command(metainfo.info_hash, async |engine| engine.resume(metainfo.info_hash).await);
+            session.command(metainfo.id(), async |engine| engine.resume(metainfo.id()).await);
         }
     }
     let mut goals: Vec<_> = torrents.iter().map(|torrent| Goal::new(torrent)).collect();
@@ -100,7 +100,7 @@ fn cut_tails(metainfo: &Metainfo, data_dir: &Path) -> Result<(), Failure> {
 
 /// How far a torrent of the command is.
 struct Goal {
-    torrent: InfoHash,
+    torrent: TorrentId,
     name: String,
     reached: Reached,
     sources: Sources,
@@ -121,7 +121,7 @@ enum Reached {
 impl Goal {
     fn new(metainfo: &Metainfo) -> Self {
         Self {
-            torrent: metainfo.info_hash,
+            torrent: metainfo.id(),
             name: printable(&metainfo.info.name),
             reached: Reached::Nothing,
             sources: Sources::default(),

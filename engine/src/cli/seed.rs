@@ -9,8 +9,8 @@ use super::state_dir::{self, StateDir};
 use super::{as_found, directory, screen};
 use crate::config::EngineConfig;
 use ringseed_handle::{AddTorrent, EngineSnapshot, TorrentState, TorrentStatus};
+use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::metainfo::{Info, Metainfo};
-use ringseed_proto::units::InfoHash;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub fn run(args: &Seed, output: &Output) -> Result<(), Failure> {
     for metainfo in &torrents {
         check_sizes(&as_found(&metainfo.info, &data_dir), &data_dir)?;
     }
-    let hashes: Vec<_> = torrents.iter().map(|torrent| torrent.info_hash).collect();
+    let hashes: Vec<_> = torrents.iter().map(|torrent| torrent.id()).collect();
     let state = match &settings.state_dir {
         Some(path) => StateDir::open(path)?,
         None => StateDir::open(&state_dir::of_transfer("seed", &data_dir, &hashes)?)?,
@@ -63,8 +63,7 @@ pub fn run(args: &Seed, output: &Output) -> Result<(), Failure> {
     };
     // The next run decides again what is started, when it has looked at the data.
     for offer in &offers {
-        session
-            .command(offer.metainfo.info_hash, async |engine| engine.pause(offer.metainfo.info_hash).await);
+        session.command(offer.metainfo.id(), async |engine| engine.pause(offer.metainfo.id()).await);
     }
     session.finish();
     match watched {
@@ -131,14 +130,14 @@ impl Offer {
     }
 
     /// Takes note of the torrent's state, says what is new, and gives what has to happen next.
-    fn look(&mut self, snapshot: &EngineSnapshot) -> Option<(InfoHash, Wish)> {
-        let status = find(snapshot, self.metainfo.info_hash)?;
+    fn look(&mut self, snapshot: &EngineSnapshot) -> Option<(TorrentId, Wish)> {
+        let status = find(snapshot, self.metainfo.id())?;
         let (stage, wish) = self.next(status);
         if stage != self.stage {
             self.tell(stage, status);
             self.stage = stage;
         }
-        wish.map(|wish| (self.metainfo.info_hash, wish))
+        wish.map(|wish| (self.metainfo.id(), wish))
     }
 
     fn next(&self, status: &TorrentStatus) -> (Stage, Option<Wish>) {
@@ -162,7 +161,7 @@ impl Offer {
         let all = self.metainfo.info.layout.piece_count();
         match (stage, &status.state) {
             (Stage::Seeding, _) => {
-                screen::say(&format!("seeding {name} ({}) {all} pieces", self.metainfo.info_hash))
+                screen::say(&format!("seeding {name} ({}) {all} pieces", self.metainfo.id()))
             }
             (Stage::Failed, TorrentState::Failed(reason) | TorrentState::Missing(reason)) => {
                 screen::complain(&format!("{name}: {}", printable(reason)));

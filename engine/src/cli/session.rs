@@ -11,8 +11,8 @@ use crate::config_file::Settings;
 use crate::startup::Engine;
 use ringseed_announce::Trust;
 use ringseed_handle::{AddOutcome, AddTorrent, EngineError, EngineHandle, EngineSnapshot, TorrentStatus};
+use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::metainfo::Metainfo;
-use ringseed_proto::units::InfoHash;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -76,7 +76,7 @@ pub fn load_torrents(
                 torrent = fetch::torrent(source, &trust) => torrent?,
                 () = stop.wait() => return Err(Failure::failed("interrupted")),
             };
-            if torrents.iter().all(|other| other.info_hash != torrent.info_hash) {
+            if torrents.iter().all(|other| other.id() != torrent.id()) {
                 torrents.push(Arc::new(torrent));
             }
         }
@@ -96,7 +96,7 @@ impl Session {
     /// Adds a torrent, or finds it again in the state directory, where it must have the same data directory.
     pub fn add(&self, torrent: AddTorrent) -> Result<AddOutcome, Failure> {
         let handle = self.engine.handle();
-        let (hash, data_dir) = (torrent.metainfo.info_hash, torrent.data_dir.clone());
+        let (hash, data_dir) = (torrent.metainfo.id(), torrent.data_dir.clone());
         let name = printable(&torrent.metainfo.info.name);
         let outcome = self
             .runtime
@@ -119,7 +119,7 @@ impl Session {
 
     /// Gives the engine a command for a torrent; the snapshot shows its effect when this returns. One that is
     /// not taken because the engine ends is found by [`Session::watch`].
-    pub fn command<F>(&self, torrent: InfoHash, ask: impl FnOnce(EngineHandle) -> F)
+    pub fn command<F>(&self, torrent: TorrentId, ask: impl FnOnce(EngineHandle) -> F)
     where
         F: Future<Output = Result<(), EngineError>>,
     {
@@ -131,7 +131,7 @@ impl Session {
 
     /// Waits until the snapshot shows the effect of the last command. An answer may come before the snapshot;
     /// the answer to the next command does not, for commands are taken one after the other.
-    fn settle(&self, torrent: InfoHash) {
+    fn settle(&self, torrent: TorrentId) {
         let handle = self.engine.handle();
         let _ = self.runtime.block_on(handle.add_peers(torrent, Vec::new()));
     }
@@ -170,6 +170,6 @@ impl Session {
 }
 
 /// The torrent with this info-hash.
-pub fn find(snapshot: &EngineSnapshot, torrent: InfoHash) -> Option<&Arc<TorrentStatus>> {
+pub fn find(snapshot: &EngineSnapshot, torrent: TorrentId) -> Option<&Arc<TorrentStatus>> {
     snapshot.torrents.find(&torrent)
 }

@@ -18,7 +18,7 @@ pub fn run(args: &Show) -> Result<(), Failure> {
 /// A magnet link with the name and trackers of a torrent.
 pub fn magnet(metainfo: &Metainfo) -> String {
     Magnet {
-        info_hash: metainfo.info_hash,
+        hashes: metainfo.hashes,
         name: Some(metainfo.info.name.clone()),
         trackers: metainfo.tiers.iter().flatten().cloned().collect(),
         web_seeds: metainfo.web_seeds.clone(),
@@ -43,7 +43,7 @@ fn json(metainfo: &Metainfo) -> serde_json::Value {
         .collect();
     serde_json::json!({
         "name": metainfo.info.name,
-        "info_hash": metainfo.info_hash.to_string(),
+        "info_hash": metainfo.id().to_string(),
         "magnet": magnet(metainfo),
         "total_length": layout.total_length,
         "piece_length": layout.piece_length,
@@ -67,7 +67,7 @@ fn text(metainfo: &Metainfo) -> String {
         let _ = writeln!(out, "{label:<12} {value}");
     };
     row("name", &printable(&info.name));
-    row("info-hash", &metainfo.info_hash.to_string());
+    row("info-hash", &metainfo.id().to_string());
     row("size", &format!("{} ({} bytes)", size(layout.total_length), layout.total_length));
     row("pieces", &format!("{} of {}", layout.piece_count(), size(layout.piece_length.into())));
     row("private", if info.private { "yes" } else { "no" });

@@ -1,7 +1,7 @@
 //! Where an engine's state lives between runs, and that only one engine uses it at a time.
 
 use super::failure::{Failure, io_reason};
-use ringseed_proto::units::InfoHash;
+use ringseed_proto::hashes::TorrentId;
 use sha1::{Digest, Sha1};
 use std::fs::{File, TryLockError};
 use std::io::{Read, Write};
@@ -28,7 +28,7 @@ pub fn root() -> Result<PathBuf, Failure> {
 
 /// The state directory of a command that works on `torrents` in the existing directory `data`: the same
 /// command finds it again, and any other has another one, so that several can run at once.
-pub fn of_transfer(command: &str, data: &Path, torrents: &[InfoHash]) -> Result<PathBuf, Failure> {
+pub fn of_transfer(command: &str, data: &Path, torrents: &[TorrentId]) -> Result<PathBuf, Failure> {
     let canonical = data
         .canonicalize()
         .map_err(|error| Failure::failed(format!("cannot use {}: {}", data.display(), io_reason(&error))))?;
@@ -36,7 +36,7 @@ pub fn of_transfer(command: &str, data: &Path, torrents: &[InfoHash]) -> Result<
 }
 
 /// A file name from a path and a set of torrents.
-fn key(path: &Path, torrents: &[InfoHash]) -> String {
+fn key(path: &Path, torrents: &[TorrentId]) -> String {
     let mut sorted = torrents.to_vec();
     sorted.sort_unstable();
     sorted.dedup();
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn keys_depend_on_path_and_set() {
-        let (a, b) = (InfoHash([1; 20]), InfoHash([2; 20]));
+        let (a, b) = (TorrentId([1; 20]), TorrentId([2; 20]));
         let path = Path::new("/data");
         assert_eq!(key(path, &[a, b]), key(path, &[b, a, a]));
         assert_ne!(key(path, &[a]), key(path, &[a, b]));

@@ -4,7 +4,7 @@ use super::quantity::{eta, printable, rate, size, span};
 use super::screen;
 use indicatif::{ProgressBar, ProgressStyle};
 use ringseed_handle::{EngineSnapshot, TorrentState, TorrentStatus};
-use ringseed_proto::units::InfoHash;
+use ringseed_proto::hashes::TorrentId;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -21,8 +21,8 @@ pub struct TransferView {
 
 enum Shown {
     Nothing,
-    Bars(HashMap<InfoHash, ProgressBar>),
-    Lines(HashMap<InfoHash, LastLine>),
+    Bars(HashMap<TorrentId, ProgressBar>),
+    Lines(HashMap<TorrentId, LastLine>),
 }
 
 struct LastLine {
@@ -50,8 +50,8 @@ impl TransferView {
             Shown::Nothing => {}
             Shown::Bars(bars) => {
                 for torrent in &snapshot.torrents {
-                    if bars.len() < BARS_MAX || bars.contains_key(&torrent.info_hash()) {
-                        draw(bars.entry(torrent.info_hash()).or_insert_with(|| bar(torrent)), torrent);
+                    if bars.len() < BARS_MAX || bars.contains_key(&torrent.torrent_id()) {
+                        draw(bars.entry(torrent.torrent_id()).or_insert_with(|| bar(torrent)), torrent);
                     }
                 }
             }
@@ -76,18 +76,18 @@ impl Drop for TransferView {
 
 /// The line to print for a torrent now, if any: at once when its state changes, else at intervals.
 fn due_line(
-    lines: &mut HashMap<InfoHash, LastLine>,
+    lines: &mut HashMap<TorrentId, LastLine>,
     torrent: &TorrentStatus,
     now: Instant,
 ) -> Option<String> {
     let state = state_name(&torrent.state);
-    let last = lines.get(&torrent.info_hash());
+    let last = lines.get(&torrent.torrent_id());
     if last.is_some_and(|last| last.state == state && now.duration_since(last.at) < LINE_INTERVAL) {
         return None;
     }
     let text = format!("{}: {state} {}", printable(&torrent.metainfo.info.name), figures(torrent));
     let changed = last.is_none_or(|last| last.text != text);
-    lines.insert(torrent.info_hash(), LastLine { state, text: text.clone(), at: now });
+    lines.insert(torrent.torrent_id(), LastLine { state, text: text.clone(), at: now });
     changed.then_some(text)
 }
 
@@ -177,6 +177,7 @@ fn draw(bar: &ProgressBar, torrent: &TorrentStatus) {
 pub(super) mod tests {
     use super::*;
     use ringseed_proto::bitfield::Bitfield;
+    use ringseed_proto::hashes::InfoHashes;
     use ringseed_proto::layout::Layout;
     use ringseed_proto::metainfo::{Info, Metainfo};
     use std::sync::Arc;
@@ -188,7 +189,7 @@ pub(super) mod tests {
         TorrentStatus {
             id: 1,
             metainfo: Arc::new(Metainfo {
-                info_hash: InfoHash([7; 20]),
+                hashes: InfoHashes::from_v1([7; 20]),
                 info: Arc::new(info),
                 info_bytes: Arc::from(&b""[..]),
                 tiers: Vec::new(),

@@ -119,19 +119,19 @@ impl Loader {
         let read = store.for_each(|record| {
             // One record that is damaged in the store may be whole beside it.
             let record = record.or_else(|damaged| {
-                let (info_hash, reason) = (damaged.info_hash, &damaged.reason);
-                tracing::error!(torrent = %info_hash, reason, "a stored torrent is damaged");
-                store.record_beside(info_hash).map_err(|_| damaged)
+                let (torrent_id, reason) = (damaged.torrent_id, &damaged.reason);
+                tracing::error!(torrent = %torrent_id, reason, "a stored torrent is damaged");
+                store.record_beside(torrent_id).map_err(|_| damaged)
             });
             // One that cannot be read was told of, and stays in the store.
             if let Ok(record) = record {
-                let info_hash = record.info_hash;
-                store.note_beside(info_hash);
+                let torrent_id = record.torrent_id;
+                store.note_beside(torrent_id);
                 match self.restore(record) {
                     Ok(restored) => batch.push(restored),
                     // It stays in the store, for a later version of this program may read it.
                     Err(error) => {
-                        tracing::error!(%error, torrent = %info_hash, "a stored torrent cannot be loaded");
+                        tracing::error!(%error, torrent = %torrent_id, "a stored torrent cannot be loaded");
                     }
                 }
             }
@@ -218,11 +218,11 @@ impl Loader {
         store.take_stamps(&stamps);
         let changed = !trusted && missing.is_none();
         if let Some(error) = &missing {
-            tracing::error!(%error, torrent = %record.info_hash, "a stored torrent has lost its data");
+            tracing::error!(%error, torrent = %record.torrent_id, "a stored torrent has lost its data");
         }
         // What is not there or has changed is shown as it was, and looked at or hashed before anything of it is served.
         let have = if fits { stored } else { Bitfield::new(pieces) };
-        let home = home_shard(&metainfo.info_hash, self.shards);
+        let home = home_shard(&metainfo.id(), self.shards);
         let entry = Arc::new(TorrentEntry::new(Arc::new(metainfo), store, home));
         let activity = match (record.state, missing) {
             (RunState::Paused, _) => Activity::Paused,

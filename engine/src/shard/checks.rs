@@ -5,7 +5,7 @@ use super::local::LocalEvent;
 use super::message::FromShard;
 use super::registry::TorrentEntry;
 use ringseed_proto::bitfield::Bitfield;
-use ringseed_proto::units::InfoHash;
+use ringseed_proto::hashes::TorrentId;
 use ringseed_storage::{PieceRanges, StorageError};
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -26,7 +26,7 @@ pub struct Check {
 
 impl std::fmt::Debug for Check {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Check({}, {} pieces done)", self.torrent.info_hash(), self.done())
+        write!(f, "Check({}, {} pieces done)", self.torrent.id(), self.done())
     }
 }
 
@@ -71,8 +71,8 @@ impl Checks {
     }
 
     /// How many pieces are hashed of each torrent that is being checked here.
-    pub fn progress(&self) -> Vec<(InfoHash, u32)> {
-        self.running.iter().map(|check| (check.torrent.info_hash(), check.done())).collect()
+    pub fn progress(&self) -> Vec<(TorrentId, u32)> {
+        self.running.iter().map(|check| (check.torrent.id(), check.done())).collect()
     }
 
     /// Ends the checks for which `which` holds.

@@ -8,8 +8,9 @@ use super::torrents::TorrentKey;
 use super::{Shard, tokens};
 use ringseed_net::candidates::DialEnd;
 use ringseed_net::link::{Cargo, Link, LinkEvent};
+use ringseed_proto::hashes::SwarmHash;
 use ringseed_proto::swarm::{PeerInfo, PeerKey, Refusal};
-use ringseed_proto::units::{InfoHash, Time};
+use ringseed_proto::units::Time;
 use ringseed_proto::wire::{Handshake, HandshakeError};
 use ringseed_ring::{Completion, SendList};
 use std::net::SocketAddr;
@@ -110,9 +111,8 @@ impl Shard {
 
     /// A dial that succeeded: we speak first.
     pub(super) fn dialled(&mut self, torrent: TorrentKey, address: SocketAddr, socket: OwnedFd) {
-        let Some(info_hash) = self.torrents.get(torrent).map(|torrent| torrent.entry.info_hash()) else {
-            return;
-        };
+        let Some(entry) = self.torrents.get(torrent).map(|torrent| &torrent.entry) else { return };
+        let info_hash = entry.metainfo.hashes.swarm_hash();
         if !self.admit(&address) {
             // A full engine says nothing about the peer.
             let max = self.context.settings.connections_max;
@@ -131,7 +131,7 @@ impl Shard {
         let MovedConnection { link, handshake, leftover } = moved;
         let stage = Stage::Closing; // replaced by adopt() or removed by close()
         let key = self.connections.insert(Connection::new(link, stage));
-        match self.context.registry.get(&handshake.info_hash) {
+        match self.context.registry.find(&handshake.info_hash) {
             Some(entry) if entry.phase() != Phase::Stopped => {
                 self.adopt(key, entry, handshake, &leftover, None);
             }
@@ -139,7 +139,7 @@ impl Shard {
         }
     }
 
-    fn send_handshake(&mut self, key: ConnKey, info_hash: InfoHash) {
+    fn send_handshake(&mut self, key: ConnKey, info_hash: SwarmHash) {
         let mut list = self.spare_list();
         list.push_bytes(&Handshake::new(info_hash, self.context.peer_id).encode());
         let cargo = Cargo { payload: 0, protocol: list.len() as u64 };
@@ -218,7 +218,9 @@ impl Shard {
             return;
         };
         let dialled = *dialled;
-        let wanted = dialled.and_then(|torrent| self.torrents.get(torrent)).map(|t| t.entry.info_hash());
+        let wanted = dialled
+            .and_then(|torrent| self.torrents.get(torrent))
+            .map(|torrent| torrent.entry.metainfo.hashes);
         if let Err(error) = handshake.check(wanted.as_ref(), &self.context.peer_id) {
             if let (HandshakeError::Ourselves, Some(torrent)) = (error, dialled) {
                 let address = self.connections[key].link.address();
@@ -226,7 +228,7 @@ impl Shard {
             }
             return self.refuse_handshake(key, HandshakeEnd::Refused, &error.to_string());
         }
-        let entry = match self.context.registry.get(&handshake.info_hash) {
+        let entry = match self.context.registry.find(&handshake.info_hash) {
             Some(entry) if entry.phase() != Phase::Stopped => entry,
             _ => {
                 let reason = "no running torrent with that info-hash";

@@ -9,7 +9,7 @@ use crate::descriptors;
 use crate::limits::TOLD_DIALS_PART;
 use ringseed_net::candidates::{Chosen, DialEnd, Source};
 use ringseed_net::dial;
-use ringseed_proto::units::InfoHash;
+use ringseed_proto::hashes::TorrentId;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -165,10 +165,10 @@ impl Shard {
     }
 
     /// Addresses from the control thread.
-    pub(super) fn learn_peers(&mut self, info_hash: &InfoHash, source: Source, addresses: Vec<SocketAddr>) {
-        let known = self.by_hash.get(info_hash).copied();
+    pub(super) fn learn_peers(&mut self, torrent_id: &TorrentId, source: Source, addresses: Vec<SocketAddr>) {
+        let known = self.by_id.get(torrent_id).copied();
         // A complete torrent has no part here before somebody wants something of it.
-        let made = || self.context.registry.get(info_hash).and_then(|entry| self.torrent_for(&entry));
+        let made = || self.context.registry.get(torrent_id).and_then(|entry| self.torrent_for(&entry));
         let Some(key) = known.or_else(made) else { return };
         let now = self.now;
         if let Some(home) = &mut self.torrents[key].home {

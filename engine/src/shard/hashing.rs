@@ -4,9 +4,11 @@ use super::Shard;
 use super::local::LocalEvent;
 use super::torrents::{Assembly, TorrentKey};
 use ringseed_proto::hash::{BlockDigest, STREAMS};
+use ringseed_proto::metainfo::Info;
 use ringseed_proto::units::{PieceIndex, Time};
 use ringseed_storage::{PieceBuf, Way, hash_blocks_yielding, hash_yielding};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a piece waits for others to be hashed with: at 400 MB/s and with pieces of 1 MiB there are as many as go
@@ -40,9 +42,16 @@ pub struct Hashed {
 
 /// What is known of a piece before it is hashed.
 struct Expected {
-    hash: Option<[u8; 20]>,
+    /// Of its torrent; `None` when that is gone.
+    info: Option<Arc<Info>>,
     /// Its blocks are wanted even when it is right.
     compares: bool,
+}
+
+impl Expected {
+    fn is_right(&self, piece: PieceIndex, digest: &[u8; 20]) -> bool {
+        self.info.as_ref().is_some_and(|info| info.verify(piece, digest))
+    }
 }
 
 /// Pieces, fewer than [`STREAMS`], that wait for others to be hashed with.
@@ -66,7 +75,7 @@ impl Shard {
         let Assembly::Open(buffers) = &mut torrent.assembly else { return };
         let Some(bytes) = buffers.take(piece) else {
             debug_assert!(false, "blocks of piece {piece} are missing that the swarm has seen");
-            tracing::error!(torrent = %torrent.entry.info_hash(), %piece, "blocks of a piece are missing; it is fetched again");
+            tracing::error!(torrent = %torrent.entry.id(), %piece, "blocks of a piece are missing; it is fetched again");
             return torrent.swarm.piece_missing(self.now, piece);
         };
         if let Some(home) = &mut torrent.home {
@@ -95,7 +104,7 @@ impl Shard {
             let digests = hash_yielding(&pieces).await;
             let mut hashed = Vec::with_capacity(pieces.len());
             for ((whole, digest), expected) in pieces.into_iter().zip(digests).zip(expected) {
-                let blocks = match expected.compares || expected.hash != Some(digest) {
+                let blocks = match expected.compares || !expected.is_right(whole.piece, &digest) {
                     true => hash_blocks_yielding(whole.as_ref()).await,
                     false => Vec::new(),
                 };
@@ -108,7 +117,7 @@ impl Shard {
     fn expected(&self, whole: &WholePiece) -> Expected {
         let torrent = self.torrents.get(whole.torrent);
         Expected {
-            hash: torrent.and_then(|torrent| torrent.entry.content.info.piece_hash(whole.piece).copied()),
+            info: torrent.map(|torrent| torrent.entry.content.info.clone()),
             compares: torrent.is_some_and(|torrent| torrent.swarm.compares_blocks(whole.piece)),
         }
     }
@@ -118,7 +127,7 @@ impl Shard {
         let Hashed { whole: WholePiece { torrent: key, piece, bytes }, digest, blocks } = hashed;
         let Some(torrent) = self.torrents.get_mut(key) else { return };
         torrent.entry.store.note_hashed(bytes.len() as u64);
-        let ok = torrent.entry.content.info.piece_hash(piece) == Some(&digest);
+        let ok = torrent.entry.content.info.verify(piece, &digest);
         torrent.swarm.piece_verified(self.now, piece, if ok { Ok(()) } else { Err(digest) }, &blocks);
         if ok {
             let fast = torrent.swarm.download_rate(self.now) >= PAST_CACHE_RATE;
@@ -129,7 +138,7 @@ impl Shard {
                 LocalEvent::PieceWritten { torrent: key, piece, result }
             });
         } else {
-            tracing::info!(torrent = %torrent.entry.info_hash(), %piece, "a piece failed its hash");
+            tracing::info!(torrent = %torrent.entry.id(), %piece, "a piece failed its hash");
             if let Some(home) = &mut torrent.home {
                 home.writes -= 1;
             }

@@ -128,10 +128,10 @@ impl Shard {
             Ok(()) => home.durable = Some(have),
             Err(_) => home.lost = true,
         }
-        let (info_hash, durable) = (torrent.entry.info_hash(), home.durable(&torrent.entry.store));
+        let (torrent_id, durable) = (torrent.entry.id(), home.durable(&torrent.entry.store));
         self.touch(key);
         match (result, durable) {
-            (Ok(()), Some(durable)) => self.report(FromShard::Durable(info_hash, durable)),
+            (Ok(()), Some(durable)) => self.report(FromShard::Durable(torrent_id, durable)),
             (Ok(()), None) => {}
             (Err(error), _) => self.fail_torrent(key, error),
         }
@@ -172,14 +172,14 @@ impl Shard {
         }
         let Some(home) = &mut torrent.home else { return };
         if !std::mem::replace(&mut home.completed, true) {
-            let info_hash = torrent.entry.info_hash();
+            let torrent_id = torrent.entry.id();
             let (layout, have) = (&torrent.entry.content.info.layout, torrent.swarm.have());
             let here: u64 =
                 have.iter_ones().map(|piece| u64::from(layout.piece_len(PieceIndex(piece)))).sum();
             let missing = layout.total_length.saturating_sub(here);
             // Trackers are told with it how much was received.
             self.count_totals(key);
-            self.report(FromShard::Completed { info_hash, missing });
+            self.report(FromShard::Completed { torrent_id, missing });
         }
     }
 }

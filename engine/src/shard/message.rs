@@ -5,7 +5,7 @@ use super::registry::TorrentEntry;
 use ringseed_net::candidates::Source;
 use ringseed_net::link::Link;
 use ringseed_proto::bitfield::Bitfield;
-use ringseed_proto::units::InfoHash;
+use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::wire::Handshake;
 use ringseed_storage::StorageError;
 use std::net::SocketAddr;
@@ -39,15 +39,15 @@ pub enum ToShard {
     /// Take part in this check of a torrent's files, and report what was found.
     Check(Arc<Check>),
     /// Close the connections of these torrents and forget them. Their home shards make what they have durable and report it.
-    Stop(Arc<[InfoHash]>),
+    Stop(Arc<[TorrentId]>),
     /// What the user wants of this torrent changed in its entry.
-    Changed(InfoHash),
+    Changed(TorrentId),
     /// Add what was moved until now to the totals of this torrent's entry, and say so.
-    Count(InfoHash),
+    Count(TorrentId),
     /// The answer to [`FromShard::MetadataWanted`]; `None` when it cannot be had.
-    Metadata(InfoHash, Option<Arc<[u8]>>),
+    Metadata(TorrentId, Option<Arc<[u8]>>),
     /// Addresses of peers, for the home shard, and who named them.
-    Peers(InfoHash, Source, Vec<SocketAddr>),
+    Peers(TorrentId, Source, Vec<SocketAddr>),
     /// A connection from another shard.
     Connection(Box<MovedConnection>),
     /// Listen on these sockets, which have this port, and no longer on the ones before.
@@ -61,20 +61,20 @@ pub enum FromShard {
     /// A shard has no more to do for a check: the right pieces that it found.
     Checked { check: Arc<Check>, result: Result<Bitfield, String> },
     /// These pieces are verified and durable.
-    Durable(InfoHash, DurablePieces),
+    Durable(TorrentId, DurablePieces),
     /// All wanted pieces are on disk, and what they brought in is in the entry's totals. `missing` bytes of the torrent
     /// are not wanted; without any it is complete.
-    Completed { info_hash: InfoHash, missing: u64 },
+    Completed { torrent_id: TorrentId, missing: u64 },
     /// A peer of this shard asks for the info dictionary of a torrent, which is not in memory.
-    MetadataWanted { shard: usize, info_hash: InfoHash },
+    MetadataWanted { shard: usize, torrent_id: TorrentId },
     /// The torrent cannot go on; what is wrong and what to do.
-    Failed(InfoHash, StorageError),
+    Failed(TorrentId, StorageError),
     /// The answer to [`ToShard::Stop`], which may come in parts; the home shard gives the durable pieces.
-    Stopped { shard: usize, torrents: Vec<(InfoHash, Option<DurablePieces>)> },
+    Stopped { shard: usize, torrents: Vec<(TorrentId, Option<DurablePieces>)> },
     /// After [`ToShard::Shutdown`]: all that was moved is in the totals of the torrents' entries.
     Counted { shard: usize },
     /// The answer to [`ToShard::Count`].
-    CountedTorrent { shard: usize, info_hash: InfoHash },
+    CountedTorrent { shard: usize, torrent_id: TorrentId },
     /// The shard has ended.
     Ended { shard: usize },
 }

@@ -49,8 +49,9 @@ use ringseed_net::accepting::Acceptors;
 use ringseed_net::blocklist::Blocklist;
 use ringseed_net::route::Route;
 use ringseed_net::shares::{HalfOpen, Room};
+use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::swarm::{PeerKey, SendBatch};
-use ringseed_proto::units::{InfoHash, PeerId, Time};
+use ringseed_proto::units::{PeerId, Time};
 use ringseed_ring::executor::give_way;
 use ringseed_ring::{Completion, Ring, RingConfig, RingError, SendList};
 use round::Round;
@@ -125,7 +126,7 @@ pub struct Shard {
     now: Time,
     connections: SlotMap<ConnKey, Connection>,
     torrents: SlotMap<TorrentKey, ShardTorrent>,
-    by_hash: HashMap<InfoHash, TorrentKey>,
+    by_id: HashMap<TorrentId, TorrentKey>,
     /// Torrents with work in this turn.
     touched: Vec<TorrentKey>,
     /// Torrents with work later.
@@ -196,7 +197,7 @@ impl Shard {
             now: Time::ZERO,
             connections: SlotMap::with_key(),
             torrents: SlotMap::with_key(),
-            by_hash: HashMap::new(),
+            by_id: HashMap::new(),
             touched: Vec::new(),
             timers: Timers::default(),
             stopping: HashSet::new(),
@@ -312,15 +313,15 @@ impl Shard {
             ToShard::Start { torrent, have } => self.start_torrent(torrent, have),
             ToShard::Check(check) => self.join_check(check),
             ToShard::Stop(torrents) => self.stop_torrents(&torrents),
-            ToShard::Changed(info_hash) => self.entry_changed(&info_hash),
-            ToShard::Count(info_hash) => {
-                if let Some(key) = self.by_hash.get(&info_hash).copied() {
+            ToShard::Changed(torrent_id) => self.entry_changed(&torrent_id),
+            ToShard::Count(torrent_id) => {
+                if let Some(key) = self.by_id.get(&torrent_id).copied() {
                     self.count_totals(key);
                 }
-                self.report(FromShard::CountedTorrent { shard: self.context.index, info_hash });
+                self.report(FromShard::CountedTorrent { shard: self.context.index, torrent_id });
             }
-            ToShard::Metadata(info_hash, bytes) => self.provide_metadata(&info_hash, bytes),
-            ToShard::Peers(info_hash, source, addresses) => self.learn_peers(&info_hash, source, addresses),
+            ToShard::Metadata(torrent_id, bytes) => self.provide_metadata(&torrent_id, bytes),
+            ToShard::Peers(torrent_id, source, addresses) => self.learn_peers(&torrent_id, source, addresses),
             ToShard::Connection(moved) => self.moved_here(*moved),
             ToShard::Listen { port, sockets } => self.listen_on(port, sockets),
             ToShard::Shutdown => {
@@ -334,7 +335,7 @@ impl Shard {
                     self.count_totals(key);
                 }
                 self.report(FromShard::Counted { shard: self.context.index });
-                for key in self.by_hash.values().copied().collect::<Vec<_>>() {
+                for key in self.by_id.values().copied().collect::<Vec<_>>() {
                     self.stop_torrent(key);
                 }
                 for key in self.connections.keys().collect::<Vec<_>>() {

@@ -7,8 +7,8 @@ use ringseed_handle::ShardStatus;
 use ringseed_handle::{BannedPeer, LoopDelays, PeerStatus, UnderWay};
 pub use ringseed_handle::{HandshakeEnd, ShardCounters};
 use ringseed_proto::bitfield::Bitfield;
+use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::swarm::SwarmStats;
-use ringseed_proto::units::InfoHash;
 use ringseed_ring::RingStats;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -20,7 +20,7 @@ const PEERS_LISTED_MAX: usize = 500;
 #[derive(Debug, Clone)]
 pub struct TorrentSample {
     /// Which.
-    pub info_hash: InfoHash,
+    pub torrent_id: TorrentId,
     /// Numbers of the shard's swarm.
     pub stats: SwarmStats,
     /// Pieces on disk, from the home shard.
@@ -39,7 +39,7 @@ pub struct ShardSnapshot {
     /// Torrents with peers or with changes since the last publication.
     pub torrents: Vec<TorrentSample>,
     /// Pieces hashed, by all shards, of torrents being checked here.
-    pub verifying: Vec<(InfoHash, u32)>,
+    pub verifying: Vec<(TorrentId, u32)>,
     /// Connections open on this shard.
     pub connections: usize,
     /// What is under way.
@@ -84,11 +84,11 @@ impl Shard {
 
     /// Publishes statistics, and forgets complete torrents that nobody has wanted anything of since the last time.
     pub(super) fn publish(&mut self) {
-        let by_hash = &mut self.by_hash;
+        let by_id = &mut self.by_id;
         self.torrents.retain(|_, torrent| {
             let idle = torrent.is_idle();
             if idle {
-                by_hash.remove(&torrent.entry.info_hash());
+                by_id.remove(&torrent.entry.id());
             }
             !idle
         });
@@ -131,8 +131,8 @@ impl Shard {
             let banned = torrent.swarm.banned(self.now).take(PEERS_LISTED_MAX).map(|(address, until)| {
                 BannedPeer { address, until: SystemTime::now() + until.saturating_since(self.now) }
             });
-            let (info_hash, banned) = (torrent.entry.info_hash(), banned.collect());
-            torrents.push(TorrentSample { info_hash, stats, have, peers, banned });
+            let (torrent_id, banned) = (torrent.entry.id(), banned.collect());
+            torrents.push(TorrentSample { torrent_id, stats, have, peers, banned });
         }
         self.sequence += 1;
         self.context.published.store(Arc::new(ShardSnapshot {

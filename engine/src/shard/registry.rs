@@ -6,9 +6,9 @@
 use super::rate::RateLimit;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use ringseed_net::blocklist::Blocklist;
+use ringseed_proto::hashes::{SwarmHash, TorrentId};
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_proto::swarm::{Content, Priority};
-use ringseed_proto::units::InfoHash;
 use ringseed_storage::TorrentStore;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -94,9 +94,14 @@ impl TorrentEntry {
         self
     }
 
-    /// Its info-hash.
-    pub fn info_hash(&self) -> InfoHash {
-        self.metainfo.info_hash
+    /// What it is called in the engine.
+    pub fn id(&self) -> TorrentId {
+        self.metainfo.id()
+    }
+
+    /// The hashes by which peers name it.
+    pub fn swarm_hashes(&self) -> impl Iterator<Item = SwarmHash> + use<> {
+        self.metainfo.hashes.swarm_hashes()
     }
 
     /// What peers may expect now.
@@ -117,8 +122,8 @@ impl TorrentEntry {
 /// Parts of the map: with 100,000 torrents a change copies the hundred of one part.
 const PARTS: usize = 1024;
 
-/// Torrents whose info-hashes begin alike, sorted by them.
-type Part = Vec<Arc<TorrentEntry>>;
+/// Torrents whose swarm hashes end alike, sorted by them. A torrent with two hashes is there by each.
+type Part = Vec<(SwarmHash, Arc<TorrentEntry>)>;
 
 /// The map of torrents. Each part of it is replaced as a whole and read without a lock.
 pub struct Registry {
@@ -135,29 +140,34 @@ impl Default for Registry {
     }
 }
 
-/// The part that has a torrent. Not by the bytes that its home shard is found by alone: those are few then.
-fn part_of(info_hash: &InfoHash) -> usize {
-    usize::from(u16::from_be_bytes([info_hash.0[18], info_hash.0[19]])) % PARTS
+/// The part that has a hash. Not by the bytes that its home shard is found by alone: those are few then.
+fn part_of(hash: &SwarmHash) -> usize {
+    usize::from(u16::from_be_bytes([hash.0[18], hash.0[19]])) % PARTS
 }
 
 impl Registry {
-    /// The torrent with this info-hash.
-    pub fn get(&self, info_hash: &InfoHash) -> Option<Arc<TorrentEntry>> {
-        let part = self.parts[part_of(info_hash)].load();
-        let place = part.binary_search_by_key(info_hash, |entry| entry.info_hash()).ok()?;
-        Some(part[place].clone())
+    /// The torrent that peers name by this hash.
+    pub fn find(&self, hash: &SwarmHash) -> Option<Arc<TorrentEntry>> {
+        let part = self.parts[part_of(hash)].load();
+        let place = part.binary_search_by_key(hash, |(hash, _)| *hash).ok()?;
+        Some(part[place].1.clone())
     }
 
-    /// Adds torrents, or puts them in the place of those with their info-hashes. One thread changes the map.
+    /// The torrent with this id.
+    pub fn get(&self, id: &TorrentId) -> Option<Arc<TorrentEntry>> {
+        // An id is the first of the torrent's swarm hashes.
+        self.find(&SwarmHash(id.0)).filter(|entry| entry.id() == *id)
+    }
+
+    /// Adds torrents, or puts them in the place of those with their ids. One thread changes the map.
     pub fn insert(&self, entries: impl IntoIterator<Item = Arc<TorrentEntry>>) {
         for entry in entries {
-            let info_hash = entry.info_hash();
-            self.change(&info_hash, |part| {
-                match part.binary_search_by_key(&info_hash, |entry| entry.info_hash()) {
-                    Ok(place) => part[place] = entry,
-                    Err(place) => part.insert(place, entry),
-                }
-            });
+            for hash in entry.swarm_hashes() {
+                self.change(&hash, |part| match part.binary_search_by_key(&hash, |(hash, _)| *hash) {
+                    Ok(place) => part[place].1 = entry.clone(),
+                    Err(place) => part.insert(place, (hash, entry.clone())),
+                });
+            }
         }
     }
 
@@ -167,12 +177,15 @@ impl Registry {
     }
 
     /// Removes a torrent.
-    pub fn remove(&self, info_hash: &InfoHash) {
-        self.change(info_hash, |part| part.retain(|entry| entry.info_hash() != *info_hash));
+    pub fn remove(&self, id: &TorrentId) {
+        let Some(entry) = self.get(id) else { return };
+        for hash in entry.swarm_hashes() {
+            self.change(&hash, |part| part.retain(|(_, entry)| entry.id() != *id));
+        }
     }
 
-    fn change(&self, info_hash: &InfoHash, change: impl FnOnce(&mut Part)) {
-        let place = &self.parts[part_of(info_hash)];
+    fn change(&self, hash: &SwarmHash, change: impl FnOnce(&mut Part)) {
+        let place = &self.parts[part_of(hash)];
         let old = place.load_full();
         let mut part = Part::with_capacity(old.len() + 1);
         part.extend_from_slice(&old);
@@ -182,14 +195,15 @@ impl Registry {
 }
 
 /// The shard that is home to a torrent.
-pub fn home_shard(info_hash: &InfoHash, shards: usize) -> usize {
-    let head = u64::from_be_bytes(info_hash.0[..8].try_into().unwrap_or_default());
+pub fn home_shard(id: &TorrentId, shards: usize) -> usize {
+    let head = u64::from_be_bytes(id.0[..8].try_into().unwrap_or_default());
     (head % shards as u64) as usize
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ringseed_proto::hashes::InfoHashes;
     use ringseed_storage::{StoreConfig, StoreLimits};
 
     fn entry(name: u32, home: usize) -> Arc<TorrentEntry> {
@@ -207,13 +221,30 @@ mod tests {
         // Several in each part.
         let entries: Vec<_> = (0..3 * PARTS as u32).map(|name| entry(name, 0)).collect();
         registry.insert(entries.iter().cloned());
-        let found = |entry: &Arc<TorrentEntry>| registry.get(&entry.info_hash());
+        let found = |entry: &Arc<TorrentEntry>| registry.get(&entry.id());
         assert!(entries.iter().all(|entry| found(entry).is_some_and(|found| Arc::ptr_eq(&found, entry))));
         registry.insert([entry(5, 1)]);
         assert_eq!(found(&entries[5]).map(|entry| entry.home), Some(1), "it takes the place of the other");
-        entries.iter().step_by(2).for_each(|entry| registry.remove(&entry.info_hash()));
+        entries.iter().step_by(2).for_each(|entry| registry.remove(&entry.id()));
         for (number, entry) in entries.iter().enumerate() {
             assert_eq!(found(entry).is_some(), number % 2 == 1);
         }
+    }
+
+    #[test]
+    fn a_hybrid_is_found_by_both_of_its_hashes_and_removed_by_its_id() {
+        let registry = Registry::default();
+        let mut hybrid = Arc::into_inner(entry(1, 0)).unwrap();
+        let mut metainfo = Metainfo::clone(&hybrid.metainfo);
+        metainfo.hashes = InfoHashes::new(metainfo.hashes.v1(), Some([2; 32])).unwrap();
+        hybrid.metainfo = Arc::new(metainfo);
+        let hashes: Vec<_> = hybrid.swarm_hashes().collect();
+        let id = hybrid.id();
+        registry.insert([Arc::new(hybrid)]);
+        assert_eq!((hashes.len(), hashes[1]), (2, SwarmHash([2; 20])));
+        assert!(hashes.iter().all(|hash| registry.find(hash).is_some_and(|found| found.id() == id)));
+        assert!(registry.get(&id).is_some() && registry.get(&TorrentId([2; 20])).is_none());
+        registry.remove(&id);
+        assert!(hashes.iter().all(|hash| registry.find(hash).is_none()));
     }
 }

@@ -11,8 +11,9 @@ use crate::config::UploadSlots;
 use ringseed_net::candidates::Source;
 use ringseed_net::shares::Room;
 use ringseed_proto::bitfield::Bitfield;
+use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::swarm::{Action, BlockSink, PeerKey, Swarm, SwarmConfig};
-use ringseed_proto::units::{Block, InfoHash, PieceIndex, Time};
+use ringseed_proto::units::{Block, PieceIndex, Time};
 use ringseed_storage::{PieceBuffers, StorageError};
 use slotmap::SecondaryMap;
 use std::collections::HashMap;
@@ -105,7 +106,7 @@ impl ShardTorrent {
 impl Shard {
     /// The shard's own part of `entry`, made on first use when it is complete.
     pub(super) fn torrent_for(&mut self, entry: &Arc<TorrentEntry>) -> Option<TorrentKey> {
-        if let Some(key) = self.by_hash.get(&entry.info_hash()) {
+        if let Some(key) = self.by_id.get(&entry.id()) {
             return Some(*key);
         }
         if entry.phase() != Phase::Seeding {
@@ -143,7 +144,7 @@ impl Shard {
         if let Some(priorities) = entry.priorities.load_full() {
             swarm.set_file_priorities(self.now, &priorities);
         }
-        let info_hash = entry.info_hash();
+        let torrent_id = entry.id();
         let key = self.torrents.insert(ShardTorrent {
             entry,
             swarm,
@@ -161,14 +162,14 @@ impl Shard {
             counted: (0, 0),
             grant: RequestGrant::Unlimited,
         });
-        self.by_hash.insert(info_hash, key);
+        self.by_id.insert(torrent_id, key);
         self.touch(key);
         key
     }
 
     /// Becomes home to a torrent: serves it when `have` is full, downloads the rest otherwise.
     pub(super) fn start_torrent(&mut self, entry: Arc<TorrentEntry>, have: Bitfield) {
-        if self.by_hash.contains_key(&entry.info_hash()) {
+        if self.by_id.contains_key(&entry.id()) {
             return;
         }
         let complete = have.is_full();
@@ -178,13 +179,13 @@ impl Shard {
     }
 
     /// Closes the connections of torrents and forgets them. What has no part here is reported at once.
-    pub(super) fn stop_torrents(&mut self, torrents: &[InfoHash]) {
-        self.checks.cancel(|torrent| torrents.contains(&torrent.info_hash()));
+    pub(super) fn stop_torrents(&mut self, torrents: &[TorrentId]) {
+        self.checks.cancel(|torrent| torrents.contains(&torrent.id()));
         let mut gone = Vec::with_capacity(torrents.len());
-        for info_hash in torrents {
-            match self.by_hash.get(info_hash).copied() {
+        for torrent_id in torrents {
+            match self.by_id.get(torrent_id).copied() {
                 Some(key) => self.stop_torrent(key),
-                None => gone.push((*info_hash, None)),
+                None => gone.push((*torrent_id, None)),
             }
         }
         if !gone.is_empty() {
@@ -230,10 +231,10 @@ impl Shard {
             self.count_totals(key);
         }
         if let Some(torrent) = self.torrents.remove(key) {
-            let info_hash = torrent.entry.info_hash();
-            self.by_hash.remove(&info_hash);
+            let torrent_id = torrent.entry.id();
+            self.by_id.remove(&torrent_id);
             let durable = torrent.home.as_ref().and_then(|home| home.durable(&torrent.entry.store));
-            let torrents = vec![(info_hash, durable)];
+            let torrents = vec![(torrent_id, durable)];
             self.report(FromShard::Stopped { shard: self.context.index, torrents });
         }
     }
@@ -304,11 +305,11 @@ impl Shard {
                 }
             }
             Action::MetadataWanted => {
-                let (shard, info_hash) = (self.context.index, self.torrents[key].entry.info_hash());
-                self.report(FromShard::MetadataWanted { shard, info_hash });
+                let (shard, torrent_id) = (self.context.index, self.torrents[key].entry.id());
+                self.report(FromShard::MetadataWanted { shard, torrent_id });
             }
             Action::Banned(address) => {
-                let torrent = self.torrents[key].entry.info_hash();
+                let torrent = self.torrents[key].entry.id();
                 tracing::info!(%address, %torrent, "banned a peer that sent pieces with a wrong hash");
                 self.counters.bans += 1;
             }
@@ -316,8 +317,8 @@ impl Shard {
     }
 
     /// The info dictionary that a swarm asked for.
-    pub(super) fn provide_metadata(&mut self, info_hash: &InfoHash, bytes: Option<Arc<[u8]>>) {
-        if let Some(key) = self.by_hash.get(info_hash).copied() {
+    pub(super) fn provide_metadata(&mut self, torrent_id: &TorrentId, bytes: Option<Arc<[u8]>>) {
+        if let Some(key) = self.by_id.get(torrent_id).copied() {
             self.torrents[key].swarm.provide_metadata(bytes);
             self.touch(key);
         }
@@ -361,17 +362,17 @@ impl Shard {
             return; // it failed before, or is being stopped
         }
         torrent.entry.set_phase(Phase::Stopped);
-        let info_hash = torrent.entry.info_hash();
-        tracing::warn!(torrent = %info_hash, %error, "torrent stopped by an error");
+        let torrent_id = torrent.entry.id();
+        tracing::warn!(torrent = %torrent_id, %error, "torrent stopped by an error");
         for connection in torrent.peers.values().copied().collect::<Vec<_>>() {
             self.close(connection);
         }
-        self.report(FromShard::Failed(info_hash, error));
+        self.report(FromShard::Failed(torrent_id, error));
     }
 
     /// Takes over what changed in a torrent's entry and its swarm has a copy of.
-    pub(super) fn entry_changed(&mut self, info_hash: &InfoHash) {
-        let Some(key) = self.by_hash.get(info_hash).copied() else { return };
+    pub(super) fn entry_changed(&mut self, torrent_id: &TorrentId) {
+        let Some(key) = self.by_id.get(torrent_id).copied() else { return };
         let torrent = &mut self.torrents[key];
         torrent.swarm.set_sequential(torrent.entry.sequential.load(std::sync::atomic::Ordering::Relaxed));
         let priorities = torrent.entry.priorities.load_full();

@@ -139,7 +139,7 @@ impl Checker<'_> {
         let Segment { open, last, .. } = segment;
         if last {
             let digest = open.hasher.finish();
-            done(open.piece, !open.hole && self.store.info().piece_hash(open.piece) == Some(&digest));
+            done(open.piece, !open.hole && self.store.info().verify(open.piece, &digest));
         } else {
             self.open.push(open);
         }

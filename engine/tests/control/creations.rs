@@ -56,7 +56,7 @@ fn a_torrent_is_made_as_on_the_command_line() {
         (CreationState::Done, content.length, content.length)
     );
     let torrent = parsed(&made);
-    assert_eq!(torrent.info_hash.to_string(), made.hash_string);
+    assert_eq!(torrent.id().to_string(), made.hash_string);
     assert_eq!(torrent.tiers, [[TRACKER, "udp://127.0.0.1:9"]]);
     assert_eq!((torrent.info.private, torrent.comment.as_deref()), (true, Some("words")));
     assert_eq!((torrent.info.source.as_deref(), torrent.creation_date), (Some("S"), Some(5)));
@@ -209,7 +209,7 @@ fn the_command_line_has_a_daemon_make_one() {
     let made = create(&content.dir.join(&content.name));
     assert!(made.status.success(), "{made:?}");
     let torrent = Metainfo::parse(&std::fs::read(&output).unwrap()).unwrap();
-    assert_eq!(torrent.info_hash.to_string(), content.info_hash);
+    assert_eq!(torrent.id().to_string(), content.info_hash);
     assert_eq!(get(&daemon, json!({})), [], "it is not kept");
     std::fs::remove_file(&output).unwrap();
     let refused = create(Path::new("/etc/passwd"));

@@ -14,7 +14,7 @@ use std::process::Command;
 
 /// Whether the tracker names a peer on 127.0.0.1 with this port.
 fn names(tracker: SocketAddr, torrent: &std::path::Path, port: u16) -> bool {
-    let hash = Metainfo::parse(&std::fs::read(torrent).unwrap()).unwrap().info_hash;
+    let hash = Metainfo::parse(&std::fs::read(torrent).unwrap()).unwrap().hashes.swarm_hash();
     let escaped = hash.0.iter().fold(String::new(), |mut all, byte| {
         let _ = write!(all, "%{byte:02x}");
         all

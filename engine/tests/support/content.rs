@@ -75,7 +75,7 @@ pub fn torrent_of(dir: &Path, name: &str, length: u64, piece_size: &str, tracker
         dir: dir.to_path_buf(),
         torrent,
         name: name.to_owned(),
-        info_hash: metainfo.info_hash.to_string(),
+        info_hash: metainfo.id().to_string(),
         length,
     }
 }

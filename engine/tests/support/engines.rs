@@ -5,8 +5,8 @@ use super::until;
 use ringseed::Engine;
 use ringseed::config::{EngineConfig, ListenPort};
 use ringseed_handle::{AddTorrent, EngineHandle, TorrentStatus};
+use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::metainfo::Metainfo;
-use ringseed_proto::units::InfoHash;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -48,23 +48,23 @@ pub fn load(content: &Content) -> Arc<Metainfo> {
 }
 
 /// Adds a torrent whose data is in `dir`, or comes there from `peers`.
-pub fn add(handle: &EngineHandle, content: &Content, dir: &Path, peers: Vec<SocketAddr>) -> InfoHash {
+pub fn add(handle: &EngineHandle, content: &Content, dir: &Path, peers: Vec<SocketAddr>) -> TorrentId {
     let metainfo = load(content);
-    let info_hash = metainfo.info_hash;
+    let info_hash = metainfo.id();
     let torrent = AddTorrent { data_dir: Some(dir.to_path_buf()), peers, ..AddTorrent::new(metainfo) };
     block_on(handle.add(torrent)).unwrap();
     info_hash
 }
 
 /// What is told of a torrent, when it is listed.
-pub fn status(handle: &EngineHandle, torrent: InfoHash) -> Option<Arc<TorrentStatus>> {
-    handle.snapshot().torrents.iter().find(|status| status.info_hash() == torrent).cloned()
+pub fn status(handle: &EngineHandle, torrent: TorrentId) -> Option<Arc<TorrentStatus>> {
+    handle.snapshot().torrents.iter().find(|status| status.torrent_id() == torrent).cloned()
 }
 
 /// Waits until a torrent is as wanted.
 pub fn wait_for(
     handle: &EngineHandle,
-    torrent: InfoHash,
+    torrent: TorrentId,
     what: &str,
     mut done: impl FnMut(&TorrentStatus) -> bool,
 ) -> Arc<TorrentStatus> {

@@ -265,6 +265,11 @@ fn read_target(path: &Path) -> Result<Target, String> {
     let metainfo = Metainfo::parse(&bytes).map_err(|e| complain(&e))?;
     let info = &metainfo.info;
     let hashes = info.piece_hashes().to_vec();
-    Target::new(metainfo.info_hash.0, info.layout.piece_length, info.layout.total_length, Some(hashes))
-        .map_err(|e| complain(&e))
+    Target::new(
+        metainfo.hashes.swarm_hash().0,
+        info.layout.piece_length,
+        info.layout.total_length,
+        Some(hashes),
+    )
+    .map_err(|e| complain(&e))
 }

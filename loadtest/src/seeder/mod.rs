@@ -12,7 +12,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-use ringseed_proto::units::InfoHash;
+use ringseed_proto::hashes::SwarmHash;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -209,7 +209,7 @@ impl Maker {
 ///
 /// # Errors
 /// It does not answer, or not with the protocol.
-pub fn offers_everything(addr: SocketAddr, info_hash: &InfoHash, pieces: u32) -> io::Result<bool> {
+pub fn offers_everything(addr: SocketAddr, info_hash: &SwarmHash, pieces: u32) -> io::Result<bool> {
     // From an address that no peer of the load uses.
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
     socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 63, 0, 1), 0)).into())?;

@@ -1,8 +1,9 @@
 //! Who announces what: peers and their torrents, without sockets.
 
 use ringseed_proto::{
+    hashes::SwarmHash,
     tracker::{AnnounceEvent, AnnounceRequest},
-    units::{InfoHash, PeerId},
+    units::PeerId,
 };
 
 use super::{PORTS, TrackerConfig};
@@ -17,7 +18,7 @@ pub(super) enum Question {
     /// A peer announces.
     Announce(AnnounceRequest),
     /// Somebody wants the numbers of a torrent.
-    Scrape(InfoHash),
+    Scrape(SwarmHash),
 }
 
 /// The peers of one connection: those whose number is its own modulo the connections.
@@ -92,7 +93,7 @@ impl Crowd {
         Some(self.announce(peer, AnnounceEvent::Started))
     }
 
-    fn torrent(&self, peer: u64) -> InfoHash {
+    fn torrent(&self, peer: u64) -> SwarmHash {
         let number = peer * self.connections + self.connection;
         // Cubed, so that a tenth of the torrents has nearly half of the peers.
         let share = (SplitMix::new(number).next_u64() >> 11) as f64 / (1u64 << 53) as f64;
@@ -103,7 +104,7 @@ impl Crowd {
             let length = bytes.len();
             bytes.copy_from_slice(&rng.next_u64().to_be_bytes()[..length]);
         }
-        InfoHash(hash)
+        SwarmHash(hash)
     }
 
     fn announce(&self, peer: u64, event: AnnounceEvent) -> Question {

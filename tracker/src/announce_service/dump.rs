@@ -6,7 +6,7 @@
 
 use std::hash::BuildHasher;
 
-use ringseed_proto::units::InfoHash;
+use ringseed_proto::hashes::SwarmHash;
 
 use super::address::{Address, V4, V6};
 use super::shares::Shares;
@@ -66,7 +66,7 @@ pub(super) fn write<A: Stored>(swarms: &Swarms<A>, now_s: u32, out: &mut Vec<u8>
 /// One record, read from the front of a dump.
 pub struct Record<'a> {
     /// Which torrent.
-    pub info_hash: InfoHash,
+    pub info_hash: SwarmHash,
     family: u8,
     completed: u32,
     peers: &'a [u8],
@@ -79,7 +79,7 @@ impl<'a> Record<'a> {
     /// When the bytes do not begin with one; `bytes` is as it was.
     pub fn read(bytes: &mut &'a [u8]) -> Result<Record<'a>, DumpError> {
         let (head, rest) = bytes.split_first_chunk::<HEAD>().ok_or(DumpError)?;
-        let info_hash = InfoHash(*head.first_chunk::<20>().ok_or(DumpError)?);
+        let info_hash = SwarmHash(*head.first_chunk::<20>().ok_or(DumpError)?);
         let number = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let family = head[20];
         let len = match family {

@@ -28,8 +28,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use fastrand::Rng;
+use ringseed_proto::hashes::SwarmHash;
 use ringseed_proto::tracker::{AnnounceEvent, AnnounceRequest, Family, ScrapeEntry};
-use ringseed_proto::units::{InfoHash, Time};
+use ringseed_proto::units::Time;
 
 pub use self::address::socket_addr;
 use self::address::{Address, Either, V4, V6};
@@ -235,7 +236,7 @@ impl AnnounceService {
     }
 
     /// The numbers of a torrent among peers of one address family; zeros if it is unknown.
-    pub fn scrape(&self, family: Family, info_hash: &InfoHash) -> ScrapeEntry {
+    pub fn scrape(&self, family: Family, info_hash: &SwarmHash) -> ScrapeEntry {
         match family {
             Family::V4 => scrape(&self.v4, &self.shares, info_hash),
             Family::V6 => scrape(&self.v6, &self.shares, info_hash),
@@ -365,7 +366,7 @@ impl Step<'_> {
     }
 }
 
-fn scrape<A: Address>(swarms: &Swarms<A>, shares: &Shares, info_hash: &InfoHash) -> ScrapeEntry {
+fn scrape<A: Address>(swarms: &Swarms<A>, shares: &Shares, info_hash: &SwarmHash) -> ScrapeEntry {
     swarms
         .find(shares.hasher.hash_one(info_hash), info_hash)
         .map(|torrent| entry(swarms.swarm(torrent)))

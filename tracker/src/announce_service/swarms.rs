@@ -2,7 +2,7 @@
 
 use std::hash::BuildHasher;
 
-use ringseed_proto::units::InfoHash;
+use ringseed_proto::hashes::SwarmHash;
 
 use super::address::Address;
 use super::index::{Index, prefetch};
@@ -11,7 +11,7 @@ use super::swarm::Swarm;
 
 /// A torrent and its peers in one address family. Never without peers: with the last one it is forgotten.
 pub(super) struct Torrent<A> {
-    pub(super) info_hash: InfoHash,
+    pub(super) info_hash: SwarmHash,
     pub(super) swarm: Swarm<A>,
 }
 
@@ -78,7 +78,7 @@ impl<A: Address> Swarms<A> {
     }
 
     /// Where the torrent is. `key` is the hash of its info-hash.
-    pub(super) fn find(&self, key: u64, info_hash: &InfoHash) -> Option<usize> {
+    pub(super) fn find(&self, key: u64, info_hash: &SwarmHash) -> Option<usize> {
         self.index.find(key, |at| self.torrents[at].info_hash == *info_hash)
     }
 
@@ -103,7 +103,7 @@ impl<A: Address> Swarms<A> {
     }
 
     /// Adds a torrent; the caller gives it a peer at once.
-    pub(super) fn add(&mut self, key: u64, info_hash: InfoHash) -> usize {
+    pub(super) fn add(&mut self, key: u64, info_hash: SwarmHash) -> usize {
         let at = self.torrents.len();
         self.torrents.push(Torrent { info_hash, swarm: Swarm::new() });
         self.index.insert(key, at);

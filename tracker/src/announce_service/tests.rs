@@ -13,8 +13,8 @@ fn at(seconds: u64) -> Time {
     Time::after_epoch(Duration::from_secs(seconds))
 }
 
-fn hash(n: u8) -> InfoHash {
-    InfoHash([n; 20])
+fn hash(n: u8) -> SwarmHash {
+    SwarmHash([n; 20])
 }
 
 /// Peer n at port 6881.

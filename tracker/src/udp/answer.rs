@@ -3,11 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use ringseed_proto::hashes::SwarmHash;
 use ringseed_proto::tracker::Family;
 use ringseed_proto::tracker::udp::{
     AnnounceHead, Request as Packet, encode_announce, encode_connect, encode_error, encode_scrape,
 };
-use ringseed_proto::units::{InfoHash, Time};
+use ringseed_proto::units::Time;
 
 use crate::announce_service::Stage;
 use crate::limits::{UDP_REPLY_BYTES_MAX, UDP_REQUEST_BYTES_MAX};
@@ -31,7 +32,7 @@ pub(crate) struct Answerer {
 /// An announce that will be answered soon.
 struct Ahead {
     family: Family,
-    info_hash: InfoHash,
+    info_hash: SwarmHash,
     key: u64,
 }
 
@@ -51,7 +52,7 @@ impl Answerer {
         let shards = &self.shared.shards;
         self.ahead.clear();
         self.ahead.extend(datagrams.filter_map(|(from, datagram)| {
-            let info_hash = InfoHash(*announced(datagram)?);
+            let info_hash = SwarmHash(*announced(datagram)?);
             Some(Ahead { family: Family::of(from.ip()), info_hash, key: shards.key(&info_hash) })
         }));
         for stage in [Stage::Index, Stage::Torrent, Stage::Peers] {
@@ -124,7 +125,7 @@ impl Answerer {
                 }
                 let family = Family::of(from);
                 let shards = &self.shared.shards;
-                let entries = torrents.iter().map(|hash| shards.scrape(family, &InfoHash(*hash)));
+                let entries = torrents.iter().map(|hash| shards.scrape(family, &SwarmHash(*hash)));
                 encode_scrape(reply, transaction_id, entries);
                 (Request::UdpScrape, Outcome::Answered)
             }

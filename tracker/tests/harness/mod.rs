@@ -5,10 +5,11 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
+use ringseed_proto::hashes::SwarmHash;
 use ringseed_proto::tracker::http::{announce_url, parse_announce_response};
 use ringseed_proto::tracker::udp::{Request, Response};
 use ringseed_proto::tracker::{AnnounceEvent, AnnounceRequest, AnnounceResponse, Family};
-use ringseed_proto::units::{InfoHash, PeerId};
+use ringseed_proto::units::PeerId;
 use ringseed_tracker::{Tracker, TrackerConfig};
 
 /// Against a tracker that hangs; no test waits for it to pass.
@@ -31,7 +32,7 @@ pub fn tracker_with(ip: IpAddr, change: impl FnOnce(&mut TrackerConfig)) -> Trac
 
 pub fn announce(torrent: u8, port: u16, left: u64, event: AnnounceEvent) -> AnnounceRequest {
     AnnounceRequest {
-        info_hash: InfoHash([torrent; 20]),
+        info_hash: SwarmHash([torrent; 20]),
         peer_id: PeerId(*b"-RS0001-\x00\xff%&=+ 12345"),
         port,
         uploaded: 0,

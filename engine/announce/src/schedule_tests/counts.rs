@@ -11,7 +11,7 @@ fn bytes_that_no_tracker_heard_of_are_told_after_the_next_start() {
         pass(SECOND).await;
         play.stage.set("a", Answers::Silent);
         uploaded.set(500);
-        play.announcer.stop(hash(1));
+        play.announcer.stop(id(1));
         pass(HTTP_TIMEOUT * 2).await;
         play.stage.answers.borrow_mut().clear();
         play.start_counting(&[&["a"], &["b"]], &uploaded);
@@ -28,8 +28,8 @@ fn completed_is_told_before_stopped_when_both_come_at_once() {
         play.start_counting(&[&["a"]], &uploaded);
         pass(SECOND).await;
         uploaded.set(3);
-        play.announcer.completed(hash(1));
-        play.announcer.stop(hash(1));
+        play.announcer.completed(id(1));
+        play.announcer.stop(id(1));
         pass(SECOND).await;
         assert_eq!(play.stage.told("a"), [(Started, 0), (Completed, 3), (Stopped, 3)]);
         assert!(play.announcer.core.state.borrow().stopping.is_empty());
@@ -41,12 +41,12 @@ fn the_peers_of_the_last_answer_are_counted_over_both_families() {
     play(|play| async move {
         play.stage.both_families.set(true);
         play.start(1, &[&["a"]]);
-        assert_eq!(play.announcer.status(hash(1))[0].peers, None);
+        assert_eq!(play.announcer.status(id(1))[0].peers, None);
         pass(SECOND * 9).await;
-        assert_eq!(play.announcer.status(hash(1))[0].peers, Some(2));
+        assert_eq!(play.announcer.status(id(1))[0].peers, Some(2));
         play.stage.set("a", Answers::After(SECOND, AnnounceResponse::default()));
         pass(INTERVAL_DEFAULT * 2).await;
-        assert_eq!(play.announcer.status(hash(1))[0].peers, Some(0));
+        assert_eq!(play.announcer.status(id(1))[0].peers, Some(0));
     });
 }
 
@@ -57,7 +57,7 @@ fn a_torrent_that_is_back_before_stopped_was_sent_goes_on() {
         play.start_counting(&[&["a"]], &uploaded);
         pass(SECOND).await;
         uploaded.set(5);
-        play.announcer.stop(hash(1));
+        play.announcer.stop(id(1));
         play.start_counting(&[&["a"]], &uploaded);
         pass(SECOND).await;
         assert_eq!(play.stage.told("a"), [(Started, 0), (Regular, 5)]);
@@ -76,9 +76,9 @@ fn completed_in_flight_is_told_once_and_stopped_does_not_overtake_it() {
         play.start_counting(&[&["a"]], &uploaded);
         pass(SECOND).await;
         play.stage.set("a", Answers::After(SECOND * 5, AnnounceResponse::default()));
-        play.announcer.completed(hash(1));
+        play.announcer.completed(id(1));
         pass(SECOND).await;
-        play.announcer.stop(hash(1));
+        play.announcer.stop(id(1));
         pass(SECOND).await;
         assert_eq!(play.stage.events("a"), [Started, Completed], "the answer is waited for");
         pass(SECOND * 20).await;
@@ -86,16 +86,16 @@ fn completed_in_flight_is_told_once_and_stopped_does_not_overtake_it() {
         // Again, and back before the answer is here.
         play.start_counting(&[&["a"]], &uploaded);
         pass(SECOND * 10).await;
-        play.announcer.completed(hash(1));
+        play.announcer.completed(id(1));
         pass(SECOND).await;
-        play.announcer.stop(hash(1));
+        play.announcer.stop(id(1));
         uploaded.set(4);
         play.start_counting(&[&["a"]], &uploaded);
         pass(SECOND * 20).await;
         let told = play.stage.told("a")[3..].to_vec();
         assert_eq!(told, [(Started, 0), (Completed, 0), (Regular, 4)]);
         // At the end nothing in flight is waited for.
-        play.announcer.reannounce(hash(1));
+        play.announcer.reannounce(id(1));
         pass(Duration::from_secs(61)).await;
         let began = Instant::now();
         play.announcer.shutdown(SECOND * 8).await;

@@ -15,13 +15,13 @@ fn edited_trackers_that_stay_go_on_counting_and_those_removed_hear_stopped() {
         assert_eq!(play.stage.told("c"), [(Started, 0), (Stopped, 500)]);
         assert_eq!(play.stage.told("b"), [(Started, 0)]);
         assert_eq!(play.stage.told("e"), [(Started, 0)]);
-        let tiers: Vec<_> = play.announcer.status(hash(1)).into_iter().map(|state| state.url).collect();
+        let tiers: Vec<_> = play.announcer.status(id(1)).into_iter().map(|state| state.url).collect();
         assert_eq!(tiers, ["http://e/announce", "http://b/announce"]);
         uploaded.set(1700);
         pass(INTERVAL_DEFAULT * 2).await;
         assert_eq!(play.stage.told("b")[1], (Regular, 700));
         assert_eq!(play.stage.told("e")[1], (Regular, 200));
-        play.announcer.stop(hash(1));
+        play.announcer.stop(id(1));
         pass(SECOND).await;
         assert_eq!(play.stage.told("b").last(), Some(&(Stopped, 700)));
         assert_eq!(play.stage.told("e").last(), Some(&(Stopped, 200)));
@@ -51,7 +51,7 @@ fn tiers_may_be_joined_and_split_while_they_announce() {
         // One that is removed before it has answered hears `stopped` afterwards.
         play.set_trackers(&[&["d"]]);
         pass(SECOND * 20).await;
-        play.announcer.stop(hash(1));
+        play.announcer.stop(id(1));
         pass(SECOND * 20).await;
         for host in ["a", "b", "c", "d"] {
             let events = play.stage.events(host);

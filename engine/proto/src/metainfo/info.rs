@@ -12,9 +12,10 @@ use super::names::{Deduplicator, clean_component, plain_component};
 use super::path::TorrentPath;
 use super::tree::FileTree;
 use crate::bencode::{self, Bounded, Limits, Loose, dict, put_bytes, put_integer};
+use crate::hashes::InfoHashes;
 use crate::layout::{FileSpec, Layout, LayoutError};
 use crate::limits::{FILES_MAX, PATH_BYTES_MAX, PLAIN_NAMES_MAX};
-use crate::units::{InfoHash, PieceIndex};
+use crate::units::PieceIndex;
 
 /// What a torrent contains. Made from an `info` dictionary, or by [`Info::new`] from parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,7 +151,8 @@ impl Info {
             _ => return Err(MetainfoError::Key("name")),
         };
         // A torrent must have some name of its own on disk.
-        let root = clean_component(&name).unwrap_or_else(|| InfoHash::of(bytes).to_string().into_bytes());
+        let root =
+            clean_component(&name).unwrap_or_else(|| InfoHashes::of_v1(bytes).id().to_string().into_bytes());
         let plain_root = plain_component(&name).filter(|plain| *plain != root);
         let folder = dict.files.is_some();
         let paths = match dict.files.take() {
@@ -233,6 +235,12 @@ impl Info {
     /// Bytes of the dictionary this was read from; 0 when it was made from parts.
     pub fn encoded_len(&self) -> usize {
         self.encoded_len
+    }
+
+    /// Whether a piece whose bytes have this SHA-1 is the right one. Never, when there is no such piece or the hashes were
+    /// left out.
+    pub fn verify(&self, piece: PieceIndex, digest: &[u8; 20]) -> bool {
+        self.piece_hash(piece) == Some(digest)
     }
 
     /// The SHA-1 of a piece, when there is such a piece and hashes were not left out.

@@ -12,15 +12,15 @@ pub(crate) use info::{LEGACY_PADDING, encode_info};
 pub(crate) use names::plain_component;
 
 use crate::bencode::{self, BencodeError, Limits, Loose, dict, put_bytes, put_integer};
+use crate::hashes::{InfoHashes, TorrentId};
 use crate::layout::LayoutError;
 use crate::limits::{FOLDERS_MAX, PATH_BYTES_MAX, PATH_DEPTH_MAX, TRACKERS_MAX, URL_BYTES_MAX};
-use crate::units::InfoHash;
 
 /// A torrent file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metainfo {
-    /// SHA-1 of `info_bytes`.
-    pub info_hash: InfoHash,
+    /// The hashes of `info_bytes`.
+    pub hashes: InfoHashes,
     /// The content.
     pub info: Arc<Info>,
     /// The exact bytes of the `info` dictionary, which `ut_metadata` (BEP 9) serves; none when they were left out
@@ -149,7 +149,7 @@ impl Metainfo {
 
     fn with_info(info: Info, info_bytes: &[u8]) -> Metainfo {
         Metainfo {
-            info_hash: InfoHash::of(info_bytes),
+            hashes: InfoHashes::of_v1(info_bytes),
             info: Arc::new(info),
             info_bytes: info_bytes.into(),
             tiers: Vec::new(),
@@ -158,6 +158,11 @@ impl Metainfo {
             created_by: None,
             creation_date: None,
         }
+    }
+
+    /// What the torrent is called in this program.
+    pub fn id(&self) -> TorrentId {
+        self.hashes.id()
     }
 
     /// The same torrent without the bytes of its `info` dictionary and without the hashes of its pieces, which are

@@ -62,7 +62,7 @@ fn with(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
 fn a_single_file_torrent() {
     let info = single(40000);
     let torrent = Metainfo::parse(&around(&info)).unwrap();
-    assert_eq!(torrent.info_hash, InfoHash::of(&info));
+    assert_eq!(torrent.hashes, InfoHashes::of_v1(&info));
     assert_eq!(&torrent.info_bytes[..], info);
     assert_eq!(torrent.tiers, [["http://t/ann"]]);
     assert_eq!(torrent.info.name, "a.txt");
@@ -86,11 +86,11 @@ fn the_info_hash_is_over_the_original_bytes() {
     let info =
         b"d4:name1:x2:\xff\xfei1e6:lengthi001e6:pieces20:aaaaaaaaaaaaaaaaaaaa12:piece lengthi16384e4:name1:ye";
     let torrent = Metainfo::parse(&around(info)).unwrap();
-    assert_eq!(torrent.info_hash, InfoHash::of(info));
+    assert_eq!(torrent.hashes, InfoHashes::of_v1(info));
     assert_eq!(torrent.info.name, "x");
     // A second info dictionary does not change what the first says.
     let twice = [&b"d4:info"[..], info, b"4:info", &single(5), b"e"].concat();
-    assert_eq!(Metainfo::parse(&twice).unwrap().info_hash, InfoHash::of(info));
+    assert_eq!(Metainfo::parse(&twice).unwrap().hashes, InfoHashes::of_v1(info));
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn torrent_names_that_escape_stay_inside() {
     assert_eq!(paths(&folder(b"../..", &[b"1:x"])), ["..../x"]);
     for name in [&b".."[..], b".", b"/"] {
         let info = folder(name, &[b"1:x"]);
-        assert_eq!(paths(&info), [format!("{}/x", InfoHash::of(&info))]);
+        assert_eq!(paths(&info), [format!("{}/x", InfoHashes::of_v1(&info).id())]);
         assert_eq!(Info::parse(&info).unwrap().renamed_files, 1);
     }
     let info = with(&single(1), "5:a.txt", "11:/etc/passwd");
@@ -378,7 +378,7 @@ fn torrents_round_trip_byte_for_byte() {
     assert_eq!(torrent.to_bytes(), bytes);
     assert_eq!(Metainfo::parse(&torrent.to_bytes()).unwrap(), torrent);
     let bare = Metainfo::from_info_bytes(&torrent.info_bytes).unwrap();
-    assert_eq!(bare.info_hash, torrent.info_hash);
+    assert_eq!(bare.hashes, torrent.hashes);
     assert_eq!(Metainfo::parse(&bare.to_bytes()).unwrap(), bare);
 }
 
@@ -413,8 +413,8 @@ fn a_lean_torrent_is_served_but_not_checked() {
     assert!(lean.is_lean() && !whole.is_lean());
     assert!(whole.info.has_hashes() && !lean.info.has_hashes());
     assert_eq!(
-        (lean.info_hash, &lean.tiers, &lean.info.layout),
-        (whole.info_hash, &whole.tiers, &whole.info.layout)
+        (lean.hashes, &lean.tiers, &lean.info.layout),
+        (whole.hashes, &whole.tiers, &whole.info.layout)
     );
     assert_eq!(lean.info.encoded_len(), info.len());
     assert_eq!(lean.info.piece_hash(PieceIndex(0)), None);

@@ -4,11 +4,12 @@ use std::net::IpAddr;
 
 use sha1::{Digest, Sha1};
 
-use crate::units::{InfoHash, PieceIndex};
+use crate::hashes::SwarmHash;
+use crate::units::PieceIndex;
 
 /// `count` pieces (fewer when the torrent has fewer) that depend on the peer's network only, so that
 /// reconnecting from next door gains nothing. IPv6 is not in BEP 6; there the network is the /48.
-pub(super) fn allowed_fast(ip: IpAddr, info_hash: &InfoHash, pieces: u32, count: usize) -> Vec<PieceIndex> {
+pub(super) fn allowed_fast(ip: IpAddr, info_hash: &SwarmHash, pieces: u32, count: usize) -> Vec<PieceIndex> {
     let count = count.min(pieces as usize);
     let mut chosen: Vec<PieceIndex> = Vec::with_capacity(count);
     let mut seed = match ip {
@@ -45,16 +46,16 @@ mod tests {
     fn is_the_set_of_bep_6() {
         let ip = IpAddr::from([80, 4, 4, 200]);
         let pieces: Vec<u32> =
-            allowed_fast(ip, &InfoHash([0xaa; 20]), 1313, 9).iter().map(|piece| piece.0).collect();
+            allowed_fast(ip, &SwarmHash([0xaa; 20]), 1313, 9).iter().map(|piece| piece.0).collect();
         assert_eq!(pieces, [1059, 431, 808, 1217, 287, 376, 1188, 353, 508]);
     }
 
     #[test]
     fn small_torrents_are_covered() {
         let ip = "2001:db8::1".parse().unwrap();
-        let mut pieces = allowed_fast(ip, &InfoHash([1; 20]), 3, 10);
+        let mut pieces = allowed_fast(ip, &SwarmHash([1; 20]), 3, 10);
         pieces.sort();
         assert_eq!(pieces, [PieceIndex(0), PieceIndex(1), PieceIndex(2)]);
-        assert!(allowed_fast(ip, &InfoHash([1; 20]), 0, 10).is_empty());
+        assert!(allowed_fast(ip, &SwarmHash([1; 20]), 0, 10).is_empty());
     }
 }

@@ -10,8 +10,9 @@ use super::pex::PexState;
 use super::pipeline::Pipeline;
 use super::rate::Rate;
 use crate::bitfield::Bitfield;
+use crate::hashes::SwarmHash;
 use crate::peer_address::host;
-use crate::units::{Block, InfoHash, PeerId, PieceIndex, Time};
+use crate::units::{Block, PeerId, PieceIndex, Time};
 use crate::wire::{Decoder, Message};
 
 /// A request we sent that was not answered yet.
@@ -151,7 +152,7 @@ pub(super) struct Extensions {
 pub(super) struct Peer {
     pub(super) addr: SocketAddr,
     pub(super) id: PeerId,
-    pub(super) info_hash: InfoHash,
+    pub(super) info_hash: SwarmHash,
     pub(super) outgoing: bool,
     pub(super) fast: bool,
     pub(super) extension: bool,

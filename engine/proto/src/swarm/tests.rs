@@ -11,9 +11,10 @@ use super::picker::{Asker, Picker};
 use super::rng::Rng;
 use super::*;
 use crate::bitfield::Bitfield;
+use crate::hashes::SwarmHash;
 use crate::layout::Layout;
 use crate::metainfo::Info;
-use crate::units::{Block, InfoHash, PeerId, PieceIndex, Time};
+use crate::units::{Block, PeerId, PieceIndex, Time};
 use crate::wire::extension::{ExtensionHandshake, MetadataMessage};
 use crate::wire::{Decoder, Frame, Handshake, Message};
 
@@ -52,7 +53,7 @@ fn swarm(config: SwarmConfig, full: bool) -> Swarm {
 }
 
 fn info(n: u8, fast: bool) -> PeerInfo {
-    let mut handshake = Handshake::new(InfoHash([1; 20]), PeerId([n; 20]));
+    let mut handshake = Handshake::new(SwarmHash([1; 20]), PeerId([n; 20]));
     if !fast {
         handshake.reserved[7] = 0;
     }
@@ -216,7 +217,7 @@ fn requests_while_choked_are_rejected_except_allowed_ones() {
     let key = swarm.peer_connected(Time::ZERO, info(2, true)).unwrap();
     hear(&mut swarm, Time::ZERO, key, &[Message::HaveNone, Message::Interested]).unwrap();
     take(&mut swarm, Time::ZERO, key);
-    let allowed = allowed_fast::allowed_fast([10, 0, 0, 2].into(), &InfoHash([1; 20]), PIECES, 10);
+    let allowed = allowed_fast::allowed_fast([10, 0, 0, 2].into(), &SwarmHash([1; 20]), PIECES, 10);
     let other = (0..PIECES).find(|&piece| !allowed.contains(&PieceIndex(piece))).unwrap();
     let wanted = [block(allowed[0].0, 0), block(other, 0)];
     hear(&mut swarm, Time::ZERO, key, &wanted.map(Message::Request)).unwrap();

@@ -7,8 +7,9 @@ mod url;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 pub use url::is_announce_url;
 
+use crate::hashes::SwarmHash;
 use crate::limits::{TRACKER_INTERVAL_DEFAULT_S, TRACKER_INTERVAL_MAX_S, TRACKER_TEXT_BYTES_MAX};
-use crate::units::{InfoHash, PeerId};
+use crate::units::PeerId;
 
 /// Why a client announces now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -31,7 +32,7 @@ pub enum AnnounceEvent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnnounceRequest {
     /// The torrent.
-    pub info_hash: InfoHash,
+    pub info_hash: SwarmHash,
     /// Who announces.
     pub peer_id: PeerId,
     /// TCP port where the client listens.

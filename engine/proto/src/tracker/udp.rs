@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::hashes::SwarmHash;
 use crate::limits::{
     TRACKER_INTERVAL_DEFAULT_S, TRACKER_PEERS_MAX, UDP_SCRAPE_TORRENTS_MAX, UDP_URL_DATA_BYTES_MAX,
 };
@@ -9,7 +10,7 @@ use crate::tracker::{
     AnnounceEvent, AnnounceRequest, AnnounceResponse, Family, NO_REASON, PeerAddr, ScrapeEntry,
     compact_peers, count_from_tracker, interval_from_tracker, put_compact, text_from_tracker,
 };
-use crate::units::{InfoHash, PeerId};
+use crate::units::PeerId;
 
 /// What a connect request has in place of a connection id.
 const PROTOCOL_ID: u64 = 0x0417_2710_1980;
@@ -137,7 +138,7 @@ impl Request<'_> {
             CONNECT if connection_id == PROTOCOL_ID => Ok(Request::Connect { transaction_id }),
             CONNECT => Err(PacketError::ProtocolId),
             ANNOUNCE => {
-                let info_hash = InfoHash(bytes.array()?);
+                let info_hash = SwarmHash(bytes.array()?);
                 let peer_id = PeerId(bytes.array()?);
                 let downloaded = bytes.u64()?;
                 let left = bytes.u64()?;

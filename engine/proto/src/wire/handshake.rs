@@ -2,7 +2,8 @@
 
 use thiserror::Error;
 
-use crate::units::{InfoHash, PeerId};
+use crate::hashes::{InfoHashes, SwarmHash};
+use crate::units::PeerId;
 
 /// Length of a handshake in bytes.
 pub const HANDSHAKE_LEN: usize = 68;
@@ -29,7 +30,7 @@ pub struct Handshake {
     /// Feature bits.
     pub reserved: [u8; 8],
     /// The torrent that is spoken about.
-    pub info_hash: InfoHash,
+    pub info_hash: SwarmHash,
     /// The name the sender gave itself.
     pub peer_id: PeerId,
 }
@@ -37,7 +38,7 @@ pub struct Handshake {
 impl Handshake {
     /// A handshake with the features this crate implements: Fast (BEP 6) and extension protocol (BEP 10).
     #[must_use]
-    pub fn new(info_hash: InfoHash, peer_id: PeerId) -> Handshake {
+    pub fn new(info_hash: SwarmHash, peer_id: PeerId) -> Handshake {
         let mut reserved = [0; 8];
         reserved[5] |= 0x10;
         reserved[7] |= 0x04;
@@ -97,15 +98,15 @@ impl Handshake {
         info_hash.copy_from_slice(&bytes[28..48]);
         let mut peer_id = [0; 20];
         peer_id.copy_from_slice(&bytes[48..]);
-        Ok(Some(Handshake { reserved, info_hash: InfoHash(info_hash), peer_id: PeerId(peer_id) }))
+        Ok(Some(Handshake { reserved, info_hash: SwarmHash(info_hash), peer_id: PeerId(peer_id) }))
     }
 
     /// Checks a peer's handshake: `dialled` is the torrent that the connection was made for, `ours` our own peer id.
     ///
     /// # Errors
     /// The peer speaks of another torrent, or is ourselves.
-    pub fn check(&self, dialled: Option<&InfoHash>, ours: &PeerId) -> Result<(), HandshakeError> {
-        if dialled.is_some_and(|wanted| *wanted != self.info_hash) {
+    pub fn check(&self, dialled: Option<&InfoHashes>, ours: &PeerId) -> Result<(), HandshakeError> {
+        if dialled.is_some_and(|torrent| torrent.swarm_hashes().all(|hash| hash != self.info_hash)) {
             Err(HandshakeError::OtherTorrent)
         } else if self.peer_id == *ours {
             Err(HandshakeError::Ourselves)
@@ -121,7 +122,7 @@ mod tests {
 
     #[test]
     fn round_trips_with_every_flag() {
-        let plain = Handshake::new(InfoHash([7; 20]), PeerId(*b"-RS0001-abcdefghijkl"));
+        let plain = Handshake::new(SwarmHash([7; 20]), PeerId(*b"-RS0001-abcdefghijkl"));
         for handshake in [plain, plain.with_dht()] {
             let bytes = handshake.encode();
             assert_eq!(Handshake::decode(&bytes), Ok(Some(handshake)));
@@ -132,7 +133,7 @@ mod tests {
 
     #[test]
     fn asks_for_more_until_complete_and_ignores_what_follows() {
-        let handshake = Handshake::new(InfoHash([1; 20]), PeerId([2; 20]));
+        let handshake = Handshake::new(SwarmHash([1; 20]), PeerId([2; 20]));
         let mut bytes = handshake.encode().to_vec();
         for cut in 0..HANDSHAKE_LEN {
             assert_eq!(Handshake::decode(&bytes[..cut]), Ok(None), "at {cut}");

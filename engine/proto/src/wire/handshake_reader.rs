@@ -23,7 +23,7 @@ impl HandshakeReader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::units::InfoHash;
+    use crate::hashes::SwarmHash;
 
     fn sample() -> Vec<u8> {
         let mut bytes = b"\x13BitTorrent protocol\0\0\0\0\0\x10\0\x04".to_vec();
@@ -40,7 +40,7 @@ mod tests {
             assert!(reader.push(&[*byte]).unwrap().is_none());
         }
         let (handshake, leftover) = reader.push(&[9, 1, 2]).unwrap().unwrap();
-        assert_eq!(handshake.info_hash, InfoHash([7; 20]));
+        assert_eq!(handshake.info_hash, SwarmHash([7; 20]));
         assert_eq!(leftover, [1, 2]);
     }
 

@@ -92,7 +92,7 @@ impl Network {
                 let Disk { data, open, piece_length } = &mut self.nodes[node].disk;
                 let bytes = open.remove(&piece.0).unwrap();
                 let hash: [u8; 20] = Sha1::digest(&bytes).into();
-                let ok = self.torrent.content.info.piece_hash(piece) == Some(&hash);
+                let ok = self.torrent.content.info.verify(piece, &hash);
                 if ok {
                     data[piece.0 as usize * *piece_length..][..bytes.len()].copy_from_slice(&bytes);
                 }

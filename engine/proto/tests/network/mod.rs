@@ -19,19 +19,20 @@ use std::time::Duration;
 
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::hash::block_digests;
+use ringseed_proto::hashes::SwarmHash;
 use ringseed_proto::layout::{FileSpec, Layout};
 use ringseed_proto::metainfo::Info;
 use ringseed_proto::swarm::{
     Action, BlockSink, Content, DisconnectReason, FillLimits, FillOutcome, Part, PeerError, PeerInfo,
     PeerKey, SendBatch, Swarm, SwarmConfig,
 };
-use ringseed_proto::units::{Block, InfoHash, PeerId, PieceIndex, Time};
+use ringseed_proto::units::{Block, PeerId, PieceIndex, Time};
 use ringseed_proto::wire::{Decoder, Frame, Handshake, Message, encode_piece_header};
 use sha1::{Digest, Sha1};
 
 pub const MS: Duration = Duration::from_millis(1);
 pub const SECOND: Duration = Duration::from_secs(1);
-const INFO_HASH: InfoHash = InfoHash([0x52; 20]);
+const INFO_HASH: SwarmHash = SwarmHash([0x52; 20]);
 
 /// How a node behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -40,7 +40,7 @@ pub(super) fn tell(page: &Page, snapshot: &EngineSnapshot) -> Result<()> {
         "Whether this page lacks torrents: it has the most active ones.",
         f64::from(u8::from(truncated)),
     )?;
-    let hashes: Vec<String> = torrents.iter().map(|torrent| torrent.info_hash().to_string()).collect();
+    let hashes: Vec<String> = torrents.iter().map(|torrent| torrent.torrent_id().to_string()).collect();
     let by_hash = || hashes.iter().map(String::as_str).zip(torrents.iter());
     let label = &["infohash"][..];
     let labels: Vec<String> = torrents.iter().map(|torrent| torrent.wishes.labels.join(",")).collect();

@@ -119,7 +119,7 @@ impl Server {
                 download: rate("dlLimit"),
                 ..TorrentChange::default()
             };
-            if let Err(error) = self.handle.change_torrent(metainfo.info_hash, change).await {
+            if let Err(error) = self.handle.change_torrent(metainfo.id(), change).await {
                 tracing::warn!(%error, "cannot limit an added torrent");
             }
         }

@@ -13,8 +13,8 @@ use ringseed_handle::{
     EngineChange, EngineError, FileWork, LimitChange, QueueMove, Rename, SessionSettings, TorrentChange,
     TorrentCommand, TorrentStatus, Wishes,
 };
+use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::metainfo::Metainfo;
-use ringseed_proto::units::InfoHash;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -169,7 +169,7 @@ impl Server {
                     .filter_map(|hash| snapshot.torrents.find(&hash))
                     .partition(|torrent| torrent.sequential);
                 for (torrents, sequential) in [(on, Some(false)), (off, Some(true))] {
-                    let torrents = torrents.into_iter().map(|torrent| torrent.info_hash()).collect();
+                    let torrents = torrents.into_iter().map(|torrent| torrent.torrent_id()).collect();
                     let change = TorrentChange { sequential, ..TorrentChange::default() };
                     if let Err(why) = self.carry_out(torrents, TorrentCommand::Change(change)).await {
                         return Reply::Refused(StatusCode::CONFLICT, why);
@@ -217,10 +217,10 @@ impl Server {
     }
 
     /// The torrents of which something is so.
-    fn all_that(&self, is_so: impl Fn(&TorrentStatus) -> bool) -> Vec<InfoHash> {
+    fn all_that(&self, is_so: impl Fn(&TorrentStatus) -> bool) -> Vec<TorrentId> {
         let snapshot = self.handle.snapshot();
         let torrents = snapshot.torrents.iter().filter(|torrent| is_so(torrent));
-        torrents.map(|torrent| torrent.info_hash()).collect()
+        torrents.map(|torrent| torrent.torrent_id()).collect()
     }
 
     /// Whether more tags fit into the session, and into the torrents that a form names when they are `added` to those.
@@ -294,7 +294,7 @@ impl Server {
             return Reply::Refused(StatusCode::CONFLICT, "the torrent has something of this name".into());
         }
         let work = TorrentCommand::Handle(FileWork::Rename(rename));
-        Reply::of(self.carry_out(vec![torrent.info_hash()], work).await)
+        Reply::of(self.carry_out(vec![torrent.torrent_id()], work).await)
     }
 
     async fn file_priority(&self, form: &Form) -> Reply {
@@ -318,7 +318,7 @@ impl Server {
         let change = wishes(move |wishes, _| {
             wishes.set_files(count, &ids, |file| (file.wanted, file.priority) = (wanted, priority));
         });
-        Reply::of(self.carry_out(vec![torrent.info_hash()], TorrentCommand::Change(change)).await)
+        Reply::of(self.carry_out(vec![torrent.torrent_id()], TorrentCommand::Change(change)).await)
     }
 
     async fn edit_trackers(

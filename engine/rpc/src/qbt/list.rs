@@ -6,7 +6,7 @@ use crate::answers::Turn;
 use crate::server::Server;
 use hyper::StatusCode;
 use ringseed_handle::{EngineSnapshot, TorrentStatus};
-use ringseed_proto::units::InfoHash;
+use ringseed_proto::hashes::TorrentId;
 use serde_json::{Map, Value, json};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -105,12 +105,12 @@ fn maindata(snapshot: &EngineSnapshot, form: &Form) -> Value {
     let torrents = snapshot.torrents.iter().map(|torrent| {
         let mut fields = tell::torrent(torrent, snapshot, place(torrent));
         fields.remove("hash");
-        (torrent.info_hash().to_string(), Value::Object(fields))
+        (torrent.torrent_id().to_string(), Value::Object(fields))
     });
     let mut trackers: HashMap<&str, Vec<String>> = HashMap::new();
     for torrent in &snapshot.torrents {
         for url in torrent.tiers().iter().flatten() {
-            trackers.entry(url).or_default().push(torrent.info_hash().to_string());
+            trackers.entry(url).or_default().push(torrent.torrent_id().to_string());
         }
     }
     let rid = form.number::<u64>("rid").unwrap_or(0).saturating_add(1);
@@ -131,10 +131,10 @@ fn info(snapshot: &EngineSnapshot, form: &Form) -> Value {
     let places = places(snapshot);
     let wanted = form.list("hashes", '|');
     let all = wanted.is_empty() || wanted == ["all"];
-    let wanted: HashSet<InfoHash> = wanted.iter().filter_map(|hash| hash.parse().ok()).collect();
+    let wanted: HashSet<TorrentId> = wanted.iter().filter_map(|hash| hash.parse().ok()).collect();
     let has = |name: &str| form.given(name).is_some();
     let chosen = |torrent: &&Arc<TorrentStatus>| {
-        (all || wanted.contains(&torrent.info_hash()))
+        (all || wanted.contains(&torrent.torrent_id()))
             && tell::is_listed(torrent, form.get("filter"))
             && (!has("category") || torrent.wishes.category == form.get("category"))
             && (!has("tag") || torrent.wishes.labels.iter().any(|label| label == form.get("tag")))

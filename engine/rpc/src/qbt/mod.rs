@@ -17,7 +17,7 @@ use form::Form;
 use hyper::header::{CONTENT_TYPE, COOKIE, HeaderMap, SET_COOKIE};
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
-use ringseed_proto::units::InfoHash;
+use ringseed_proto::hashes::TorrentId;
 use serde_json::Value;
 pub(super) use sessions::Sessions;
 use std::collections::HashSet;
@@ -133,15 +133,15 @@ impl Server {
     }
 
     /// The info-hashes that a request names, each once; all with `all`.
-    fn hashes(&self, form: &Form) -> Vec<InfoHash> {
+    fn hashes(&self, form: &Form) -> Vec<TorrentId> {
         let names = form.get("hashes");
         let names = if names.is_empty() { form.get("hash") } else { names };
         if names == "all" {
-            return self.handle.snapshot().torrents.iter().map(|torrent| torrent.info_hash()).collect();
+            return self.handle.snapshot().torrents.iter().map(|torrent| torrent.torrent_id()).collect();
         }
         let mut seen = HashSet::new();
         let named = names.split('|').filter_map(|name| name.trim().parse().ok());
-        named.filter(|hash: &InfoHash| seen.insert(*hash)).collect()
+        named.filter(|hash: &TorrentId| seen.insert(*hash)).collect()
     }
 }
 

@@ -57,7 +57,7 @@ pub(super) fn torrent(
     snapshot: &EngineSnapshot,
     place: usize,
 ) -> Map<String, Value> {
-    let hash = torrent.info_hash().to_string();
+    let hash = torrent.torrent_id().to_string();
     let (downloading, seeding) = torrent.seconds();
     let leeches = torrent.connected.saturating_sub(torrent.seeds);
     let known = |of: fn(&ringseed_handle::TrackerStatus) -> Option<u32>| {
@@ -162,8 +162,8 @@ pub(super) fn properties(torrent: &TorrentStatus) -> Value {
         "download_path": incomplete_path(torrent),
         "eta": ENDLESS,
         "has_metadata": true,
-        "hash": torrent.info_hash().to_string(),
-        "infohash_v1": torrent.info_hash().to_string(),
+        "hash": torrent.torrent_id().to_string(),
+        "infohash_v1": torrent.torrent_id().to_string(),
         "infohash_v2": "",
         "is_private": info.private,
         "private": info.private,

@@ -5,16 +5,16 @@ use std::rc::Rc;
 use tokio::net::TcpListener;
 
 /// Puts so many torrents into the engine, and gives the hash of the first.
-fn fill(bench: &played::Bench, count: u32) -> InfoHash {
+fn fill(bench: &played::Bench, count: u32) -> TorrentId {
     let torrent = |number: u32| {
         let mut status = played::status(number + 1, TorrentState::Paused);
         let metainfo = Arc::get_mut(&mut status.metainfo).unwrap();
-        metainfo.info_hash.0[..4].copy_from_slice(&number.to_be_bytes());
+        metainfo.id().0[..4].copy_from_slice(&number.to_be_bytes());
         Arc::new(status)
     };
     let mut snapshot = (**bench.engine.snapshot.load()).clone();
     snapshot.torrents = (0..count).map(torrent).collect();
-    let first = snapshot.torrents[0].info_hash();
+    let first = snapshot.torrents[0].torrent_id();
     bench.engine.snapshot.store(Arc::new(snapshot));
     first
 }

@@ -180,7 +180,7 @@ fn lists_in_forms_are_bounded_and_each_torrent_is_named_once() {
             let (bench, line) = (&bench, format!("POST /api/v2/torrents/{path}"));
             async move { bench.request(&line, form, &body).await }
         };
-        let hash = bench.engine.snapshot.load().torrents[0].info_hash().to_string();
+        let hash = bench.engine.snapshot.load().torrents[0].torrent_id().to_string();
         let named = |count: usize| format!("hashes={}{hash}", format!("{hash}|").repeat(count));
         assert_eq!(status_of(&post("stop", named(50_000)).await), "200");
         assert_eq!(*bench.engine.done.borrow(), ["pause"]);

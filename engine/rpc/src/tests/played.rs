@@ -2,6 +2,7 @@
 
 use super::*;
 use ringseed_handle::{Failures, FileWork, TorrentCommand, Wishes};
+use ringseed_proto::hashes::InfoHashes;
 
 /// A torrent file of one file with one piece.
 pub(super) fn torrent_file(name: &str) -> Vec<u8> {
@@ -27,7 +28,7 @@ pub(super) fn status(id: u32, state: TorrentState) -> TorrentStatus {
     let mut hash = [0xab; 20];
     hash[19] = id as u8;
     let metainfo = Metainfo {
-        info_hash: InfoHash(hash),
+        hashes: InfoHashes::from_v1(hash),
         info: Arc::new(info),
         info_bytes: Arc::from(&b"de"[..]),
         tiers: vec![vec!["http://tracker.example.org:8080/announce".to_owned()]],
@@ -101,7 +102,7 @@ pub(super) struct Played {
 }
 
 impl Played {
-    fn remove(&self, torrent: InfoHash) -> Result<(), EngineError> {
+    fn remove(&self, torrent: TorrentId) -> Result<(), EngineError> {
         let mut snapshot = (**self.snapshot.load()).clone();
         let id = snapshot.torrents.find(&torrent).ok_or(EngineError::UnknownTorrent(torrent))?.id;
         snapshot.torrents.remove(id);
@@ -111,7 +112,7 @@ impl Played {
         Ok(())
     }
 
-    fn alter(&self, torrent: InfoHash, with: impl FnOnce(&mut TorrentStatus)) -> Result<(), EngineError> {
+    fn alter(&self, torrent: TorrentId, with: impl FnOnce(&mut TorrentStatus)) -> Result<(), EngineError> {
         let mut snapshot = (**self.snapshot.load()).clone();
         let status = snapshot.torrents.find(&torrent).ok_or(EngineError::UnknownTorrent(torrent))?;
         let mut status = TorrentStatus::clone(status);
@@ -122,7 +123,7 @@ impl Played {
     }
 
     /// Does something to one torrent of a list.
-    fn carry_out(&self, torrent: InfoHash, command: &TorrentCommand) -> Result<(), EngineError> {
+    fn carry_out(&self, torrent: TorrentId, command: &TorrentCommand) -> Result<(), EngineError> {
         let state = |state| self.alter(torrent, |status| status.state = state);
         match command {
             TorrentCommand::Pause => state(TorrentState::Paused),
@@ -154,7 +155,7 @@ impl Played {
                         torrent.metainfo.info.name, torrent.data_dir, torrent.paused
                     ));
                     let mut snapshot = (**self.snapshot.load()).clone();
-                    let hash = torrent.metainfo.info_hash;
+                    let hash = torrent.metainfo.id();
                     let outcome = match snapshot.torrents.find(&hash) {
                         Some(known) => AddOutcome::Duplicate(known.id),
                         None => {

@@ -7,8 +7,8 @@ use crate::cli::failure::{Failure, io_reason};
 use crate::cli::quantity::printable;
 use crate::cli::{control_runtime, fetch, screen};
 use ringseed_announce::Trust;
+use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::limits::TORRENT_BYTES_MAX;
-use ringseed_proto::units::InfoHash;
 use serde_json::{Value, json};
 use std::io::Read;
 
@@ -93,7 +93,7 @@ pub fn find(daemon: &Daemon, which: &[String], fields: &[&str]) -> Result<Vec<Va
     let mut ids = Vec::new();
     let all = which.iter().any(|name| name == "all");
     for name in which.iter().filter(|_| !all) {
-        match (name.parse::<u32>(), name.parse::<InfoHash>()) {
+        match (name.parse::<u32>(), name.parse::<TorrentId>()) {
             (Ok(number), _) => ids.push(json!(number)),
             (_, Ok(hash)) => ids.push(json!(hash.to_string())),
             _ => {

@@ -8,8 +8,8 @@ use super::claims::Directory;
 use super::files::FilesDone;
 use super::{Session, has_files, renamed};
 use ringseed_handle::{AddOutcome, AddTorrent, EngineError, Found, Reply};
+use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::metainfo::Metainfo;
-use ringseed_proto::units::InfoHash;
 use ringseed_storage::{
     AdoptedFiles, Look, RunState, StorageError, StoreLimits, TorrentStore, Wishes, adopt_partial_names,
     lies_under_plain_names,
@@ -56,23 +56,23 @@ pub(super) struct Second {
 impl Session {
     /// Begins to add a torrent.
     pub(super) fn add(&mut self, add: AddTorrent, reply: Reply<AddOutcome>) {
-        let info_hash = add.metainfo.info_hash;
-        if let Some(seconds) = self.opening.get_mut(&info_hash) {
+        let torrent_id = add.metainfo.id();
+        if let Some(seconds) = self.opening.get_mut(&torrent_id) {
             return seconds.push(Second { peers: add.peers, reply });
         }
-        if let Some(id) = self.ids.get(&info_hash).copied() {
+        if let Some(id) = self.ids.get(&torrent_id).copied() {
             let result = match self.torrents[&id].is_leaving() {
                 false => {
-                    self.keep_peers(info_hash, add.peers);
+                    self.keep_peers(torrent_id, add.peers);
                     Ok(AddOutcome::Duplicate(id))
                 }
                 true => {
-                    Err(EngineError::Storage(format!("{info_hash} is being removed: try again in a moment")))
+                    Err(EngineError::Storage(format!("{torrent_id} is being removed: try again in a moment")))
                 }
             };
             return self.answer(reply, result);
         }
-        self.opening.insert(info_hash, Vec::new());
+        self.opening.insert(torrent_id, Vec::new());
         let settings = &self.settings;
         let usual = settings.download_dir.clone().unwrap_or(self.parts.settings.download_dir.clone());
         let places = Places {
@@ -80,18 +80,18 @@ impl Session {
             first: settings.incomplete_dir.clone().filter(|_| settings.incomplete_dir_on),
             limits: self.parts.store_limits.clone(),
         };
-        self.beside(info_hash, move || places.look(add, reply));
+        self.beside(torrent_id, move || places.look(add, reply));
     }
 
     /// Does a step of an add beside the control thread.
-    fn beside(&self, info_hash: InfoHash, step: impl FnOnce() -> Opening + Send + 'static) {
+    fn beside(&self, torrent_id: TorrentId, step: impl FnOnce() -> Opening + Send + 'static) {
         let done = self.files_done.clone();
         tokio::task::spawn_local(async move {
             let opened = match tokio::task::spawn_blocking(step).await {
                 Ok(opening) => FilesDone::Opened(Box::new(opening)),
                 Err(error) => {
-                    tracing::error!(%error, torrent = %info_hash, "opening the files of a new torrent has ended badly");
-                    FilesDone::NotOpened(info_hash)
+                    tracing::error!(%error, torrent = %torrent_id, "opening the files of a new torrent has ended badly");
+                    FilesDone::NotOpened(torrent_id)
                 }
             };
             let _ = done.send(opened).await;
@@ -105,16 +105,16 @@ impl Session {
         }
         let mut new = Vec::new();
         for opening in std::mem::take(&mut self.opened) {
-            let info_hash = opening.add.metainfo.info_hash;
+            let torrent_id = opening.add.metainfo.id();
             let roots = self.claims.settle(&opening.directories);
-            if let Err(error) = self.check_paths(info_hash, &opening.add.metainfo.info, &roots) {
+            if let Err(error) = self.check_paths(torrent_id, &opening.add.metainfo.info, &roots) {
                 self.refused(opening, error);
                 continue;
             }
             match opening.opened {
                 None => {
                     let limits = self.parts.store_limits.clone();
-                    self.beside(info_hash, move || opening.make_directory(&limits));
+                    self.beside(torrent_id, move || opening.make_directory(&limits));
                 }
                 Some(Err(ref error)) => {
                     let error = EngineError::Storage(error.to_string());
@@ -195,26 +195,26 @@ impl Session {
 
     /// Lets a torrent begin that is stored.
     fn begin_new(&mut self, opening: &Opening) {
-        let info_hash = opening.add.metainfo.info_hash;
+        let torrent_id = opening.add.metainfo.id();
         let Some(Ok(opened)) = &opening.opened else { return };
-        let Some(entry) = self.torrent(&info_hash).map(|torrent| torrent.entry.clone()) else { return };
+        let Some(entry) = self.torrent(&torrent_id).map(|torrent| torrent.entry.clone()) else { return };
         self.counted.added(entry.content.info.layout.files.len());
         self.parts.registry.insert([entry]);
         let run = !opening.add.paused;
         if opened.found {
-            self.begin_check(info_hash, run);
-        } else if run && (!opened.lost || self.look(info_hash, true).is_some()) {
-            self.begin_run(info_hash);
+            self.begin_check(torrent_id, run);
+        } else if run && (!opened.lost || self.look(torrent_id, true).is_some()) {
+            self.begin_run(torrent_id);
         }
     }
 
     /// A torrent was added.
     fn added(&mut self, opening: Opening, id: u32) {
         let Opening { add, reply, .. } = opening;
-        let info_hash = add.metainfo.info_hash;
-        self.keep_peers(info_hash, add.peers);
-        for Second { peers, reply } in self.opening.remove(&info_hash).unwrap_or_default() {
-            self.keep_peers(info_hash, peers);
+        let torrent_id = add.metainfo.id();
+        self.keep_peers(torrent_id, add.peers);
+        for Second { peers, reply } in self.opening.remove(&torrent_id).unwrap_or_default() {
+            self.keep_peers(torrent_id, peers);
             self.answer(reply, Ok(AddOutcome::Duplicate(id)));
         }
         self.answer(reply, Ok(AddOutcome::Added(id)));
@@ -223,7 +223,7 @@ impl Session {
     /// A torrent was not added.
     fn refused(&mut self, opening: Opening, error: EngineError) {
         let Opening { add, reply, adopted, .. } = opening;
-        for Second { reply, .. } in self.opening.remove(&add.metainfo.info_hash).unwrap_or_default() {
+        for Second { reply, .. } in self.opening.remove(&add.metainfo.id()).unwrap_or_default() {
             self.answer(reply, Err(error.copy()));
         }
         tokio::task::spawn_local(async move {
@@ -239,9 +239,9 @@ impl Session {
 }
 
 impl Opening {
-    fn stored_as(&self) -> (InfoHash, RunState) {
+    fn stored_as(&self) -> (TorrentId, RunState) {
         let state = if self.add.paused { RunState::Paused } else { RunState::Running };
-        (self.add.metainfo.info_hash, state)
+        (self.add.metainfo.id(), state)
     }
 
     /// Makes the directory of a torrent, to be called when nobody else has its paths.

@@ -92,9 +92,9 @@ impl Session {
     /// Takes a torrent out of the session's lists.
     pub(super) fn take_out(&mut self, id: u32) {
         let Some(torrent) = self.torrents.remove(&id) else { return };
-        let info_hash = torrent.entry.info_hash();
-        self.ids.remove(&info_hash);
-        self.claims.release(&info_hash);
+        let torrent_id = torrent.entry.id();
+        self.ids.remove(&torrent_id);
+        self.claims.release(&torrent_id);
         self.census.count(id, torrent.counted_as, None);
         self.census.unshown.push(id);
         self.counted.leaves(torrent.moved());

@@ -6,9 +6,10 @@
 //! paths (a bind mount) counts as one. Below a directory no link is followed, so that nothing has to be resolved there.
 //! The index is in lower case, for file systems that have one file for `a` and `A`; whether it is one is asked afterwards.
 
+use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::layout::Layout;
 use ringseed_proto::metainfo::Info;
-use ringseed_proto::units::{InfoHash, PieceIndex};
+use ringseed_proto::units::PieceIndex;
 use ringseed_storage::{ignores_case, partial_path};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::Metadata;
@@ -20,8 +21,8 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     /// Torrents by the first names below their directories.
-    tops: BTreeMap<PathBuf, Vec<InfoHash>>,
-    held: HashMap<InfoHash, Held>,
+    tops: BTreeMap<PathBuf, Vec<TorrentId>>,
+    held: HashMap<TorrentId, Held>,
     places: Places,
 }
 
@@ -57,7 +58,7 @@ impl Claims {
     }
 
     /// Enters what a torrent holds, in place of what it held.
-    pub(super) fn hold(&mut self, torrent: InfoHash, roots: Vec<PathBuf>, layouts: &[&Layout]) {
+    pub(super) fn hold(&mut self, torrent: TorrentId, roots: Vec<PathBuf>, layouts: &[&Layout]) {
         self.release(&torrent);
         let mut tops: Vec<PathBuf> = layouts.iter().flat_map(|layout| tops(&roots, layout)).collect();
         tops.sort_unstable();
@@ -69,7 +70,7 @@ impl Claims {
     }
 
     /// Forgets what a torrent holds.
-    pub(super) fn release(&mut self, torrent: &InfoHash) {
+    pub(super) fn release(&mut self, torrent: &TorrentId) {
         for top in self.held.remove(torrent).unwrap_or_default().tops {
             if let Some(holders) = self.tops.get_mut(&top) {
                 holders.retain(|holder| holder != torrent);
@@ -81,12 +82,12 @@ impl Claims {
     }
 
     /// The directories of a torrent as [`Claims::roots`] gave them.
-    pub(super) fn roots_of(&self, torrent: &InfoHash) -> &[PathBuf] {
+    pub(super) fn roots_of(&self, torrent: &TorrentId) -> &[PathBuf] {
         self.held.get(torrent).map_or(&[], |held| &held.roots)
     }
 
     /// Torrents that may have files where a torrent with these directories and files has its own.
-    pub(super) fn near(&self, roots: &[PathBuf], layout: &Layout) -> Vec<InfoHash> {
+    pub(super) fn near(&self, roots: &[PathBuf], layout: &Layout) -> Vec<TorrentId> {
         let mut found = HashSet::new();
         for top in tops(roots, layout) {
             let above = top.ancestors().filter_map(|path| self.tops.get(path));
@@ -94,7 +95,7 @@ impl Claims {
             let below = below.take_while(|(path, _)| path.starts_with(&top)).map(|(_, holders)| holders);
             found.extend(above.chain(below).flatten().copied());
         }
-        let mut found: Vec<InfoHash> = found.into_iter().collect();
+        let mut found: Vec<TorrentId> = found.into_iter().collect();
         found.sort_unstable_by_key(|torrent| torrent.0);
         found
     }
@@ -348,11 +349,11 @@ mod tests {
     fn met(own: (&[&str], &[(&str, u64)]), other: (&[&str], &[(&str, u64)])) -> (Vec<(usize, usize)>, bool) {
         let (own, other) = ((roots(own.0), layout(own.1)), (roots(other.0), layout(other.1)));
         let mut claims = Claims::default();
-        claims.hold(InfoHash([1; 20]), other.0.clone(), &[&other.1]);
+        claims.hold(TorrentId([1; 20]), other.0.clone(), &[&other.1]);
         let found = overlap((&own.0, &own.1), (&other.0, &other.1));
         let near = claims.near(&own.0, &own.1);
         assert!(found == Overlap::default() || near.len() == 1, "the index does not lead to {found:?}");
-        claims.release(&InfoHash([1; 20]));
+        claims.release(&TorrentId([1; 20]));
         assert!(claims.tops.is_empty() && claims.near(&own.0, &own.1).is_empty());
         (found.shared, found.clash.is_some())
     }
@@ -390,7 +391,7 @@ mod tests {
     fn files_meet_that_differ_in_case_alone_where_that_is_one_name() {
         let (root, one, other) = (roots(&["/D"]), layout(&[("Film/A", 3)]), layout(&[("film/a", 3)]));
         let mut claims = Claims::default();
-        claims.hold(InfoHash([1; 20]), root.clone(), &[&one]);
+        claims.hold(TorrentId([1; 20]), root.clone(), &[&one]);
         assert_eq!(claims.near(&root, &other).len(), 1);
         let found = |ignores_case| overlap_where((&root, &other), (&root, &one), |_| ignores_case);
         assert_eq!((found(true).shared, found(false)), (vec![(0, 0)], Overlap::default()));

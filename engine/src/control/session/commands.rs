@@ -6,8 +6,8 @@ use crate::limits::CONTROL_QUEUE;
 use ringseed_handle::{Command, EngineError, Reply};
 use ringseed_net::candidates::Source;
 use ringseed_net::limits::CANDIDATES_MAX;
+use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::peer_address::canonical;
-use ringseed_proto::units::InfoHash;
 use std::net::SocketAddr;
 
 impl Session {
@@ -47,18 +47,18 @@ impl Session {
     }
 
     /// Peers that the user named: tried now, and again whenever the torrent starts.
-    pub(super) fn keep_peers(&mut self, info_hash: InfoHash, peers: Vec<SocketAddr>) {
-        if let Some(torrent) = self.torrent(&info_hash) {
+    pub(super) fn keep_peers(&mut self, torrent_id: TorrentId, peers: Vec<SocketAddr>) {
+        if let Some(torrent) = self.torrent(&torrent_id) {
             for peer in peers.iter().copied().map(canonical) {
                 if torrent.known_peers.len() < CANDIDATES_MAX && !torrent.known_peers.contains(&peer) {
                     torrent.known_peers.push(peer);
                 }
             }
         }
-        self.send_peers(info_hash, Source::User, peers);
+        self.send_peers(torrent_id, Source::User, peers);
     }
 
-    pub(super) fn torrent(&mut self, info_hash: &InfoHash) -> Option<&mut Torrent> {
-        self.torrents.get_mut(self.ids.get(info_hash)?)
+    pub(super) fn torrent(&mut self, torrent_id: &TorrentId) -> Option<&mut Torrent> {
+        self.torrents.get_mut(self.ids.get(torrent_id)?)
     }
 }

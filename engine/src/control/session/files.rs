@@ -9,8 +9,8 @@ use super::super::torrent::Torrent;
 use super::adding::Opening;
 use super::{Session, renamed, renames};
 use ringseed_handle::EngineError;
+use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::metainfo::Metainfo;
-use ringseed_proto::units::InfoHash;
 use ringseed_storage::FileWork;
 use ringseed_storage::{Move, MoveError, MoveProgress, Rename, StorageError, TorrentStore, Wishes, relocate};
 use std::collections::HashSet;
@@ -23,7 +23,7 @@ pub enum FilesDone {
     /// They were moved or renamed, or could not be.
     Handled {
         /// The torrent.
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         /// What was done.
         work: FileWork,
         /// Whether it is.
@@ -32,14 +32,14 @@ pub enum FilesDone {
     /// They were deleted, for the torrent is being forgotten.
     Deleted {
         /// The torrent.
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         /// What is left, and why, when something is.
         result: Result<(), String>,
     },
     /// Those of a torrent that is being added were looked at.
     Opened(Box<Opening>),
     /// That ended in a way that nobody foresaw.
-    NotOpened(InfoHash),
+    NotOpened(TorrentId),
 }
 
 /// Work on the files of a torrent that is about to begin.
@@ -67,10 +67,10 @@ impl Session {
     /// nothing to do.
     pub(super) fn plan_work(
         &mut self,
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         work: &FileWork,
     ) -> Result<Option<Planned>, EngineError> {
-        let Some(torrent) = self.torrent(&info_hash) else { return Ok(None) };
+        let Some(torrent) = self.torrent(&torrent_id) else { return Ok(None) };
         if torrent.is_handled() {
             return Err(EngineError::Storage("its files are being moved or removed already".into()));
         }
@@ -98,31 +98,31 @@ impl Session {
             FileWork::Move(_) | FileWork::Found(_) => {}
         }
         let run = torrent.wanted_running();
-        self.check_work(info_hash, work)?;
-        let before = self.set_work(info_hash, Some(work.clone()));
+        self.check_work(torrent_id, work)?;
+        let before = self.set_work(torrent_id, Some(work.clone()));
         Ok(Some(Planned { run, again, before }))
     }
 
     /// Has a torrent that is complete moved to its last directory. False when there is nothing to be moved.
-    pub(super) fn move_if_done(&mut self, info_hash: InfoHash, run: bool) -> bool {
-        let Some(torrent) = self.torrent(&info_hash) else { return false };
+    pub(super) fn move_if_done(&mut self, torrent_id: TorrentId, run: bool) -> bool {
+        let Some(torrent) = self.torrent(&torrent_id) else { return false };
         let Some(to) = torrent.last_directory().filter(|_| torrent.is_done()).cloned() else { return false };
         if torrent.is_handled() || torrent.entry.store.absence().is_some() {
             return false;
         }
         let work = FileWork::Move(to);
-        let checked = self.check_work(info_hash, &work);
-        if let Err(error) = checked.and_then(|()| self.note_work(info_hash, Some(work.clone()))) {
-            tracing::error!(%error, torrent = %info_hash, "a complete torrent is not moved");
+        let checked = self.check_work(torrent_id, &work);
+        if let Err(error) = checked.and_then(|()| self.note_work(torrent_id, Some(work.clone()))) {
+            tracing::error!(%error, torrent = %torrent_id, "a complete torrent is not moved");
             // One that could not be noted is moved when the store can be used again.
             let stays = self.store_failure.is_none();
-            if let Some(torrent) = self.torrent(&info_hash) {
+            if let Some(torrent) = self.torrent(&torrent_id) {
                 torrent.stays = stays;
                 torrent.warning = Some(error.to_string());
             }
             return false;
         }
-        self.start_work(info_hash, work, run, false);
+        self.start_work(torrent_id, work, run, false);
         true
     }
 
@@ -133,19 +133,18 @@ impl Session {
             rests && torrent.is_done() && torrent.last_directory().is_some()
         };
         let waiting = self.torrents.values().filter(waits);
-        let waiting: Vec<_> =
-            waiting.map(|torrent| (torrent.entry.info_hash(), torrent.wanted_running())).collect();
-        for (info_hash, run) in waiting {
-            if let Some(torrent) = self.torrent(&info_hash) {
+        let waiting: Vec<_> = waiting.map(|torrent| (torrent.entry.id(), torrent.wanted_running())).collect();
+        for (torrent_id, run) in waiting {
+            if let Some(torrent) = self.torrent(&torrent_id) {
                 torrent.warning = None;
             }
-            self.move_if_done(info_hash, run);
+            self.move_if_done(torrent_id, run);
         }
     }
 
     /// Has the move of a torrent's files end and everything put back.
-    pub(super) fn cancel_move(&mut self, info_hash: InfoHash) -> Result<(), EngineError> {
-        let Some(torrent) = self.torrent(&info_hash) else { return Ok(()) };
+    pub(super) fn cancel_move(&mut self, torrent_id: TorrentId) -> Result<(), EngineError> {
+        let Some(torrent) = self.torrent(&torrent_id) else { return Ok(()) };
         match &mut torrent.activity {
             Activity::Handling { handling: Handling { work: FileWork::Move(_), progress }, .. } => {
                 progress.cancel();
@@ -156,12 +155,12 @@ impl Session {
             {
                 let Next::Handle { work, run } = next.clone() else { return Ok(()) };
                 // It holds once it is stored.
-                self.note_work(info_hash, None)?;
-                let stopping = self.torrent(&info_hash).map(|torrent| &mut torrent.activity);
+                self.note_work(torrent_id, None)?;
+                let stopping = self.torrent(&torrent_id).map(|torrent| &mut torrent.activity);
                 if let Some(Activity::Stopping { next, .. }) = stopping {
                     *next = if run { Next::Run } else { Next::Pause };
                 }
-                self.stay(info_hash, &work);
+                self.stay(torrent_id, &work);
                 Ok(())
             }
             _ => Err(EngineError::Storage("its files are not being moved".into())),
@@ -169,8 +168,8 @@ impl Session {
     }
 
     /// The user does not want a torrent moved: not by itself either, when it was that.
-    fn stay(&mut self, info_hash: InfoHash, work: &FileWork) {
-        let Some(torrent) = self.torrent(&info_hash) else { return };
+    fn stay(&mut self, torrent_id: TorrentId, work: &FileWork) {
+        let Some(torrent) = self.torrent(&torrent_id) else { return };
         torrent.touch();
         if torrent.wishes.move_when_done.as_ref() == work.directory() {
             Arc::make_mut(&mut torrent.wishes).move_when_done = None;
@@ -178,57 +177,57 @@ impl Session {
     }
 
     /// Enters what is begun with the files of a torrent. On an error it is as before.
-    fn note_work(&mut self, info_hash: InfoHash, work: Option<FileWork>) -> Result<(), EngineError> {
-        let before = self.set_work(info_hash, work);
-        let records: Vec<_> = self.record(info_hash).into_iter().collect();
+    fn note_work(&mut self, torrent_id: TorrentId, work: Option<FileWork>) -> Result<(), EngineError> {
+        let before = self.set_work(torrent_id, work);
+        let records: Vec<_> = self.record(torrent_id).into_iter().collect();
         let result = self.save_settings(&records);
         if result.is_err() {
-            self.set_work(info_hash, before);
+            self.set_work(torrent_id, before);
         }
         result
     }
 
     /// Notes in memory what is begun with the files of a torrent, and gives what was before.
-    pub(super) fn set_work(&mut self, info_hash: InfoHash, work: Option<FileWork>) -> Option<FileWork> {
-        let torrent = self.torrent(&info_hash)?;
+    pub(super) fn set_work(&mut self, torrent_id: TorrentId, work: Option<FileWork>) -> Option<FileWork> {
+        let torrent = self.torrent(&torrent_id)?;
         let before = std::mem::replace(&mut Arc::make_mut(&mut torrent.wishes).file_work, work);
-        self.hold_paths(info_hash);
+        self.hold_paths(torrent_id);
         before
     }
 
     /// Whether the files of a torrent are being handled, or will be in a moment.
-    pub(super) fn moving_soon(&self, info_hash: InfoHash) -> bool {
-        let torrent = self.ids.get(&info_hash).and_then(|id| self.torrents.get(id));
+    pub(super) fn moving_soon(&self, torrent_id: TorrentId) -> bool {
+        let torrent = self.ids.get(&torrent_id).and_then(|id| self.torrents.get(id));
         torrent.is_some_and(|torrent| torrent.is_handled() && !torrent.is_leaving())
     }
 
     /// Begins work on files, or has it begin when the shards have let go. `again` says that it was begun before.
-    pub(super) fn start_work(&mut self, info_hash: InfoHash, work: FileWork, run: bool, again: bool) {
-        let Some(torrent) = self.torrent(&info_hash) else { return };
+    pub(super) fn start_work(&mut self, torrent_id: TorrentId, work: FileWork, run: bool, again: bool) {
+        let Some(torrent) = self.torrent(&torrent_id) else { return };
         match &torrent.activity {
             Activity::Handling { .. } => {}
             Activity::Paused | Activity::Failed(_) | Activity::Missing { .. } | Activity::Queued => {
-                self.begin_files(info_hash, work, run, again);
+                self.begin_files(torrent_id, work, run, again);
             }
             Activity::Running | Activity::Checking { .. } | Activity::Stopping { .. } => {
-                self.begin_stop(info_hash, Next::Handle { work, run });
+                self.begin_stop(torrent_id, Next::Handle { work, run });
             }
         }
     }
 
     /// Takes up work on the files of a torrent that no shard has, which was begun and has not ended. False when there is
     /// none.
-    pub(super) fn resume_work(&mut self, info_hash: InfoHash, run: bool) -> bool {
-        let Some(torrent) = self.torrent(&info_hash) else { return false };
+    pub(super) fn resume_work(&mut self, torrent_id: TorrentId, run: bool) -> bool {
+        let Some(torrent) = self.torrent(&torrent_id) else { return false };
         let Some(work) = torrent.wishes.file_work.clone() else { return false };
-        self.begin_files(info_hash, work, run, true);
+        self.begin_files(torrent_id, work, run, true);
         true
     }
 
     /// Handles the files of a torrent that no shard has. `again` says that this was begun before.
-    pub(super) fn begin_files(&mut self, info_hash: InfoHash, work: FileWork, run: bool, again: bool) {
+    pub(super) fn begin_files(&mut self, torrent_id: TorrentId, work: FileWork, run: bool, again: bool) {
         let done = self.files_done.clone();
-        let Some(torrent) = self.torrent(&info_hash) else { return };
+        let Some(torrent) = self.torrent(&torrent_id) else { return };
         let progress = Arc::new(MoveProgress::default());
         let handling = Handling { work: work.clone(), progress: progress.clone() };
         torrent.activity = Activity::Handling { run, handling };
@@ -236,7 +235,7 @@ impl Session {
         let (from, info, have) =
             (torrent.data_dir.clone(), torrent.entry.content.info.clone(), torrent.pieces.durable().clone());
         let partial = torrent.entry.store.partial_files();
-        self.moving.insert(info_hash);
+        self.moving.insert(torrent_id);
         let places = self.file_works.clone();
         tokio::task::spawn_local(async move {
             // A rename is over in a moment, and somebody waits for it.
@@ -248,7 +247,7 @@ impl Session {
             let task = tokio::task::spawn_blocking(move || match &doing {
                 FileWork::Move(to) => {
                     let work = Move {
-                        torrent: &info_hash,
+                        torrent: &torrent_id,
                         layout: &info.layout,
                         from: &from,
                         to,
@@ -265,11 +264,11 @@ impl Session {
                 }
             });
             let result = task.await.unwrap_or_else(|error| {
-                tracing::error!(%error, torrent = %info_hash, "work on files has ended badly");
+                tracing::error!(%error, torrent = %torrent_id, "work on files has ended badly");
                 let errno = rustix::io::Errno::IO.raw_os_error();
                 Err(MoveError::Halfway(StorageError::Io { operation: "handle", path: directory, errno }))
             });
-            let _ = done.send(FilesDone::Handled { info_hash, work, result }).await;
+            let _ = done.send(FilesDone::Handled { torrent_id, work, result }).await;
         });
     }
 
@@ -277,31 +276,31 @@ impl Session {
     pub fn on_files_done(&mut self, done: FilesDone) {
         self.dirty = true;
         match done {
-            FilesDone::Handled { info_hash, work, result } => self.files_handled(info_hash, work, result),
-            FilesDone::Deleted { info_hash, result } => {
+            FilesDone::Handled { torrent_id, work, result } => self.files_handled(torrent_id, work, result),
+            FilesDone::Deleted { torrent_id, result } => {
                 if let Err(reason) = result {
-                    self.removal_failed(info_hash, reason);
+                    self.removal_failed(torrent_id, reason);
                 }
-                self.forget(info_hash);
+                self.forget(torrent_id);
             }
             FilesDone::Opened(opening) => self.opened.push(*opening),
             // Whoever added it is told that by the end of the channel.
-            FilesDone::NotOpened(info_hash) => _ = self.opening.remove(&info_hash),
+            FilesDone::NotOpened(torrent_id) => _ = self.opening.remove(&torrent_id),
         }
     }
 
-    fn files_handled(&mut self, info_hash: InfoHash, work: FileWork, result: Result<(), MoveError>) {
-        self.moving.remove(&info_hash);
-        let Some(torrent) = self.torrent(&info_hash) else { return };
+    fn files_handled(&mut self, torrent_id: TorrentId, work: FileWork, result: Result<(), MoveError>) {
+        self.moving.remove(&torrent_id);
+        let Some(torrent) = self.torrent(&torrent_id) else { return };
         let Activity::Handling { run, .. } = torrent.activity else { return };
         let followers = match &work {
-            FileWork::Move(to) => self.followers(info_hash, to).unwrap_or_default(),
+            FileWork::Move(to) => self.followers(torrent_id, to).unwrap_or_default(),
             FileWork::Found(_) | FileWork::Rename(_) => Vec::new(),
         };
-        let Some(torrent) = self.torrent(&info_hash) else { return };
+        let Some(torrent) = self.torrent(&torrent_id) else { return };
         let moved = work.directory().is_some_and(|to| *to != torrent.data_dir);
         let end = match result {
-            Ok(()) => match (self.reopen(info_hash, &work), &work) {
+            Ok(()) => match (self.reopen(torrent_id, &work), &work) {
                 (Ok(()), _) => End::Done,
                 (Err(error), FileWork::Found(_)) => End::Undone(Some(error)),
                 (Err(error), _) => End::Halfway(error),
@@ -315,12 +314,12 @@ impl Session {
             // The process ends: the next one goes on.
             Err(MoveError::Left) => return,
         };
-        let Some(torrent) = self.torrent(&info_hash) else { return };
+        let Some(torrent) = self.torrent(&torrent_id) else { return };
         torrent.touch();
         let halfway = matches!(end, End::Halfway(_));
         let outcome = match end {
             End::Halfway(reason) => {
-                self.fail(info_hash, reason.clone(), run);
+                self.fail(torrent_id, reason.clone(), run);
                 Err(reason)
             }
             End::Done => {
@@ -330,10 +329,10 @@ impl Session {
             End::Undone(reason) => {
                 Arc::make_mut(&mut torrent.wishes).file_work = None;
                 match &reason {
-                    None => self.stay(info_hash, &work),
+                    None => self.stay(torrent_id, &work),
                     // Who renames is told; a move was answered before it was done.
                     Some(reason) if work.directory().is_some() => {
-                        tracing::error!(reason, torrent = %info_hash, "files are not moved");
+                        tracing::error!(reason, torrent = %torrent_id, "files are not moved");
                         torrent.stays = true;
                         torrent.warning = Some(format!("its files are not moved: {reason}"));
                     }
@@ -342,79 +341,79 @@ impl Session {
                 Err(reason.unwrap_or_default())
             }
         };
-        if let Some(torrent) = self.torrent(&info_hash)
+        if let Some(torrent) = self.torrent(&torrent_id)
             && !halfway
         {
             torrent.activity = Activity::Paused;
             let check = matches!(work, FileWork::Found(_)) && moved && outcome.is_ok();
-            self.go_on(info_hash, run, check);
+            self.go_on(torrent_id, run, check);
         }
-        self.hold_paths(info_hash);
-        self.save_or_log(info_hash);
-        self.leave_trackers(info_hash);
+        self.hold_paths(torrent_id);
+        self.save_or_log(torrent_id);
+        self.leave_trackers(torrent_id);
         if let (Ok(()), Some(to)) = (&outcome, work.directory()) {
             followers.into_iter().for_each(|follower| self.follow(follower, to));
         }
         // Another torrent may have waited for that.
         self.queue_due = true;
-        if let Some(ticket) = self.renaming.remove(&info_hash) {
+        if let Some(ticket) = self.renaming.remove(&torrent_id) {
             if let Err(reason) = outcome {
-                ticket.fail(info_hash, EngineError::Storage(reason));
+                ticket.fail(torrent_id, EngineError::Storage(reason));
             }
             self.give_up(ticket);
         }
     }
 
     /// A torrent that rests has its files in another directory now, because they were moved with those of another torrent.
-    fn follow(&mut self, info_hash: InfoHash, to: &Path) {
-        if let Err(error) = self.reopen(info_hash, &FileWork::Found(to.to_path_buf())) {
-            tracing::error!(error, torrent = %info_hash, "files that were moved with those of another torrent");
+    fn follow(&mut self, torrent_id: TorrentId, to: &Path) {
+        if let Err(error) = self.reopen(torrent_id, &FileWork::Found(to.to_path_buf())) {
+            tracing::error!(error, torrent = %torrent_id, "files that were moved with those of another torrent");
             return;
         }
-        if let Some(torrent) = self.torrent(&info_hash) {
+        if let Some(torrent) = self.torrent(&torrent_id) {
             torrent.doubt_files();
             torrent.touch();
             match torrent.activity {
                 // It was looked at while they were on their way.
-                Activity::Missing { run: true, .. } => self.begin(info_hash),
+                Activity::Missing { run: true, .. } => self.begin(torrent_id),
                 // Or is being hashed where they were.
-                Activity::Checking { run, .. } => self.begin_stop(info_hash, Next::Check { run }),
+                Activity::Checking { run, .. } => self.begin_stop(torrent_id, Next::Check { run }),
                 _ => {}
             }
         }
-        self.hold_paths(info_hash);
-        self.save_or_log(info_hash);
+        self.hold_paths(torrent_id);
+        self.save_or_log(torrent_id);
     }
 
     /// What follows work on the files of a torrent.
-    fn go_on(&mut self, info_hash: InfoHash, run: bool, check: bool) {
-        let Some(torrent) = self.torrent(&info_hash) else { return };
+    fn go_on(&mut self, torrent_id: TorrentId, run: bool, check: bool) {
+        let Some(torrent) = self.torrent(&torrent_id) else { return };
         // After work that an earlier run has begun the files are looked at first.
         let unsure = torrent.unchecked;
         if check {
-            if self.look(info_hash, run).is_some() {
-                self.begin_check(info_hash, run);
+            if self.look(torrent_id, run).is_some() {
+                self.begin_check(torrent_id, run);
             }
-        } else if (unsure || !self.move_if_done(info_hash, run)) && run {
-            self.begin(info_hash);
+        } else if (unsure || !self.move_if_done(torrent_id, run)) && run {
+            self.begin(torrent_id);
         }
     }
 
     /// Tells trackers that a torrent has left that was to go on and does not.
-    fn leave_trackers(&mut self, info_hash: InfoHash) {
+    fn leave_trackers(&mut self, torrent_id: TorrentId) {
         let announcer = self.parts.announcer.clone();
-        if let Some(torrent) = self.torrent(&info_hash)
+        if let Some(torrent) = self.torrent(&torrent_id)
             && torrent.announced
             && torrent.activity != Activity::Running
         {
             torrent.announced = false;
-            announcer.stop(info_hash);
+            announcer.stop(torrent_id);
         }
     }
 
     /// Opens a torrent's files where they are and as they are called after this work. On an error nothing has changed.
-    fn reopen(&mut self, info_hash: InfoHash, work: &FileWork) -> Result<(), String> {
-        let Some(torrent) = self.torrent(&info_hash) else { return Ok(()) };
+    fn reopen(&mut self, torrent_id: TorrentId, work: &FileWork) -> Result<(), String> {
+        let Some(torrent) = self.torrent(&torrent_id) else { return Ok(()) };
         let old = torrent.entry.clone();
         let data_dir = work.directory().unwrap_or(&torrent.data_dir).clone();
         let mut wishes = Wishes::clone(&torrent.wishes);
@@ -422,7 +421,7 @@ impl Session {
             wishes.renames.push(rename.clone());
         }
         let original = match old.metainfo.is_lean() {
-            true => self.stored_metainfo(info_hash).map_err(|error| error.to_string())?,
+            true => self.stored_metainfo(torrent_id).map_err(|error| error.to_string())?,
             false => Metainfo::parse(&old.metainfo.to_bytes()).map_err(|error| error.to_string())?,
         };
         let metainfo = Arc::new(renamed(original, &wishes));
@@ -431,7 +430,7 @@ impl Session {
         store.take_partial_files(old.store.partial_files());
         store.take_moved_stamps(&old.store.stamps());
         let entry = self.entry_in_place_of(&old, metainfo, store);
-        let Some(torrent) = self.torrent(&info_hash) else { return Ok(()) };
+        let Some(torrent) = self.torrent(&torrent_id) else { return Ok(()) };
         torrent.pieces.reopened(&old.store);
         if work.directory().is_some() {
             wishes.move_when_done = None;
@@ -444,21 +443,21 @@ impl Session {
         self.parts.registry.insert([entry]);
         if unflushed {
             // What had begun was of the files where they were.
-            self.flush_found(info_hash);
+            self.flush_found(torrent_id);
         }
         Ok(())
     }
 
     /// Deletes the files of a torrent that is being forgotten once that is done: until then its paths are taken, so that
     /// nothing is deleted of a torrent that is added meanwhile. What is another torrent's as well stays.
-    pub(super) fn delete_files(&mut self, info_hash: InfoHash) {
-        let mut sharers = self.sharers(&info_hash);
+    pub(super) fn delete_files(&mut self, torrent_id: TorrentId) {
+        let mut sharers = self.sharers(&torrent_id);
         // One whose own files are being deleted wants them no more: both may be removed by one command.
-        sharers.retain(|sharer| !self.by_hash(&sharer.torrent).is_some_and(Torrent::is_being_deleted));
+        sharers.retain(|sharer| !self.by_id(&sharer.torrent).is_some_and(Torrent::is_being_deleted));
         let shared = sharers.into_iter().flat_map(|sharer| sharer.files);
         let shared: HashSet<usize> = shared.map(|(file, _)| file).collect();
         let done = self.files_done.clone();
-        let Some(torrent) = self.torrent(&info_hash) else { return };
+        let Some(torrent) = self.torrent(&torrent_id) else { return };
         torrent.activity = Activity::Stopping { waiting: Vec::new(), next: Next::Remove { delete: true } };
         let info = torrent.entry.content.info.clone();
         let partial = torrent.entry.store.partial_files();
@@ -473,19 +472,19 @@ impl Session {
                 for directory in directories {
                     let is_own = |file| !shared.contains(&file);
                     if let Err(error) =
-                        relocate::delete_files(&info.layout, &directory, &info_hash, &partial, is_own)
+                        relocate::delete_files(&info.layout, &directory, &torrent_id, &partial, is_own)
                     {
-                        tracing::error!(%error, torrent = %info_hash, "cannot delete all files of a removed torrent");
+                        tracing::error!(%error, torrent = %torrent_id, "cannot delete all files of a removed torrent");
                         result = Err(format!("it is removed, but not all of its files are deleted: {error}"));
                     }
                 }
                 result
             });
             let result = deleted.await.unwrap_or_else(|error| {
-                tracing::error!(%error, torrent = %info_hash, "deleting files has ended badly");
+                tracing::error!(%error, torrent = %torrent_id, "deleting files has ended badly");
                 Err("it is removed, but deleting its files has ended badly".into())
             });
-            let _ = done.send(FilesDone::Deleted { info_hash, result }).await;
+            let _ = done.send(FilesDone::Deleted { torrent_id, result }).await;
         });
     }
 }

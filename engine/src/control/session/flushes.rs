@@ -2,7 +2,7 @@
 //! Until the files are flushed the next start hashes them again.
 
 use super::Session;
-use ringseed_proto::units::InfoHash;
+use ringseed_proto::hashes::TorrentId;
 use ringseed_storage::TorrentStore;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,12 +14,12 @@ const FLUSHES_MAX: usize = 4;
 /// Torrents whose files are being flushed, and those that wait for that.
 #[derive(Default)]
 pub(super) struct Flushes {
-    waiting: VecDeque<(InfoHash, Arc<TorrentStore>)>,
+    waiting: VecDeque<(TorrentId, Arc<TorrentStore>)>,
     running: Vec<Flush>,
 }
 
 struct Flush {
-    info_hash: InfoHash,
+    torrent_id: TorrentId,
     store: Arc<TorrentStore>,
     /// The store's count of writes before.
     writes: u64,
@@ -28,31 +28,31 @@ struct Flush {
 
 impl Session {
     /// Flushes the files of a torrent that was just checked.
-    pub(super) fn flush_found(&mut self, info_hash: InfoHash) {
-        let Some(torrent) = self.torrent(&info_hash) else { return };
+    pub(super) fn flush_found(&mut self, torrent_id: TorrentId) {
+        let Some(torrent) = self.torrent(&torrent_id) else { return };
         let store = torrent.entry.store.clone();
         // What an earlier check of it has begun to flush says nothing about this one.
-        self.flushes.waiting.retain(|(waiting, _)| *waiting != info_hash);
-        self.flushes.running.retain(|flush| flush.info_hash != info_hash);
-        self.flushes.waiting.push_back((info_hash, store));
+        self.flushes.waiting.retain(|(waiting, _)| *waiting != torrent_id);
+        self.flushes.running.retain(|flush| flush.torrent_id != torrent_id);
+        self.flushes.waiting.push_back((torrent_id, store));
         self.begin_flushes();
     }
 
     fn begin_flushes(&mut self) {
         while self.flushes.running.len() < FLUSHES_MAX
-            && let Some((info_hash, store)) = self.flushes.waiting.pop_front()
+            && let Some((torrent_id, store)) = self.flushes.waiting.pop_front()
         {
             let (sender, done) = oneshot::channel();
             let (flushed, writes) = (store.clone(), store.writes_begun());
             tokio::task::spawn_blocking(move || {
                 let result = flushed.flush_files();
                 if let Err(error) = &result {
-                    tracing::error!(%error, torrent = %info_hash, "cannot bring to disk what a check found");
+                    tracing::error!(%error, torrent = %torrent_id, "cannot bring to disk what a check found");
                 }
                 // The session may be gone.
                 let _ = sender.send(result.is_ok());
             });
-            self.flushes.running.push(Flush { info_hash, store, writes, done });
+            self.flushes.running.push(Flush { torrent_id, store, writes, done });
         }
     }
 
@@ -68,13 +68,13 @@ impl Session {
                 // A task that panicked has flushed nothing.
                 result => result.unwrap_or(false),
             };
-            let Flush { info_hash, store, writes, .. } = self.flushes.running.swap_remove(index);
-            if let Some(torrent) = self.torrent(&info_hash)
+            let Flush { torrent_id, store, writes, .. } = self.flushes.running.swap_remove(index);
+            if let Some(torrent) = self.torrent(&torrent_id)
                 && result
                 && Arc::ptr_eq(&torrent.entry.store, &store)
             {
                 torrent.pieces.flushed(writes);
-                self.unsaved.insert(info_hash);
+                self.unsaved.insert(torrent_id);
             }
         }
         self.begin_flushes();

@@ -5,7 +5,7 @@ use super::super::torrent::Torrent;
 use super::Session;
 use ringseed_handle::unix_now;
 use ringseed_handle::{ShareRatio, verified_bytes};
-use ringseed_proto::units::InfoHash;
+use ringseed_proto::hashes::TorrentId;
 use ringseed_storage::{GoalMode, SessionSettings};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -32,9 +32,9 @@ impl Session {
         let goal = |torrent: &Torrent| {
             let seeds = torrent.activity == Activity::Running && torrent.is_done();
             let goal = if seeds { reached(torrent, &self.settings, now) } else { None };
-            Some((torrent.entry.info_hash(), goal?))
+            Some((torrent.entry.id(), goal?))
         };
-        let reached: Vec<(InfoHash, &str)> = match all {
+        let reached: Vec<(TorrentId, &str)> = match all {
             true => self.torrents.values().filter_map(goal).collect(),
             false => {
                 let ids: HashSet<&u32> = unsure.iter().chain(self.sampled.iter().flatten()).collect();
@@ -44,14 +44,15 @@ impl Session {
         if all {
             self.times_looked_at = now;
         }
-        for (info_hash, goal) in &reached {
-            tracing::info!(torrent = %info_hash, "{goal} reached: pausing");
-            if let Some(torrent) = self.torrent(info_hash) {
+        for (torrent_id, goal) in &reached {
+            tracing::info!(torrent = %torrent_id, "{goal} reached: pausing");
+            if let Some(torrent) = self.torrent(torrent_id) {
                 Arc::make_mut(&mut torrent.wishes).limit_reached = true;
             }
         }
-        for (info_hash, error) in self.pause(reached.into_iter().map(|(info_hash, _)| info_hash).collect()) {
-            tracing::error!(%error, torrent = %info_hash, "cannot save the pause");
+        for (torrent_id, error) in self.pause(reached.into_iter().map(|(torrent_id, _)| torrent_id).collect())
+        {
+            tracing::error!(%error, torrent = %torrent_id, "cannot save the pause");
         }
     }
 }

@@ -5,7 +5,7 @@
 use super::super::activity::Next;
 use super::Session;
 use ringseed_handle::{EngineError, Failures, Reply, TorrentChange, TorrentCommand};
-use ringseed_proto::units::InfoHash;
+use ringseed_proto::hashes::TorrentId;
 use ringseed_storage::FileWork;
 use ringseed_storage::{RunState, TorrentRecord, Wishes};
 use std::cell::RefCell;
@@ -17,7 +17,7 @@ use std::rc::Rc;
 const STARTS_AT_ONCE: usize = 64;
 
 /// Torrents that a command could not be carried out for, and why.
-pub(super) type Failed = Vec<(InfoHash, EngineError)>;
+pub(super) type Failed = Vec<(TorrentId, EngineError)>;
 
 /// A command that waits for torrents of its list. It is answered when the last of them gives up its ticket.
 pub(super) type Ticket = Rc<Unanswered>;
@@ -30,8 +30,8 @@ pub(super) struct Unanswered {
 
 impl Unanswered {
     /// Notes that it could not be carried out for a torrent.
-    pub(super) fn fail(&self, info_hash: InfoHash, error: EngineError) {
-        self.failed.borrow_mut().push((info_hash, error));
+    pub(super) fn fail(&self, torrent_id: TorrentId, error: EngineError) {
+        self.failed.borrow_mut().push((torrent_id, error));
     }
 
     /// Answers at the end of the session.
@@ -42,12 +42,12 @@ impl Unanswered {
 
 impl Session {
     /// Carries out a command for the torrents of a list, each once.
-    pub(super) fn on_list(&mut self, list: Vec<InfoHash>, command: TorrentCommand, reply: Reply<Failures>) {
+    pub(super) fn on_list(&mut self, list: Vec<TorrentId>, command: TorrentCommand, reply: Reply<Failures>) {
         let mut seen = HashSet::with_capacity(list.len());
         let (list, unknown): (Vec<_>, Vec<_>) = list
             .into_iter()
-            .filter(|info_hash| seen.insert(*info_hash))
-            .partition(|info_hash| self.ids.contains_key(info_hash));
+            .filter(|torrent_id| seen.insert(*torrent_id))
+            .partition(|torrent_id| self.ids.contains_key(torrent_id));
         let mut failed: Failed =
             unknown.into_iter().map(|hash| (hash, EngineError::UnknownTorrent(hash))).collect();
         let wanted = list.clone();
@@ -80,17 +80,17 @@ impl Session {
                 Err(error) => all_failed(&list, &error),
             },
         });
-        let failing: HashSet<InfoHash> = failed.iter().map(|(info_hash, _)| *info_hash).collect();
+        let failing: HashSet<TorrentId> = failed.iter().map(|(torrent_id, _)| *torrent_id).collect();
         let ticket = Rc::new(Unanswered { reply, failed: RefCell::new(failed) });
-        for info_hash in wanted.into_iter().filter(|info_hash| !failing.contains(info_hash)) {
+        for torrent_id in wanted.into_iter().filter(|torrent_id| !failing.contains(torrent_id)) {
             match waits {
                 // It is over in a moment, and whoever asked may add it again.
-                Some(Waits::ForRemoval) if self.ids.contains_key(&info_hash) => {
-                    self.leaving.entry(info_hash).or_default().push(ticket.clone());
+                Some(Waits::ForRemoval) if self.ids.contains_key(&torrent_id) => {
+                    self.leaving.entry(torrent_id).or_default().push(ticket.clone());
                 }
                 // It is over in a moment, and whoever asked goes on with the new names.
-                Some(Waits::ForRename) if self.moving_soon(info_hash) => {
-                    _ = self.renaming.insert(info_hash, ticket.clone());
+                Some(Waits::ForRename) if self.moving_soon(torrent_id) => {
+                    _ = self.renaming.insert(torrent_id, ticket.clone());
                 }
                 _ => {}
             }
@@ -99,9 +99,9 @@ impl Session {
     }
 
     /// What was deleted of a removed torrent is not all: whoever waits for that is told.
-    pub(super) fn removal_failed(&mut self, info_hash: InfoHash, reason: String) {
-        for ticket in self.leaving.get(&info_hash).into_iter().flatten() {
-            ticket.fail(info_hash, EngineError::Storage(reason.clone()));
+    pub(super) fn removal_failed(&mut self, torrent_id: TorrentId, reason: String) {
+        for ticket in self.leaving.get(&torrent_id).into_iter().flatten() {
+            ticket.fail(torrent_id, EngineError::Storage(reason.clone()));
         }
     }
 
@@ -115,25 +115,25 @@ impl Session {
     /// Carries something out for each torrent of a list that needs no transaction.
     fn each(
         &mut self,
-        list: Vec<InfoHash>,
-        mut change: impl FnMut(&mut Self, InfoHash) -> Result<(), EngineError>,
+        list: Vec<TorrentId>,
+        mut change: impl FnMut(&mut Self, TorrentId) -> Result<(), EngineError>,
     ) -> Failed {
-        let results = list.into_iter().map(|info_hash| (info_hash, change(self, info_hash)));
-        results.filter_map(|(info_hash, result)| Some((info_hash, result.err()?))).collect()
+        let results = list.into_iter().map(|torrent_id| (torrent_id, change(self, torrent_id)));
+        results.filter_map(|(torrent_id, result)| Some((torrent_id, result.err()?))).collect()
     }
 
     /// Pauses torrents once that is stored: those that report failure run on.
-    pub(super) fn pause(&mut self, list: Vec<InfoHash>) -> Failed {
+    pub(super) fn pause(&mut self, list: Vec<TorrentId>) -> Failed {
         self.count_times(&list);
         match self.save_states(&list, RunState::Paused, |wishes| wishes.forced = false) {
-            Ok(()) => list.into_iter().for_each(|info_hash| self.pause_stored(info_hash)),
+            Ok(()) => list.into_iter().for_each(|torrent_id| self.pause_stored(torrent_id)),
             Err(error) => return all_failed(&list, &error),
         }
         Failed::new()
     }
 
     /// Starts torrents once that is stored.
-    pub(super) fn resume(&mut self, list: Vec<InfoHash>, now: bool) -> Failed {
+    pub(super) fn resume(&mut self, list: Vec<TorrentId>, now: bool) -> Failed {
         // Starting one looks at its files.
         let later = list.len() > STARTS_AT_ONCE;
         let wanted = |wishes: &mut Wishes| {
@@ -141,15 +141,15 @@ impl Session {
             wishes.limit_reached = false;
         };
         match self.save_states(&list, RunState::Running, wanted) {
-            Ok(()) => self.each(list, |session, info_hash| session.resume_stored(info_hash, now, later)),
+            Ok(()) => self.each(list, |session, torrent_id| session.resume_stored(torrent_id, now, later)),
             Err(error) => all_failed(&list, &error),
         }
     }
 
     /// Removes torrents once that is stored.
-    pub(super) fn remove(&mut self, list: Vec<InfoHash>, delete: bool) -> Failed {
-        let handled = |info_hash: &InfoHash| {
-            let torrent = self.ids.get(info_hash).and_then(|id| self.torrents.get(id));
+    pub(super) fn remove(&mut self, list: Vec<TorrentId>, delete: bool) -> Failed {
+        let handled = |torrent_id: &TorrentId| {
+            let torrent = self.ids.get(torrent_id).and_then(|id| self.torrents.get(id));
             torrent.is_some_and(|torrent| torrent.is_handled() && !torrent.is_leaving())
         };
         let (kept, list): (Vec<_>, Vec<_>) = list.into_iter().partition(handled);
@@ -167,52 +167,52 @@ impl Session {
             return failed;
         }
         self.note_removals(&list);
-        list.into_iter().for_each(|info_hash| self.begin_stop(info_hash, Next::Remove { delete }));
+        list.into_iter().for_each(|torrent_id| self.begin_stop(torrent_id, Next::Remove { delete }));
         failed
     }
 
     /// Changes what is wanted of torrents: it holds once it is stored.
-    fn change_torrents(&mut self, list: Vec<InfoHash>, change: &TorrentChange) -> Failed {
+    fn change_torrents(&mut self, list: Vec<TorrentId>, change: &TorrentChange) -> Failed {
         let changes: Vec<_> = list
             .iter()
-            .filter_map(|info_hash| Some((*info_hash, self.changed_as(*info_hash, change)?)))
+            .filter_map(|torrent_id| Some((*torrent_id, self.changed_as(*torrent_id, change)?)))
             .collect();
         let records: Vec<TorrentRecord> =
-            changes.iter().filter_map(|(info_hash, changed)| self.record_as(*info_hash, changed)).collect();
+            changes.iter().filter_map(|(torrent_id, changed)| self.record_as(*torrent_id, changed)).collect();
         if let Err(error) = self.save_settings(&records) {
             return all_failed(&list, &error);
         }
         drop(records);
-        for (info_hash, changed) in changes {
-            self.apply_change(info_hash, changed, change.in_turn);
+        for (torrent_id, changed) in changes {
+            self.apply_change(torrent_id, changed, change.in_turn);
         }
         self.queue_due = true;
         Failed::new()
     }
 
     /// Has the files of torrents moved, or renamed, once that is stored; they rest meanwhile.
-    fn handle_files(&mut self, list: Vec<InfoHash>, work: &FileWork) -> Failed {
+    fn handle_files(&mut self, list: Vec<TorrentId>, work: &FileWork) -> Failed {
         let (mut failed, mut begun) = (Failed::new(), Vec::new());
-        for info_hash in list {
-            match self.plan_work(info_hash, work) {
-                Ok(Some(planned)) => begun.push((info_hash, planned)),
+        for torrent_id in list {
+            match self.plan_work(torrent_id, work) {
+                Ok(Some(planned)) => begun.push((torrent_id, planned)),
                 Ok(None) => {}
-                Err(error) => failed.push((info_hash, error)),
+                Err(error) => failed.push((torrent_id, error)),
             }
         }
         let records: Vec<TorrentRecord> = begun.iter().filter_map(|(hash, _)| self.record(*hash)).collect();
         if let Err(error) = self.save_settings(&records) {
-            for (info_hash, planned) in begun {
-                self.set_work(info_hash, planned.before);
-                failed.push((info_hash, error.copy()));
+            for (torrent_id, planned) in begun {
+                self.set_work(torrent_id, planned.before);
+                failed.push((torrent_id, error.copy()));
             }
             return failed;
         }
-        for (info_hash, planned) in begun {
-            if let Some(torrent) = self.torrent(&info_hash) {
+        for (torrent_id, planned) in begun {
+            if let Some(torrent) = self.torrent(&torrent_id) {
                 (torrent.stays, torrent.warning) = (false, None);
             }
-            self.start_work(info_hash, work.clone(), planned.run, planned.again);
+            self.start_work(torrent_id, work.clone(), planned.run, planned.again);
         }
         failed
     }
@@ -220,11 +220,11 @@ impl Session {
     /// Enters the states that torrents are about to have, and what is wanted of them then, in one transaction.
     fn save_states(
         &mut self,
-        list: &[InfoHash],
+        list: &[TorrentId],
         state: RunState,
         wanted: impl Fn(&mut Wishes),
     ) -> Result<(), EngineError> {
-        let records = list.iter().filter_map(|info_hash| self.record(*info_hash));
+        let records = list.iter().filter_map(|torrent_id| self.record(*torrent_id));
         let as_wanted = |mut record: TorrentRecord| {
             record.state = state;
             wanted(&mut record.wishes);
@@ -243,6 +243,6 @@ enum Waits {
 }
 
 /// The same failure for all of a list.
-fn all_failed(list: &[InfoHash], error: &EngineError) -> Failed {
-    list.iter().map(|info_hash| (*info_hash, error.copy())).collect()
+fn all_failed(list: &[TorrentId], error: &EngineError) -> Failed {
+    list.iter().map(|torrent_id| (*torrent_id, error.copy())).collect()
 }

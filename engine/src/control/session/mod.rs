@@ -51,8 +51,8 @@ use ringseed_handle::Torrents;
 use ringseed_handle::{EngineLimits, EngineSnapshot, UnderWay};
 use ringseed_net::blocklist::Blocklist;
 use ringseed_net::listener::PortClaim;
+use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::metainfo::Metainfo;
-use ringseed_proto::units::InfoHash;
 use ringseed_storage::{
     ResumeStore, SessionSettings, SetLimit, SizeCheck, SpeedLimit, StoreLimits, TorrentStore, Wishes,
 };
@@ -108,7 +108,7 @@ pub struct SessionParts {
 pub struct Session {
     parts: SessionParts,
     torrents: BTreeMap<u32, Torrent>,
-    ids: HashMap<InfoHash, u32>,
+    ids: HashMap<TorrentId, u32>,
     next_id: u32,
     limits: EngineLimits,
     settings: Arc<SessionSettings>,
@@ -127,7 +127,7 @@ pub struct Session {
     /// What was sent and received.
     counted: Counted,
     /// Torrents whose trackers were edited, and the shards that have not yet counted what they moved.
-    counting: HashMap<InfoHash, HashSet<usize>>,
+    counting: HashMap<TorrentId, HashSet<usize>>,
     clock_looked_at: Instant,
     times_looked_at: Instant,
     /// The number of the interface that is listened on.
@@ -143,15 +143,15 @@ pub struct Session {
     /// The paths of all torrents.
     claims: Claims,
     /// Torrents that are being added, and who added them once more meanwhile.
-    opening: HashMap<InfoHash, Vec<Second>>,
+    opening: HashMap<TorrentId, Vec<Second>>,
     /// Those whose files were looked at just now.
     opened: Vec<Opening>,
     /// Torrents whose files are being moved or renamed.
-    moving: HashSet<InfoHash>,
+    moving: HashSet<TorrentId>,
     /// Who waits for the end of a rename.
-    renaming: HashMap<InfoHash, Ticket>,
+    renaming: HashMap<TorrentId, Ticket>,
     /// Who waits for the end of a removal.
-    leaving: HashMap<InfoHash, Vec<Ticket>>,
+    leaving: HashMap<TorrentId, Vec<Ticket>>,
     sequences: Vec<u64>,
     /// What each shard had under way, and the handshakes that had ended on it.
     around: Vec<(UnderWay, [u64; 5])>,
@@ -162,15 +162,15 @@ pub struct Session {
     /// Something changed that no shard published.
     dirty: bool,
     /// Torrents that the shards are to let go of, all in one message.
-    stops: Vec<InfoHash>,
+    stops: Vec<TorrentId>,
     /// Torrents that shards have let go of, each with the shard, which is looked at in turns.
-    let_go: VecDeque<(usize, InfoHash)>,
+    let_go: VecDeque<(usize, TorrentId)>,
     /// Messages that a full mailbox did not take yet, in order, by shard.
     unsent: Vec<VecDeque<ToShard>>,
     /// Torrents with pieces, totals or stamps that the resume store does not have.
-    unsaved: HashSet<InfoHash>,
+    unsaved: HashSet<TorrentId>,
     /// Torrents of which more than progress could not be stored.
-    owed: HashSet<InfoHash>,
+    owed: HashSet<TorrentId>,
     /// The resume store cannot be used.
     store_failure: Option<StoreFailure>,
     /// Ends the thread that writes beside the store.
@@ -276,7 +276,7 @@ impl Session {
     }
 
     fn entry(&self, metainfo: Arc<Metainfo>, store: Arc<TorrentStore>) -> Arc<TorrentEntry> {
-        let home = home_shard(&metainfo.info_hash, self.parts.shards.len());
+        let home = home_shard(&metainfo.id(), self.parts.shards.len());
         Arc::new(TorrentEntry::new(metainfo, store, home))
     }
 
@@ -300,7 +300,7 @@ impl Session {
     ) -> u32 {
         let id = self.next_id;
         self.next_id += 1;
-        self.ids.insert(entry.info_hash(), id);
+        self.ids.insert(entry.id(), id);
         let mut torrent = Torrent {
             id,
             entry,
@@ -337,12 +337,12 @@ impl Session {
         torrent.count_left();
         self.last_place = self.last_place.max(torrent.wishes.queue);
         torrent.touch();
-        let info_hash = torrent.entry.info_hash();
+        let torrent_id = torrent.entry.id();
         let layout = roots.is_some().then(|| torrent.entry.content.info.clone());
         self.torrents.insert(id, torrent);
         match (roots, layout) {
-            (Some(roots), Some(info)) => self.claims.hold(info_hash, roots, &[&info.layout]),
-            _ => self.hold_paths(info_hash),
+            (Some(roots), Some(info)) => self.claims.hold(torrent_id, roots, &[&info.layout]),
+            _ => self.hold_paths(torrent_id),
         }
         id
     }
@@ -361,7 +361,7 @@ impl Session {
     /// Sends what was gathered and what full mailboxes have not taken.
     pub fn flush(&mut self) {
         for stops in std::mem::take(&mut self.stops).chunks(STOPS_AT_ONCE) {
-            let stops: Arc<[InfoHash]> = stops.into();
+            let stops: Arc<[TorrentId]> = stops.into();
             self.unsent.iter_mut().for_each(|queue| queue.push_back(ToShard::Stop(stops.clone())));
         }
         for (queue, shard) in self.unsent.iter_mut().zip(&self.parts.shards) {
@@ -381,14 +381,14 @@ impl Session {
         for shard in 0..self.parts.published.len() {
             self.take_published(shard);
         }
-        for info_hash in self.parts.announcer.take_changed() {
-            if let Some(torrent) = self.torrent(&info_hash) {
+        for torrent_id in self.parts.announcer.take_changed() {
+            if let Some(torrent) = self.torrent(&torrent_id) {
                 torrent.touch();
                 self.dirty = true;
             }
         }
-        for info_hash in &self.moving {
-            if let Some(torrent) = self.ids.get(info_hash).and_then(|id| self.torrents.get_mut(id)) {
+        for torrent_id in &self.moving {
+            if let Some(torrent) = self.ids.get(torrent_id).and_then(|id| self.torrents.get_mut(id)) {
                 torrent.touch();
                 self.dirty = true;
             }

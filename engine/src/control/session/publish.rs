@@ -25,7 +25,7 @@ impl Session {
     fn take_samples(&mut self, shard: usize, published: &ShardSnapshot) {
         let mut now = HashSet::with_capacity(published.torrents.len());
         for sample in &published.torrents {
-            let Some(id) = self.ids.get(&sample.info_hash) else { continue };
+            let Some(id) = self.ids.get(&sample.torrent_id) else { continue };
             let Some(torrent) = self.torrents.get_mut(id) else { continue };
             torrent.set_sample(shard, Some(sample.clone()));
             now.insert(*id);
@@ -37,8 +37,8 @@ impl Session {
             }
         }
         self.dirty |= !(before.is_empty() && self.sampled[shard].is_empty());
-        for (info_hash, hashed) in &published.verifying {
-            if let Some(torrent) = self.ids.get(info_hash).and_then(|id| self.torrents.get_mut(id))
+        for (torrent_id, hashed) in &published.verifying {
+            if let Some(torrent) = self.ids.get(torrent_id).and_then(|id| self.torrents.get_mut(id))
                 && let Activity::Checking { done, .. } = &mut torrent.activity
             {
                 // Shards publish one after the other what they all have hashed.
@@ -60,7 +60,7 @@ impl Session {
             if std::mem::replace(&mut torrent.shown, true) {
                 continue;
             }
-            let trackers = self.parts.announcer.status(torrent.entry.info_hash());
+            let trackers = self.parts.announcer.status(torrent.entry.id());
             self.shown.insert(Arc::new(torrent.status(trackers.into_iter().map(tracker_status).collect())));
         }
         let (run, all_runs) = self.totals();

@@ -4,7 +4,7 @@ use super::super::activity::Next;
 use super::Session;
 use ringseed_handle::unix_now;
 use ringseed_handle::{EngineError, QueueMove};
-use ringseed_proto::units::InfoHash;
+use ringseed_proto::hashes::TorrentId;
 use ringseed_storage::{TorrentRecord, Wishes};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use std::time::Instant;
 
 impl Session {
     /// Moves torrents in the queue; unknown ones are left out.
-    pub(super) fn move_in_queue(&mut self, torrents: &[InfoHash], to: QueueMove) -> Result<(), EngineError> {
+    pub(super) fn move_in_queue(&mut self, torrents: &[TorrentId], to: QueueMove) -> Result<(), EngineError> {
         self.take_changes();
         let chosen: HashSet<u32> =
-            torrents.iter().filter_map(|info_hash| self.ids.get(info_hash).copied()).collect();
+            torrents.iter().filter_map(|torrent_id| self.ids.get(torrent_id).copied()).collect();
         if chosen.is_empty() {
             return Ok(());
         }
@@ -23,7 +23,7 @@ impl Session {
         let records: Vec<TorrentRecord> = places
             .iter()
             .filter_map(|(id, new)| {
-                let record = self.record(self.torrents.get(id)?.entry.info_hash())?;
+                let record = self.record(self.torrents.get(id)?.entry.id())?;
                 let wishes = Wishes { queue: *new, ..record.wishes };
                 Some(TorrentRecord { wishes, ..record })
             })
@@ -91,17 +91,17 @@ impl Session {
             let room = switch.get().map_or(usize::MAX, |places| places as usize);
             let turns = take_turns(running, waiting, room);
             self.dirty |= turns != Turns::default();
-            for info_hash in self.hashes_of(&turns.stop) {
-                self.begin_stop(info_hash, Next::Run);
+            for torrent_id in self.hashes_of(&turns.stop) {
+                self.begin_stop(torrent_id, Next::Run);
             }
-            for info_hash in self.hashes_of(&turns.start) {
-                self.run_queued(info_hash);
+            for torrent_id in self.hashes_of(&turns.start) {
+                self.run_queued(torrent_id);
             }
         }
     }
 
-    fn hashes_of(&self, ids: &[u32]) -> Vec<InfoHash> {
-        ids.iter().filter_map(|id| Some(self.torrents.get(id)?.entry.info_hash())).collect()
+    fn hashes_of(&self, ids: &[u32]) -> Vec<TorrentId> {
+        ids.iter().filter_map(|id| Some(self.torrents.get(id)?.entry.id())).collect()
     }
 }
 

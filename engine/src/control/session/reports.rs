@@ -8,7 +8,7 @@ use crate::shard::message::{DurablePieces, FromShard, ToShard};
 use ringseed_announce::AnnounceUpdate;
 use ringseed_net::candidates::Source;
 use ringseed_proto::bitfield::Bitfield;
-use ringseed_proto::units::InfoHash;
+use ringseed_proto::hashes::TorrentId;
 use ringseed_storage::FileWork;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,27 +24,27 @@ impl Session {
         self.dirty = true;
         match message {
             FromShard::Checked { check, result } => self.checked(&check, result),
-            FromShard::Durable(info_hash, durable) => self.made_durable(info_hash, durable),
-            FromShard::Completed { info_hash, missing } => self.completed(info_hash, missing),
-            FromShard::MetadataWanted { shard, info_hash } => {
-                let bytes = self.stored_metainfo(info_hash).map(|metainfo| metainfo.info_bytes);
+            FromShard::Durable(torrent_id, durable) => self.made_durable(torrent_id, durable),
+            FromShard::Completed { torrent_id, missing } => self.completed(torrent_id, missing),
+            FromShard::MetadataWanted { shard, torrent_id } => {
+                let bytes = self.stored_metainfo(torrent_id).map(|metainfo| metainfo.info_bytes);
                 if let Err(error) = &bytes {
-                    tracing::warn!(%error, torrent = %info_hash, "cannot read the metadata that a peer asks for");
+                    tracing::warn!(%error, torrent = %torrent_id, "cannot read the metadata that a peer asks for");
                 }
-                self.send(shard, ToShard::Metadata(info_hash, bytes.ok()));
+                self.send(shard, ToShard::Metadata(torrent_id, bytes.ok()));
             }
-            FromShard::Failed(info_hash, error) => {
+            FromShard::Failed(torrent_id, error) => {
                 let reason = error.to_string();
-                if let Some(torrent) = self.torrent(&info_hash) {
+                if let Some(torrent) = self.torrent(&torrent_id) {
                     torrent.unchecked |= error.is_data_loss() && !error.is_missing();
                 }
                 let next = if error.is_missing() { Next::Miss(reason) } else { Next::Fail(reason) };
-                self.begin_stop(info_hash, next);
+                self.begin_stop(torrent_id, next);
             }
             FromShard::Stopped { shard, torrents } => self.all_stopped(shard, torrents),
             // Waited for when the session ends.
             FromShard::Counted { .. } => {}
-            FromShard::CountedTorrent { shard, info_hash } => self.counted_torrent(shard, info_hash),
+            FromShard::CountedTorrent { shard, torrent_id } => self.counted_torrent(shard, torrent_id),
             FromShard::Ended { shard } => {
                 self.ended.insert(shard);
             }
@@ -52,18 +52,18 @@ impl Session {
     }
 
     /// What the home shard of a torrent has made durable: it is stored with the next progress.
-    pub(super) fn made_durable(&mut self, info_hash: InfoHash, durable: DurablePieces) {
+    pub(super) fn made_durable(&mut self, torrent_id: TorrentId, durable: DurablePieces) {
         let DurablePieces { pieces, settled } = durable;
-        let Some(torrent) = self.torrent(&info_hash) else { return };
+        let Some(torrent) = self.torrent(&torrent_id) else { return };
         torrent.finish_names(&pieces);
         if torrent.with_pieces(|known| known.made_durable(pieces, settled)) {
-            self.unsaved.insert(info_hash);
+            self.unsaved.insert(torrent_id);
         }
     }
 
     /// All that is wanted of a torrent is here; `missing` bytes of the others are not.
-    fn completed(&mut self, info_hash: InfoHash, missing: u64) {
-        let Some(torrent) = self.torrent(&info_hash) else { return };
+    fn completed(&mut self, torrent_id: TorrentId, missing: u64) {
+        let Some(torrent) = self.torrent(&torrent_id) else { return };
         torrent.entry.left.store(0, Ordering::Relaxed);
         torrent.entry.missing.store(missing, Ordering::Relaxed);
         torrent.count_time(Instant::now());
@@ -77,22 +77,22 @@ impl Session {
         // piece that was repaired.
         if missing == 0 && !torrent.wishes.was_whole {
             Arc::make_mut(&mut torrent.wishes).was_whole = true;
-            self.parts.announcer.completed(info_hash);
+            self.parts.announcer.completed(torrent_id);
         }
         self.queue_due = true;
-        let records: Vec<_> = self.record(info_hash).into_iter().collect();
+        let records: Vec<_> = self.record(torrent_id).into_iter().collect();
         if let Err(error) = self.save_settings(&records) {
-            tracing::error!(%error, torrent = %info_hash, "cannot save that it was finished");
-            self.owed.insert(info_hash);
+            tracing::error!(%error, torrent = %torrent_id, "cannot save that it was finished");
+            self.owed.insert(torrent_id);
         }
-        let run = self.torrent(&info_hash).is_some_and(|torrent| torrent.wanted_running());
-        self.move_if_done(info_hash, run);
+        let run = self.torrent(&torrent_id).is_some_and(|torrent| torrent.wanted_running());
+        self.move_if_done(torrent_id, run);
     }
 
     /// A shard's part of a check: when it is the last, the torrent goes on.
     pub(super) fn checked(&mut self, check: &Arc<Check>, part: Result<Bitfield, String>) {
-        let info_hash = check.torrent.info_hash();
-        let Some(torrent) = self.torrent(&info_hash) else { return };
+        let torrent_id = check.torrent.id();
+        let Some(torrent) = self.torrent(&torrent_id) else { return };
         let Activity::Checking { run, found, .. } = &mut torrent.activity else { return };
         if !Arc::ptr_eq(&found.check, check) {
             return; // one that was called off
@@ -114,7 +114,7 @@ impl Session {
                 if have.is_full() {
                     for (path, more) in torrent.entry.store.longer_files() {
                         let path = path.display();
-                        tracing::warn!(torrent = %info_hash, "{path} is longer than the torrent says by {more} bytes");
+                        tracing::warn!(torrent = %torrent_id, "{path} is longer than the torrent says by {more} bytes");
                     }
                 }
                 torrent.finish_names(&have);
@@ -124,32 +124,32 @@ impl Session {
                     Arc::make_mut(&mut torrent.wishes).had_data = false;
                 }
                 torrent.activity = Activity::Paused;
-                self.flush_found(info_hash);
-                if !self.move_if_done(info_hash, run) && run {
-                    self.begin_run(info_hash);
+                self.flush_found(torrent_id);
+                if !self.move_if_done(torrent_id, run) && run {
+                    self.begin_run(torrent_id);
                 }
             }
-            Err(reason) => self.check_failed(info_hash, reason, run),
+            Err(reason) => self.check_failed(torrent_id, reason, run),
         }
-        self.save_or_log(info_hash);
+        self.save_or_log(torrent_id);
     }
 
     /// What home shards have made durable of torrents before they let go of them.
-    pub(super) fn made_durable_at_stop(&mut self, torrents: Vec<(InfoHash, Option<DurablePieces>)>) {
-        for (info_hash, durable) in torrents {
+    pub(super) fn made_durable_at_stop(&mut self, torrents: Vec<(TorrentId, Option<DurablePieces>)>) {
+        for (torrent_id, durable) in torrents {
             if let Some(durable) = durable {
-                self.made_durable(info_hash, durable);
+                self.made_durable(torrent_id, durable);
             }
         }
     }
 
     /// A shard has let go of torrents.
-    fn all_stopped(&mut self, shard: usize, torrents: Vec<(InfoHash, Option<DurablePieces>)>) {
+    fn all_stopped(&mut self, shard: usize, torrents: Vec<(TorrentId, Option<DurablePieces>)>) {
         // What it published before is not to be taken for something newer later on.
         self.take_published(shard);
-        let stopped: Vec<InfoHash> = torrents.iter().map(|(info_hash, _)| *info_hash).collect();
+        let stopped: Vec<TorrentId> = torrents.iter().map(|(torrent_id, _)| *torrent_id).collect();
         self.made_durable_at_stop(torrents);
-        self.let_go.extend(stopped.into_iter().map(|info_hash| (shard, info_hash)));
+        self.let_go.extend(stopped.into_iter().map(|torrent_id| (shard, torrent_id)));
         self.catch_up();
     }
 
@@ -163,15 +163,15 @@ impl Session {
     pub fn catch_up(&mut self) {
         let began = Instant::now();
         while began.elapsed() < TURN_MAX
-            && let Some((shard, info_hash)) = self.let_go.pop_front()
+            && let Some((shard, torrent_id)) = self.let_go.pop_front()
         {
-            self.stopped(shard, info_hash);
+            self.stopped(shard, torrent_id);
         }
         self.dirty = true;
     }
 
-    fn stopped(&mut self, shard: usize, info_hash: InfoHash) {
-        let Some(torrent) = self.torrent(&info_hash) else { return };
+    fn stopped(&mut self, shard: usize, torrent_id: TorrentId) {
+        let Some(torrent) = self.torrent(&torrent_id) else { return };
         torrent.set_sample(shard, None);
         let Activity::Stopping { waiting, next } = &mut torrent.activity else { return };
         waiting.retain(|other| *other != shard);
@@ -192,11 +192,11 @@ impl Session {
         let leaves = !matches!(next, Next::Handle { work: FileWork::Rename(_), .. });
         torrent.announced &= !leaves;
         if leaves {
-            self.parts.announcer.stop(info_hash);
+            self.parts.announcer.stop(torrent_id);
         }
         // Another torrent may have waited for that.
         self.queue_due = true;
-        let Some(torrent) = self.torrent(&info_hash) else { return };
+        let Some(torrent) = self.torrent(&torrent_id) else { return };
         match next {
             Next::Pause => {
                 // What failed just before is tried again when it is started.
@@ -204,42 +204,42 @@ impl Session {
                 torrent.activity = Activity::Paused;
             }
             Next::Fail(reason) => torrent.activity = Activity::Failed(reason),
-            Next::Miss(reason) => self.miss(info_hash, reason, true),
-            Next::Run => self.begin(info_hash),
-            Next::Check { run } => self.begin_check(info_hash, run),
-            Next::Handle { work, run } => self.begin_files(info_hash, work, run, false),
-            Next::Remove { delete: true } => return self.delete_files(info_hash),
-            Next::Remove { delete: false } => return self.forget(info_hash),
+            Next::Miss(reason) => self.miss(torrent_id, reason, true),
+            Next::Run => self.begin(torrent_id),
+            Next::Check { run } => self.begin_check(torrent_id, run),
+            Next::Handle { work, run } => self.begin_files(torrent_id, work, run, false),
+            Next::Remove { delete: true } => return self.delete_files(torrent_id),
+            Next::Remove { delete: false } => return self.forget(torrent_id),
         }
         if unsaved {
-            self.owed.insert(info_hash);
+            self.owed.insert(torrent_id);
         }
     }
 
     /// The end of a torrent that no shard has and that was removed.
-    pub(super) fn forget(&mut self, info_hash: InfoHash) {
-        self.parts.registry.remove(&info_hash);
-        if let Some(id) = self.ids.get(&info_hash).copied() {
+    pub(super) fn forget(&mut self, torrent_id: TorrentId) {
+        self.parts.registry.remove(&torrent_id);
+        if let Some(id) = self.ids.get(&torrent_id).copied() {
             self.take_out(id);
         }
         self.queue_due = true;
-        for ticket in self.leaving.remove(&info_hash).unwrap_or_default() {
+        for ticket in self.leaving.remove(&torrent_id).unwrap_or_default() {
             self.give_up(ticket);
         }
     }
 
     /// Peers or news from trackers.
     pub fn on_announce(&mut self, update: AnnounceUpdate) {
-        let AnnounceUpdate::Peers { info_hash, peers } = update;
-        self.send_peers(info_hash, Source::Tracker, peers);
+        let AnnounceUpdate::Peers { torrent_id, peers } = update;
+        self.send_peers(torrent_id, Source::Tracker, peers);
     }
 
-    pub(super) fn send_peers(&mut self, info_hash: InfoHash, source: Source, peers: Vec<SocketAddr>) {
-        let Some(torrent) = self.torrent(&info_hash) else { return };
+    pub(super) fn send_peers(&mut self, torrent_id: TorrentId, source: Source, peers: Vec<SocketAddr>) {
+        let Some(torrent) = self.torrent(&torrent_id) else { return };
         torrent.touch();
         let home = torrent.entry.home;
         if !peers.is_empty() {
-            self.send(home, ToShard::Peers(info_hash, source, peers));
+            self.send(home, ToShard::Peers(torrent_id, source, peers));
         }
     }
 }

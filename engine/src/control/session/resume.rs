@@ -7,8 +7,8 @@ use super::Session;
 use super::renamed;
 use ringseed_handle::EngineError;
 use ringseed_proto::bitfield::Bitfield;
+use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::metainfo::Metainfo;
-use ringseed_proto::units::InfoHash;
 use ringseed_storage::{PieceUpdate, RunState, StorageError, TorrentRecord, TorrentStore, Wishes};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -53,7 +53,7 @@ impl Session {
         self.dirty = true;
         self.parts.registry.insert(batch.iter().map(|restored| restored.entry.clone()));
         for Restored { entry, record, have, activity, trusted, changed } in batch {
-            let info_hash = record.info_hash;
+            let torrent_id = record.torrent_id;
             let runs = activity == Activity::Running;
             // Of files that cannot be looked at, what was stored stays as it is.
             // So does what belongs to files that are on their way to another directory.
@@ -81,14 +81,14 @@ impl Session {
             // Files that changed since they were last entered are hashed: pieces written in the last second
             // before a kill are found, and pieces that somebody damaged are not claimed.
             if on_the_way {
-                self.resume_work(info_hash, runs);
+                self.resume_work(torrent_id, runs);
                 continue;
             }
             // It may have been completed, and the process have ended before it was moved.
             match (runs, trusted) {
-                (_, true) if self.move_if_done(info_hash, runs) => {}
-                (true, true) => self.begin_run(info_hash),
-                (true, false) => self.begin(info_hash),
+                (_, true) if self.move_if_done(torrent_id, runs) => {}
+                (true, true) => self.begin_run(torrent_id),
+                (true, false) => self.begin(torrent_id),
                 (false, _) => {}
             }
         }
@@ -97,24 +97,24 @@ impl Session {
     /// Gives a torrent that no shard runs what it lacks: its directory, when that was not there before or is another
     /// now, and with `hashes` those of its pieces, which are not kept in memory for what is complete. Gives whether it
     /// has them; without, it has failed. `run`: whether it runs once its directory is back.
-    pub(super) fn make_whole(&mut self, info_hash: InfoHash, hashes: bool, run: bool) -> bool {
-        let Some(torrent) = self.torrent(&info_hash) else { return false };
+    pub(super) fn make_whole(&mut self, torrent_id: TorrentId, hashes: bool, run: bool) -> bool {
+        let Some(torrent) = self.torrent(&torrent_id) else { return false };
         let lean = hashes && torrent.entry.metainfo.is_lean();
         if torrent.entry.store.is_in_place() && !lean {
             return true;
         }
         let (metainfo, data_dir) = (torrent.entry.metainfo.clone(), torrent.data_dir.clone());
         let wishes = torrent.wishes.clone();
-        let stored = || self.stored_metainfo(info_hash).map(|metainfo| Arc::new(renamed(metainfo, &wishes)));
+        let stored = || self.stored_metainfo(torrent_id).map(|metainfo| Arc::new(renamed(metainfo, &wishes)));
         let metainfo = if lean { stored() } else { Ok(metainfo) };
         let limits = &self.parts.store_limits;
         let opened = metainfo.map_err(|error| Activity::Failed(error.to_string())).and_then(|metainfo| {
             let store = TorrentStore::open(&data_dir, metainfo.info.clone(), limits);
             store.map(|store| (metainfo, store)).map_err(|error| stopped_by(&error, run))
         });
-        let Some(old) = self.torrent(&info_hash).map(|torrent| torrent.entry.clone()) else { return false };
+        let Some(old) = self.torrent(&torrent_id).map(|torrent| torrent.entry.clone()) else { return false };
         let entry = opened.map(|(metainfo, store)| self.entry_in_place_of(&old, metainfo, store));
-        let Some(torrent) = self.torrent(&info_hash) else { return false };
+        let Some(torrent) = self.torrent(&torrent_id) else { return false };
         torrent.touch();
         match entry {
             Ok(entry) => {
@@ -131,7 +131,7 @@ impl Session {
                 true
             }
             Err(Activity::Failed(reason)) => {
-                self.fail(info_hash, reason, run);
+                self.fail(torrent_id, reason, run);
                 false
             }
             Err(activity) => {
@@ -142,12 +142,12 @@ impl Session {
     }
 
     /// The torrent file as it is stored.
-    pub(super) fn stored_metainfo(&self, info_hash: InfoHash) -> Result<Metainfo, EngineError> {
+    pub(super) fn stored_metainfo(&self, torrent_id: TorrentId) -> Result<Metainfo, EngineError> {
         let resume = self.parts.resume.as_ref();
-        let stored = resume.map(|resume| match resume.metainfo(info_hash) {
+        let stored = resume.map(|resume| match resume.metainfo(torrent_id) {
             // A closed store, or one that was made anew, has it once more beside it.
-            Err(error) => resume.metainfo_beside(info_hash).map(Some).ok_or(error),
-            Ok(None) => Ok(resume.metainfo_beside(info_hash)),
+            Err(error) => resume.metainfo_beside(torrent_id).map(Some).ok_or(error),
+            Ok(None) => Ok(resume.metainfo_beside(torrent_id)),
             stored => stored,
         });
         let bytes = stored.transpose().map_err(|error| EngineError::Store(error.to_string()))?.flatten();
@@ -156,27 +156,27 @@ impl Session {
     }
 
     /// Enters torrents that are new, and that are to be in these states, in one transaction.
-    pub(super) fn save_new(&mut self, new: &[(InfoHash, RunState)]) -> Result<(), EngineError> {
+    pub(super) fn save_new(&mut self, new: &[(TorrentId, RunState)]) -> Result<(), EngineError> {
         let Some(resume) = self.parts.resume.clone().filter(|_| !new.is_empty()) else { return Ok(()) };
         let (mut records, mut updates) = (Vec::with_capacity(new.len()), Vec::with_capacity(new.len()));
-        for (info_hash, state) in new {
-            let Some(record) = self.record(*info_hash) else { continue };
-            let Some(entry) = self.torrent(info_hash).map(|torrent| torrent.entry.clone()) else { continue };
+        for (torrent_id, state) in new {
+            let Some(record) = self.record(*torrent_id) else { continue };
+            let Some(entry) = self.torrent(torrent_id).map(|torrent| torrent.entry.clone()) else { continue };
             let metainfo = match entry.metainfo.is_lean() {
-                true => self.stored_metainfo(*info_hash)?.to_bytes(),
+                true => self.stored_metainfo(*torrent_id)?.to_bytes(),
                 false => entry.metainfo.to_bytes(),
             };
-            let Some(torrent) = self.torrent(info_hash) else { continue };
+            let Some(torrent) = self.torrent(torrent_id) else { continue };
             // What an earlier file had of them is not in this one.
             torrent.pieces.note_stored(&StampUpdate::Clear);
             let update = torrent.pieces.stamp_update(&entry.store);
             let stamps = update.stamps().unwrap_or_default().to_vec();
             records.push(TorrentRecord { metainfo, stamps, state: *state, ..record });
-            updates.push((*info_hash, update));
+            updates.push((*torrent_id, update));
         }
         resume.put_all(&records).map_err(|error| self.store_failed(&error))?;
-        for (info_hash, update) in updates {
-            if let Some(torrent) = self.torrent(&info_hash) {
+        for (torrent_id, update) in updates {
+            if let Some(torrent) = self.torrent(&torrent_id) {
                 torrent.pieces.note_stored(&update);
             }
         }
@@ -184,13 +184,13 @@ impl Session {
     }
 
     /// Enters all that is kept of a torrent but its torrent file. Nothing to do for one that is being removed.
-    pub(super) fn save(&mut self, info_hash: InfoHash) -> Result<(), EngineError> {
-        self.save_records(self.record(info_hash).into_iter().collect())
+    pub(super) fn save(&mut self, torrent_id: TorrentId) -> Result<(), EngineError> {
+        self.save_records(self.record(torrent_id).into_iter().collect())
     }
 
     /// As [`Session::save`] for many torrents, in one transaction. False when that failed.
-    pub(super) fn save_all(&mut self, torrents: &[InfoHash]) -> bool {
-        let records = torrents.iter().filter_map(|info_hash| self.record(*info_hash)).collect();
+    pub(super) fn save_all(&mut self, torrents: &[TorrentId]) -> bool {
+        let records = torrents.iter().filter_map(|torrent_id| self.record(*torrent_id)).collect();
         self.save_records(records).is_ok()
     }
 
@@ -198,17 +198,17 @@ impl Session {
         let Some(resume) = self.parts.resume.clone() else { return Ok(()) };
         // Without its directory nothing new is known of a torrent's files: what was entered of them stays.
         let (absent, present): (Vec<_>, Vec<_>) = records.into_iter().partition(|record| {
-            let torrent = self.ids.get(&record.info_hash).and_then(|id| self.torrents.get(id));
+            let torrent = self.ids.get(&record.torrent_id).and_then(|id| self.torrents.get(id));
             torrent.is_some_and(|torrent| torrent.entry.store.absence().is_some())
         });
         let updates: Vec<StampUpdate> = present
             .iter()
-            .map(|record| match self.ids.get(&record.info_hash).and_then(|id| self.torrents.get(id)) {
+            .map(|record| match self.ids.get(&record.torrent_id).and_then(|id| self.torrents.get(id)) {
                 Some(torrent) => torrent.pieces.stamp_update(&torrent.entry.store),
                 None => StampUpdate::Keep,
             })
             .collect();
-        let hashes: Vec<InfoHash> = present.iter().map(|record| record.info_hash).collect();
+        let hashes: Vec<TorrentId> = present.iter().map(|record| record.torrent_id).collect();
         let present: Vec<_> =
             present.into_iter().zip(&updates).map(|(record, update)| (record, update.stamps())).collect();
         let stored = resume.set_all_settings(&absent).and_then(|()| match present.is_empty() {
@@ -216,9 +216,9 @@ impl Session {
             false => resume.replace(&present),
         });
         stored.map_err(|error| self.store_failed(&error))?;
-        absent.iter().for_each(|record| resume.note_beside(record.info_hash));
-        for (info_hash, update) in hashes.iter().zip(&updates) {
-            if let Some(torrent) = self.torrent(info_hash) {
+        absent.iter().for_each(|record| resume.note_beside(record.torrent_id));
+        for (torrent_id, update) in hashes.iter().zip(&updates) {
+            if let Some(torrent) = self.torrent(torrent_id) {
                 torrent.pieces.note_stored(update);
             }
         }
@@ -229,14 +229,14 @@ impl Session {
     pub(super) fn save_settings(&mut self, records: &[TorrentRecord]) -> Result<(), EngineError> {
         let Some(resume) = self.parts.resume.clone() else { return Ok(()) };
         resume.set_all_settings(records).map_err(|error| self.store_failed(&error))?;
-        records.iter().for_each(|record| resume.note_beside(record.info_hash));
+        records.iter().for_each(|record| resume.note_beside(record.torrent_id));
         Ok(())
     }
 
     /// The record of a torrent, without its torrent file and the stamps of its files; `None` for one that is being
     /// removed.
-    pub(super) fn record(&self, info_hash: InfoHash) -> Option<TorrentRecord> {
-        let torrent = &self.torrents[self.ids.get(&info_hash)?];
+    pub(super) fn record(&self, torrent_id: TorrentId) -> Option<TorrentRecord> {
+        let torrent = &self.torrents[self.ids.get(&torrent_id)?];
         if torrent.is_leaving() {
             return None;
         }
@@ -266,7 +266,7 @@ impl Session {
             upload_limit: torrent.upload_limit,
             download_limit: torrent.download_limit,
             ..TorrentRecord::new(
-                info_hash,
+                torrent_id,
                 Vec::new(),
                 torrent.data_dir.clone(),
                 torrent.pieces.durable().len(),
@@ -278,7 +278,7 @@ impl Session {
     pub(super) fn save_progress(&mut self) {
         let Some(resume) = self.parts.resume.clone().filter(|_| self.store_failure.is_none()) else { return };
         let torrents = || {
-            let known = self.unsaved.iter().filter_map(|info_hash| self.ids.get(info_hash));
+            let known = self.unsaved.iter().filter_map(|torrent_id| self.ids.get(torrent_id));
             known.map(|id| &self.torrents[id])
         };
         let stamps: Vec<StampUpdate> = torrents()
@@ -294,7 +294,7 @@ impl Session {
         let updates: Vec<PieceUpdate<'_>> = torrents()
             .zip(&stamps)
             .map(|(torrent, stamps)| PieceUpdate {
-                info_hash: torrent.entry.info_hash(),
+                torrent_id: torrent.entry.id(),
                 have: torrent.pieces.durable(),
                 uploaded: torrent.uploaded(),
                 downloaded: torrent.downloaded(),
@@ -323,22 +323,22 @@ impl Session {
             torrent.count_time(now);
             // At the end of the process time is short.
             if records.len() < TIMES_MAX {
-                records.push(torrent.entry.info_hash());
+                records.push(torrent.entry.id());
             }
         }
         let records: Vec<TorrentRecord> =
-            records.into_iter().filter_map(|info_hash| self.record(info_hash)).collect();
+            records.into_iter().filter_map(|torrent_id| self.record(torrent_id)).collect();
         if let Err(error) = resume.set_all_settings(&records) {
             tracing::error!(%error, "cannot save how long torrents have run");
         }
     }
 
     /// Enters all that is kept of a torrent; when that fails, as soon as the store can be used again.
-    pub(super) fn save_or_log(&mut self, info_hash: InfoHash) {
-        if let Err(error) = self.save(info_hash) {
-            tracing::error!(%error, torrent = %info_hash, "cannot save the torrent's state");
+    pub(super) fn save_or_log(&mut self, torrent_id: TorrentId) {
+        if let Err(error) = self.save(torrent_id) {
+            tracing::error!(%error, torrent = %torrent_id, "cannot save the torrent's state");
             if self.store_failure.is_some() {
-                self.owed.insert(info_hash);
+                self.owed.insert(torrent_id);
             }
         }
     }

@@ -14,9 +14,9 @@ use super::super::torrent::Torrent;
 use super::claims::{Content, compare, overlap};
 use super::{Session, renamed, renames};
 use ringseed_handle::EngineError;
+use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::layout::Layout;
 use ringseed_proto::metainfo::Info;
-use ringseed_proto::units::InfoHash;
 use ringseed_storage::{FileWork, Rename};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -24,15 +24,15 @@ use std::sync::Arc;
 
 /// A torrent that has files of another.
 pub(super) struct Sharer {
-    pub(super) torrent: InfoHash,
+    pub(super) torrent: TorrentId,
     /// The indexes of a file in the torrent that was asked about, and in this one.
     pub(super) files: Vec<(usize, usize)>,
 }
 
 impl Session {
     /// Enters the paths that a torrent's files have or are about to have.
-    pub(super) fn hold_paths(&mut self, info_hash: InfoHash) {
-        let Some(torrent) = self.ids.get(&info_hash).and_then(|id| self.torrents.get(id)) else { return };
+    pub(super) fn hold_paths(&mut self, torrent_id: TorrentId) {
+        let Some(torrent) = self.ids.get(&torrent_id).and_then(|id| self.torrents.get(id)) else { return };
         let wishes = &torrent.wishes;
         let work = wishes.file_work.as_ref();
         let directories =
@@ -41,9 +41,9 @@ impl Session {
         let layout = &torrent.entry.content.info.layout;
         match work {
             Some(FileWork::Rename(rename)) => {
-                self.claims.hold(info_hash, roots, &[layout, &with_rename(layout, rename)]);
+                self.claims.hold(torrent_id, roots, &[layout, &with_rename(layout, rename)]);
             }
-            _ => self.claims.hold(info_hash, roots, &[layout]),
+            _ => self.claims.hold(torrent_id, roots, &[layout]),
         }
     }
 
@@ -53,12 +53,12 @@ impl Session {
     /// When another has files there and they are not the same; it names both torrents and the path.
     pub(super) fn check_paths(
         &mut self,
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         info: &Info,
         roots: &[PathBuf],
     ) -> Result<(), EngineError> {
         for other in self.claims.near(roots, &info.layout) {
-            let Some(torrent) = self.by_hash(&other).filter(|_| other != info_hash) else { continue };
+            let Some(torrent) = self.by_id(&other).filter(|_| other != torrent_id) else { continue };
             let content = &torrent.entry.content.info;
             let theirs = (self.claims.roots_of(&other), &content.layout);
             let found = overlap((roots, &info.layout), theirs);
@@ -103,20 +103,20 @@ impl Session {
     }
 
     /// As [`Session::check_paths`] for work on the files of a torrent, which has to have its files for itself.
-    pub(super) fn check_work(&mut self, info_hash: InfoHash, work: &FileWork) -> Result<(), EngineError> {
-        let Some(info) = self.info_with_hashes(&info_hash) else { return Ok(()) };
-        let Some(torrent) = self.by_hash(&info_hash) else { return Ok(()) };
+    pub(super) fn check_work(&mut self, torrent_id: TorrentId, work: &FileWork) -> Result<(), EngineError> {
+        let Some(info) = self.info_with_hashes(&torrent_id) else { return Ok(()) };
+        let Some(torrent) = self.by_id(&torrent_id) else { return Ok(()) };
         let layout = torrent.entry.content.info.layout.clone();
         let (name, data_dir) = (torrent.entry.content.info.name.clone(), torrent.data_dir.clone());
         let (layout, directory) = match work {
             FileWork::Rename(rename) => (with_rename(&layout, rename), data_dir),
             FileWork::Move(to) | FileWork::Found(to) => (layout, to.clone()),
         };
-        let follow = matches!(work, FileWork::Move(to) if self.followers(info_hash, to).is_some());
+        let follow = matches!(work, FileWork::Move(to) if self.followers(torrent_id, to).is_some());
         if !matches!(work, FileWork::Found(_))
             && !follow
-            && let Some(sharer) = self.staying_sharers(&info_hash).first()
-            && let Some(other) = self.by_hash(&sharer.torrent)
+            && let Some(sharer) = self.staying_sharers(&torrent_id).first()
+            && let Some(other) = self.by_id(&sharer.torrent)
         {
             let content = &other.entry.content.info;
             let file =
@@ -130,7 +130,7 @@ impl Session {
             )));
         }
         if let FileWork::Rename(rename) = work
-            && let Some((other, path)) = self.stranger_below(info_hash, Path::new(&rename.from))
+            && let Some((other, path)) = self.stranger_below(torrent_id, Path::new(&rename.from))
         {
             return Err(EngineError::Storage(format!(
                 "{} is a file of the torrent {other} in the same folder: rename the files of this one, not the folder",
@@ -140,12 +140,12 @@ impl Session {
         let mut info = Info::clone(&info);
         (info.name, info.layout) = (name, layout);
         let roots = self.claims.roots([directory.as_path()], false);
-        self.check_paths(info_hash, &info, &roots)
+        self.check_paths(torrent_id, &info, &roots)
     }
 
     /// A file of another torrent below a folder of this one, which would go along when the folder gets another name.
-    fn stranger_below(&mut self, info_hash: InfoHash, folder: &Path) -> Option<(InfoHash, PathBuf)> {
-        let id = self.ids.get(&info_hash)?;
+    fn stranger_below(&mut self, torrent_id: TorrentId, folder: &Path) -> Option<(TorrentId, PathBuf)> {
+        let id = self.ids.get(&torrent_id)?;
         let torrent = self.torrents.get(id)?;
         let layout = &torrent.entry.content.info.layout;
         if layout.files.iter().any(|file| file.path == folder) {
@@ -154,9 +154,9 @@ impl Session {
         let roots = self.claims.roots([torrent.data_dir.as_path()], false);
         let folder = roots.first()?.join(folder);
         let near = self.claims.near(&roots, layout);
-        near.into_iter().filter(|other| *other != info_hash).find_map(|other| {
+        near.into_iter().filter(|other| *other != torrent_id).find_map(|other| {
             let torrent =
-                self.by_hash(&other).filter(|torrent| !torrent.is_leaving() || torrent.loses_files())?;
+                self.by_id(&other).filter(|torrent| !torrent.is_leaving() || torrent.loses_files())?;
             let files = torrent.entry.content.info.layout.files.iter().filter(|file| !file.padding);
             let roots = self.claims.roots_of(&other);
             let mut paths = files.flat_map(|file| roots.iter().map(|root| root.join(&file.path)));
@@ -165,15 +165,15 @@ impl Session {
     }
 
     /// Torrents that have files of this one where they are now.
-    pub(super) fn sharers(&mut self, info_hash: &InfoHash) -> Vec<Sharer> {
-        let Some(torrent) = self.ids.get(info_hash).and_then(|id| self.torrents.get(id)) else {
+    pub(super) fn sharers(&mut self, torrent_id: &TorrentId) -> Vec<Sharer> {
+        let Some(torrent) = self.ids.get(torrent_id).and_then(|id| self.torrents.get(id)) else {
             return Vec::new();
         };
         let roots = self.claims.roots([torrent.data_dir.as_path()], false);
         let layout = &torrent.entry.content.info.layout;
         let near = self.claims.near(&roots, layout);
         let mut sharers = Vec::new();
-        for other in near.into_iter().filter(|other| other != info_hash) {
+        for other in near.into_iter().filter(|other| other != torrent_id) {
             let Some(torrent) = self.ids.get(&other).and_then(|id| self.torrents.get(id)) else { continue };
             let there = self.claims.roots([torrent.data_dir.as_path()], false);
             let files = overlap((&roots, layout), (&there, &torrent.entry.content.info.layout)).shared;
@@ -186,18 +186,18 @@ impl Session {
 
     /// As [`Session::sharers`], without those that are being removed: they do nothing more with their files than to delete
     /// those that are nobody else's, which is found out at that moment.
-    fn staying_sharers(&mut self, info_hash: &InfoHash) -> Vec<Sharer> {
-        let mut sharers = self.sharers(info_hash);
-        sharers.retain(|sharer| self.by_hash(&sharer.torrent).is_some_and(|other| !other.is_leaving()));
+    fn staying_sharers(&mut self, torrent_id: &TorrentId) -> Vec<Sharer> {
+        let mut sharers = self.sharers(torrent_id);
+        sharers.retain(|sharer| self.by_id(&sharer.torrent).is_some_and(|other| !other.is_leaving()));
         sharers
     }
 
     /// Torrents that go along when this one is moved to its last directory: they have no other files than this one has,
     /// rest or are being hashed, and are for the same directory. `None` when another torrent has files of it that does not go along.
-    pub(super) fn followers(&mut self, info_hash: InfoHash, to: &Path) -> Option<Vec<InfoHash>> {
-        let sharers = self.staying_sharers(&info_hash);
+    pub(super) fn followers(&mut self, torrent_id: TorrentId, to: &Path) -> Option<Vec<TorrentId>> {
+        let sharers = self.staying_sharers(&torrent_id);
         let goes_along = |sharer: &Sharer| {
-            self.by_hash(&sharer.torrent).is_some_and(|other| {
+            self.by_id(&sharer.torrent).is_some_and(|other| {
                 let rests = matches!(
                     other.activity,
                     Activity::Paused
@@ -219,8 +219,8 @@ impl Session {
     }
 
     /// Prepares a torrent that is about to run for those that have files of it. Gives why it has to wait, when it has to.
-    pub(super) fn admit(&mut self, info_hash: InfoHash) -> Option<String> {
-        let torrent = self.by_hash(&info_hash)?;
+    pub(super) fn admit(&mut self, torrent_id: TorrentId) -> Option<String> {
+        let torrent = self.by_id(&torrent_id)?;
         let (have, entry) = (torrent.pieces.live().clone(), torrent.entry.clone());
         if have.is_full() {
             return None;
@@ -228,13 +228,13 @@ impl Session {
         let layout = &entry.content.info.layout;
         let (mut compared, mut written) = (BTreeSet::new(), BTreeSet::new());
         let mut own_info = None;
-        for sharer in self.sharers(&info_hash) {
+        for sharer in self.sharers(&torrent_id) {
             let mut other_info = None;
             for (own_file, other_file) in sharer.files {
                 if layout.pieces_of_file(own_file).all(|piece| have.get(piece)) {
                     continue;
                 }
-                let Some(other) = self.by_hash(&sharer.torrent) else { continue };
+                let Some(other) = self.by_id(&sharer.torrent) else { continue };
                 let pieces = || other.entry.content.info.layout.pieces_of_file(other_file);
                 let all = pieces().all(|piece| other.pieces.live().get(piece));
                 let any = pieces().any(|piece| other.pieces.live().get(piece));
@@ -248,7 +248,7 @@ impl Session {
                     ));
                 }
                 let same = any && !all && {
-                    let own = own_info.get_or_insert_with(|| self.info_with_hashes(&info_hash)).as_ref();
+                    let own = own_info.get_or_insert_with(|| self.info_with_hashes(&torrent_id)).as_ref();
                     let theirs =
                         other_info.get_or_insert_with(|| self.info_with_hashes(&sharer.torrent)).as_ref();
                     own.zip(theirs).is_some_and(|(own, theirs)| {
@@ -273,38 +273,38 @@ impl Session {
 
     /// A check has failed, or somebody wrote to the files meanwhile. When that is another torrent of the same files, this one
     /// waits for it; when it has just ended, they are hashed once more.
-    pub(super) fn check_failed(&mut self, info_hash: InfoHash, reason: String, run: bool) {
-        if run && self.hold_back(info_hash) {
+    pub(super) fn check_failed(&mut self, torrent_id: TorrentId, reason: String, run: bool) {
+        if run && self.hold_back(torrent_id) {
             return;
         }
-        if !run && let Some(why) = self.admit(info_hash) {
-            return self.fail(info_hash, why, false);
+        if !run && let Some(why) = self.admit(torrent_id) {
+            return self.fail(torrent_id, why, false);
         }
         let again = |activity: &Activity| matches!(activity, Activity::Checking { found, .. } if found.again);
-        let first = self.by_hash(&info_hash).is_some_and(|torrent| !again(&torrent.activity));
-        if !first || self.staying_sharers(&info_hash).is_empty() {
-            return self.fail(info_hash, reason, run);
+        let first = self.by_id(&torrent_id).is_some_and(|torrent| !again(&torrent.activity));
+        if !first || self.staying_sharers(&torrent_id).is_empty() {
+            return self.fail(torrent_id, reason, run);
         }
-        self.begin_check(info_hash, run);
-        if let Some(Torrent { activity: Activity::Checking { found, .. }, .. }) = self.torrent(&info_hash) {
+        self.begin_check(torrent_id, run);
+        if let Some(Torrent { activity: Activity::Checking { found, .. }, .. }) = self.torrent(&torrent_id) {
             found.again = true;
         }
     }
 
-    pub(super) fn by_hash(&self, info_hash: &InfoHash) -> Option<&Torrent> {
-        self.torrents.get(self.ids.get(info_hash)?)
+    pub(super) fn by_id(&self, torrent_id: &TorrentId) -> Option<&Torrent> {
+        self.torrents.get(self.ids.get(torrent_id)?)
     }
 
     /// What a torrent is, with the hashes of its pieces; its files have the names that they have now.
-    fn info_with_hashes(&self, info_hash: &InfoHash) -> Option<Arc<Info>> {
-        let torrent = self.by_hash(info_hash)?;
+    fn info_with_hashes(&self, torrent_id: &TorrentId) -> Option<Arc<Info>> {
+        let torrent = self.by_id(torrent_id)?;
         if !torrent.entry.metainfo.is_lean() {
             return Some(torrent.entry.content.info.clone());
         }
-        match self.stored_metainfo(*info_hash) {
+        match self.stored_metainfo(*torrent_id) {
             Ok(metainfo) => Some(renamed(metainfo, &torrent.wishes).info),
             Err(error) => {
-                tracing::warn!(%error, torrent = %info_hash, "cannot read the hashes of a torrent to compare them");
+                tracing::warn!(%error, torrent = %torrent_id, "cannot read the hashes of a torrent to compare them");
                 None
             }
         }

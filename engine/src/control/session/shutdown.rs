@@ -27,13 +27,13 @@ impl Session {
             }
         }
         // What was removed is out of the store.
-        for (info_hash, ticket) in std::mem::take(&mut self.leaving)
+        for (torrent_id, ticket) in std::mem::take(&mut self.leaving)
             .into_iter()
-            .flat_map(|(info_hash, tickets)| tickets.into_iter().map(move |ticket| (info_hash, ticket)))
+            .flat_map(|(torrent_id, tickets)| tickets.into_iter().map(move |ticket| (torrent_id, ticket)))
         {
-            if self.by_hash(&info_hash).is_some_and(Torrent::loses_files) {
+            if self.by_id(&torrent_id).is_some_and(Torrent::loses_files) {
                 let reason = "it is removed, but the engine stops before all of its files are deleted";
-                ticket.fail(info_hash, EngineError::Storage(reason.into()));
+                ticket.fail(torrent_id, EngineError::Storage(reason.into()));
             }
             if let Some(unanswered) = std::rc::Rc::into_inner(ticket) {
                 unanswered.end();

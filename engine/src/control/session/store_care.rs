@@ -147,12 +147,12 @@ impl Session {
                 return;
             }
         };
-        for info_hash in lacking {
+        for torrent_id in lacking {
             // One that is being removed has none.
-            let Some(record) = self.record(info_hash) else { continue };
-            tracing::warn!(torrent = %info_hash, "the torrent was not in the resume store any more: it is put back");
-            if let Err(error) = self.save_new(&[(info_hash, record.state)]) {
-                tracing::error!(%error, torrent = %info_hash, "the torrent cannot be put back into the resume store");
+            let Some(record) = self.record(torrent_id) else { continue };
+            tracing::warn!(torrent = %torrent_id, "the torrent was not in the resume store any more: it is put back");
+            if let Err(error) = self.save_new(&[(torrent_id, record.state)]) {
+                tracing::error!(%error, torrent = %torrent_id, "the torrent cannot be put back into the resume store");
                 if self.store_failure.is_some() {
                     return;
                 }
@@ -167,19 +167,19 @@ impl Session {
             return;
         }
         if self.save_all(&some) {
-            some.iter().for_each(|info_hash| _ = self.owed.remove(info_hash));
+            some.iter().for_each(|torrent_id| _ = self.owed.remove(torrent_id));
             return;
         }
         // One that is too large does not keep the others back.
-        for info_hash in some {
-            let saved = self.save(info_hash);
+        for torrent_id in some {
+            let saved = self.save(torrent_id);
             if self.store_failure.is_some() {
                 return;
             }
             if let Err(error) = saved {
-                tracing::error!(%error, torrent = %info_hash, "cannot save the torrent's state");
+                tracing::error!(%error, torrent = %torrent_id, "cannot save the torrent's state");
             }
-            self.owed.remove(&info_hash);
+            self.owed.remove(&torrent_id);
         }
     }
 }

@@ -98,7 +98,7 @@ impl Session {
         let last = chosen.last().map_or(last, |(id, _)| **id);
         let updates: Vec<_> = chosen
             .into_iter()
-            .map(|(_, torrent)| (torrent.entry.info_hash(), torrent.uploaded(), torrent.downloaded()))
+            .map(|(_, torrent)| (torrent.entry.id(), torrent.uploaded(), torrent.downloaded()))
             .collect();
         self.counted.last = last;
         if let Err(error) = resume.set_totals(&updates, &all) {
@@ -106,8 +106,8 @@ impl Session {
             self.store_failed(&error);
             return;
         }
-        for (info_hash, uploaded, downloaded) in updates {
-            if let Some(torrent) = self.torrent(&info_hash) {
+        for (torrent_id, uploaded, downloaded) in updates {
+            if let Some(torrent) = self.torrent(&torrent_id) {
                 torrent.entered = (uploaded, downloaded);
             }
         }

@@ -11,7 +11,7 @@ use ringseed_handle::EngineError;
 use ringseed_handle::REMOVED_LIFE;
 use ringseed_net::candidates::Source;
 use ringseed_proto::bitfield::Bitfield;
-use ringseed_proto::units::InfoHash;
+use ringseed_proto::hashes::TorrentId;
 use ringseed_storage::Look;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,12 +19,12 @@ use std::time::{Instant, SystemTime};
 
 impl Session {
     /// Hashes the files of a torrent that no shard runs.
-    pub(super) fn begin_check(&mut self, info_hash: InfoHash, run: bool) {
-        if self.resume_work(info_hash, run) || !self.make_whole(info_hash, true, run) {
+    pub(super) fn begin_check(&mut self, torrent_id: TorrentId, run: bool) {
+        if self.resume_work(torrent_id, run) || !self.make_whole(torrent_id, true, run) {
             return;
         }
         let shards = self.parts.shards.len();
-        let Some(torrent) = self.torrent(&info_hash) else { return };
+        let Some(torrent) = self.torrent(&torrent_id) else { return };
         let check = Check::new(torrent.entry.clone());
         let found = Findings::new(check.clone(), shards);
         torrent.activity = Activity::Checking { run, done: 0, found };
@@ -38,37 +38,37 @@ impl Session {
 
     /// Starts a torrent that no shard runs: files that nobody vouches for are hashed first. One whose data is missing
     /// stays stopped.
-    pub(super) fn begin(&mut self, info_hash: InfoHash) {
-        if self.resume_work(info_hash, true) {
+    pub(super) fn begin(&mut self, torrent_id: TorrentId) {
+        if self.resume_work(torrent_id, true) {
             return;
         }
         // It may have been completed and then stopped before it was moved.
-        if self.is_vouched_for(info_hash) && !self.move_if_done(info_hash, true) {
-            self.begin_run(info_hash);
+        if self.is_vouched_for(torrent_id) && !self.move_if_done(torrent_id, true) {
+            self.begin_run(torrent_id);
         }
     }
 
     /// Whether a torrent that no shard runs may run as its files are: otherwise they are being hashed from now on, or it
     /// stays stopped because they are missing.
-    fn is_vouched_for(&mut self, info_hash: InfoHash) -> bool {
-        let Some(look) = self.look(info_hash, true) else { return false };
-        let Some(torrent) = self.torrent(&info_hash) else { return false };
+    fn is_vouched_for(&mut self, torrent_id: TorrentId) -> bool {
+        let Some(look) = self.look(torrent_id, true) else { return false };
+        let Some(torrent) = self.torrent(&torrent_id) else { return false };
         let vouched = look == Look::AsLeft && !(torrent.unchecked && has_data(&torrent.entry));
         if !vouched {
-            self.begin_check(info_hash, true);
+            self.begin_check(torrent_id, true);
         }
         vouched
     }
 
     /// Looks at the files of a torrent that no shard runs. `None` when data of it is missing: then it stays stopped.
     /// `run`: whether it runs once the data is back.
-    pub(super) fn look(&mut self, info_hash: InfoHash, run: bool) -> Option<Look> {
-        if !self.make_whole(info_hash, false, run) {
+    pub(super) fn look(&mut self, torrent_id: TorrentId, run: bool) -> Option<Look> {
+        if !self.make_whole(torrent_id, false, run) {
             return None;
         }
-        match self.torrent(&info_hash)?.look() {
+        match self.torrent(&torrent_id)?.look() {
             Look::Missing(error) => {
-                self.miss(info_hash, error.to_string(), run);
+                self.miss(torrent_id, error.to_string(), run);
                 None
             }
             look => Some(look),
@@ -76,17 +76,19 @@ impl Session {
     }
 
     /// Lets a torrent that has got its place in a queue run.
-    pub(super) fn run_queued(&mut self, info_hash: InfoHash) {
-        if !self.hold_back(info_hash) && self.is_vouched_for(info_hash) && !self.move_if_done(info_hash, true)
+    pub(super) fn run_queued(&mut self, torrent_id: TorrentId) {
+        if !self.hold_back(torrent_id)
+            && self.is_vouched_for(torrent_id)
+            && !self.move_if_done(torrent_id, true)
         {
-            self.run_now(info_hash);
+            self.run_now(torrent_id);
         }
     }
 
     /// Queues a torrent that has to wait for another one that has the same files. Gives whether it has to.
-    pub(super) fn hold_back(&mut self, info_hash: InfoHash) -> bool {
-        let waits = self.admit(info_hash);
-        let Some(torrent) = self.torrent(&info_hash) else { return false };
+    pub(super) fn hold_back(&mut self, torrent_id: TorrentId) -> bool {
+        let waits = self.admit(torrent_id);
+        let Some(torrent) = self.torrent(&torrent_id) else { return false };
         let waited = std::mem::replace(&mut torrent.waits, waits.is_some());
         let Some(why) = waits else {
             if waited {
@@ -103,9 +105,9 @@ impl Session {
     }
 
     /// Data of a torrent that no shard runs is missing: it stays stopped, and what was known of it is kept.
-    pub(super) fn miss(&mut self, info_hash: InfoHash, reason: String, run: bool) {
-        let Some(torrent) = self.torrent(&info_hash) else { return };
-        tracing::warn!(torrent = %info_hash, reason, "data of the torrent is missing");
+    pub(super) fn miss(&mut self, torrent_id: TorrentId, reason: String, run: bool) {
+        let Some(torrent) = self.torrent(&torrent_id) else { return };
+        tracing::warn!(torrent = %torrent_id, reason, "data of the torrent is missing");
         torrent.activity = Activity::Missing { reason, run };
         torrent.running_since = None;
         torrent.touch();
@@ -113,8 +115,8 @@ impl Session {
 
     /// An error has ended what was done with a torrent that no shard runs. One that was paused stays that, so that it does
     /// not begin to run at the next start.
-    pub(super) fn fail(&mut self, info_hash: InfoHash, reason: String, run: bool) {
-        let Some(torrent) = self.torrent(&info_hash) else { return };
+    pub(super) fn fail(&mut self, torrent_id: TorrentId, reason: String, run: bool) {
+        let Some(torrent) = self.torrent(&torrent_id) else { return };
         torrent.touch();
         if run {
             torrent.activity = Activity::Failed(reason);
@@ -125,31 +127,31 @@ impl Session {
     }
 
     /// Lets the shards run a torrent that none runs, when its queue has a place for it.
-    pub(super) fn begin_run(&mut self, info_hash: InfoHash) {
+    pub(super) fn begin_run(&mut self, torrent_id: TorrentId) {
         let (downloads, seeds) = (self.settings.download_queue.on, self.settings.seed_queue.on);
-        let Some(torrent) = self.torrent(&info_hash) else { return };
+        let Some(torrent) = self.torrent(&torrent_id) else { return };
         let queued = if torrent.is_done() { seeds } else { downloads };
         if queued && !torrent.forced {
             torrent.activity = Activity::Queued;
             torrent.touch();
             self.queue_due = true;
         } else {
-            self.run_now(info_hash);
+            self.run_now(torrent_id);
         }
     }
 
     /// Lets the shards run a torrent that none runs.
-    pub(super) fn run_now(&mut self, info_hash: InfoHash) {
-        if self.hold_back(info_hash) {
+    pub(super) fn run_now(&mut self, torrent_id: TorrentId) {
+        if self.hold_back(torrent_id) {
             return;
         }
-        let Some(torrent) = self.torrent(&info_hash) else { return };
+        let Some(torrent) = self.torrent(&torrent_id) else { return };
         torrent.activity = Activity::Running;
         torrent.touch();
         torrent.count_time(Instant::now());
         let id = torrent.id;
         self.goals_unsure.insert(id);
-        let Some(torrent) = self.torrent(&info_hash) else { return };
+        let Some(torrent) = self.torrent(&torrent_id) else { return };
         if torrent.is_done() && torrent.finished_at.is_none() {
             torrent.finished_at = Some(SystemTime::now());
         }
@@ -171,17 +173,17 @@ impl Session {
             entry.set_phase(Phase::Downloading);
             self.send(entry.home, ToShard::Start { torrent: entry.clone(), have: Bitfield::clone(&have) });
         }
-        self.send_peers(info_hash, Source::User, known_peers);
-        if self.torrent(&info_hash).is_some_and(|torrent| !torrent.announced) {
-            self.announce(info_hash);
+        self.send_peers(torrent_id, Source::User, known_peers);
+        if self.torrent(&torrent_id).is_some_and(|torrent| !torrent.announced) {
+            self.announce(torrent_id);
         }
     }
 
     /// Remembers removals for clients that ask what changed lately.
-    pub(super) fn note_removals(&mut self, list: &[InfoHash]) {
+    pub(super) fn note_removals(&mut self, list: &[TorrentId]) {
         let now = Instant::now();
         let ids: Vec<_> =
-            list.iter().filter_map(|info_hash| Some((now, *self.ids.get(info_hash)?))).collect();
+            list.iter().filter_map(|torrent_id| Some((now, *self.ids.get(torrent_id)?))).collect();
         let removed = Arc::make_mut(&mut self.removed);
         removed.retain(|(at, _)| now.duration_since(*at) < REMOVED_LIFE);
         removed.extend(ids);
@@ -189,12 +191,13 @@ impl Session {
     }
 
     /// Announces a torrent to the trackers that it has now.
-    pub(super) fn announce(&mut self, info_hash: InfoHash) {
-        let Some(torrent) = self.torrent(&info_hash) else { return };
+    pub(super) fn announce(&mut self, torrent_id: TorrentId) {
+        let Some(torrent) = self.torrent(&torrent_id) else { return };
         torrent.announced = true;
         let (entry, tiers) = (torrent.entry.clone(), torrent.tiers().to_vec());
         let (uploaded, downloaded) = (torrent.uploaded_before, torrent.downloaded_before);
-        let tracked = TrackedTorrent { info_hash, tiers, private: entry.metainfo.info.private };
+        let (swarm_hash, private) = (entry.metainfo.hashes.swarm_hash(), entry.metainfo.info.private);
+        let tracked = TrackedTorrent { torrent_id, swarm_hash, tiers, private };
         let totals = move || {
             let missing = entry.missing.load(Ordering::Relaxed);
             TransferTotals {
@@ -209,29 +212,29 @@ impl Session {
 
     /// Announces a running torrent to the trackers that it has now: those that it had go on counting. First all shards count
     /// what they moved, or those that are left would hear too little, and new ones would count it.
-    pub(super) fn announce_to_others(&mut self, info_hash: InfoHash) {
-        self.counting.insert(info_hash, (0..self.parts.shards.len()).collect());
-        self.broadcast(|| ToShard::Count(info_hash));
+    pub(super) fn announce_to_others(&mut self, torrent_id: TorrentId) {
+        self.counting.insert(torrent_id, (0..self.parts.shards.len()).collect());
+        self.broadcast(|| ToShard::Count(torrent_id));
     }
 
     /// A shard has counted what it moved of a torrent.
-    pub(super) fn counted_torrent(&mut self, shard: usize, info_hash: InfoHash) {
-        let Some(waiting) = self.counting.get_mut(&info_hash) else { return };
+    pub(super) fn counted_torrent(&mut self, shard: usize, torrent_id: TorrentId) {
+        let Some(waiting) = self.counting.get_mut(&torrent_id) else { return };
         waiting.remove(&shard);
         if !waiting.is_empty() {
             return;
         }
-        self.counting.remove(&info_hash);
+        self.counting.remove(&torrent_id);
         // The announcer knows no torrent that has stopped since.
-        let Some(torrent) = self.torrent(&info_hash) else { return };
+        let Some(torrent) = self.torrent(&torrent_id) else { return };
         let tiers = torrent.tiers().to_vec();
-        self.parts.announcer.set_trackers(info_hash, tiers);
+        self.parts.announcer.set_trackers(torrent_id, tiers);
     }
 
     /// Has all shards let go of a torrent; trackers are told once they have counted what they moved, and `next` follows.
-    pub(super) fn begin_stop(&mut self, info_hash: InfoHash, next: Next) {
+    pub(super) fn begin_stop(&mut self, torrent_id: TorrentId, next: Next) {
         let shards = (0..self.parts.shards.len()).collect();
-        let Some(torrent) = self.torrent(&info_hash) else { return };
+        let Some(torrent) = self.torrent(&torrent_id) else { return };
         torrent.entry.set_phase(Phase::Stopped);
         torrent.touch();
         if let Activity::Stopping { next: planned, .. } = &mut torrent.activity {
@@ -245,22 +248,22 @@ impl Session {
         torrent.activity = Activity::Stopping { waiting: shards, next };
         torrent.running_since = None;
         self.queue_due = true;
-        self.stops.push(info_hash);
+        self.stops.push(torrent_id);
     }
 
     /// Counts how long torrents have run until now.
-    pub(super) fn count_times(&mut self, list: &[InfoHash]) {
+    pub(super) fn count_times(&mut self, list: &[TorrentId]) {
         let now = Instant::now();
-        for info_hash in list {
-            if let Some(torrent) = self.torrent(info_hash) {
+        for torrent_id in list {
+            if let Some(torrent) = self.torrent(torrent_id) {
                 torrent.count_time(now);
             }
         }
     }
 
     /// Pauses a torrent of which that is stored.
-    pub(super) fn pause_stored(&mut self, info_hash: InfoHash) {
-        if let Some(torrent) = self.torrent(&info_hash) {
+    pub(super) fn pause_stored(&mut self, torrent_id: TorrentId) {
+        if let Some(torrent) = self.torrent(&torrent_id) {
             torrent.touch();
             torrent.forced = false;
             if std::mem::take(&mut torrent.waits) {
@@ -275,7 +278,7 @@ impl Session {
                 Activity::Stopping { next: Next::Handle { run, .. }, .. } => *run = false,
                 Activity::Stopping { next: Next::Remove { .. }, .. } => {}
                 Activity::Checking { .. } | Activity::Running | Activity::Stopping { .. } => {
-                    self.begin_stop(info_hash, Next::Pause);
+                    self.begin_stop(torrent_id, Next::Pause);
                 }
             }
         }
@@ -287,11 +290,11 @@ impl Session {
     /// When it is being removed.
     pub(super) fn resume_stored(
         &mut self,
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         now: bool,
         later: bool,
     ) -> Result<(), EngineError> {
-        if let Some(torrent) = self.torrent(&info_hash) {
+        if let Some(torrent) = self.torrent(&torrent_id) {
             torrent.touch();
             torrent.forced |= now;
             Arc::make_mut(&mut torrent.wishes).limit_reached = false;
@@ -304,28 +307,28 @@ impl Session {
                     // As one that every shard has let go of, and that runs again.
                     torrent.activity = Activity::Stopping { waiting: Vec::new(), next: Next::Run };
                     let home = torrent.entry.home;
-                    self.let_go.push_back((home, info_hash));
+                    self.let_go.push_back((home, torrent_id));
                 }
-                Activity::Paused => self.begin(info_hash),
+                Activity::Paused => self.begin(torrent_id),
                 // What failed may have changed under us: look at the files before serving them.
                 Activity::Failed(_) => {
-                    if !self.resume_work(info_hash, true) && self.look(info_hash, true).is_some() {
-                        self.begin_check(info_hash, true);
+                    if !self.resume_work(torrent_id, true) && self.look(torrent_id, true).is_some() {
+                        self.begin_check(torrent_id, true);
                     }
                 }
                 Activity::Missing { .. } => {
                     torrent.entry.store.forgive();
-                    self.begin(info_hash);
+                    self.begin(torrent_id);
                 }
                 Activity::Checking { run, .. } | Activity::Handling { run, .. } => *run = true,
-                Activity::Running => _ = self.move_if_done(info_hash, true),
-                Activity::Queued if now => self.run_queued(info_hash),
+                Activity::Running => _ = self.move_if_done(torrent_id, true),
+                Activity::Queued if now => self.run_queued(torrent_id),
                 Activity::Queued => {}
                 Activity::Stopping { next: Next::Handle { run, .. }, .. } => *run = true,
                 // It is hashed first, as was answered.
                 Activity::Stopping { next: Next::Check { run }, .. } => *run = true,
                 Activity::Stopping { next: Next::Remove { .. }, .. } => {
-                    return Err(EngineError::UnknownTorrent(info_hash));
+                    return Err(EngineError::UnknownTorrent(torrent_id));
                 }
                 Activity::Stopping { next, .. } => *next = Next::Run,
             }
@@ -333,16 +336,16 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn verify(&mut self, info_hash: InfoHash) {
-        let Some(torrent) = self.torrent(&info_hash) else { return };
+    pub(super) fn verify(&mut self, torrent_id: TorrentId) {
+        let Some(torrent) = self.torrent(&torrent_id) else { return };
         let run = torrent.wanted_running();
         match torrent.activity {
             Activity::Paused | Activity::Failed(_) | Activity::Missing { .. } | Activity::Queued => {
-                self.begin_check(info_hash, run);
+                self.begin_check(torrent_id, run);
             }
             Activity::Checking { .. } | Activity::Handling { .. } => {}
             Activity::Stopping { next: Next::Handle { .. } | Next::Remove { .. }, .. } => {}
-            Activity::Running | Activity::Stopping { .. } => self.begin_stop(info_hash, Next::Check { run }),
+            Activity::Running | Activity::Stopping { .. } => self.begin_stop(torrent_id, Next::Check { run }),
         }
     }
 }

@@ -4,7 +4,7 @@ use super::super::activity::{Activity, Next};
 use super::Session;
 use crate::shard::message::ToShard;
 use ringseed_handle::{EngineChange, EngineError, TorrentChange};
-use ringseed_proto::units::InfoHash;
+use ringseed_proto::hashes::TorrentId;
 use ringseed_storage::{AltSpeed, SetLimit, SetPort, SpeedLimit, TorrentRecord, Wishes};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,8 +19,8 @@ pub(super) struct Changed {
 
 impl Session {
     /// What a torrent is with a change; `None` for an unknown one.
-    pub(super) fn changed_as(&self, info_hash: InfoHash, change: &TorrentChange) -> Option<Changed> {
-        let torrent = self.torrents.get(self.ids.get(&info_hash)?)?;
+    pub(super) fn changed_as(&self, torrent_id: TorrentId, change: &TorrentChange) -> Option<Changed> {
+        let torrent = self.torrents.get(self.ids.get(&torrent_id)?)?;
         let mut wishes = torrent.wishes.clone();
         if let Some(change) = &change.wishes {
             change(Arc::make_mut(&mut wishes), &torrent.entry.metainfo);
@@ -35,8 +35,8 @@ impl Session {
     }
 
     /// The record of a torrent as it is with a change.
-    pub(super) fn record_as(&self, info_hash: InfoHash, changed: &Changed) -> Option<TorrentRecord> {
-        let record = self.record(info_hash)?;
+    pub(super) fn record_as(&self, torrent_id: TorrentId, changed: &Changed) -> Option<TorrentRecord> {
+        let record = self.record(torrent_id)?;
         let Wishes { active_at, forced, .. } = record.wishes;
         let wishes = Wishes { active_at, forced, ..Wishes::clone(&changed.wishes) };
         let Changed { upload_limit, download_limit, sequential, .. } = *changed;
@@ -44,8 +44,8 @@ impl Session {
     }
 
     /// Lets a change hold that is stored. `in_turn`: it has to wait for its turn in the queue again.
-    pub(super) fn apply_change(&mut self, info_hash: InfoHash, changed: Changed, in_turn: bool) {
-        let Some(torrent) = self.torrent(&info_hash) else { return };
+    pub(super) fn apply_change(&mut self, torrent_id: TorrentId, changed: Changed, in_turn: bool) {
+        let Some(torrent) = self.torrent(&torrent_id) else { return };
         let before = torrent.entry.sequential.load(Ordering::Relaxed);
         let (was_done, runs) = (torrent.is_done(), torrent.activity == Activity::Running);
         let Changed { upload_limit, download_limit, sequential, wishes } = changed;
@@ -61,17 +61,17 @@ impl Session {
         let reopened = runs && was_done && !torrent.is_done();
         self.goals_unsure.insert(id);
         if reopened {
-            self.begin_stop(info_hash, Next::Run);
+            self.begin_stop(torrent_id, Next::Run);
         } else if sequential != before || files {
-            self.send(home, ToShard::Changed(info_hash));
+            self.send(home, ToShard::Changed(torrent_id));
         }
         if announces {
-            self.announce_to_others(info_hash);
+            self.announce_to_others(torrent_id);
         }
-        let Some(torrent) = self.torrent(&info_hash) else { return };
+        let Some(torrent) = self.torrent(&torrent_id) else { return };
         if torrent.activity == Activity::Paused && !was_done && torrent.is_done() {
             // No shard has it that would tell so.
-            self.move_if_done(info_hash, false);
+            self.move_if_done(torrent_id, false);
         }
     }
 

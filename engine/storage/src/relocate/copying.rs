@@ -3,7 +3,7 @@
 use super::super::confined::{FileStamp, Root};
 use super::super::error::StorageError;
 use super::progress::{MoveProgress, Order};
-use ringseed_proto::units::InfoHash;
+use ringseed_proto::hashes::TorrentId;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, SeekFrom, Stat, openat, seek, statat, unlinkat};
 use rustix::io::Errno;
 use std::fs::File;
@@ -24,7 +24,7 @@ pub(super) enum CopyEnd {
 
 /// The name of a file while it is copied: in the folder of its last place, so that one rename brings it there, and told
 /// apart by torrent and file.
-pub(super) fn copy_name(path: &Path, torrent: &InfoHash, file: usize) -> PathBuf {
+pub(super) fn copy_name(path: &Path, torrent: &TorrentId, file: usize) -> PathBuf {
     path.with_file_name(format!(".{torrent}.{file}.ringseed-move"))
 }
 

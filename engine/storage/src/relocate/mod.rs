@@ -14,8 +14,8 @@ pub use progress::MoveProgress;
 use super::confined::Root;
 use super::error::StorageError;
 use super::names::Names;
+use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::layout::Layout;
-use ringseed_proto::units::InfoHash;
 use rustix::fs::{AtFlags, RenameFlags, renameat, renameat_with, statat, unlinkat};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 pub fn delete_files(
     layout: &Layout,
     directory: &Path,
-    torrent: &InfoHash,
+    torrent: &TorrentId,
     partial: &BTreeSet<usize>,
     is_own: impl Fn(usize) -> bool,
 ) -> Result<(), StorageError> {

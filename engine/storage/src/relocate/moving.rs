@@ -11,8 +11,8 @@ use super::super::names::{Found, Names};
 use super::copying::{CopyEnd, copy, copy_name, may_be_copy, same_bytes};
 use super::progress::{MoveProgress, Order};
 use super::{clear_folders, put, stored, sync_folders};
+use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::layout::Layout;
-use ringseed_proto::units::InfoHash;
 use rustix::fs::{AtFlags, unlinkat};
 use rustix::io::Errno;
 use std::borrow::Cow;
@@ -35,7 +35,7 @@ pub enum MoveError {
 #[derive(Debug, Clone, Copy)]
 pub struct Move<'a> {
     /// The torrent.
-    pub torrent: &'a InfoHash,
+    pub torrent: &'a TorrentId,
     /// Its files.
     pub layout: &'a Layout,
     /// The directory that they are below.
@@ -285,7 +285,7 @@ impl<'a> Mover<'a> {
 }
 
 /// Deletes the copies that moves of a torrent have left under the names that files have while they are copied.
-pub(super) fn remove_copies(target: &Root, layout: &Layout, torrent: &InfoHash) {
+pub(super) fn remove_copies(target: &Root, layout: &Layout, torrent: &TorrentId) {
     for (file, path) in stored(layout) {
         if let Err(error) = remove(target, &copy_name(path, torrent, file)) {
             tracing::error!(%error, "a copy cannot be deleted");

@@ -2,13 +2,13 @@
 
 use super::super::confined::Purpose;
 use super::*;
+use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::layout::FileSpec;
-use ringseed_proto::units::InfoHash;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime};
 
-const TORRENT: InfoHash = InfoHash([7; 20]);
+const TORRENT: TorrentId = TorrentId([7; 20]);
 
 fn layout() -> Layout {
     let file = |path: &str, length| FileSpec { path: path.into(), length, padding: false };

@@ -6,9 +6,9 @@
 
 use super::record::Settings;
 use super::{SessionSettings, TorrentRecord};
+use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::limits::TORRENT_BYTES_MAX;
 use ringseed_proto::metainfo::Metainfo;
-use ringseed_proto::units::InfoHash;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};
@@ -47,15 +47,15 @@ impl Beside {
         Beside { dir: store.with_file_name(DIRECTORY) }
     }
 
-    fn place(&self, info_hash: InfoHash, extension: &str) -> PathBuf {
-        self.dir.join(format!("{info_hash}.{extension}"))
+    fn place(&self, torrent_id: TorrentId, extension: &str) -> PathBuf {
+        self.dir.join(format!("{torrent_id}.{extension}"))
     }
 
     /// The torrents that there is anything of, in order.
     ///
     /// # Errors
     /// When the directory is there and cannot be read.
-    pub(super) fn info_hashes(&self) -> io::Result<Vec<InfoHash>> {
+    pub(super) fn torrent_ids(&self) -> io::Result<Vec<TorrentId>> {
         let entries = match fs::read_dir(&self.dir) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -65,10 +65,10 @@ impl Beside {
         for entry in entries {
             let name = PathBuf::from(entry?.file_name());
             let known = [Some(OsStr::new("json")), Some(OsStr::new("torrent"))].contains(&name.extension());
-            let info_hash = name.file_stem().and_then(OsStr::to_str).filter(|_| known).and_then(parse_hash);
-            found.extend(info_hash);
+            let torrent_id = name.file_stem().and_then(OsStr::to_str).filter(|_| known).and_then(parse_hash);
+            found.extend(torrent_id);
         }
-        found.sort_unstable_by_key(|info_hash: &InfoHash| info_hash.0);
+        found.sort_unstable_by_key(|torrent_id: &TorrentId| torrent_id.0);
         found.dedup();
         Ok(found)
     }
@@ -77,14 +77,14 @@ impl Beside {
     ///
     /// # Errors
     /// What is missing or wrong, with the file's name.
-    pub(super) fn read(&self, info_hash: InfoHash) -> Result<TorrentRecord, String> {
-        let path = self.place(info_hash, "json");
+    pub(super) fn read(&self, torrent_id: TorrentId) -> Result<TorrentRecord, String> {
+        let path = self.place(torrent_id, "json");
         let bytes = read(&path, RECORD_BYTES_MAX)?;
         let record: Record =
             serde_json::from_slice(&bytes).map_err(|error| format!("{}: {error}", path.display()))?;
-        let (metainfo, pieces) = self.read_metainfo(info_hash)?;
+        let (metainfo, pieces) = self.read_metainfo(torrent_id)?;
         let Record { uploaded, downloaded, settings } = record;
-        let new = TorrentRecord::new(info_hash, metainfo, PathBuf::new(), pieces);
+        let new = TorrentRecord::new(torrent_id, metainfo, PathBuf::new(), pieces);
         Ok(TorrentRecord { uploaded, downloaded, ..settings.into_record(new) })
     }
 
@@ -92,19 +92,19 @@ impl Beside {
     ///
     /// # Errors
     /// As [`Beside::read`].
-    pub(super) fn read_metainfo(&self, info_hash: InfoHash) -> Result<(Vec<u8>, u32), String> {
-        let path = self.place(info_hash, "torrent");
+    pub(super) fn read_metainfo(&self, torrent_id: TorrentId) -> Result<(Vec<u8>, u32), String> {
+        let path = self.place(torrent_id, "torrent");
         let bytes = read(&path, TORRENT_BYTES_MAX)?;
         let metainfo = Metainfo::parse(&bytes).map_err(|error| format!("{}: {error}", path.display()))?;
-        if metainfo.info_hash != info_hash {
-            return Err(format!("{} is the torrent {}", path.display(), metainfo.info_hash));
+        if metainfo.id() != torrent_id {
+            return Err(format!("{} is the torrent {}", path.display(), metainfo.id()));
         }
         Ok((bytes, metainfo.info.layout.piece_count()))
     }
 
     /// Whether there is a torrent file of this length.
-    pub(super) fn has_metainfo(&self, info_hash: InfoHash, length: usize) -> bool {
-        let found = fs::symlink_metadata(self.place(info_hash, "torrent"));
+    pub(super) fn has_metainfo(&self, torrent_id: TorrentId, length: usize) -> bool {
+        let found = fs::symlink_metadata(self.place(torrent_id, "torrent"));
         found.is_ok_and(|found| found.is_file() && found.len() == length as u64)
     }
 
@@ -112,8 +112,8 @@ impl Beside {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(super) fn write_metainfo(&self, info_hash: InfoHash, metainfo: &[u8]) -> io::Result<()> {
-        self.write(&self.place(info_hash, "torrent"), metainfo)
+    pub(super) fn write_metainfo(&self, torrent_id: TorrentId, metainfo: &[u8]) -> io::Result<()> {
+        self.write(&self.place(torrent_id, "torrent"), metainfo)
     }
 
     /// Keeps a torrent's record. One that says the same is left as it is: times that run on, and totals that have not
@@ -123,12 +123,12 @@ impl Beside {
     /// When it cannot be written.
     pub(super) fn write_record(
         &self,
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         settings: Settings,
         uploaded: u64,
         downloaded: u64,
     ) -> io::Result<()> {
-        let path = self.place(info_hash, "json");
+        let path = self.place(torrent_id, "json");
         let old = read(&path, RECORD_BYTES_MAX).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let near = |new: u64, old: u64| new >= old && new / 2 <= old.max(1 << 20);
         if old.is_some_and(|old: Record| {
@@ -169,11 +169,11 @@ impl Beside {
     ///
     /// # Errors
     /// When a file is there and cannot be removed; the others are.
-    pub(super) fn remove(&self, torrents: &[InfoHash]) -> io::Result<()> {
+    pub(super) fn remove(&self, torrents: &[TorrentId]) -> io::Result<()> {
         let (mut removed, mut failed) = (false, None);
-        for info_hash in torrents {
+        for torrent_id in torrents {
             for extension in ["json", "torrent"] {
-                match fs::remove_file(self.place(*info_hash, extension)) {
+                match fs::remove_file(self.place(*torrent_id, extension)) {
                     Ok(()) => removed = true,
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     Err(error) => failed = Some(error),
@@ -224,7 +224,7 @@ fn read(path: &Path, most: usize) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-fn parse_hash(hex: &str) -> Option<InfoHash> {
+fn parse_hash(hex: &str) -> Option<TorrentId> {
     let bytes = hex.as_bytes();
     if bytes.len() != 40 || !hex.is_ascii() {
         return None;
@@ -233,5 +233,5 @@ fn parse_hash(hex: &str) -> Option<InfoHash> {
     for (place, digits) in hash.iter_mut().zip(bytes.chunks_exact(2)) {
         *place = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
     }
-    Some(InfoHash(hash))
+    Some(TorrentId(hash))
 }

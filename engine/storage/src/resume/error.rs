@@ -2,7 +2,7 @@
 
 use super::super::error::lacks_inodes;
 use super::RESUME_VERSION;
-use ringseed_proto::units::InfoHash;
+use ringseed_proto::hashes::TorrentId;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -66,10 +66,10 @@ pub enum ResumeError {
         reason: Arc<ResumeError>,
     },
     /// Something larger than a torrent may be.
-    #[error("the {what} of torrent {info_hash} is too large to be kept")]
+    #[error("the {what} of torrent {torrent_id} is too large to be kept")]
     TooLarge {
         /// The torrent.
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         /// What is too large.
         what: &'static str,
     },
@@ -91,8 +91,8 @@ impl ResumeError {
                 ResumeError::Io { path: path.clone(), error }
             }
             ResumeError::Closed { reason } => ResumeError::Closed { reason: reason.clone() },
-            ResumeError::TooLarge { info_hash, what } => {
-                ResumeError::TooLarge { info_hash: *info_hash, what }
+            ResumeError::TooLarge { torrent_id, what } => {
+                ResumeError::TooLarge { torrent_id: *torrent_id, what }
             }
         }
     }

@@ -4,7 +4,7 @@
 use super::record::{self, Settings};
 use super::{METAINFO, PIECES, ResumeError, ResumeStore, SETTINGS};
 use redb::ReadableDatabase;
-use ringseed_proto::units::InfoHash;
+use ringseed_proto::hashes::TorrentId;
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -33,7 +33,7 @@ struct Pending {
 }
 
 enum Task {
-    Torrent(InfoHash),
+    Torrent(TorrentId),
     Session,
 }
 
@@ -44,8 +44,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Mirror {
     /// A torrent changed.
-    pub(super) fn note(&self, info_hash: InfoHash) {
-        lock(&self.pending).torrents.insert(info_hash.0);
+    pub(super) fn note(&self, torrent_id: TorrentId) {
+        lock(&self.pending).torrents.insert(torrent_id.0);
         self.wake.notify_all();
     }
 
@@ -72,8 +72,8 @@ impl Mirror {
             if std::mem::take(&mut pending.session) {
                 return Some(Task::Session);
             }
-            if let Some(info_hash) = pending.torrents.pop_first() {
-                return Some(Task::Torrent(InfoHash(info_hash)));
+            if let Some(torrent_id) = pending.torrents.pop_first() {
+                return Some(Task::Torrent(TorrentId(torrent_id)));
             }
             if pending.stopped {
                 return None;
@@ -100,8 +100,8 @@ impl Mirror {
 
 impl ResumeStore {
     /// Has a torrent looked at by [`ResumeStore::keep_beside`].
-    pub fn note_beside(&self, info_hash: InfoHash) {
-        self.mirror.note(info_hash);
+    pub fn note_beside(&self, torrent_id: TorrentId) {
+        self.mirror.note(torrent_id);
     }
 
     /// Has the session's settings looked at by [`ResumeStore::keep_beside`].
@@ -122,7 +122,7 @@ impl ResumeStore {
                 }
             }
             let (what, done) = match task {
-                Task::Torrent(info_hash) => (Some(info_hash), self.write_beside(info_hash)),
+                Task::Torrent(torrent_id) => (Some(torrent_id), self.write_beside(torrent_id)),
                 Task::Session => (None, self.write_session_beside()),
             };
             let done = match done {
@@ -135,7 +135,7 @@ impl ResumeStore {
                     break;
                 }
                 match what {
-                    Some(info_hash) => self.mirror.note(info_hash),
+                    Some(torrent_id) => self.mirror.note(torrent_id),
                     None => self.mirror.note_session(),
                 }
                 self.mirror.pause(RETRY);
@@ -148,13 +148,13 @@ impl ResumeStore {
     fn note_strays(&self) {
         let strays = self
             .beside
-            .info_hashes()
+            .torrent_ids()
             .map_err(|error| error.to_string())
             .and_then(|kept| self.lacking(kept.into_iter()).map_err(|error| error.to_string()));
         match strays {
             Ok(strays) => {
-                let usable = strays.into_iter().filter(|info_hash| self.beside.read(*info_hash).is_ok());
-                usable.for_each(|info_hash| self.mirror.note(info_hash));
+                let usable = strays.into_iter().filter(|torrent_id| self.beside.read(*torrent_id).is_ok());
+                usable.for_each(|torrent_id| self.mirror.note(torrent_id));
             }
             Err(error) => tracing::warn!(error, "cannot look at what is kept beside the resume file"),
         }
@@ -169,20 +169,20 @@ impl ResumeStore {
     ///
     /// # Errors
     /// What is missing or wrong.
-    pub fn record_beside(&self, info_hash: InfoHash) -> Result<super::TorrentRecord, String> {
-        self.beside.read(info_hash)
+    pub fn record_beside(&self, torrent_id: TorrentId) -> Result<super::TorrentRecord, String> {
+        self.beside.read(torrent_id)
     }
 
     /// The torrent file as it is kept beside the store, when it is.
-    pub fn metainfo_beside(&self, info_hash: InfoHash) -> Option<Vec<u8>> {
-        self.beside.read_metainfo(info_hash).ok().map(|(bytes, _)| bytes)
+    pub fn metainfo_beside(&self, torrent_id: TorrentId) -> Option<Vec<u8>> {
+        self.beside.read_metainfo(torrent_id).ok().map(|(bytes, _)| bytes)
     }
 
     /// Removes what is beside the store before `forget` removes the torrents from it: a store that is made anew must not
     /// bring them back.
     pub(super) fn removing<T>(
         &self,
-        torrents: &[InfoHash],
+        torrents: &[TorrentId],
         forget: impl FnOnce() -> Result<T, ResumeError>,
     ) -> Result<T, ResumeError> {
         // Of a closed store nothing is removed: what is beside it is all that there may be when it is opened again.
@@ -194,30 +194,30 @@ impl ResumeStore {
         let forgotten = forget();
         if removed.is_err() || forgotten.is_err() {
             // They are written again, or removed after all.
-            torrents.iter().for_each(|info_hash| self.mirror.note(*info_hash));
+            torrents.iter().for_each(|torrent_id| self.mirror.note(*torrent_id));
         }
         forgotten
     }
 
-    fn write_beside(&self, info_hash: InfoHash) -> Result<(), String> {
+    fn write_beside(&self, torrent_id: TorrentId) -> Result<(), String> {
         let _turn = self.mirror.turn();
         let stored = self.read(|database| {
             let transaction = database.begin_read()?;
             let settings =
-                transaction.open_table(SETTINGS)?.get(info_hash.0)?.map(|row| row.value().to_vec());
-            let pieces = transaction.open_table(PIECES)?.get(info_hash.0)?;
+                transaction.open_table(SETTINGS)?.get(torrent_id.0)?.map(|row| row.value().to_vec());
+            let pieces = transaction.open_table(PIECES)?.get(torrent_id.0)?;
             let totals = pieces.map(|row| record::totals(row.value()));
-            let metainfo = transaction.open_table(METAINFO)?.get(info_hash.0)?;
+            let metainfo = transaction.open_table(METAINFO)?.get(torrent_id.0)?;
             let metainfo = metainfo.map(|row| {
                 let bytes = row.value();
-                let kept = self.beside.has_metainfo(info_hash, bytes.len());
+                let kept = self.beside.has_metainfo(torrent_id, bytes.len());
                 (!kept).then(|| bytes.to_vec())
             });
             Ok((settings, totals, metainfo))
         });
         let (settings, totals, metainfo) = match stored {
             Ok((Some(settings), totals, Some(metainfo))) => (settings, totals.flatten(), metainfo),
-            Ok((None, ..)) => return self.beside.remove(&[info_hash]).map_err(|error| error.to_string()),
+            Ok((None, ..)) => return self.beside.remove(&[torrent_id]).map_err(|error| error.to_string()),
             // A record that is damaged in the store is not to replace a good one beside it.
             Ok((Some(_), _, None)) => return Ok(()),
             Err(error) => return Err(error.to_string()),
@@ -226,9 +226,9 @@ impl ResumeStore {
         let (uploaded, downloaded) = totals.unwrap_or_default();
         let write = || -> io::Result<()> {
             if let Some(metainfo) = metainfo {
-                self.beside.write_metainfo(info_hash, &metainfo)?;
+                self.beside.write_metainfo(torrent_id, &metainfo)?;
             }
-            self.beside.write_record(info_hash, settings, uploaded, downloaded)
+            self.beside.write_record(torrent_id, settings, uploaded, downloaded)
         };
         write().map_err(|error| error.to_string())
     }

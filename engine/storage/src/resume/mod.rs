@@ -32,8 +32,8 @@ use error::explain;
 use mirror::Mirror;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use ringseed_proto::bitfield::Bitfield;
+use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::limits::TORRENT_BYTES_MAX;
-use ringseed_proto::units::InfoHash;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ const STAMPS: TableDefinition<[u8; 20], &[u8]> = TableDefinition::new("stamps");
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DamagedRecord {
     /// The torrent.
-    pub info_hash: InfoHash,
+    pub torrent_id: TorrentId,
     /// What is wrong.
     pub reason: String,
 }
@@ -60,7 +60,7 @@ pub struct DamagedRecord {
 /// All that was in the file.
 #[derive(Debug, Default)]
 pub struct Loaded {
-    /// The torrents, by info-hash.
+    /// The torrents, by id.
     pub records: Vec<TorrentRecord>,
     /// Torrents that could not be read, to be reported.
     pub damaged: Vec<DamagedRecord>,
@@ -70,7 +70,7 @@ pub struct Loaded {
 #[derive(Debug, Clone, Copy)]
 pub struct PieceUpdate<'a> {
     /// The torrent.
-    pub info_hash: InfoHash,
+    pub torrent_id: TorrentId,
     /// Its verified and durable pieces.
     pub have: &'a Bitfield,
     /// Payload bytes sent, over all runs.
@@ -155,7 +155,7 @@ impl ResumeStore {
         Ok(loaded)
     }
 
-    /// Hands over every torrent by info-hash, one after the other, until `each` returns false. What is written
+    /// Hands over every torrent by id, one after the other, until `each` returns false. What is written
     /// meanwhile is not seen.
     ///
     /// # Errors
@@ -172,18 +172,18 @@ impl ResumeStore {
             let stamps = transaction.open_table(STAMPS)?;
             for row in settings.iter()? {
                 let (key, value) = row?;
-                let info_hash = InfoHash(key.value());
+                let torrent_id = TorrentId(key.value());
                 let metainfo = metainfo.get(key.value())?;
                 let pieces = pieces.get(key.value())?;
                 let stamps = stamps.get(key.value())?;
                 let record = decode(
-                    info_hash,
+                    torrent_id,
                     value.value(),
                     metainfo.as_ref().map(|metainfo| metainfo.value()),
                     pieces.as_ref().map(|pieces| pieces.value()),
                     stamps.as_ref().map(|stamps| stamps.value()),
                 );
-                if !each(record.map_err(|reason| DamagedRecord { info_hash, reason })) {
+                if !each(record.map_err(|reason| DamagedRecord { torrent_id, reason })) {
                     break;
                 }
             }
@@ -209,7 +209,7 @@ impl ResumeStore {
             let mut all = encoded.iter().zip(records);
             all.try_for_each(|(encoded, record)| encoded.enter_new(transaction, &record.metainfo))
         })?;
-        records.iter().for_each(|record| self.mirror.note(record.info_hash));
+        records.iter().for_each(|record| self.mirror.note(record.torrent_id));
         Ok(())
     }
 
@@ -229,14 +229,14 @@ impl ResumeStore {
             }
             Ok(())
         })?;
-        records.iter().for_each(|(record, _)| self.mirror.note(record.info_hash));
+        records.iter().for_each(|(record, _)| self.mirror.note(record.torrent_id));
         Ok(())
     }
 
     /// The rows of a new record, without its torrent file.
     fn encode_new(&self, record: &TorrentRecord) -> Result<Encoded, ResumeError> {
         if record.metainfo.len() > TORRENT_BYTES_MAX {
-            return Err(ResumeError::TooLarge { info_hash: record.info_hash, what: "torrent file" });
+            return Err(ResumeError::TooLarge { torrent_id: record.torrent_id, what: "torrent file" });
         }
         self.encode(record, Some(&record.stamps))
     }
@@ -245,10 +245,10 @@ impl ResumeStore {
     fn encode(&self, record: &TorrentRecord, stamps: Option<&[FileStamp]>) -> Result<Encoded, ResumeError> {
         let settings = self.as_json(&record.settings())?;
         if settings.len() > SETTINGS_BYTES_MAX {
-            return Err(ResumeError::TooLarge { info_hash: record.info_hash, what: "settings record" });
+            return Err(ResumeError::TooLarge { torrent_id: record.torrent_id, what: "settings record" });
         }
         Ok(Encoded {
-            key: record.info_hash.0,
+            key: record.torrent_id.0,
             settings,
             pieces: record::encode_pieces(&record.have, record.uploaded, record.downloaded),
             stamps: stamps.map(record::encode_stamps),
@@ -259,13 +259,13 @@ impl ResumeStore {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn lacking(&self, torrents: impl Iterator<Item = InfoHash>) -> Result<Vec<InfoHash>, ResumeError> {
+    pub fn lacking(&self, torrents: impl Iterator<Item = TorrentId>) -> Result<Vec<TorrentId>, ResumeError> {
         self.read(|database| {
             let table = database.begin_read()?.open_table(METAINFO)?;
             let mut lacking = Vec::new();
-            for info_hash in torrents {
-                if table.get(info_hash.0)?.is_none() {
-                    lacking.push(info_hash);
+            for torrent_id in torrents {
+                if table.get(torrent_id.0)?.is_none() {
+                    lacking.push(torrent_id);
                 }
             }
             Ok(lacking)
@@ -276,10 +276,10 @@ impl ResumeStore {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn metainfo(&self, info_hash: InfoHash) -> Result<Option<Vec<u8>>, ResumeError> {
+    pub fn metainfo(&self, torrent_id: TorrentId) -> Result<Option<Vec<u8>>, ResumeError> {
         self.read(|database| {
             let table = database.begin_read()?.open_table(METAINFO)?;
-            Ok(table.get(info_hash.0)?.map(|bytes| bytes.value().to_vec()))
+            Ok(table.get(torrent_id.0)?.map(|bytes| bytes.value().to_vec()))
         })
     }
 
@@ -290,7 +290,7 @@ impl ResumeStore {
     /// When the file cannot be written.
     pub fn set_settings(&self, record: &TorrentRecord) -> Result<(), ResumeError> {
         self.set_all_settings(std::slice::from_ref(record))?;
-        self.mirror.note(record.info_hash);
+        self.mirror.note(record.torrent_id);
         Ok(())
     }
 
@@ -305,14 +305,14 @@ impl ResumeStore {
         }
         // In the order of the file: of very many, each page is read and written once.
         let mut records: Vec<&TorrentRecord> = records.iter().collect();
-        records.sort_unstable_by_key(|record| record.info_hash);
+        records.sort_unstable_by_key(|record| record.torrent_id);
         self.change(|transaction| {
             let mut table = transaction.open_table(SETTINGS)?;
             for record in records {
                 // Settings are numbers and text, which always make JSON.
                 let Ok(settings) = serde_json::to_vec(&record.settings()) else { continue };
-                if table.get(record.info_hash.0)?.is_some() {
-                    table.insert(record.info_hash.0, settings.as_slice())?;
+                if table.get(record.torrent_id.0)?.is_some() {
+                    table.insert(record.torrent_id.0, settings.as_slice())?;
                 }
             }
             Ok(())
@@ -332,7 +332,7 @@ impl ResumeStore {
             let mut pieces = transaction.open_table(PIECES)?;
             let mut stamps = transaction.open_table(STAMPS)?;
             for update in updates {
-                let key = update.info_hash.0;
+                let key = update.torrent_id.0;
                 if settings.get(key)?.is_none() {
                     continue;
                 }
@@ -351,16 +351,16 @@ impl ResumeStore {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn set_totals(&self, torrents: &[(InfoHash, u64, u64)], all: &Totals) -> Result<(), ResumeError> {
+    pub fn set_totals(&self, torrents: &[(TorrentId, u64, u64)], all: &Totals) -> Result<(), ResumeError> {
         let all = self.as_json(all)?;
         self.change(|transaction| {
             let mut pieces = transaction.open_table(PIECES)?;
-            for (info_hash, uploaded, downloaded) in torrents {
-                let old = pieces.get(info_hash.0)?.map(|value| value.value().to_vec());
+            for (torrent_id, uploaded, downloaded) in torrents {
+                let old = pieces.get(torrent_id.0)?.map(|value| value.value().to_vec());
                 if let Some(mut bytes) = old
                     && record::patch_totals(&mut bytes, *uploaded, *downloaded)
                 {
-                    pieces.insert(info_hash.0, bytes.as_slice())?;
+                    pieces.insert(torrent_id.0, bytes.as_slice())?;
                 }
             }
             session::insert_totals(transaction, &all)
@@ -371,15 +371,15 @@ impl ResumeStore {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn remove(&self, info_hash: InfoHash) -> Result<bool, ResumeError> {
-        Ok(self.remove_all(&[info_hash])? > 0)
+    pub fn remove(&self, torrent_id: TorrentId) -> Result<bool, ResumeError> {
+        Ok(self.remove_all(&[torrent_id])? > 0)
     }
 
     /// Removes torrents, all or none of them; gives how many were there.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn remove_all(&self, torrents: &[InfoHash]) -> Result<usize, ResumeError> {
+    pub fn remove_all(&self, torrents: &[TorrentId]) -> Result<usize, ResumeError> {
         let mut torrents = torrents.to_vec();
         torrents.sort_unstable();
         self.removing(&torrents, || {
@@ -390,7 +390,7 @@ impl ResumeStore {
                     .map(|table| transaction.open_table(table))
                     .collect::<Result<Vec<_>, _>>()?;
                 let mut there = 0;
-                for InfoHash(key) in &torrents {
+                for TorrentId(key) in &torrents {
                     for table in &mut others {
                         table.remove(key)?;
                     }
@@ -439,7 +439,7 @@ impl Encoded {
 }
 
 fn decode(
-    info_hash: InfoHash,
+    torrent_id: TorrentId,
     settings: &[u8],
     metainfo: Option<&[u8]>,
     pieces: Option<&[u8]>,
@@ -458,7 +458,7 @@ fn decode(
         uploaded,
         downloaded,
         stamps,
-        ..TorrentRecord::new(info_hash, metainfo.into(), PathBuf::new(), 0)
+        ..TorrentRecord::new(torrent_id, metainfo.into(), PathBuf::new(), 0)
     };
     Ok(settings.into_record(record))
 }

@@ -8,7 +8,7 @@ use arc_swap::ArcSwapOption;
 use redb::{
     Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction,
 };
-use ringseed_proto::units::InfoHash;
+use ringseed_proto::hashes::TorrentId;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -161,7 +161,7 @@ impl ResumeStore {
             Err(error) => return Err(error),
         };
         let failed = |error| explain_io(&self.path, error);
-        let kept = self.beside.info_hashes().map_err(failed)?;
+        let kept = self.beside.torrent_ids().map_err(failed)?;
         let mut rebuilt = Rebuilt { damage, ..Rebuilt::default() };
         let database = match database {
             Some(database) if kept.is_empty() => return Ok((database, None)),
@@ -185,13 +185,13 @@ impl ResumeStore {
     fn rebuild(
         &self,
         database: &Database,
-        kept: &[InfoHash],
+        kept: &[TorrentId],
         rebuilt: &mut Rebuilt,
     ) -> Result<(), ResumeError> {
-        for info_hashes in kept.chunks(REBUILD_BATCH) {
-            let mut records = Vec::with_capacity(info_hashes.len());
-            for info_hash in info_hashes {
-                let record = self.beside.read(*info_hash);
+        for torrent_ids in kept.chunks(REBUILD_BATCH) {
+            let mut records = Vec::with_capacity(torrent_ids.len());
+            for torrent_id in torrent_ids {
+                let record = self.beside.read(*torrent_id);
                 match record.and_then(|record| {
                     let encoded = self.encode_new(&record).map_err(|error| error.to_string())?;
                     Ok((encoded, record))

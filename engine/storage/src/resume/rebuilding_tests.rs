@@ -12,7 +12,7 @@ fn torrent(number: u8) -> TorrentRecord {
     metainfo.extend_from_slice(b"12:piece lengthi16384e6:pieces20:");
     metainfo.extend_from_slice(&[number; 20]);
     metainfo.extend_from_slice(b"ee");
-    let info_hash = Metainfo::parse(&metainfo).unwrap().info_hash;
+    let torrent_id = Metainfo::parse(&metainfo).unwrap().id();
     TorrentRecord {
         have: Bitfield::full(1),
         state: if number.is_multiple_of(2) { RunState::Paused } else { RunState::Running },
@@ -20,7 +20,7 @@ fn torrent(number: u8) -> TorrentRecord {
         wishes: Wishes { labels: vec![format!("label {number}")], queue: 3, ..Wishes::default() },
         stamps: vec![FileStamp { size: 1000, modified_ns: 7 }],
         added_at: record::time(1_700_000_000),
-        ..TorrentRecord::new(info_hash, metainfo, format!("/data/{number}").into(), 1)
+        ..TorrentRecord::new(torrent_id, metainfo, format!("/data/{number}").into(), 1)
     }
 }
 
@@ -43,7 +43,7 @@ fn filled(path: &Path, count: u8) -> Vec<TorrentRecord> {
     store.put_all(&records).unwrap();
     store.put_session(&SessionSettings { ratio: 7.0, ..SessionSettings::default() }).unwrap();
     write_beside(&store);
-    records.sort_by_key(|record| record.info_hash.0);
+    records.sort_by_key(|record| record.torrent_id.0);
     records
 }
 
@@ -81,10 +81,10 @@ fn an_empty_store_among_torrents_is_filled_again_without_the_removed_ones() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("resume.redb");
     let records = filled(&path, 5);
-    ResumeStore::open(&path).unwrap().remove(records[2].info_hash).unwrap();
+    ResumeStore::open(&path).unwrap().remove(records[2].torrent_id).unwrap();
     std::fs::remove_file(&path).unwrap();
     // One of which a part is missing is told of, and does not keep the others back.
-    let lost = records[4].info_hash;
+    let lost = records[4].torrent_id;
     std::fs::remove_file(directory.path().join(format!("torrents/{lost}.torrent"))).unwrap();
     let (store, rebuilt) = ResumeStore::open_or_rebuild(&path).unwrap();
     let rebuilt = rebuilt.unwrap();
@@ -109,7 +109,7 @@ fn what_is_beside_the_store_is_written_when_it_changes_and_not_for_progress() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("resume.redb");
     let records = filled(&path, 1);
-    let beside = directory.path().join(format!("torrents/{}.json", records[0].info_hash));
+    let beside = directory.path().join(format!("torrents/{}.json", records[0].torrent_id));
     let store = ResumeStore::open(&path).unwrap();
     let id = || std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&beside).unwrap());
     let first = id();
@@ -120,7 +120,7 @@ fn what_is_beside_the_store_is_written_when_it_changes_and_not_for_progress() {
     store.set_settings(&TorrentRecord { sequential: true, ..records[0].clone() }).unwrap();
     write_beside(&store);
     assert_ne!(id(), first);
-    assert!(store.record_beside(records[0].info_hash).unwrap().sequential);
+    assert!(store.record_beside(records[0].torrent_id).unwrap().sequential);
 }
 
 /// After one moment without room every operation failed until a restart, with the advice to move the file away.
@@ -152,7 +152,7 @@ fn a_store_that_found_no_room_is_opened_again() {
     assert!(store.reopen().unwrap().is_none());
     store.put(&torrent(3)).unwrap();
     let mut expected = vec![torrent(1), torrent(3)];
-    expected.sort_by_key(|record| record.info_hash.0);
+    expected.sort_by_key(|record| record.torrent_id.0);
     assert_eq!(store.load_all().unwrap().records, expected);
 }
 
@@ -172,7 +172,7 @@ fn nothing_is_removed_beside_a_closed_store() {
     while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
     drop(file);
     store.put(&TorrentRecord { metainfo: vec![1; 4 << 20], ..torrent(9) }).unwrap_err();
-    let error = store.remove(records[0].info_hash).unwrap_err();
+    let error = store.remove(records[0].torrent_id).unwrap_err();
     assert!(matches!(error, ResumeError::Closed { .. }), "{error:?}");
     // The file is damaged meanwhile, and there is no room for a new one at first.
     let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
@@ -189,8 +189,8 @@ fn nothing_is_removed_beside_a_closed_store() {
     assert_eq!(store.load_all().unwrap().records, expected);
     let aside = |number: u32| disk.path().join(format!("resume.redb.damaged-{number}")).exists();
     assert!(aside(1) && !aside(2), "each attempt has set aside a file");
-    let unknown = InfoHash([7; 20]);
-    assert_eq!(store.lacking([records[1].info_hash, unknown].into_iter()).unwrap(), [unknown]);
+    let unknown = TorrentId([7; 20]);
+    assert_eq!(store.lacking([records[1].torrent_id, unknown].into_iter()).unwrap(), [unknown]);
 }
 
 /// A store that was being made anew when the power failed had some torrents, so the others never came back.
@@ -222,17 +222,17 @@ fn a_removed_torrent_does_not_stay_beside_the_store() {
     let path = directory.path().join("resume.redb");
     let records = filled(&path, 3);
     let store = ResumeStore::open(&path).unwrap();
-    let removed = records[1].info_hash;
+    let removed = records[1].torrent_id;
     // As it is when nothing can be deleted beside it.
     store.change(|transaction| Ok(_ = transaction.open_table(METAINFO)?.remove(removed.0)?)).unwrap();
     store.change(|transaction| Ok(_ = transaction.open_table(SETTINGS)?.remove(removed.0)?)).unwrap();
-    let damaged = directory.path().join(format!("torrents/{}.torrent", InfoHash([7; 20])));
+    let damaged = directory.path().join(format!("torrents/{}.torrent", TorrentId([7; 20])));
     std::fs::write(&damaged, b"no torrent").unwrap();
     assert!(store.record_beside(removed).is_ok());
     write_beside(&store);
     store.record_beside(removed).unwrap_err();
     assert!(damaged.exists(), "what cannot come back is left to whoever can use it");
     for kept in [0, 2] {
-        assert_eq!(store.record_beside(records[kept].info_hash).unwrap(), without_pieces(&records[kept]));
+        assert_eq!(store.record_beside(records[kept].torrent_id).unwrap(), without_pieces(&records[kept]));
     }
 }

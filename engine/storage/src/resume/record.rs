@@ -3,7 +3,7 @@
 use super::super::confined::FileStamp;
 use super::wishes::{GoalMode, Wishes};
 use ringseed_proto::bitfield::Bitfield;
-use ringseed_proto::units::InfoHash;
+use ringseed_proto::hashes::TorrentId;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -46,8 +46,8 @@ impl From<Option<u64>> for SpeedLimit {
 /// A torrent of the session.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TorrentRecord {
-    /// Its info-hash, the key.
-    pub info_hash: InfoHash,
+    /// The torrent, the key.
+    pub torrent_id: TorrentId,
     /// The torrent file.
     pub metainfo: Vec<u8>,
     /// Directory its files are below.
@@ -81,9 +81,9 @@ pub struct TorrentRecord {
 
 impl TorrentRecord {
     /// A new running torrent without any pieces.
-    pub fn new(info_hash: InfoHash, metainfo: Vec<u8>, data_dir: PathBuf, pieces: u32) -> TorrentRecord {
+    pub fn new(torrent_id: TorrentId, metainfo: Vec<u8>, data_dir: PathBuf, pieces: u32) -> TorrentRecord {
         TorrentRecord {
-            info_hash,
+            torrent_id,
             metainfo,
             data_dir,
             state: RunState::Running,

@@ -24,7 +24,7 @@ fn record(seed: u8) -> TorrentRecord {
         download_limit: SpeedLimit { rate: 5000, on: false },
         clean_shutdown: true,
         stamps: vec![FileStamp { size: 7, modified_ns: -3 }, FileStamp::default()],
-        ..TorrentRecord::new(InfoHash([seed; 20]), vec![seed; 5000], "/data/ü".into(), 100)
+        ..TorrentRecord::new(TorrentId([seed; 20]), vec![seed; 5000], "/data/ü".into(), 100)
     }
 }
 
@@ -42,8 +42,8 @@ fn everything_comes_back_after_reopening() {
         for record in &records {
             store.put(record).unwrap();
         }
-        assert!(store.remove(records[3].info_hash).unwrap());
-        assert!(!store.remove(records[3].info_hash).unwrap());
+        assert!(store.remove(records[3].torrent_id).unwrap());
+        assert!(!store.remove(records[3].torrent_id).unwrap());
         records.remove(3);
         // A replaced record, and one of which only the settings change.
         records[0].wishes.ratio_mode = GoalMode::Never;
@@ -85,12 +85,12 @@ fn progress_of_many_is_one_transaction_and_does_not_bring_back_the_removed() {
     let (a, b) = (record(1), record(2));
     store.put(&a).unwrap();
     store.put(&b).unwrap();
-    store.remove(b.info_hash).unwrap();
+    store.remove(b.torrent_id).unwrap();
     let full = Bitfield::full(100);
     let stamps = [FileStamp { size: 1, modified_ns: 2 }];
     let update =
-        |info_hash, stamps| PieceUpdate { info_hash, have: &full, uploaded: 5, downloaded: 6, stamps };
-    store.set_pieces(&[update(b.info_hash, None), update(a.info_hash, Some(&stamps))]).unwrap();
+        |torrent_id, stamps| PieceUpdate { torrent_id, have: &full, uploaded: 5, downloaded: 6, stamps };
+    store.set_pieces(&[update(b.torrent_id, None), update(a.torrent_id, Some(&stamps))]).unwrap();
     store.set_pieces(&[]).unwrap();
     let loaded = store.load_all().unwrap();
     let want = TorrentRecord { have: full, uploaded: 5, downloaded: 6, stamps: stamps.to_vec(), ..a };
@@ -190,7 +190,7 @@ fn one_bad_record_does_not_hide_the_others() {
         .unwrap();
     let loaded = store.load_all().unwrap();
     assert_eq!(loaded.records, [record(1)]);
-    let damaged: Vec<_> = loaded.damaged.iter().map(|damaged| damaged.info_hash.0[0]).collect();
+    let damaged: Vec<_> = loaded.damaged.iter().map(|damaged| damaged.torrent_id.0[0]).collect();
     assert_eq!(damaged, [2, 3, 4]);
 }
 

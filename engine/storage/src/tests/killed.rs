@@ -5,12 +5,12 @@
 use super::*;
 use crate::{PieceUpdate, ResumeStore, TorrentRecord};
 use ringseed_proto::bitfield::Bitfield;
-use ringseed_proto::units::InfoHash;
+use ringseed_proto::hashes::TorrentId;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 const DIRECTORY: &str = "RINGSEED_TEST_KILLED_IN";
-const HASH: InfoHash = InfoHash([7; 20]);
+const HASH: TorrentId = TorrentId([7; 20]);
 const PIECES: u32 = 96;
 
 fn sample_in() -> Sample {
@@ -43,7 +43,7 @@ fn child() {
             store.sync_dirty(&shard.ring).await.unwrap();
             batch.iter().for_each(|&piece| _ = have.set(piece));
             let update =
-                PieceUpdate { info_hash: HASH, have: &have, uploaded: 0, downloaded: 0, stamps: None };
+                PieceUpdate { torrent_id: HASH, have: &have, uploaded: 0, downloaded: 0, stamps: None };
             resume.set_pieces(&[update]).unwrap();
             println!("claimed {}", have.count_ones());
         }

@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
+use crate::hashes::SwarmHash;
 use crate::limits::{SCRAPE_TORRENTS_MAX, TRACKER_ID_BYTES_MAX, TRACKER_QUERY_BYTES_MAX};
 use crate::percent;
 use crate::tracker::{AnnounceEvent, AnnounceRequest};
-use crate::units::{InfoHash, PeerId};
+use crate::units::PeerId;
 
 /// The URL of an announce: the tracker's URL, whose own query is kept, with the request appended.
 pub fn announce_url(tracker: &str, request: &AnnounceRequest, tracker_id: Option<&[u8]>) -> String {
@@ -42,7 +43,7 @@ pub fn announce_url(tracker: &str, request: &AnnounceRequest, tracker_id: Option
 
 /// The URL of a scrape for some torrents, by the convention that the last path segment begins with `announce`
 /// (BEP 48). `None` when the tracker's URL does not follow it: such a tracker cannot be scraped.
-pub fn scrape_url(tracker: &str, torrents: &[InfoHash]) -> Option<String> {
+pub fn scrape_url(tracker: &str, torrents: &[SwarmHash]) -> Option<String> {
     let path_end = tracker.find(['?', '#']).unwrap_or(tracker.len());
     let segment = tracker[..path_end].rfind('/')? + 1;
     let rest = tracker[segment..].strip_prefix("announce")?;
@@ -153,7 +154,7 @@ pub fn parse_announce(query: &[u8]) -> Result<AnnounceQuery, QueryError> {
         return Err(QueryError::Number("port"));
     }
     let request = AnnounceRequest {
-        info_hash: InfoHash(info_hash.ok_or(QueryError::Missing("info_hash"))?),
+        info_hash: SwarmHash(info_hash.ok_or(QueryError::Missing("info_hash"))?),
         peer_id: PeerId(peer_id.ok_or(QueryError::Missing("peer_id"))?),
         port,
         uploaded: uploaded.unwrap_or(0),
@@ -175,14 +176,14 @@ pub fn parse_announce(query: &[u8]) -> Result<AnnounceQuery, QueryError> {
 ///
 /// # Errors
 /// When an info-hash is wrong or there are too many.
-pub fn parse_scrape(query: &[u8]) -> Result<Vec<InfoHash>, QueryError> {
+pub fn parse_scrape(query: &[u8]) -> Result<Vec<SwarmHash>, QueryError> {
     let mut torrents = Vec::new();
     for (name, value) in parameters(query)? {
         if name == b"info_hash" {
             if torrents.len() == SCRAPE_TORRENTS_MAX {
                 return Err(QueryError::TooManyTorrents);
             }
-            torrents.push(InfoHash(hash_value("info_hash", value)?));
+            torrents.push(SwarmHash(hash_value("info_hash", value)?));
         }
     }
     Ok(torrents)
@@ -213,7 +214,7 @@ fn hash_value(name: &'static str, value: &[u8]) -> Result<[u8; 20], QueryError> 
     let mut filled = 0;
     while let Some(&byte) = rest.next() {
         let byte = if byte == b'%' {
-            let mut digit = || rest.next().and_then(|&digit| crate::units::hex_value(digit));
+            let mut digit = || rest.next().and_then(|&digit| crate::hashes::hex_value(digit));
             match (digit(), digit()) {
                 (Some(high), Some(low)) => high << 4 | low,
                 _ => return Err(QueryError::Escape(name)),
@@ -250,7 +251,7 @@ fn key_value(value: &[u8]) -> Result<Option<u32>, QueryError> {
         return Ok(None);
     }
     let hex = (value.len() <= 8).then(|| {
-        value.iter().try_fold(0u32, |key, &d| Some(key << 4 | u32::from(crate::units::hex_value(d)?)))
+        value.iter().try_fold(0u32, |key, &d| Some(key << 4 | u32::from(crate::hashes::hex_value(d)?)))
     });
     let hashed = || value.iter().fold(0x811c_9dc5u32, |h, &b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193));
     Ok(Some(hex.flatten().unwrap_or_else(hashed)))
@@ -274,7 +275,7 @@ mod tests {
 
     fn request() -> AnnounceRequest {
         AnnounceRequest {
-            info_hash: InfoHash(*b"\x00\xff%&=+ abcdefghijk~?"),
+            info_hash: SwarmHash(*b"\x00\xff%&=+ abcdefghijk~?"),
             peer_id: PeerId(*b"-RS0001-\0\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b"),
             port: 6881,
             uploaded: u64::MAX,
@@ -328,7 +329,7 @@ mod tests {
 
     #[test]
     fn scrape_urls_follow_the_convention() {
-        let torrents = [request().info_hash, InfoHash([7; 20])];
+        let torrents = [request().info_hash, SwarmHash([7; 20])];
         for (tracker, wanted) in [
             ("http://t/announce", Some("http://t/scrape?info_hash=%00")),
             ("http://t/x/announce", Some("http://t/x/scrape?info_hash=")),

@@ -3,15 +3,15 @@
 use super::lenient::{self, Value};
 use super::response::{ResponseError, failure};
 use crate::bencode::{put_bytes, put_integer};
+use crate::hashes::SwarmHash;
 use crate::limits::SCRAPE_TORRENTS_MAX;
 use crate::tracker::{ScrapeEntry, count_from_tracker, interval_from_tracker};
-use crate::units::InfoHash;
 
 /// A tracker's answer to a scrape.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ScrapeResponse {
     /// The torrents that the tracker knows, in its order.
-    pub torrents: Vec<(InfoHash, ScrapeEntry)>,
+    pub torrents: Vec<(SwarmHash, ScrapeEntry)>,
     /// Seconds before which no scrape may follow.
     pub min_request_interval: Option<u32>,
 }
@@ -35,7 +35,7 @@ pub fn parse_scrape_response(body: &[u8]) -> Result<ScrapeResponse, ResponseErro
             downloaded: count(b"downloaded"),
             incomplete: count(b"incomplete"),
         };
-        Some((InfoHash(hash.try_into().ok()?), entry))
+        Some((SwarmHash(hash.try_into().ok()?), entry))
     });
     let interval = answer.get(b"flags").and_then(|flags| flags.get(b"min_request_interval"));
     Ok(ScrapeResponse {
@@ -51,7 +51,7 @@ pub fn parse_scrape_response(body: &[u8]) -> Result<ScrapeResponse, ResponseErro
 /// strict clients expect.
 pub fn encode_scrape(
     out: &mut Vec<u8>,
-    torrents: impl IntoIterator<Item = (InfoHash, ScrapeEntry)>,
+    torrents: impl IntoIterator<Item = (SwarmHash, ScrapeEntry)>,
     min_request_interval: Option<u32>,
 ) {
     out.push(b'd');
@@ -87,7 +87,7 @@ mod tests {
     fn sample() -> ScrapeResponse {
         let entry = |n| ScrapeEntry { complete: n, downloaded: n + 1, incomplete: n + 2 };
         ScrapeResponse {
-            torrents: vec![(InfoHash([0; 20]), entry(1)), (InfoHash([0xff; 20]), entry(7))],
+            torrents: vec![(SwarmHash([0; 20]), entry(1)), (SwarmHash([0xff; 20]), entry(7))],
             min_request_interval: Some(30),
         }
     }
@@ -112,7 +112,7 @@ mod tests {
         let body = b"d5:filesd3:abcd8:completei1ee20:aaaaaaaaaaaaaaaaaaaad8:completei-1e10:incompletei4ee\
             20:bbbbbbbbbbbbbbbbbbbbi5eee";
         let entry = ScrapeEntry { complete: 0, downloaded: 0, incomplete: 4 };
-        assert_eq!(parse_scrape_response(body).unwrap().torrents, [(InfoHash([b'a'; 20]), entry)]);
+        assert_eq!(parse_scrape_response(body).unwrap().torrents, [(SwarmHash([b'a'; 20]), entry)]);
         assert!(parse_scrape_response(b"de").is_err());
         assert!(parse_scrape_response(b"d5:filesi1ee").is_err());
     }

@@ -5,7 +5,7 @@ use crate::noise::Noise;
 
 fn announce() -> AnnounceRequest {
     AnnounceRequest {
-        info_hash: InfoHash([1; 20]),
+        info_hash: SwarmHash([1; 20]),
         peer_id: PeerId([2; 20]),
         port: 6881,
         uploaded: 3,

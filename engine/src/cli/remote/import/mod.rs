@@ -67,7 +67,7 @@ pub fn run(args: &Import) -> Result<(), Failure> {
     for (index, (torrent, resume)) in backup.torrents.iter().enumerate() {
         match remember(torrent, resume) {
             Ok((metainfo, known)) => {
-                let place = backup.queue.get(&metainfo.info_hash.to_string()).copied().unwrap_or(usize::MAX);
+                let place = backup.queue.get(&metainfo.id().to_string()).copied().unwrap_or(usize::MAX);
                 order.push((place, known.added(), index));
             }
             Err(failure) => complain(torrent, failure),
