@@ -422,7 +422,7 @@ impl ControlStart {
             download_limit: self.download_limit,
         });
         let inbox = Inbox::new(self.report_inbox).map_err(|error| error.to_string())?;
-        let doors = rpc::Doors {
+        let listeners = rpc::RpcListeners {
             tcp: match self.rpc_listener.map(tokio::net::TcpListener::from_std) {
                 Some(listener) => Some((listener.map_err(|error| error.to_string())?, self.rpc_tls)),
                 None => None,
@@ -432,7 +432,7 @@ impl ControlStart {
                 None => None,
             },
         };
-        if doors.tcp.is_some() || doors.unix.is_some() {
+        if listeners.tcp.is_some() || listeners.unix.is_some() {
             let info = rpc::RpcInfo {
                 version: env!("CARGO_PKG_VERSION").into(),
                 download_dir: self.settings.download_dir.clone(),
@@ -452,7 +452,7 @@ impl ControlStart {
                 trust: self.trust,
                 started: std::time::SystemTime::now(),
             };
-            tokio::task::spawn_local(rpc::serve(doors, self.handle.clone(), info));
+            tokio::task::spawn_local(rpc::serve(listeners, self.handle.clone(), info));
         }
         if let Some(dir) = self.settings.state_dir.clone() {
             tokio::task::spawn_local(rpc::load_blocklist(dir, self.handle.clone()));

@@ -140,7 +140,8 @@ mod told {
     use super::support::content::{Content, fill, single, torrent_of};
     use ringseed::Engine;
     use ringseed::config::{EngineConfig, ListenPort};
-    use ringseed_handle::{AddTorrent, FileWish, TorrentState, Wishes};
+    use ringseed_handle::{AddTorrent, FilePriority, TorrentSettings, TorrentState};
+    use ringseed_proto::hashes::SwarmHash;
     use ringseed_proto::metainfo::Metainfo;
     use ringseed_proto::tracker::http::parse_announce;
     use ringseed_proto::tracker::{AnnounceEvent, AnnounceRequest};
@@ -216,10 +217,16 @@ mod told {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
     }
 
-    fn add(engine: &Engine, content: &Content, dir: &Path, peers: Vec<SocketAddr>, wishes: Wishes) {
+    fn add(
+        engine: &Engine,
+        content: &Content,
+        dir: &Path,
+        peers: Vec<SocketAddr>,
+        settings: TorrentSettings,
+    ) {
         let metainfo = Arc::new(Metainfo::parse(&std::fs::read(&content.torrent).unwrap()).unwrap());
         let torrent =
-            AddTorrent { data_dir: Some(dir.to_path_buf()), peers, wishes, ..AddTorrent::new(metainfo) };
+            AddTorrent { data_dir: Some(dir.to_path_buf()), peers, settings, ..AddTorrent::new(metainfo) };
         block_on(engine.handle().add(torrent)).unwrap();
     }
 
@@ -244,7 +251,7 @@ mod told {
         let content = single(source.path(), LENGTH, "64K", &tracker.url);
         let seed = engine();
         let seed_port = seed.handle().listen_port();
-        add(&seed, &content, source.path(), Vec::new(), Wishes::default());
+        add(&seed, &content, source.path(), Vec::new(), TorrentSettings::default());
         wait_for_seed(&seed);
         tracker.wait_for(seed_port, AnnounceEvent::Started);
         let (mut sent, hash) = (0, Metainfo::parse(&std::fs::read(&content.torrent).unwrap()).unwrap().id());
@@ -252,7 +259,7 @@ mod told {
             let target = tempfile::tempdir().unwrap();
             let leech = engine();
             let port = leech.handle().listen_port();
-            add(&leech, &content, target.path(), vec![address(&seed)], Wishes::default());
+            add(&leech, &content, target.path(), vec![address(&seed)], TorrentSettings::default());
             let completed = tracker.wait_for(port, AnnounceEvent::Completed);
             assert_eq!((completed.downloaded, completed.left), (LENGTH, 0));
             // At once: what was sent until then must not be lost.
@@ -290,7 +297,7 @@ mod told {
         let hash = Metainfo::parse(&std::fs::read(&content.torrent).unwrap()).unwrap().id();
         let seed = engine();
         let seed_port = seed.handle().listen_port();
-        add(&seed, &content, source.path(), Vec::new(), Wishes::default());
+        add(&seed, &content, source.path(), Vec::new(), TorrentSettings::default());
         wait_for_seed(&seed);
         before.wait_for(seed_port, AnnounceEvent::Started);
         let mut peer = leech(address(&seed), SwarmHash(hash.0));
@@ -300,7 +307,9 @@ mod told {
             let (left, entered) = if round % 2 == 1 { (&before, &after) } else { (&after, &before) };
             let tiers = vec![vec![entered.url.clone()]];
             let change = ringseed_handle::TorrentChange {
-                wishes: Some(Arc::new(move |wishes: &mut Wishes, _: &_| wishes.tiers = Some(tiers.clone()))),
+                settings: Some(Arc::new(move |settings: &mut TorrentSettings, _: &_| {
+                    settings.tiers = Some(tiers.clone())
+                })),
                 ..Default::default()
             };
             block_on(seed.handle().change_torrent(hash, change)).unwrap();
@@ -359,12 +368,18 @@ mod told {
         }
         let content = torrent_of(source.path(), "two", 4 << 20, "64K", &tracker.url);
         let seed = engine();
-        add(&seed, &content, source.path(), Vec::new(), Wishes::default());
+        add(&seed, &content, source.path(), Vec::new(), TorrentSettings::default());
         wait_for_seed(&seed);
         let leech = engine();
         let (handle, port) = (leech.handle(), leech.handle().listen_port());
-        let files = vec![FileWish::default(), FileWish { wanted: false, ..FileWish::default() }];
-        add(&leech, &content, target.path(), vec![address(&seed)], Wishes { files, ..Wishes::default() });
+        let files = vec![FilePriority::default(), FilePriority { wanted: false, ..FilePriority::default() }];
+        add(
+            &leech,
+            &content,
+            target.path(),
+            vec![address(&seed)],
+            TorrentSettings { files, ..TorrentSettings::default() },
+        );
         wait_for_seed(&leech);
         let hash = handle.snapshot().torrents[0].torrent_id();
         let paused = super::support::until("a regular announce", || {
@@ -376,7 +391,7 @@ mod told {
         assert_eq!(handle.snapshot().torrents[0].left, 0, "what a user is shown is what is wanted");
         // Now all of it.
         let change = ringseed_handle::TorrentChange {
-            wishes: Some(Arc::new(|wishes: &mut Wishes, _: &_| wishes.files = Vec::new())),
+            settings: Some(Arc::new(|settings: &mut TorrentSettings, _: &_| settings.files = Vec::new())),
             ..Default::default()
         };
         block_on(handle.change_torrent(hash, change)).unwrap();

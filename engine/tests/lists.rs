@@ -80,11 +80,11 @@ fn a_list_is_stored_when_it_is_answered_and_one_that_is_unknown_does_not_keep_th
     assert!(kept.iter().all(|record| record.state == RunState::Paused));
 
     let change = TorrentChange {
-        wishes: Some(Arc::new(|wishes, metainfo| wishes.labels = vec![metainfo.info.name.clone()])),
+        settings: Some(Arc::new(|settings, metainfo| settings.labels = vec![metainfo.info.name.clone()])),
         ..TorrentChange::default()
     };
     assert!(only_unknown(command(TorrentCommand::Change(change))));
-    let labels = |record: &TorrentRecord| record.wishes.labels.clone();
+    let labels = |record: &TorrentRecord| record.settings.labels.clone();
     let mut kept: Vec<_> = stored(state.path()).iter().flat_map(labels).collect();
     kept.sort_unstable();
     assert_eq!(kept, (0..COUNT).map(|number| format!("{number:08}")).collect::<Vec<_>>());
@@ -170,7 +170,7 @@ fn that_a_torrent_was_started_over_its_queue_is_stored_with_the_start_and_forgot
     let forced = || {
         let records = stored(state.path());
         let mine = records.iter().filter(|record| torrents.contains(&record.torrent_id));
-        mine.filter(|record| record.wishes.forced).count()
+        mine.filter(|record| record.settings.forced).count()
     };
     block_on(handle.command(torrents.clone(), TorrentCommand::Resume { now: true })).unwrap();
     assert_eq!(forced(), 3);

@@ -9,8 +9,8 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use ringseed_handle::{
-    AddTorrent, Earlier, EngineChange, EngineHandle, FileWork, GoalMode, LimitChange, Rename, TorrentChange,
-    TorrentState, TorrentStatus, Wishes,
+    AddTorrent, Earlier, EngineChange, EngineHandle, FileWork, LimitChange, Rename, ShareLimitMode,
+    TorrentChange, TorrentSettings, TorrentState, TorrentStatus,
 };
 use ringseed_proto::hashes::TorrentId;
 use std::fs;
@@ -68,17 +68,17 @@ fn earlier() -> Earlier {
     }
 }
 
-fn wishes_of_whole() -> Wishes {
-    Wishes {
+fn settings_of_whole() -> TorrentSettings {
+    TorrentSettings {
         labels: vec!["films".into(), "new".into()],
         category: "tv".into(),
-        ratio_mode: GoalMode::Own,
+        ratio_mode: ShareLimitMode::Own,
         ratio: 3.5,
-        idle_mode: GoalMode::Never,
+        idle_mode: ShareLimitMode::Never,
         seed_minutes: Some(90),
         peer_limit: Some(33),
         tiers: Some(vec![vec![TRACKER.into()], vec!["udp://127.0.0.1:9".into()]]),
-        ..Wishes::default()
+        ..TorrentSettings::default()
     }
 }
 
@@ -107,23 +107,23 @@ fn write_a_store() {
         ..EngineChange::default()
     }))
     .unwrap();
-    let add = |content: &Content, wishes: Wishes, paused: bool| AddTorrent {
+    let add = |content: &Content, settings: TorrentSettings, paused: bool| AddTorrent {
         data_dir: Some(content.dir.clone()),
-        wishes,
+        settings,
         paused,
         ..AddTorrent::new(load(content))
     };
     block_on(handle.add(AddTorrent {
         earlier: earlier(),
         sequential: true,
-        ..add(&whole, wishes_of_whole(), false)
+        ..add(&whole, settings_of_whole(), false)
     }))
     .unwrap();
-    let mut some = Wishes::default();
+    let mut some = TorrentSettings::default();
     some.set_files(5, &[2], |file| file.priority = 1);
     some.set_files(5, &[3], |file| file.wanted = false);
     block_on(handle.add(add(&partial, some, false))).unwrap();
-    block_on(handle.add(add(&paused, Wishes::default(), true))).unwrap();
+    block_on(handle.add(add(&paused, TorrentSettings::default(), true))).unwrap();
     wait(&handle, &whole, "the seed", |status| status.state == TorrentState::Seeding);
     wait(&handle, &partial, "the download", |status| status.state == TorrentState::Downloading);
     wait(&handle, &paused, "the check", |status| status.state == TorrentState::Paused && status.left == 0);
@@ -178,10 +178,14 @@ fn look(state: &Path, home: &Path) {
 
     let is_missing = |status: &TorrentStatus| matches!(status.state, TorrentState::Missing(_));
     let status = wait(&handle, &whole, "the whole one", is_missing);
-    let wanted = Wishes { queue: 1, was_whole: true, ..wishes_of_whole() };
-    let wishes =
-        Wishes { seconds_downloading: 0, seconds_seeding: 0, active_at: 0, ..(*status.wishes).clone() };
-    assert_eq!(wishes, wanted);
+    let wanted = TorrentSettings { queue: 1, was_whole: true, ..settings_of_whole() };
+    let settings = TorrentSettings {
+        seconds_downloading: 0,
+        seconds_seeding: 0,
+        active_at: 0,
+        ..(*status.settings).clone()
+    };
+    assert_eq!(settings, wanted);
     assert_eq!((status.left, status.have.is_full(), &status.data_dir), (0, true, &now(&whole)));
     assert_eq!((status.uploaded, status.downloaded), (700_000, 300_000));
     assert_eq!((Some(status.added_at), status.finished_at), (earlier().added_at, earlier().finished_at));
@@ -192,7 +196,7 @@ fn look(state: &Path, home: &Path) {
     let lacking = status.have.len() - status.have.count_ones();
     assert_eq!(u64::from(lacking), LACKING.div_ceil(256 << 10), "pieces");
     let files: Vec<_> =
-        (0..5).map(|file| (status.wishes.file(file).wanted, status.wishes.file(file).priority)).collect();
+        (0..5).map(|file| (status.settings.file(file).wanted, status.settings.file(file).priority)).collect();
     assert_eq!(files, [(true, 0), (true, 0), (true, 1), (false, 0), (true, 0)]);
 
     let status = wait(&handle, &paused, "the paused one", |status| status.state == TorrentState::Paused);

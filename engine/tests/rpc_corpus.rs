@@ -1,12 +1,12 @@
 //! The corpus of the RPC's fuzz targets, run as a plain test on every build.
 
-use ringseed_rpc::promises;
+use ringseed_rpc::invariants;
 use std::path::Path;
 
 #[test]
 fn every_input_of_the_corpus_keeps_what_the_parsers_promise() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
-    for (name, promise) in promises::ALL {
+    for (name, promise) in invariants::ALL {
         let mut inputs = 0;
         for entry in std::fs::read_dir(corpus.join(name)).unwrap() {
             let path = entry.unwrap().path();
@@ -18,14 +18,14 @@ fn every_input_of_the_corpus_keeps_what_the_parsers_promise() {
         assert!(inputs >= 5, "{name} has only {inputs} inputs");
     }
     let folders = std::fs::read_dir(&corpus).unwrap().count();
-    assert_eq!(folders, promises::ALL.len(), "each target has its corpus");
+    assert_eq!(folders, invariants::ALL.len(), "each target has its corpus");
 }
 
 /// Each input, cut anywhere and with each byte changed: a small fuzzer that runs with the other tests.
 #[test]
 fn inputs_that_are_cut_or_changed_keep_it_too() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
-    for (name, promise) in promises::ALL {
+    for (name, promise) in invariants::ALL {
         for entry in std::fs::read_dir(corpus.join(name)).unwrap() {
             let input = std::fs::read(entry.unwrap().path()).unwrap();
             for place in 0..input.len() {

@@ -226,12 +226,12 @@ fn a_full_state_disk_is_told_and_got_over() {
     // Its room comes back only when nobody has it open.
     drop(file);
     let label = |label: String| TorrentChange {
-        wishes: Some(Arc::new(move |wishes, _| wishes.labels = vec![label.clone()])),
+        settings: Some(Arc::new(move |settings, _| settings.labels = vec![label.clone()])),
         ..TorrentChange::default()
     };
     let error = block_on(handle.change_torrent(torrent, label("x".repeat(6 << 20)))).unwrap_err();
     assert!(error.to_string().contains("no space left"), "{error}");
-    let labels = wait(&handle, torrent, "it", |_| true).wishes.labels.clone();
+    let labels = wait(&handle, torrent, "it", |_| true).settings.labels.clone();
     assert!(labels.is_empty(), "what was not stored does not hold");
     let trouble = handle.snapshot().store_trouble.clone().expect("a trouble");
     assert!(trouble.contains("no space left"), "{trouble}");
@@ -250,7 +250,7 @@ fn a_full_state_disk_is_told_and_got_over() {
     let engine = start(disk.0.path());
     let status = wait(&engine.handle(), torrent, "it", |_| true);
     assert_eq!((&status.state, status.have.is_full()), (&TorrentState::Paused, true));
-    assert_eq!(status.wishes.labels, ["kept"]);
+    assert_eq!(status.settings.labels, ["kept"]);
     engine.stop();
 }
 
@@ -284,7 +284,7 @@ fn what_is_complete_while_the_state_disk_is_full_is_moved_afterwards() {
     while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
     drop(file);
     let label = TorrentChange {
-        wishes: Some(Arc::new(|wishes, _| wishes.labels = vec!["x".repeat(6 << 20)])),
+        settings: Some(Arc::new(|settings, _| settings.labels = vec!["x".repeat(6 << 20)])),
         ..TorrentChange::default()
     };
     block_on(handle.change_torrent(torrent, label)).unwrap_err();
@@ -331,7 +331,7 @@ fn a_store_that_is_made_anew_gets_all_running_torrents() {
     while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
     drop(file);
     let label = TorrentChange {
-        wishes: Some(Arc::new(|wishes, _| wishes.labels = vec!["x".repeat(6 << 20)])),
+        settings: Some(Arc::new(|settings, _| settings.labels = vec!["x".repeat(6 << 20)])),
         ..TorrentChange::default()
     };
     block_on(handle.change_torrent(torrent, label)).unwrap_err();
@@ -362,7 +362,7 @@ fn torrents_survive_a_damaged_store() {
     let engine = start(state.path());
     let (first, second) = (add(&engine.handle(), &content), add(&engine.handle(), &beside));
     let label = TorrentChange {
-        wishes: Some(Arc::new(|wishes, _| wishes.labels = vec!["kept".into()])),
+        settings: Some(Arc::new(|settings, _| settings.labels = vec!["kept".into()])),
         ..TorrentChange::default()
     };
     block_on(engine.handle().change_torrent(first, label)).unwrap();
@@ -376,7 +376,7 @@ fn torrents_survive_a_damaged_store() {
     fs::write(&path, bytes).unwrap();
     let engine = start(state.path());
     let status = wait(&engine.handle(), first, "seed", |status| status.state == TorrentState::Seeding);
-    assert_eq!((&status.data_dir, &status.wishes.labels[..]), (&content.dir, &["kept".to_owned()][..]));
+    assert_eq!((&status.data_dir, &status.settings.labels[..]), (&content.dir, &["kept".to_owned()][..]));
     let status = wait(&engine.handle(), second, "it", |_| true);
     assert_eq!(status.state, TorrentState::Paused);
     block_on(engine.handle().resume(second)).unwrap();
@@ -388,7 +388,7 @@ fn torrents_survive_a_damaged_store() {
 fn label(label: &str) -> TorrentChange {
     let label = label.to_owned();
     TorrentChange {
-        wishes: Some(Arc::new(move |wishes, _| wishes.labels = vec![label.clone()])),
+        settings: Some(Arc::new(move |settings, _| settings.labels = vec![label.clone()])),
         ..TorrentChange::default()
     }
 }

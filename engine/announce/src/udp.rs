@@ -39,7 +39,7 @@ const NEXT_ADDRESS_WITHIN: Duration = Duration::from_secs(1);
 /// Addresses that are remembered as failed.
 const FAILED_MAX: usize = 1024;
 
-type Talks = Rc<RefCell<HashMap<SocketAddr, Rc<Talk>>>>;
+type Clients = Rc<RefCell<HashMap<SocketAddr, Rc<Client>>>>;
 
 /// Speaks to UDP trackers.
 pub(super) struct UdpTrackers {
@@ -48,14 +48,14 @@ pub(super) struct UdpTrackers {
     patience: Patience,
     /// From so many sockets on, idle ones are closed for new ones.
     sockets_max: usize,
-    talks: Talks,
+    clients: Clients,
     /// When addresses last did not answer.
     failed: RefCell<HashMap<SocketAddr, Instant>>,
     numbers: RefCell<Jitter>,
 }
 
 /// A socket to one tracker address, and who waits there for which answer.
-struct Talk {
+struct Client {
     socket: UdpSocket,
     family: Family,
     waiting: RefCell<HashMap<u32, oneshot::Sender<Result<Response, io::Error>>>>,
@@ -73,7 +73,7 @@ impl UdpTrackers {
             names,
             patience: Patience::default(),
             sockets_max,
-            talks: Talks::default(),
+            clients: Clients::default(),
             failed: RefCell::default(),
             numbers: RefCell::new(Jitter::new(None)),
         }
@@ -111,10 +111,10 @@ impl UdpTrackers {
     async fn announce_to(&self, to: SocketAddr, request: &Request) -> Result<AnnounceResponse, Failure> {
         // It stands also when nobody waits any longer, as for a second family.
         let mut unanswered = Unanswered { trackers: self, to, answered: false };
-        let talk = self.talk(to).await.map_err(|error| unreachable(&error))?;
-        let result = self.announce_over(&talk, request).await;
+        let client = self.client(to).await.map_err(|error| unreachable(&error))?;
+        let result = self.announce_over(&client, request).await;
         match result {
-            Err(Failure::Unreachable(_)) => self.retire(to, &talk),
+            Err(Failure::Unreachable(_)) => self.retire(to, &client),
             _ => unanswered.answered = true,
         }
         result
@@ -122,14 +122,14 @@ impl UdpTrackers {
 
     /// Gives a socket up whose tracker did not answer: it stays tied to the interface that it was made for, also when that
     /// one was made anew since.
-    fn retire(&self, to: SocketAddr, talk: &Rc<Talk>) {
-        let mut talks = self.talks.borrow_mut();
-        if talks.get(&to).is_some_and(|known| Rc::ptr_eq(known, talk)) {
-            talks.remove(&to);
+    fn retire(&self, to: SocketAddr, client: &Rc<Client>) {
+        let mut clients = self.clients.borrow_mut();
+        if clients.get(&to).is_some_and(|known| Rc::ptr_eq(known, client)) {
+            clients.remove(&to);
         }
         // The listener holds one, and the last of those that wait for answers another.
-        if Rc::strong_count(talk) <= 2 {
-            talk.ended.notify_one();
+        if Rc::strong_count(client) <= 2 {
+            client.ended.notify_one();
         }
     }
 
@@ -141,9 +141,9 @@ impl UdpTrackers {
         failed.insert(to, Instant::now());
     }
 
-    async fn announce_over(&self, talk: &Talk, request: &Request) -> Result<AnnounceResponse, Failure> {
+    async fn announce_over(&self, client: &Client, request: &Request) -> Result<AnnounceResponse, Failure> {
         for retried in [false, true] {
-            let (connection_id, fresh) = self.connect(talk).await?;
+            let (connection_id, fresh) = self.connect(client).await?;
             let transaction_id = self.number();
             let url_data = match request.url.path_and_query() {
                 "/" | "/announce" => Vec::new(),
@@ -151,10 +151,10 @@ impl UdpTrackers {
             };
             let announce = request.announce.clone();
             let packet = Packet::Announce { connection_id, transaction_id, announce, url_data };
-            match talk.ask(&packet, transaction_id, self.patience).await? {
+            match client.ask(&packet, transaction_id, self.patience).await? {
                 Response::Announce { response, .. } => return Ok(response),
                 // A tracker that restarted no longer knows an id that should still be good.
-                Response::Error { .. } if !fresh && !retried => *talk.connection.lock().await = None,
+                Response::Error { .. } if !fresh && !retried => *client.connection.lock().await = None,
                 Response::Error { message, .. } => return Err(Failure::refused(message)),
                 Response::Connect { .. } | Response::Scrape { .. } => {
                     return Err(Failure::refused("the tracker answered something else"));
@@ -165,8 +165,8 @@ impl UdpTrackers {
     }
 
     /// A connection id that is good now, and whether it was fetched just now.
-    async fn connect(&self, talk: &Talk) -> Result<(u64, bool), Failure> {
-        let mut connection = talk.connection.lock().await;
+    async fn connect(&self, client: &Client) -> Result<(u64, bool), Failure> {
+        let mut connection = client.connection.lock().await;
         if let Some((id, since)) = *connection
             && since.elapsed() < UDP_CONNECTION_LIFE
         {
@@ -174,7 +174,7 @@ impl UdpTrackers {
         }
         *connection = None;
         let transaction_id = self.number();
-        match talk.ask(&Packet::Connect { transaction_id }, transaction_id, self.patience).await? {
+        match client.ask(&Packet::Connect { transaction_id }, transaction_id, self.patience).await? {
             Response::Connect { connection_id, .. } => {
                 *connection = Some((connection_id, Instant::now()));
                 Ok((connection_id, true))
@@ -186,14 +186,14 @@ impl UdpTrackers {
         }
     }
 
-    async fn talk(&self, to: SocketAddr) -> io::Result<Rc<Talk>> {
-        if let Some(talk) = self.talks.borrow().get(&to) {
-            talk.used.set(Instant::now());
-            return Ok(talk.clone());
+    async fn client(&self, to: SocketAddr) -> io::Result<Rc<Client>> {
+        if let Some(client) = self.clients.borrow().get(&to) {
+            client.used.set(Instant::now());
+            return Ok(client.clone());
         }
         self.make_room();
         let socket = dial::datagrams(to, &self.route).await?;
-        let talk = Rc::new(Talk {
+        let client = Rc::new(Client {
             socket,
             family: Family::of(to.ip()),
             waiting: RefCell::default(),
@@ -202,25 +202,25 @@ impl UdpTrackers {
             ended: Notify::new(),
         });
         // Another torrent may have come first while we waited.
-        let talk = self.talks.borrow_mut().entry(to).or_insert(talk).clone();
-        if Rc::strong_count(&talk) == 2 {
-            tokio::task::spawn_local(listen(talk.clone(), self.talks.clone(), to));
+        let client = self.clients.borrow_mut().entry(to).or_insert(client).clone();
+        if Rc::strong_count(&client) == 2 {
+            tokio::task::spawn_local(listen(client.clone(), self.clients.clone(), to));
         }
-        Ok(talk)
+        Ok(client)
     }
 
     /// Closes idle sockets, the longest idle first, until there is room for one more. Those in use are as many as there are
     /// announces in flight, which are bounded elsewhere.
     fn make_room(&self) {
-        let mut talks = self.talks.borrow_mut();
-        while talks.len() >= self.sockets_max {
+        let mut clients = self.clients.borrow_mut();
+        while clients.len() >= self.sockets_max {
             // The table and the listener hold one each: whoever else does is about to use it.
-            let idle = talks.iter().filter(|(_, talk)| Rc::strong_count(talk) <= 2);
-            let Some(oldest) = idle.min_by_key(|(_, talk)| talk.used.get()).map(|(to, _)| *to) else {
+            let idle = clients.iter().filter(|(_, client)| Rc::strong_count(client) <= 2);
+            let Some(oldest) = idle.min_by_key(|(_, client)| client.used.get()).map(|(to, _)| *to) else {
                 return;
             };
-            if let Some(talk) = talks.remove(&oldest) {
-                talk.ended.notify_one();
+            if let Some(client) = clients.remove(&oldest) {
+                client.ended.notify_one();
             }
         }
     }
@@ -231,7 +231,7 @@ impl UdpTrackers {
     }
 }
 
-impl Talk {
+impl Client {
     /// Sends a datagram until its answer comes.
     async fn ask(
         &self,
@@ -243,7 +243,7 @@ impl Talk {
         packet.encode(&mut datagram);
         let (sender, mut answer) = oneshot::channel();
         self.waiting.borrow_mut().insert(transaction, sender);
-        let _guard = Registration { talk: self, transaction };
+        let _guard = Registration { client: self, transaction };
         for attempt in 0..patience.attempts {
             self.used.set(Instant::now());
             self.socket.send(&datagram).await.map_err(|error| unreachable(&error))?;
@@ -277,43 +277,43 @@ impl Drop for Unanswered<'_> {
 
 /// Takes its question back when nobody waits for the answer any more.
 struct Registration<'a> {
-    talk: &'a Talk,
+    client: &'a Client,
     transaction: u32,
 }
 
 impl Drop for Registration<'_> {
     fn drop(&mut self) {
-        self.talk.waiting.borrow_mut().remove(&self.transaction);
+        self.client.waiting.borrow_mut().remove(&self.transaction);
     }
 }
 
 /// Hands answers to whoever asked, until the socket has been idle for long.
-async fn listen(talk: Rc<Talk>, talks: Talks, to: SocketAddr) {
+async fn listen(client: Rc<Client>, clients: Clients, to: SocketAddr) {
     let mut datagram = vec![0; UDP_DATAGRAM_MAX];
     loop {
         let received = tokio::select! {
-            received = timeout(UDP_SOCKET_IDLE, talk.socket.recv(&mut datagram)) => received,
-            () = talk.ended.notified() => return,
+            received = timeout(UDP_SOCKET_IDLE, client.socket.recv(&mut datagram)) => received,
+            () = client.ended.notified() => return,
         };
         match received {
             Ok(Ok(length)) => {
                 // What is not an answer may be forged: whoever waits goes on waiting.
-                let Ok(response) = Response::decode(&datagram[..length], talk.family) else { continue };
-                if let Some(sender) = talk.waiting.borrow_mut().remove(&response.transaction_id()) {
+                let Ok(response) = Response::decode(&datagram[..length], client.family) else { continue };
+                if let Some(sender) = client.waiting.borrow_mut().remove(&response.transaction_id()) {
                     let _ = sender.send(Ok(response));
                 }
             }
             // The tracker's host refused the datagram (ICMP).
             Ok(Err(error)) => {
-                for (_, sender) in talk.waiting.borrow_mut().drain() {
+                for (_, sender) in client.waiting.borrow_mut().drain() {
                     let _ = sender.send(Err(io::Error::new(error.kind(), error.to_string())));
                 }
             }
             Err(_) => {
-                if talk.waiting.borrow().is_empty() && talk.used.get().elapsed() >= UDP_SOCKET_IDLE {
-                    let mut talks = talks.borrow_mut();
-                    if talks.get(&to).is_some_and(|known| Rc::ptr_eq(known, &talk)) {
-                        talks.remove(&to);
+                if client.waiting.borrow().is_empty() && client.used.get().elapsed() >= UDP_SOCKET_IDLE {
+                    let mut clients = clients.borrow_mut();
+                    if clients.get(&to).is_some_and(|known| Rc::ptr_eq(known, &client)) {
+                        clients.remove(&to);
                     }
                     return;
                 }

@@ -114,7 +114,7 @@ fn many_torrents_share_one_connect() {
             task.await.unwrap().unwrap();
         }
         assert_eq!(asked.borrow().iter().filter(|asked| **asked == Asked::Connect).count(), 1);
-        assert!(trackers.talks.borrow().values().all(|talk| talk.waiting.borrow().is_empty()));
+        assert!(trackers.clients.borrow().values().all(|client| client.waiting.borrow().is_empty()));
     });
 }
 
@@ -206,7 +206,7 @@ fn silence_and_closed_ports_are_unreachable_and_leave_nothing() {
         let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let failure = trackers.announce(&request(closed, "/announce"), Family::V4).await.unwrap_err();
         assert!(matches!(&failure, Failure::Unreachable(text) if text.contains("refused")), "{failure:?}");
-        assert!(trackers.talks.borrow().values().all(|talk| talk.waiting.borrow().is_empty()));
+        assert!(trackers.clients.borrow().values().all(|client| client.waiting.borrow().is_empty()));
     });
 }
 
@@ -245,8 +245,8 @@ fn idle_sockets_are_closed_for_others_when_there_are_many() {
             trackers.announce(&request(address, "/announce"), Family::V4).await.unwrap();
             addresses.push(address);
         }
-        assert_eq!(trackers.talks.borrow().len(), 4);
-        assert!(trackers.talks.borrow().contains_key(&addresses[11]));
+        assert_eq!(trackers.clients.borrow().len(), 4);
+        assert!(trackers.clients.borrow().contains_key(&addresses[11]));
         while sockets_to(&addresses) > 4 {
             tokio::task::yield_now().await;
         }
@@ -289,7 +289,7 @@ fn the_socket_to_a_tracker_that_does_not_answer_is_closed() {
         for wait in waits {
             assert!(wait.await.unwrap().is_err());
         }
-        assert!(trackers.talks.borrow().is_empty());
+        assert!(trackers.clients.borrow().is_empty());
         while sockets_to(&[address]) > 0 {
             tokio::task::yield_now().await;
         }

@@ -1,4 +1,4 @@
-//! Fuzzes what `promises::base64` of the RPC promises.
+//! Fuzzes what `invariants::base64` of the RPC invariants.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| ringseed_rpc::promises::base64(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| ringseed_rpc::invariants::base64(data));

@@ -1,4 +1,4 @@
-//! Fuzzes what `promises::blocklist` of the RPC promises.
+//! Fuzzes what `invariants::blocklist` of the RPC invariants.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| ringseed_rpc::promises::blocklist(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| ringseed_rpc::invariants::blocklist(data));

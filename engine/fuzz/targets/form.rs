@@ -1,4 +1,4 @@
-//! Fuzzes what `promises::form` of the RPC promises.
+//! Fuzzes what `invariants::form` of the RPC invariants.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| ringseed_rpc::promises::form(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| ringseed_rpc::invariants::form(data));

@@ -1,4 +1,4 @@
-//! Fuzzes what `promises::json_rpc` of the RPC promises.
+//! Fuzzes what `invariants::json_rpc` of the RPC invariants.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| ringseed_rpc::promises::json_rpc(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| ringseed_rpc::invariants::json_rpc(data));

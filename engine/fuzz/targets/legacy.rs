@@ -1,4 +1,4 @@
-//! Fuzzes what `promises::legacy` of the RPC promises.
+//! Fuzzes what `invariants::legacy` of the RPC invariants.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| ringseed_rpc::promises::legacy(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| ringseed_rpc::invariants::legacy(data));

@@ -5,7 +5,7 @@ use arc_swap::ArcSwap;
 pub use ringseed_net::blocklist::Blocklist;
 use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::metainfo::Metainfo;
-use ringseed_storage::{FileWork, SessionSettings, SpeedLimit, Wishes};
+use ringseed_storage::{FileWork, SessionSettings, SpeedLimit, TorrentSettings};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub struct AddTorrent {
     /// Fetch pieces in order.
     pub sequential: bool,
     /// What else is wanted of it.
-    pub wishes: Wishes,
+    pub settings: TorrentSettings,
     /// Peers known from elsewhere.
     pub peers: Vec<SocketAddr>,
     /// What another client did with it before.
@@ -66,7 +66,7 @@ impl AddTorrent {
             data_dir: None,
             paused: false,
             sequential: false,
-            wishes: Wishes::default(),
+            settings: TorrentSettings::default(),
             peers: Vec::new(),
             earlier: Earlier::default(),
             found: None,
@@ -90,8 +90,8 @@ impl LimitChange {
     }
 }
 
-/// Changes the wishes for a torrent, of which it gets the metainfo.
-pub type WishChange = Arc<dyn Fn(&mut Wishes, &Metainfo) + Send + Sync>;
+/// Changes the settings for a torrent, of which it gets the metainfo.
+pub type TorrentSettingsChange = Arc<dyn Fn(&mut TorrentSettings, &Metainfo) + Send + Sync>;
 
 /// Changes the settings of the session.
 pub type SettingsChange = Arc<dyn Fn(&mut SessionSettings) + Send + Sync>;
@@ -108,7 +108,7 @@ pub struct TorrentChange {
     /// It has to wait for its turn in the queue again, when it was started over its head.
     pub in_turn: bool,
     /// What else changes.
-    pub wishes: Option<WishChange>,
+    pub settings: Option<TorrentSettingsChange>,
 }
 
 /// A change of what holds for the whole engine.

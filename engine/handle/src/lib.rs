@@ -14,8 +14,8 @@ pub use chunked::*;
 pub use commands::*;
 pub use listing::*;
 pub use ringseed_storage::{
-    AltSpeed, FileWish, FileWork, GoalMode, Group, Rename, SessionSettings, SetLimit, SpeedLimit, Switch,
-    Wishes,
+    AltSpeed, FilePriority, FileWork, Group, Rename, SessionSettings, SetLimit, ShareLimitMode, SpeedLimit,
+    Switch, TorrentSettings,
 };
 pub use shard_status::*;
 pub use share::*;

@@ -8,7 +8,7 @@ use crate::{ShareRatio, verified_bytes};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::metainfo::Metainfo;
-use ringseed_storage::{GoalMode, SessionSettings, SpeedLimit, Wishes};
+use ringseed_storage::{SessionSettings, ShareLimitMode, SpeedLimit, TorrentSettings};
 pub use ringseed_storage::{StorageStatus, Totals};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -150,14 +150,14 @@ pub struct TorrentStatus {
     /// Its trackers.
     pub trackers: Vec<TrackerStatus>,
     /// What the user wants of it.
-    pub wishes: Arc<Wishes>,
+    pub settings: Arc<TorrentSettings>,
     /// Whether it was started over the head of its queue.
     pub forced: bool,
     /// When payload moved last, in seconds since 1970; 0 for never.
     pub active_at: u64,
     /// When anything of it changed last.
     pub changed_at: Instant,
-    /// Since when the times in its wishes go on.
+    /// Since when the times in its settings go on.
     pub running_since: Option<Instant>,
     /// Limit of its upload.
     pub upload_limit: SpeedLimit,
@@ -175,12 +175,12 @@ impl TorrentStatus {
 
     /// The directory that its files are for: that which they go to when they are complete, if they are elsewhere.
     pub fn download_dir(&self) -> &Path {
-        self.wishes.move_when_done.as_ref().unwrap_or(&self.data_dir)
+        self.settings.move_when_done.as_ref().unwrap_or(&self.data_dir)
     }
 
     /// Where its files are being moved to.
     pub fn moving_to(&self) -> Option<&Path> {
-        match (&self.state, &self.wishes.file_work) {
+        match (&self.state, &self.settings.file_work) {
             (TorrentState::Moving(_), Some(work)) => work.directory().map(PathBuf::as_path),
             _ => None,
         }
@@ -188,13 +188,13 @@ impl TorrentStatus {
 
     /// Its trackers by tier.
     pub fn tiers(&self) -> &[Vec<String>] {
-        self.wishes.tiers.as_deref().unwrap_or(&self.metainfo.tiers)
+        self.settings.tiers.as_deref().unwrap_or(&self.metainfo.tiers)
     }
 
     /// Seconds it has downloaded and seeded.
     pub fn seconds(&self) -> (u64, u64) {
         let more = self.running_since.map_or(0, |since| since.elapsed().as_secs());
-        let (downloading, seeding) = (self.wishes.seconds_downloading, self.wishes.seconds_seeding);
+        let (downloading, seeding) = (self.settings.seconds_downloading, self.settings.seconds_seeding);
         match self.left {
             0 => (downloading, seeding + more),
             _ => (downloading + more, seeding),
@@ -205,16 +205,16 @@ impl TorrentStatus {
     pub fn is_finished(&self, settings: &SessionSettings) -> bool {
         matches!(self.state, TorrentState::Paused)
             && self.left == 0
-            && (self.wishes.limit_reached
-                || self.ratio_goal(settings).is_some_and(|goal| self.ratio().reaches(goal)))
+            && (self.settings.limit_reached
+                || self.ratio_limit(settings).is_some_and(|goal| self.ratio().reaches(goal)))
     }
 
     /// The ratio at which it stops seeding.
-    pub fn ratio_goal(&self, settings: &SessionSettings) -> Option<f64> {
-        match self.wishes.ratio_mode {
-            GoalMode::Session => settings.ratio_on.then_some(settings.ratio),
-            GoalMode::Own => Some(self.wishes.ratio),
-            GoalMode::Never => None,
+    pub fn ratio_limit(&self, settings: &SessionSettings) -> Option<f64> {
+        match self.settings.ratio_mode {
+            ShareLimitMode::Session => settings.ratio_on.then_some(settings.ratio),
+            ShareLimitMode::Own => Some(self.settings.ratio),
+            ShareLimitMode::Never => None,
         }
     }
 
@@ -230,10 +230,10 @@ impl TorrentStatus {
 
     /// Minutes without upload after which it stops seeding.
     pub fn idle_goal(&self, settings: &SessionSettings) -> Option<u32> {
-        match self.wishes.idle_mode {
-            GoalMode::Session => settings.idle.get(),
-            GoalMode::Own => Some(self.wishes.idle_minutes),
-            GoalMode::Never => None,
+        match self.settings.idle_mode {
+            ShareLimitMode::Session => settings.idle.get(),
+            ShareLimitMode::Own => Some(self.settings.idle_minutes),
+            ShareLimitMode::Never => None,
         }
     }
 
@@ -277,7 +277,7 @@ pub struct EngineSnapshot {
     pub settings: Arc<SessionSettings>,
     /// Torrents removed lately, oldest first, with when that was.
     pub removed: Arc<Vec<(Instant, u32)>>,
-    /// All torrents in the order of the queue: [`Wishes::queue`] and the id.
+    /// All torrents in the order of the queue: [`TorrentSettings::queue`] and the id.
     pub queue: Chunked<(i64, u32)>,
     /// What each shard did since it started.
     pub shards: Vec<ShardStatus>,

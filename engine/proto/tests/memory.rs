@@ -222,17 +222,17 @@ fn peers_that_never_end_a_message_or_never_read_do_not_fill_the_memory() {
         // An idle seed looks at its peers each five seconds, and a flood takes less.
         let most = std::cell::Cell::new(0);
         net.run(20 * SECOND, |_| {
-            most.set(most.get().max(memory.talk_bytes()));
+            most.set(most.get().max(memory.control_bytes()));
             false
         });
         assert!(most.get() <= 10 << 20, "{kind:?}: {} bytes", most.get());
-        assert!(memory.talk_bytes() <= 4 << 20, "{kind:?}");
+        assert!(memory.control_bytes() <= 4 << 20, "{kind:?}");
         if kind == Kind::Endless {
             let gone = net.nodes[origin].disconnects.len();
             assert!((200..290).contains(&gone), "{gone} are gone");
         }
         assert!(net.run(60 * SECOND, Network::all_finished), "{kind:?}");
         net.nodes.clear();
-        assert_eq!(memory.talk_bytes(), 0);
+        assert_eq!(memory.control_bytes(), 0);
     }
 }

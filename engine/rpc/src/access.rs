@@ -78,12 +78,12 @@ pub(super) enum Verdict {
 }
 
 /// Judges clients and remembers failures.
-pub(super) struct Doorkeeper {
+pub(super) struct AccessControl {
     credentials: Credentials,
     guesses: RefCell<Guesses>,
 }
 
-impl Doorkeeper {
+impl AccessControl {
     pub(super) fn new(credentials: Credentials) -> Self {
         Self { credentials, guesses: RefCell::default() }
     }
@@ -235,8 +235,8 @@ mod tests {
         pairs.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect()
     }
 
-    fn door(pair: Option<&str>, networks: &[&str]) -> Doorkeeper {
-        Doorkeeper::new(Credentials {
+    fn access(pair: Option<&str>, networks: &[&str]) -> AccessControl {
+        AccessControl::new(Credentials {
             pair: pair.map(str::to_owned),
             token: Some("t0ken".to_owned()),
             networks: networks.iter().map(|text| text.parse().unwrap()).collect(),
@@ -244,11 +244,11 @@ mod tests {
         })
     }
 
-    async fn verdict(door: &Doorkeeper, peer: &str, headers: &HeaderMap) -> Verdict {
-        let origin = door.origin(Some(peer.parse().unwrap()), headers);
-        match door.judge_origin(&origin, headers, &["seedbox.lan".to_owned()]) {
+    async fn verdict(access: &AccessControl, peer: &str, headers: &HeaderMap) -> Verdict {
+        let origin = access.origin(Some(peer.parse().unwrap()), headers);
+        match access.judge_origin(&origin, headers, &["seedbox.lan".to_owned()]) {
             Some(verdict) => verdict,
-            None => door.judge_shown(origin.client(), headers).await,
+            None => access.judge_shown(origin.client(), headers).await,
         }
     }
 
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn only_local_clients_that_name_this_machine_need_nothing() {
         run(async {
-            let open = door(None, &[]);
+            let open = access(None, &[]);
             let plain = headers(&[(HOST, "localhost:9091")]);
             assert_eq!(verdict(&open, "127.0.0.1", &plain).await, Verdict::Welcome);
             let unix = open.origin(None, &plain);
@@ -281,7 +281,7 @@ mod tests {
                 Verdict::Unknown,
                 "nor one of another proxy"
             );
-            let closed = door(Some("me:secret"), &[]);
+            let closed = access(Some("me:secret"), &[]);
             assert_eq!(verdict(&closed, "127.0.0.1", &plain).await, Verdict::Unknown);
         });
     }
@@ -307,12 +307,12 @@ mod tests {
             ] {
                 let shown = headers(&[(HOST, "localhost"), (AUTHORIZATION, &shown)]);
                 assert_eq!(
-                    verdict(&door(Some("me:secret"), &[]), "192.0.2.1", &shown).await,
+                    verdict(&access(Some("me:secret"), &[]), "192.0.2.1", &shown).await,
                     expected,
                     "{shown:?}"
                 );
             }
-            let nothing = Doorkeeper::new(Credentials::default());
+            let nothing = AccessControl::new(Credentials::default());
             for shown in ["Bearer x".to_owned(), "Bearer ".to_owned(), basic(""), basic(":")] {
                 let shown = headers(&[(AUTHORIZATION, &shown)]);
                 assert_eq!(verdict(&nothing, "192.0.2.1", &shown).await, Verdict::Unknown);
@@ -324,12 +324,12 @@ mod tests {
     #[test]
     fn right_credentials_are_never_locked_out() {
         run(async {
-            let door = door(Some("me:secret"), &[]);
+            let access = access(Some("me:secret"), &[]);
             let shown = |text: &str| headers(&[(AUTHORIZATION, &basic(text))]);
             let (right, wrong) = (shown("me:secret"), shown("me:guess"));
             let timed = async |peer: &str, headers: &HeaderMap| {
                 let begun = tokio::time::Instant::now();
-                (verdict(&door, peer, headers).await, begun.elapsed() >= GUESS_WAIT)
+                (verdict(&access, peer, headers).await, begun.elapsed() >= GUESS_WAIT)
             };
             for _ in 0..FAILURES_MAX {
                 assert_eq!(timed("2001:db8::1", &wrong).await, (Verdict::Unknown, false));
@@ -341,7 +341,7 @@ mod tests {
             assert_eq!(timed("2001:db8:1::1", &right).await, (Verdict::Welcome, false));
             let token = headers(&[(AUTHORIZATION, "Bearer t0ken")]);
             for _ in 0..FAILURES_MAX + 1 {
-                verdict(&door, "192.0.2.1", &wrong).await;
+                verdict(&access, "192.0.2.1", &wrong).await;
             }
             assert_eq!(timed("192.0.2.1", &token).await, (Verdict::Welcome, false));
             // Behind a proxy each client is counted by itself.
@@ -356,7 +356,7 @@ mod tests {
     #[test]
     fn networks_keep_others_out() {
         run(async {
-            let door = door(None, &["10.0.0.0/8", "2001:db8::/32"]);
+            let access = access(None, &["10.0.0.0/8", "2001:db8::/32"]);
             let right = headers(&[(AUTHORIZATION, "Bearer t0ken")]);
             for (from, expected) in [
                 ("10.255.0.1", Verdict::Welcome),
@@ -365,14 +365,14 @@ mod tests {
                 ("11.0.0.1", Verdict::Refused),
                 ("2001:db9::1", Verdict::Refused),
             ] {
-                assert_eq!(verdict(&door, from, &right).await, expected, "{from}");
+                assert_eq!(verdict(&access, from, &right).await, expected, "{from}");
                 let mut proxied = right.clone();
                 proxied.insert("x-forwarded-for", from.parse().unwrap());
-                assert_eq!(verdict(&door, "127.0.0.3", &proxied).await, expected, "{from} behind a proxy");
+                assert_eq!(verdict(&access, "127.0.0.3", &proxied).await, expected, "{from} behind a proxy");
             }
             let mut unnamed = right.clone();
             unnamed.insert("via", "1.1 proxy".parse().unwrap());
-            assert_eq!(verdict(&door, "127.0.0.1", &unnamed).await, Verdict::Welcome);
+            assert_eq!(verdict(&access, "127.0.0.1", &unnamed).await, Verdict::Welcome);
             let all: Network = "0.0.0.0/0".parse().unwrap();
             assert!(all.contains("1.2.3.4".parse().unwrap()) && !all.contains("::1".parse().unwrap()));
             for text in ["10.0.0.0/33", "10.0.0/8", "x", "::/129", ""] {

@@ -8,7 +8,7 @@ use super::set::{FileLists, absolute, checked_labels, checked_name};
 use super::trackers::check_url;
 use ringseed_announce::{FetchRequest, fetch};
 use ringseed_api::{AddArgs, Added, AddedTorrent, EarlierArgs};
-use ringseed_handle::{AddOutcome, AddTorrent, Earlier, Found, Wishes};
+use ringseed_handle::{AddOutcome, AddTorrent, Earlier, Found, TorrentSettings};
 use ringseed_proto::limits::TORRENT_BYTES_MAX;
 use ringseed_proto::metainfo::Metainfo;
 use std::io::Read;
@@ -51,30 +51,30 @@ impl Server {
                 .map_err(|error| error.to_string())?;
         let (metainfo, args) = metainfo?;
         let metainfo = Arc::new(metainfo);
-        let settings = self.handle.snapshot().settings.clone();
+        let session = self.handle.snapshot().settings.clone();
         let (files, count) = (FileLists::of_add(&args), metainfo.info.layout.files.len());
         files.check(count)?;
-        let mut wishes = Wishes {
+        let mut settings = TorrentSettings {
             labels: checked_labels(&args.labels)?,
             peer_limit: args.peer_limit,
-            ..Wishes::default()
+            ..TorrentSettings::default()
         };
-        files.apply(&mut wishes, count);
+        files.apply(&mut settings, count);
         let mut earlier = args.earlier.unwrap_or_default();
-        wishes.name = checked_name(&earlier.name)?;
+        settings.name = checked_name(&earlier.name)?;
         let found = found(&mut earlier)?;
-        wishes.renames = names::renames(&metainfo.info.layout, &earlier.names)?;
+        settings.renames = names::renames(&metainfo.info.layout, &earlier.names)?;
         if !earlier.trackers.is_empty() {
             earlier.trackers.iter().flatten().try_for_each(|url| check_url(url))?;
-            wishes.tiers = Some(std::mem::take(&mut earlier.trackers));
+            settings.tiers = Some(std::mem::take(&mut earlier.trackers));
         }
-        wishes.seconds_downloading = earlier.seconds_downloading;
-        wishes.seconds_seeding = earlier.seconds_seeding;
+        settings.seconds_downloading = earlier.seconds_downloading;
+        settings.seconds_seeding = earlier.seconds_seeding;
         let add = AddTorrent {
-            data_dir: data_dir.or_else(|| settings.download_dir.clone()),
-            paused: if paused_given { args.paused } else { !settings.start_added },
+            data_dir: data_dir.or_else(|| session.download_dir.clone()),
+            paused: if paused_given { args.paused } else { !session.start_added },
             sequential: args.sequential_download,
-            wishes,
+            settings,
             earlier: Earlier {
                 uploaded: earlier.uploaded,
                 downloaded: earlier.downloaded,
@@ -93,7 +93,7 @@ impl Server {
         match self.handle.add(add).await {
             Ok(AddOutcome::Added(id)) => {
                 let file = args.filename.filter(|name| Path::new(name).is_absolute());
-                if let Some(name) = file.filter(|_| settings.delete_torrent_files) {
+                if let Some(name) = file.filter(|_| session.delete_torrent_files) {
                     delete(name).await;
                 }
                 write(&Added::TorrentAdded(named(id)))

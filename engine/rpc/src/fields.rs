@@ -4,7 +4,9 @@ use super::base64;
 use ringseed_api::{File, FileStats, Peer, Status, TrackerStats, Trackers};
 use ringseed_handle::Ranks;
 use ringseed_handle::present_bytes;
-use ringseed_handle::{EngineSnapshot, GoalMode, PeerStatus, TorrentState, TorrentStatus, TrackerStatus};
+use ringseed_handle::{
+    EngineSnapshot, PeerStatus, ShareLimitMode, TorrentState, TorrentStatus, TrackerStatus,
+};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::layout::Layout;
 use ringseed_proto::tracker::http::scrape_url;
@@ -111,7 +113,7 @@ impl<'a> Around<'a> {
 
 /// One field; `None` when the specification has none of this name.
 fn field(torrent: &TorrentStatus, name: &str, around: &Around<'_>) -> Option<Value> {
-    let wishes = &torrent.wishes;
+    let settings = &torrent.settings;
     let info = &torrent.metainfo.info;
     let layout = &info.layout;
     let (error, error_text) = error(torrent);
@@ -136,7 +138,7 @@ fn field(torrent: &TorrentStatus, name: &str, around: &Around<'_>) -> Option<Val
         "downloadLimit" => json!(torrent.download_limit.rate.div_ceil(1000)),
         "downloadLimited" => json!(torrent.download_limit.on),
         "downloadedEver" => json!(torrent.downloaded),
-        "editDate" => json!(wishes.edited_at),
+        "editDate" => json!(settings.edited_at),
         "error" => json!(error),
         "errorString" => json!(error_text),
         "eta" => json!(eta(torrent)),
@@ -146,7 +148,7 @@ fn field(torrent: &TorrentStatus, name: &str, around: &Around<'_>) -> Option<Val
             completed(layout, &torrent.have)
                 .enumerate()
                 .map(|(index, bytes_completed)| {
-                    let wish = wishes.file(index);
+                    let wish = settings.file(index);
                     json!(FileStats { bytes_completed, wanted: wish.wanted, priority: wish.priority })
                 })
                 .collect(),
@@ -162,7 +164,7 @@ fn field(torrent: &TorrentStatus, name: &str, around: &Around<'_>) -> Option<Val
                 })
                 .collect(),
         ),
-        "group" => json!(wishes.group),
+        "group" => json!(settings.group),
         "hashString" => json!(torrent.torrent_id().to_string()),
         "haveUnchecked" => json!(0),
         "haveValid" => json!(torrent.verified()),
@@ -174,12 +176,12 @@ fn field(torrent: &TorrentStatus, name: &str, around: &Around<'_>) -> Option<Val
             matches!(torrent.state, TorrentState::Downloading | TorrentState::Seeding)
                 && torrent.download_rate + torrent.upload_rate == 0
         ),
-        "labels" => json!(wishes.labels),
+        "labels" => json!(settings.labels),
         "leftUntilDone" => json!(torrent.left),
         "magnetLink" => json!(magnet(torrent)),
         "manualAnnounceTime" => json!(-1),
         "maxConnectedPeers" | "peer-limit" => {
-            json!(wishes.peer_limit.unwrap_or(ringseed_net::limits::TORRENT_CONNECTIONS_MAX as u32))
+            json!(settings.peer_limit.unwrap_or(ringseed_net::limits::TORRENT_CONNECTIONS_MAX as u32))
         }
         "metadataPercentComplete" => json!(1.0),
         "name" => json!(info.name),
@@ -199,10 +201,10 @@ fn field(torrent: &TorrentStatus, name: &str, around: &Around<'_>) -> Option<Val
         "pieces" => json!(base64::encode(torrent.have.as_bytes())),
         "primary-mime-type" => json!("application/octet-stream"),
         "priorities" => {
-            json!((0..layout.files.len()).map(|file| wishes.file(file).priority).collect::<Vec<_>>())
+            json!((0..layout.files.len()).map(|file| settings.file(file).priority).collect::<Vec<_>>())
         }
         "queuePosition" => {
-            let place = around.places.as_ref().and_then(|places| places.of((wishes.queue, torrent.id)));
+            let place = around.places.as_ref().and_then(|places| places.of((settings.queue, torrent.id)));
             json!(place.unwrap_or(0))
         }
         "rateDownload" => json!(torrent.download_rate),
@@ -211,7 +213,7 @@ fn field(torrent: &TorrentStatus, name: &str, around: &Around<'_>) -> Option<Val
             TorrentState::Checking(progress) => progress,
             _ => 0.0,
         }),
-        "ringseedCategory" => json!(wishes.category),
+        "ringseedCategory" => json!(settings.category),
         "ringseedCurrentDir" => json!(torrent.data_dir.to_string_lossy()),
         "ringseedMoveProgress" => json!(match torrent.state {
             TorrentState::Moving(progress) => progress,
@@ -220,13 +222,13 @@ fn field(torrent: &TorrentStatus, name: &str, around: &Around<'_>) -> Option<Val
         "ringseedMoveTo" => {
             json!(torrent.moving_to().map_or_else(String::new, |to| to.to_string_lossy().into()))
         }
-        "ringseedSeedMinutes" => json!(wishes.seed_minutes.map_or(-1, |minutes| minutes as i64)),
+        "ringseedSeedMinutes" => json!(settings.seed_minutes.map_or(-1, |minutes| minutes as i64)),
         "secondsDownloading" => json!(torrent.seconds().0),
         "secondsSeeding" => json!(torrent.seconds().1),
-        "seedIdleLimit" => json!(wishes.idle_minutes),
-        "seedIdleMode" => json!(mode(wishes.idle_mode)),
-        "seedRatioLimit" => json!(wishes.ratio),
-        "seedRatioMode" => json!(mode(wishes.ratio_mode)),
+        "seedIdleLimit" => json!(settings.idle_minutes),
+        "seedIdleMode" => json!(mode(settings.idle_mode)),
+        "seedRatioLimit" => json!(settings.ratio),
+        "seedRatioMode" => json!(mode(settings.ratio_mode)),
         "sequentialDownload" | "sequential_download" => json!(torrent.sequential),
         "sizeWhenDone" => json!(torrent.wanted),
         "source" => json!(info.source.as_deref().unwrap_or("")),
@@ -246,7 +248,7 @@ fn field(torrent: &TorrentStatus, name: &str, around: &Around<'_>) -> Option<Val
         "uploadedEver" => json!(torrent.uploaded),
         // Transmission 3 and 4.0 write 0 and 1 here.
         "wanted" => {
-            let wanted = |file| u8::from(wishes.file(file).wanted);
+            let wanted = |file| u8::from(settings.file(file).wanted);
             json!((0..layout.files.len()).map(wanted).collect::<Vec<_>>())
         }
         "waitsForMemory" => json!(torrent.waits_for_memory),
@@ -268,11 +270,11 @@ fn status(torrent: &TorrentStatus) -> Status {
     }
 }
 
-fn mode(mode: GoalMode) -> u8 {
+fn mode(mode: ShareLimitMode) -> u8 {
     match mode {
-        GoalMode::Session => 0,
-        GoalMode::Own => 1,
-        GoalMode::Never => 2,
+        ShareLimitMode::Session => 0,
+        ShareLimitMode::Own => 1,
+        ShareLimitMode::Never => 2,
     }
 }
 

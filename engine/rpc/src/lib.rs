@@ -19,6 +19,8 @@ mod gate;
 mod guesses;
 mod ids;
 mod impatient;
+#[doc(hidden)]
+pub mod invariants;
 mod jsonrpc;
 mod limits;
 mod methods;
@@ -27,8 +29,6 @@ mod names;
 mod origin;
 mod places;
 mod process;
-#[doc(hidden)]
-pub mod promises;
 mod qbt;
 mod requests;
 mod server;
@@ -92,7 +92,7 @@ pub struct RpcInfo {
 }
 
 /// Where the RPC listens.
-pub struct Doors {
+pub struct RpcListeners {
     /// TCP, with TLS when it is given.
     pub tcp: Option<(TcpListener, Option<Tls>)>,
     /// A Unix socket, for whoever its permissions let in.
@@ -100,7 +100,7 @@ pub struct Doors {
 }
 
 /// Serves the RPC until the future is dropped. Has to run inside a `LocalSet`.
-pub async fn serve(doors: Doors, handle: EngineHandle, info: RpcInfo) {
+pub async fn serve(listeners: RpcListeners, handle: EngineHandle, info: RpcInfo) {
     let most = info.sockets_max.min(limits::CONNECTIONS_MAX);
     let server = match Server::new(handle, info) {
         Ok(server) => Rc::new(server),
@@ -112,12 +112,12 @@ pub async fn serve(doors: Doors, handle: EngineHandle, info: RpcInfo) {
     // Dropping them ends the connections.
     let connections = RefCell::new(Connections::new(most));
     let tcp = async {
-        let Some((listener, tls)) = &doors.tcp else { return std::future::pending().await };
+        let Some((listener, tls)) = &listeners.tcp else { return std::future::pending().await };
         loop {
             match listener.accept().await {
                 Ok((stream, remote)) => {
                     let (server, tls, remote) = (server.clone(), tls.clone(), remote.ip());
-                    let activity = Activity::new(Client::of(Some(remote)), server.door.is_proxy(remote));
+                    let activity = Activity::new(Client::of(Some(remote)), server.access.is_proxy(remote));
                     admit(&connections, &activity.clone(), move |place| async move {
                         let _ = stream.set_nodelay(true);
                         match tls {
@@ -136,7 +136,7 @@ pub async fn serve(doors: Doors, handle: EngineHandle, info: RpcInfo) {
         }
     };
     let unix = async {
-        let Some(listener) = &doors.unix else { return std::future::pending().await };
+        let Some(listener) = &listeners.unix else { return std::future::pending().await };
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {

@@ -1,6 +1,6 @@
 //! HTTP: connections, the order of checks that Transmission's clients rely on, and paths.
 
-use super::access::{Doorkeeper, Verdict};
+use super::access::{AccessControl, Verdict};
 use super::answers::{LongAnswers, Turn};
 use super::body::{self, Received};
 use super::connections::{Activity, Place};
@@ -48,7 +48,7 @@ pub(super) struct Server {
     pub(super) info: RpcInfo,
     pub(super) session_id: String,
     pub(super) metrics: Metrics,
-    pub(super) door: Doorkeeper,
+    pub(super) access: AccessControl,
     pub(super) sessions: RefCell<qbt::Sessions>,
     pub(super) creations: RefCell<AllCreations>,
     pub(super) spaces: Spaces,
@@ -67,7 +67,7 @@ impl Server {
             creations: RefCell::default(),
             spaces: Spaces::default(),
             long_answers: LongAnswers::default(),
-            door: Doorkeeper::new(info.credentials.clone()),
+            access: AccessControl::new(info.credentials.clone()),
             info,
             session_id: new_session_id()?,
             metrics: Metrics::new().map_err(std::io::Error::other)?,
@@ -124,7 +124,7 @@ impl Server {
         // Probes of an orchestrator may come from anywhere and learn nothing that is not public.
         match path {
             "/healthz" => return plain(StatusCode::OK, "ok\n"),
-            "/readyz" => return self.readiness(self.door.origin(remote, request.headers()).is_here()),
+            "/readyz" => return self.readiness(self.access.origin(remote, request.headers()).is_here()),
             _ => {}
         }
         let metrics = path == "/metrics" || path == "/metrics/torrents";
@@ -132,9 +132,9 @@ impl Server {
             let full = plain(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once; try again\n");
             return with(with(full, CONNECTION, "close"), RETRY_AFTER, "1");
         }
-        let origin = self.door.origin(remote, request.headers());
+        let origin = self.access.origin(remote, request.headers());
         activity.serves(origin.client());
-        let judged = self.door.judge_origin(&origin, request.headers(), &self.info.allowed_hosts);
+        let judged = self.access.judge_origin(&origin, request.headers(), &self.info.allowed_hosts);
         if judged == Some(Verdict::Refused) {
             return plain(StatusCode::FORBIDDEN, "this client is not served\n");
         }
@@ -147,7 +147,7 @@ impl Server {
             None if qbt.is_some() && self.is_logged_in(request.headers()) => Verdict::Welcome,
             None => {
                 let _waiting = activity.wait();
-                self.door.judge_shown(origin.client(), request.headers()).await
+                self.access.judge_shown(origin.client(), request.headers()).await
             }
         };
         match verdict {

@@ -9,8 +9,8 @@ use super::trackers::Edit;
 use ringseed_api::{AddArgs, SetArgs};
 use ringseed_handle::unix_now;
 use ringseed_handle::{
-    EngineChange, FileWish, FileWork, GoalMode, LimitChange, QueueMove, SessionSettings, TorrentChange,
-    TorrentCommand, WishChange, Wishes,
+    EngineChange, FilePriority, FileWork, LimitChange, QueueMove, SessionSettings, ShareLimitMode,
+    TorrentChange, TorrentCommand, TorrentSettings, TorrentSettingsChange,
 };
 use ringseed_proto::limits::PATH_BYTES_MAX;
 use ringseed_proto::metainfo::Metainfo;
@@ -51,26 +51,26 @@ impl Server {
         let upload = limit(args.upload_limit, args.upload_limited);
         let download = limit(args.download_limit, args.download_limited);
         let (sequential, queue_position) = (args.sequential_download, args.queue_position);
-        let wishes = move |wishes: &mut Wishes, metainfo: &Metainfo| {
-            files.apply(wishes, metainfo.info.layout.files.len());
-            replace(&mut wishes.labels, labels.as_ref());
-            replace(&mut wishes.group, args.group.as_ref());
-            replace(&mut wishes.category, args.category.as_ref());
-            replace(&mut wishes.ratio_mode, modes.0.as_ref());
-            replace(&mut wishes.ratio, args.seed_ratio_limit.as_ref());
-            replace(&mut wishes.idle_mode, modes.1.as_ref());
-            replace(&mut wishes.idle_minutes, args.seed_idle_limit.as_ref());
-            wishes.peer_limit = args.peer_limit.or(wishes.peer_limit);
+        let settings = move |settings: &mut TorrentSettings, metainfo: &Metainfo| {
+            files.apply(settings, metainfo.info.layout.files.len());
+            replace(&mut settings.labels, labels.as_ref());
+            replace(&mut settings.group, args.group.as_ref());
+            replace(&mut settings.category, args.category.as_ref());
+            replace(&mut settings.ratio_mode, modes.0.as_ref());
+            replace(&mut settings.ratio, args.seed_ratio_limit.as_ref());
+            replace(&mut settings.idle_mode, modes.1.as_ref());
+            replace(&mut settings.idle_minutes, args.seed_idle_limit.as_ref());
+            settings.peer_limit = args.peer_limit.or(settings.peer_limit);
             if let Some(minutes) = args.seed_minutes {
-                wishes.seed_minutes = u64::try_from(minutes).ok();
+                settings.seed_minutes = u64::try_from(minutes).ok();
             }
             if let Some(edit) = &edit {
-                wishes.tiers = Some(edit.apply(wishes.tiers.as_ref().unwrap_or(&metainfo.tiers)));
-                wishes.edited_at = unix_now();
+                settings.tiers = Some(edit.apply(settings.tiers.as_ref().unwrap_or(&metainfo.tiers)));
+                settings.edited_at = unix_now();
             }
         };
-        let wishes: Option<WishChange> = Some(Arc::new(wishes));
-        let change = TorrentChange { upload, download, sequential, wishes, ..TorrentChange::default() };
+        let settings: Option<TorrentSettingsChange> = Some(Arc::new(settings));
+        let change = TorrentChange { upload, download, sequential, settings, ..TorrentChange::default() };
         self.carry_out(hashes(&torrents), TorrentCommand::Change(change)).await?;
         if let Some(place) = queue_position {
             let to = TorrentCommand::MoveInQueue(QueueMove::To(place));
@@ -107,7 +107,7 @@ impl Server {
 #[derive(Clone, Default)]
 pub(super) struct FileLists([Option<Vec<usize>>; 5]);
 
-type FileChange = fn(&mut FileWish);
+type FileChange = fn(&mut FilePriority);
 
 /// What each list does, in the order in which Transmission does it.
 const FILE_CHANGES: [FileChange; 5] = [
@@ -149,10 +149,10 @@ impl FileLists {
         }
     }
 
-    pub(super) fn apply(&self, wishes: &mut Wishes, count: usize) {
+    pub(super) fn apply(&self, settings: &mut TorrentSettings, count: usize) {
         for (list, change) in self.0.iter().zip(FILE_CHANGES) {
             if let Some(indexes) = list {
-                wishes.set_files(count, indexes, change);
+                settings.set_files(count, indexes, change);
             }
         }
     }
@@ -168,12 +168,12 @@ fn replace<T: Clone>(place: &mut T, with: Option<&T>) {
     }
 }
 
-fn mode(mode: Option<u8>) -> Result<Option<GoalMode>, String> {
+fn mode(mode: Option<u8>) -> Result<Option<ShareLimitMode>, String> {
     match mode {
         None => Ok(None),
-        Some(0) => Ok(Some(GoalMode::Session)),
-        Some(1) => Ok(Some(GoalMode::Own)),
-        Some(2) => Ok(Some(GoalMode::Never)),
+        Some(0) => Ok(Some(ShareLimitMode::Session)),
+        Some(1) => Ok(Some(ShareLimitMode::Own)),
+        Some(2) => Ok(Some(ShareLimitMode::Never)),
         Some(other) => Err(format!("a mode is 0, 1 or 2, not {other}")),
     }
 }

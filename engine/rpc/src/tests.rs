@@ -333,7 +333,7 @@ fn transmission_remote_drives_a_session() {
 }
 
 #[test]
-fn wishes_are_set_and_told() {
+fn settings_are_set_and_told() {
     bench(|bench| async move {
         let set = json!({"ids": [1], "labels": [" a ", "b", "a"], "files-unwanted": [1], "priority-high": [0],
             "seedRatioLimit": 1.5, "seedRatioMode": 1, "seedIdleLimit": 7, "seedIdleMode": 2, "peer-limit": 9,
@@ -479,7 +479,9 @@ fn the_newer_form_is_understood() {
         let answer = post(json!({"jsonrpc": "2.0", "method": "torrent_set", "params": set})).await;
         assert_eq!(status_of(&answer), "204", "a notification: {answer}");
         let torrent = bench.engine.snapshot.load().torrents[1].clone();
-        assert!(torrent.upload_limit.on && torrent.wishes.ratio == 1.25 && !torrent.wishes.file(1).wanted);
+        assert!(
+            torrent.upload_limit.on && torrent.settings.ratio == 1.25 && !torrent.settings.file(1).wanted
+        );
         let session = result(&post(json!({"jsonrpc": "2.0", "method": "session_get", "id": "a"})).await);
         assert_eq!(session["result"]["rpc_version"], 17);
         assert_eq!((&session["id"], &session["result"]["encryption"]), (&json!("a"), &json!("allowed")));

@@ -10,7 +10,7 @@ use super::state_dir::{self, StateDir};
 use super::{directory, screen};
 use crate::config::EngineConfig;
 use ringseed_handle::{
-    AddOutcome, AddTorrent, EngineSnapshot, GoalMode, TorrentState, TorrentStatus, Wishes,
+    AddOutcome, AddTorrent, EngineSnapshot, ShareLimitMode, TorrentSettings, TorrentState, TorrentStatus,
 };
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::hashes::TorrentId;
@@ -20,10 +20,12 @@ use std::path::Path;
 use std::time::Instant;
 
 /// What is wanted of a torrent that stops at a ratio.
-fn wishes(ratio: Option<f64>) -> Wishes {
+fn torrent_settings(ratio: Option<f64>) -> TorrentSettings {
     match ratio {
-        Some(ratio) => Wishes { ratio_mode: GoalMode::Own, ratio, ..Wishes::default() },
-        None => Wishes { ratio_mode: GoalMode::Never, ..Wishes::default() },
+        Some(ratio) => {
+            TorrentSettings { ratio_mode: ShareLimitMode::Own, ratio, ..TorrentSettings::default() }
+        }
+        None => TorrentSettings { ratio_mode: ShareLimitMode::Never, ..TorrentSettings::default() },
     }
 }
 
@@ -52,7 +54,7 @@ pub fn run(args: &Get, output: &Output) -> Result<(), Failure> {
         let outcome = session.add(AddTorrent {
             data_dir: Some(data_dir.clone()),
             sequential: args.sequential,
-            wishes: wishes(args.seed_ratio),
+            settings: torrent_settings(args.seed_ratio),
             peers: args.peer.clone(),
             ..AddTorrent::new(metainfo.clone())
         })?;

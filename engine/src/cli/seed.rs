@@ -45,15 +45,15 @@ pub fn run(args: &Seed, output: &Output) -> Result<(), Failure> {
     }
     let mut offers: Vec<_> = torrents.into_iter().map(Offer::new).collect();
     let watched = loop {
-        let mut wishes = Vec::new();
+        let mut settings = Vec::new();
         let watched = session.watch(|snapshot| {
-            wishes.extend(offers.iter_mut().filter_map(|offer| offer.look(snapshot)));
-            !wishes.is_empty() || offers.iter().all(|offer| offer.stage == Stage::Failed)
+            settings.extend(offers.iter_mut().filter_map(|offer| offer.look(snapshot)));
+            !settings.is_empty() || offers.iter().all(|offer| offer.stage == Stage::Failed)
         });
-        if wishes.is_empty() {
+        if settings.is_empty() {
             break watched;
         }
-        for (torrent, wish) in wishes {
+        for (torrent, wish) in settings {
             session.command(torrent, async |engine| match wish {
                 Wish::Verify => engine.verify(torrent).await,
                 Wish::Start => engine.resume(torrent).await,

@@ -97,7 +97,7 @@ mod tests {
             ..TrackerStatus::unknown(url, 0)
         });
         status.trackers = told.collect();
-        Arc::make_mut(&mut status.wishes).tiers = Some(vec![urls]);
+        Arc::make_mut(&mut status.settings).tiers = Some(vec![urls]);
         status
     }
 

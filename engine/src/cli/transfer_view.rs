@@ -217,7 +217,7 @@ pub(super) mod tests {
             peers: Vec::new(),
             trackers: Vec::new(),
             warning: None,
-            wishes: Default::default(),
+            settings: Default::default(),
             forced: false,
             active_at: 0,
             running_since: None,

@@ -53,7 +53,7 @@ pub enum Next {
 impl Next {
     /// Whether this, which is planned, is given up for something else while the shards let go. A removal is not: it is
     /// stored. What fails meanwhile changes nothing that the user wants: it fails again afterwards, when it still does.
-    pub fn gives_way_to(&self, other: &Next) -> bool {
+    pub fn is_replaced_by(&self, other: &Next) -> bool {
         match self {
             // One that keeps the files does not stop one that deletes them: that was answered for.
             Next::Remove { delete } => matches!(other, Next::Remove { delete: more } if *more || !delete),
@@ -154,9 +154,9 @@ mod tests {
     #[test]
     fn a_removal_with_the_data_is_not_made_one_without() {
         let remove = |delete| Next::Remove { delete };
-        assert!(!remove(true).gives_way_to(&remove(false)), "files stayed that were to be deleted");
-        assert!(remove(false).gives_way_to(&remove(true)) && remove(true).gives_way_to(&remove(true)));
-        assert!(!remove(false).gives_way_to(&Next::Run) && !remove(true).gives_way_to(&Next::Pause));
+        assert!(!remove(true).is_replaced_by(&remove(false)), "files stayed that were to be deleted");
+        assert!(remove(false).is_replaced_by(&remove(true)) && remove(true).is_replaced_by(&remove(true)));
+        assert!(!remove(false).is_replaced_by(&Next::Run) && !remove(true).is_replaced_by(&Next::Pause));
     }
 
     #[test]
@@ -167,9 +167,9 @@ mod tests {
         for (planned, next) in
             planned.iter().flat_map(|planned| failures.iter().map(move |next| (planned, next)))
         {
-            assert!(!planned.gives_way_to(next), "{planned:?} {next:?}");
+            assert!(!planned.is_replaced_by(next), "{planned:?} {next:?}");
         }
-        assert!(!Next::Remove { delete: true }.gives_way_to(&Next::Run));
-        assert!(Next::Run.gives_way_to(&failures[1]) && failures[0].gives_way_to(&Next::Pause));
+        assert!(!Next::Remove { delete: true }.is_replaced_by(&Next::Run));
+        assert!(Next::Run.is_replaced_by(&failures[1]) && failures[0].is_replaced_by(&Next::Pause));
     }
 }

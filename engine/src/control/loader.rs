@@ -8,7 +8,8 @@ use ringseed_handle::EngineError;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::metainfo::{Info, Metainfo};
 use ringseed_storage::{
-    FileWish, Look, ResumeStore, RunState, StoreLimits, TorrentRecord, TorrentStore, lies_under_plain_names,
+    FilePriority, Look, ResumeStore, RunState, StoreLimits, TorrentRecord, TorrentStore,
+    lies_under_plain_names,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -154,18 +155,18 @@ impl Loader {
         let metainfo = Metainfo::parse(&bytes).map_err(|error| EngineError::Store(error.to_string()))?;
         drop(bytes);
         // Earlier versions gave files other names.
-        record.wishes.plain_names |=
-            record.wishes.renames.is_empty() && lies_under_plain_names(&record.data_dir, &metainfo.info);
-        let metainfo = renamed(metainfo, &record.wishes);
+        record.settings.plain_names |=
+            record.settings.renames.is_empty() && lies_under_plain_names(&record.data_dir, &metainfo.info);
+        let metainfo = renamed(metainfo, &record.settings);
         let open = |info: &Arc<Info>| TorrentStore::open(&record.data_dir, info.clone(), &self.store_limits);
         let pieces = metainfo.info.layout.piece_count();
         let stored = std::mem::take(&mut record.have);
         let fits = stored.len() == pieces;
         let opened = open(&metainfo.info);
-        let on_the_way = record.wishes.file_work.is_some();
+        let on_the_way = record.settings.file_work.is_some();
         let stamps = std::mem::take(&mut record.stamps);
-        let files = &record.wishes.files;
-        let wanted = |file: usize| files.get(file).is_none_or(|wish: &FileWish| wish.wanted);
+        let files = &record.settings.files;
+        let wanted = |file: usize| files.get(file).is_none_or(|wish: &FilePriority| wish.wanted);
         let look = match &opened {
             // Files that are on their way to elsewhere are looked at when they have arrived.
             Ok(store) if fits && on_the_way => {
@@ -175,7 +176,7 @@ impl Loader {
             }
             Ok(store) if fits => {
                 store.take_stamps(&stamps);
-                match (record.wishes.had_data, store.look(&stored, wanted)) {
+                match (record.settings.had_data, store.look(&stored, wanted)) {
                     (true, _) => store.look_for_any(),
                     (false, Look::AsLeft) => Look::AsLeft,
                     // Somebody else's file may have the name that one of the torrent is to have when it is complete.
@@ -198,7 +199,7 @@ impl Loader {
         let (metainfo, opened) = if trusted && stored.is_full() {
             // What is complete is only served: its hashes stay in the file until they are asked for.
             let partial = opened.map(|store| store.partial_files()).unwrap_or_default();
-            let metainfo = metainfo.lean();
+            let metainfo = metainfo.stub();
             let opened = open(&metainfo.info);
             if let Ok(store) = &opened {
                 store.take_partial_files(partial);

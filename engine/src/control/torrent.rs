@@ -10,7 +10,7 @@ use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::layout::Layout;
 use ringseed_proto::swarm::Priority;
 use ringseed_proto::units::PieceIndex;
-use ringseed_storage::{FileWish, FileWork, Look, SpeedLimit, Wishes};
+use ringseed_storage::{FilePriority, FileWork, Look, SpeedLimit, TorrentSettings};
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -44,7 +44,7 @@ pub struct Torrent {
     /// When it was finished.
     pub finished_at: Option<SystemTime>,
     /// What the user wants of it.
-    pub wishes: Arc<Wishes>,
+    pub settings: Arc<TorrentSettings>,
     /// When payload moved last, in seconds since 1970; 0 for never.
     pub active_at: u64,
     /// Since when it downloads (false) or seeds (true).
@@ -181,7 +181,7 @@ impl Torrent {
 
     /// The directory that its files go to by themselves once all that is wanted is here.
     pub fn last_directory(&self) -> Option<&PathBuf> {
-        self.wishes.move_when_done.as_ref().filter(|to| !self.stays && **to != self.data_dir)
+        self.settings.move_when_done.as_ref().filter(|to| !self.stays && **to != self.data_dir)
     }
 
     /// Its files are written by somebody else: they are hashed before it runs again.
@@ -201,13 +201,13 @@ impl Torrent {
     }
 
     /// Lets the limits and the order of pieces hold in the entry, where the shards see them.
-    pub fn apply_wishes(&self, sequential: bool) {
+    pub fn apply_settings(&self, sequential: bool) {
         self.entry.upload_limit.set(self.upload_limit.effective());
         self.entry.download_limit.set(self.download_limit.effective());
         self.entry.sequential.store(sequential, Ordering::Relaxed);
-        let peers_max = self.wishes.peer_limit.map_or(0, |limit| limit as usize);
+        let peers_max = self.settings.peer_limit.map_or(0, |limit| limit as usize);
         self.entry.peers_max.store(peers_max, Ordering::Relaxed);
-        let files = &self.wishes.files;
+        let files = &self.settings.files;
         let priorities = (!files.is_empty()).then(|| Arc::new(files.iter().map(priority).collect()));
         self.entry.priorities.store(priorities);
         self.count_left();
@@ -216,9 +216,12 @@ impl Torrent {
     /// Counts what is missing, of what is wanted and of all.
     pub fn count_left(&self) {
         let layout = &self.entry.content.info.layout;
-        let left = missing_bytes(layout, self.pieces.live(), &self.wishes.files);
-        let missing =
-            if self.wishes.files.is_empty() { left } else { missing_bytes(layout, self.pieces.live(), &[]) };
+        let left = missing_bytes(layout, self.pieces.live(), &self.settings.files);
+        let missing = if self.settings.files.is_empty() {
+            left
+        } else {
+            missing_bytes(layout, self.pieces.live(), &[])
+        };
         self.entry.left.store(left, Ordering::Relaxed);
         self.entry.missing.store(missing, Ordering::Relaxed);
     }
@@ -234,9 +237,9 @@ impl Torrent {
             let seconds = now.duration_since(since).as_secs();
             let kept = since + Duration::from_secs(seconds);
             if seconds > 0 {
-                let wishes = Arc::make_mut(&mut self.wishes);
+                let settings = Arc::make_mut(&mut self.settings);
                 let place =
-                    if seeding { &mut wishes.seconds_seeding } else { &mut wishes.seconds_downloading };
+                    if seeding { &mut settings.seconds_seeding } else { &mut settings.seconds_downloading };
                 *place += seconds;
             }
             self.running_since = Some((kept, seeding));
@@ -252,16 +255,16 @@ impl Torrent {
 
     /// Looks whether its data is as it was left, and whether what the user wants of it is there.
     pub fn look(&self) -> Look {
-        if self.wishes.had_data {
+        if self.settings.had_data {
             return self.entry.store.look_for_any();
         }
-        let files = &self.wishes.files;
+        let files = &self.settings.files;
         self.entry.store.look(self.pieces.durable(), |file| files.get(file).is_none_or(|wish| wish.wanted))
     }
 
     /// Its trackers by tier.
     pub fn tiers(&self) -> &[Vec<String>] {
-        self.wishes.tiers.as_deref().unwrap_or(&self.entry.metainfo.tiers)
+        self.settings.tiers.as_deref().unwrap_or(&self.entry.metainfo.tiers)
     }
 
     /// Changes what is known of its pieces, and with it what is left.
@@ -308,7 +311,7 @@ impl Torrent {
     /// What it counts as now.
     pub fn count(&self) -> CountedAs {
         CountedAs {
-            place: self.wishes.queue,
+            place: self.settings.queue,
             seed: self.is_done(),
             turn: match self.activity {
                 Activity::Running => Turn::Runs,
@@ -369,7 +372,7 @@ impl Torrent {
             state,
             have: self.pieces.live().clone(),
             left,
-            wanted: wanted_bytes(layout, &self.wishes.files),
+            wanted: wanted_bytes(layout, &self.settings.files),
             downloaded: self.downloaded(),
             uploaded: self.uploaded(),
             download_rate: samples().map(|sample| sample.stats.download_rate).sum(),
@@ -388,7 +391,7 @@ impl Torrent {
                 .or_else(|| samples().find_map(|sample| sample.stats.only_wrong).map(only_wrong)),
             waits_for_memory: samples().any(|sample| sample.stats.waits_for_memory),
             trackers,
-            wishes: self.wishes.clone(),
+            settings: self.settings.clone(),
             forced: self.forced,
             active_at: self.active_at,
             changed_at: Instant::now(),
@@ -417,7 +420,7 @@ fn only_wrong(piece: PieceIndex) -> String {
 }
 
 /// Bytes of the wanted files that are in no piece of `have`; `files` empty means all are wanted.
-pub fn missing_bytes(layout: &Layout, have: &Bitfield, files: &[FileWish]) -> u64 {
+pub fn missing_bytes(layout: &Layout, have: &Bitfield, files: &[FilePriority]) -> u64 {
     if have.is_full() {
         return 0;
     }
@@ -431,7 +434,7 @@ pub fn missing_bytes(layout: &Layout, have: &Bitfield, files: &[FileWish]) -> u6
 }
 
 /// Bytes of the wanted files.
-fn wanted_bytes(layout: &Layout, files: &[FileWish]) -> u64 {
+fn wanted_bytes(layout: &Layout, files: &[FilePriority]) -> u64 {
     if files.is_empty() {
         return layout.total_length;
     }
@@ -439,7 +442,7 @@ fn wanted_bytes(layout: &Layout, files: &[FileWish]) -> u64 {
 }
 
 /// A file's wish as swarms know it.
-fn priority(wish: &FileWish) -> Priority {
+fn priority(wish: &FilePriority) -> Priority {
     match (wish.wanted, wish.priority) {
         (false, _) => Priority::Skip,
         (true, ..0) => Priority::Low,

@@ -6,7 +6,7 @@ use super::torrents::{Assembly, TorrentKey};
 use ringseed_proto::hash::{BlockDigest, STREAMS};
 use ringseed_proto::metainfo::Info;
 use ringseed_proto::units::{PieceIndex, Time};
-use ringseed_storage::{PieceBuf, Way, hash_blocks_yielding, hash_yielding};
+use ringseed_storage::{PieceBuf, WritePath, hash_blocks_yielding, hash_yielding};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -131,7 +131,11 @@ impl Shard {
         torrent.swarm.piece_verified(self.now, piece, if ok { Ok(()) } else { Err(digest) }, &blocks);
         if ok {
             let fast = torrent.swarm.download_rate(self.now) >= PAST_CACHE_RATE;
-            let way = if fast && !torrent.swarm.is_lacked(piece) { Way::PastCache } else { Way::Cached };
+            let way = if fast && !torrent.swarm.is_lacked(piece) {
+                WritePath::PastCache
+            } else {
+                WritePath::Cached
+            };
             let (store, ring) = (torrent.entry.store.clone(), self.ring.clone());
             self.local.spawn(async move {
                 let result = store.write_piece(&ring, piece, Rc::new(bytes), way).await;

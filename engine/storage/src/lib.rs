@@ -61,12 +61,12 @@ pub use plain_names::{AdoptedFiles, adopt_partial_names, lies_under_plain_names}
 pub use relocate::{Move, MoveError, MoveProgress};
 pub use residency::{Residency, ResidencyClock};
 pub use resume::{
-    AltSpeed, DamagedRecord, FileWish, FileWork, GoalMode, Group, Loaded, PieceUpdate, RESUME_VERSION,
-    Rebuilt, Rename, ResumeError, ResumeStore, RunState, SessionSettings, SetLimit, SetPort, SpeedLimit,
-    Switch, Switched, TorrentRecord, Totals, Wishes,
+    AltSpeed, DamagedRecord, FilePriority, FileWork, Group, Loaded, PieceUpdate, RESUME_VERSION, Rebuilt,
+    Rename, ResumeError, ResumeStore, RunState, SessionSettings, SetLimit, SetPort, ShareLimitMode,
+    SpeedLimit, Switch, Switched, TorrentRecord, TorrentSettings, Totals,
 };
 pub use store::{Access, TorrentStore};
 pub use traffic::StorageStatus;
 pub use trust::Look;
 pub use verify::Verified;
-pub use write::Way;
+pub use write::WritePath;

@@ -21,7 +21,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 /// How a piece gets to disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum WritePath {
     /// Through the page cache, where whoever asks for it finds it.
     Cached,
     /// Past the page cache, for half the work: nobody is expected to ask for it soon.
@@ -99,7 +99,7 @@ impl TorrentStore {
         ring: &Ring,
         piece: PieceIndex,
         data: Rc<PieceBuf>,
-        way: Way,
+        way: WritePath,
     ) -> Result<(), StorageError> {
         let length = self.layout().piece_len(piece);
         if length == 0 || data.len() != length as usize {
@@ -122,7 +122,7 @@ impl TorrentStore {
             }
             from += bytes;
         }
-        if way == Way::PastCache {
+        if way == WritePath::PastCache {
             // The kernel may have had pages from before there was something in them; it has let go of those.
             self.seen.forget(piece.0);
         }
@@ -138,7 +138,7 @@ impl TorrentStore {
         from: usize,
         offset: u64,
         length: usize,
-        way: Way,
+        way: WritePath,
     ) -> Result<(), StorageError> {
         let failed = |error: std::io::Error| StorageError::from_io(&error, "write", self.files.path(file));
         if self.is_compared(file) {
@@ -160,10 +160,10 @@ impl TorrentStore {
         self.mark_dirty(file, &open, 0);
         // Each file that is written past the cache has a second descriptor for that as long as it is dirty.
         let past_cache = match way {
-            Way::PastCache if self.dirty().files.len() <= DIRTY_FILES_MAX / 2 => {
+            WritePath::PastCache if self.dirty().files.len() <= DIRTY_FILES_MAX / 2 => {
                 self.write_past_cache(ring, &open, data, from, offset, length).await.map_err(failed)?
             }
-            Way::PastCache | Way::Cached => 0,
+            WritePath::PastCache | WritePath::Cached => 0,
         };
         self.limits().traffic.wrote_past_cache(past_cache as u64);
         let cached = length - past_cache;

@@ -25,5 +25,5 @@ mod security;
 mod session;
 mod sharing;
 mod specification;
+mod torrent_settings;
 mod ways_of_adding;
-mod wishes;

@@ -24,7 +24,7 @@ pub struct Metainfo {
     /// The content.
     pub info: Arc<Info>,
     /// The exact bytes of the `info` dictionary, which `ut_metadata` (BEP 9) serves; none when they were left out
-    /// ([`Metainfo::lean`]).
+    /// ([`Metainfo::stub`]).
     pub info_bytes: Arc<[u8]>,
     /// Tracker URLs by tier (BEP 12); no tier is empty and no URL comes twice.
     pub tiers: Vec<Vec<String>>,
@@ -168,20 +168,20 @@ impl Metainfo {
     /// The same torrent without the bytes of its `info` dictionary and without the hashes of its pieces, which are
     /// nearly all of its memory. It can be served, but not checked, and there is no torrent file of it.
     #[must_use]
-    pub fn lean(self) -> Metainfo {
+    pub fn stub(self) -> Metainfo {
         let info = Arc::unwrap_or_clone(self.info).without_hashes();
         Metainfo { info: Arc::new(info), info_bytes: Arc::default(), ..self }
     }
 
-    /// Whether this is what [`Metainfo::lean`] leaves.
-    pub fn is_lean(&self) -> bool {
+    /// Whether this is what [`Metainfo::stub`] leaves.
+    pub fn is_stub(&self) -> bool {
         self.info_bytes.is_empty()
     }
 
     /// A torrent file: sorted keys, the `info` dictionary byte for byte. Keys of the original that
     /// [`Metainfo`] has no field for are not in it. Not to be asked of a lean one: what it gives is no torrent file.
     pub fn to_bytes(&self) -> Vec<u8> {
-        debug_assert!(!self.is_lean(), "a lean metainfo has no torrent file");
+        debug_assert!(!self.is_stub(), "a lean metainfo has no torrent file");
         let mut out = Vec::with_capacity(self.info_bytes.len() + 1024);
         out.push(b'd');
         if let Some(first) = self.tiers.iter().flatten().next() {

@@ -409,8 +409,8 @@ fn random_mutations_never_panic_and_paths_stay_inside() {
 fn a_lean_torrent_is_served_but_not_checked() {
     let info = single(40_000);
     let whole = Metainfo::parse(&around(&info)).unwrap();
-    let lean = whole.clone().lean();
-    assert!(lean.is_lean() && !whole.is_lean());
+    let lean = whole.clone().stub();
+    assert!(lean.is_stub() && !whole.is_stub());
     assert!(whole.info.has_hashes() && !lean.info.has_hashes());
     assert_eq!(
         (lean.hashes, &lean.tiers, &lean.info.layout),

@@ -8,8 +8,8 @@ use super::choker::{Candidate, rank_leeching, rank_seeding};
 use super::event::DisconnectReason;
 use super::fairness::Turns;
 use super::limits::{
-    KEEP_ALIVE, OPTIMISTIC, RECHOKE, REQUEST_AGE_MAX, SEND_MAX, SILENT_MAX, TALK_HEAVY, TALK_LOOK, TICK,
-    TICK_IDLE, USELESS_MAX,
+    CONTROL_HEAVY, CONTROL_LOOK, KEEP_ALIVE, OPTIMISTIC, RECHOKE, REQUEST_AGE_MAX, SEND_MAX, SILENT_MAX,
+    TICK, TICK_IDLE, USELESS_MAX,
 };
 use super::machine::{Swarm, say_extended};
 use super::peer::Peer;
@@ -102,21 +102,21 @@ impl Swarm {
 
     /// Messages that wait, of all swarms together, have a bound: beyond it those go that hold most of it here.
     pub(super) fn bound_talk(&mut self, now: Time) {
-        self.talk_due = now + TALK_LOOK;
-        let held = |peer: &Peer| if peer.closing { 0 } else { peer.talk_bytes() };
-        self.talk.set(self.peers.values().map(held).sum());
-        if !self.talk.is_over() {
+        self.control_due = now + CONTROL_LOOK;
+        let held = |peer: &Peer| if peer.closing { 0 } else { peer.control_bytes() };
+        self.control_share.set(self.peers.values().map(held).sum());
+        if !self.control_share.is_over() {
             return;
         }
         let heavy = self.peers.iter().map(|(key, peer)| (held(peer), key));
-        let mut heavy: Vec<_> = heavy.filter(|&(bytes, _)| bytes >= TALK_HEAVY).collect();
+        let mut heavy: Vec<_> = heavy.filter(|&(bytes, _)| bytes >= CONTROL_HEAVY).collect();
         heavy.sort_unstable_by_key(|&(bytes, _)| Reverse(bytes));
         for (bytes, key) in heavy {
-            if !self.talk.is_over() {
+            if !self.control_share.is_over() {
                 return;
             }
             self.disconnect(key, DisconnectReason::Heavy);
-            self.talk.set(self.talk.bytes() - bytes);
+            self.control_share.set(self.control_share.bytes() - bytes);
         }
     }
 

@@ -105,9 +105,9 @@ pub const CONTROL_BYTES_BUSY: usize = 64 * 1024;
 
 /// Bytes of messages, said in part or waiting to be sent, from which on a peer may be let go when all peers together have
 /// too many: no honest one has as much for long.
-pub const TALK_HEAVY: u64 = 16 * 1024;
+pub const CONTROL_HEAVY: u64 = 16 * 1024;
 /// Between two ticks they are looked at this often when a peer has as much: it takes a second to send thousands of them.
-pub const TALK_LOOK: Duration = Duration::from_millis(100);
+pub const CONTROL_LOOK: Duration = Duration::from_millis(100);
 
 /// Most HAVE messages in one batch, 9 bytes each.
 pub const HAVES_PER_FILL_MAX: usize = 2048;

@@ -11,8 +11,8 @@ use super::choker::Slots;
 use super::config::{Content, SwarmConfig};
 use super::event::{Action, BlockSink, DisconnectReason, PeerError, PeerInfo, Refusal, Violation};
 use super::evidence::Evidence;
-use super::limits::{OPTIMISTIC, PEERS_MAX, RECHOKE, TALK_HEAVY, TICK, USELESS_MAX};
-use super::memory::TalkShare;
+use super::limits::{CONTROL_HEAVY, OPTIMISTIC, PEERS_MAX, RECHOKE, TICK, USELESS_MAX};
+use super::memory::ControlShare;
 use super::peer::Peer;
 use super::picker::Picker;
 use super::rate::Rate;
@@ -93,9 +93,9 @@ pub struct Swarm {
     pub(super) stored_log: Vec<PieceIndex>,
     pub(super) suspicion: Suspicion,
     pub(super) evidence: Evidence,
-    pub(super) talk: TalkShare,
+    pub(super) control_share: ControlShare,
     /// When a peer with much of it is reason to look at all of it again.
-    pub(super) talk_due: Time,
+    pub(super) control_due: Time,
     pub(super) rng: Rng,
     pub(super) slots: Slots,
     /// Peers that are not choked by us.
@@ -143,8 +143,8 @@ impl Swarm {
         };
         Swarm {
             slots: Slots::new(config.upload_slots),
-            talk: TalkShare::of(config.memory.clone()),
-            talk_due: now,
+            control_share: ControlShare::of(config.memory.clone()),
+            control_due: now,
             config,
             metadata: Metadata::of(&content),
             content,
@@ -368,7 +368,7 @@ impl Swarm {
         self.pump(now, key);
         self.pump_starved(now);
         let Some(peer) = self.peers.get(key) else { return Ok(()) };
-        if now >= self.talk_due && peer.talk_bytes() >= TALK_HEAVY {
+        if now >= self.control_due && peer.control_bytes() >= CONTROL_HEAVY {
             self.bound_talk(now);
         }
         let Some(peer) = self.peers.get(key).filter(|peer| !peer.closing) else { return Ok(()) };

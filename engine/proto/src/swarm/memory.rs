@@ -17,9 +17,9 @@ const SPARE_SHARE: u64 = 8;
 
 /// Beside the budget, a part of it, one of so many, is for what peers have begun to say and for what waits to be said to
 /// them; and at least so many bytes.
-const TALK_SHARE: u64 = 4;
-/// See [`TALK_SHARE`]: a few of the largest bitfields.
-const TALK_MIN: u64 = 4 << 20;
+const CONTROL_SHARE: u64 = 4;
+/// See [`CONTROL_SHARE`]: a few of the largest bitfields.
+const CONTROL_MIN: u64 = 4 << 20;
 
 /// A part of what is for pieces, one of so many, that swarms above their part leave to others.
 const RESERVE_SHARE: u64 = 4;
@@ -32,8 +32,8 @@ pub struct PieceMemory {
     spare: AtomicU64,
     spare_max: u64,
     /// Bytes of messages that wait, by the last look of each swarm.
-    talk: AtomicU64,
-    talk_max: u64,
+    control: AtomicU64,
+    control_max: u64,
     /// Since when the swarm waits that has waited longest, in microseconds; [`NOBODY`] when none does.
     line: AtomicU64,
     waiting: AtomicUsize,
@@ -52,8 +52,8 @@ impl PieceMemory {
             pieces_max: max - spare_max,
             spare: AtomicU64::new(0),
             spare_max,
-            talk: AtomicU64::new(0),
-            talk_max: (max / TALK_SHARE).max(TALK_MIN),
+            control: AtomicU64::new(0),
+            control_max: (max / CONTROL_SHARE).max(CONTROL_MIN),
             line: AtomicU64::new(NOBODY),
             waiting: AtomicUsize::new(0),
             holders: AtomicUsize::new(0),
@@ -80,8 +80,8 @@ impl PieceMemory {
 
     /// Bytes of messages that peers have not said to the end, and of those that wait to be sent to them.
     #[must_use]
-    pub fn talk_bytes(&self) -> u64 {
-        self.talk.load(Relaxed)
+    pub fn control_bytes(&self) -> u64 {
+        self.control.load(Relaxed)
     }
 
     /// Swarms that hold nothing and wait for room.
@@ -117,23 +117,23 @@ impl PieceMemory {
 
 /// Bytes of waiting messages of one swarm; given back when it is dropped.
 #[derive(Debug, Default)]
-pub(super) struct TalkShare {
+pub(super) struct ControlShare {
     /// `None` is no limit.
     memory: Option<Arc<PieceMemory>>,
     bytes: u64,
 }
 
-impl TalkShare {
-    pub(super) fn of(memory: Option<Arc<PieceMemory>>) -> TalkShare {
-        TalkShare { memory, bytes: 0 }
+impl ControlShare {
+    pub(super) fn of(memory: Option<Arc<PieceMemory>>) -> ControlShare {
+        ControlShare { memory, bytes: 0 }
     }
 
     /// The swarm holds so many bytes now.
     pub(super) fn set(&mut self, bytes: u64) {
         let before = std::mem::replace(&mut self.bytes, bytes);
         if let Some(memory) = &self.memory {
-            memory.talk.fetch_add(bytes, Relaxed);
-            memory.talk.fetch_sub(before, Relaxed);
+            memory.control.fetch_add(bytes, Relaxed);
+            memory.control.fetch_sub(before, Relaxed);
         }
     }
 
@@ -143,11 +143,11 @@ impl TalkShare {
 
     /// Whether all swarms together hold too much.
     pub(super) fn is_over(&self) -> bool {
-        self.memory.as_ref().is_some_and(|memory| memory.talk_bytes() > memory.talk_max)
+        self.memory.as_ref().is_some_and(|memory| memory.control_bytes() > memory.control_max)
     }
 }
 
-impl Drop for TalkShare {
+impl Drop for ControlShare {
     fn drop(&mut self) {
         self.set(0);
     }

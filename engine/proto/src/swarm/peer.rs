@@ -307,7 +307,7 @@ impl Peer {
     }
 
     /// Memory of what it has said in part, and of what waits to be said to it.
-    pub(super) fn talk_bytes(&self) -> u64 {
+    pub(super) fn control_bytes(&self) -> u64 {
         (self.control.capacity() + self.decoder.held()) as u64
     }
 

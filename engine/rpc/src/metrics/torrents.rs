@@ -43,7 +43,7 @@ pub(super) fn tell(page: &Page, snapshot: &EngineSnapshot) -> Result<()> {
     let hashes: Vec<String> = torrents.iter().map(|torrent| torrent.torrent_id().to_string()).collect();
     let by_hash = || hashes.iter().map(String::as_str).zip(torrents.iter());
     let label = &["infohash"][..];
-    let labels: Vec<String> = torrents.iter().map(|torrent| torrent.wishes.labels.join(",")).collect();
+    let labels: Vec<String> = torrents.iter().map(|torrent| torrent.settings.labels.join(",")).collect();
     page.gauge(
         "torrent_info",
         "Names to join with the other series.",

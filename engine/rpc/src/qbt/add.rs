@@ -7,7 +7,7 @@ use crate::server::Server;
 use crate::set::{absolute, checked_labels, checked_name};
 use hyper::StatusCode;
 use ringseed_announce::{FetchRequest, fetch, shown_url};
-use ringseed_handle::{AddOutcome, AddTorrent, GoalMode, LimitChange, TorrentChange, Wishes};
+use ringseed_handle::{AddOutcome, AddTorrent, LimitChange, ShareLimitMode, TorrentChange, TorrentSettings};
 use ringseed_proto::limits::TORRENT_BYTES_MAX;
 use ringseed_proto::metainfo::Metainfo;
 use std::path::PathBuf;
@@ -24,16 +24,16 @@ impl Server {
     ///
     /// One is read, or fetched, after the other: a list of addresses takes no more memory than its largest torrent.
     pub(super) async fn add_torrents(&self, form: &Form, files: Vec<Vec<u8>>) -> Reply {
-        let settings = self.handle.snapshot().settings.clone();
+        let session = self.handle.snapshot().settings.clone();
         let category = form.get("category").to_owned();
         let data_dir: Option<PathBuf> = match form.given("savepath") {
             Some(path) => match absolute(path) {
                 Ok(path) => Some(path),
                 Err(why) => return Reply::Refused(StatusCode::BAD_REQUEST, why),
             },
-            None => match settings.categories.get(&category).filter(|path| !path.is_empty()) {
+            None => match session.categories.get(&category).filter(|path| !path.is_empty()) {
                 Some(path) => Some(path.into()),
-                None => settings.download_dir.clone().or_else(|| Some(self.info.download_dir.clone())),
+                None => session.download_dir.clone().or_else(|| Some(self.info.download_dir.clone())),
             },
         };
         if !category.is_empty()
@@ -49,15 +49,16 @@ impl Server {
             Ok(name) => name,
             Err(why) => return Reply::Refused(StatusCode::BAD_REQUEST, why),
         };
-        let mut wishes = Wishes { labels, category, name: name.clone(), ..Wishes::default() };
+        let mut settings =
+            TorrentSettings { labels, category, name: name.clone(), ..TorrentSettings::default() };
         limit(
-            &mut wishes,
+            &mut settings,
             form.number("ratioLimit"),
             form.number("seedingTimeLimit"),
             form.number("inactiveSeedingTimeLimit"),
         );
         let content_layout = content_layout(form);
-        let paused = form.flag("stopped").or(form.flag("paused")).unwrap_or(!settings.start_added);
+        let paused = form.flag("stopped").or(form.flag("paused")).unwrap_or(!session.start_added);
         let urls = form.get("urls").lines().map(str::trim).filter(|url| !url.is_empty());
         let (mut added, mut refused) = (false, None);
         for source in files.into_iter().map(Source::File).chain(urls.map(Source::Url)) {
@@ -80,7 +81,7 @@ impl Server {
             };
             let metainfo = Arc::new(metainfo);
             let layout = &metainfo.info.layout;
-            wishes.renames = match renames(layout, &content_layout.names(layout)) {
+            settings.renames = match renames(layout, &content_layout.names(layout)) {
                 Ok(renames) => renames,
                 Err(why) => {
                     refused = Some(why);
@@ -89,7 +90,7 @@ impl Server {
             };
             // It keeps the name that it has in its file.
             if name.is_empty() {
-                wishes.name = match wishes.renames.is_empty() {
+                settings.name = match settings.renames.is_empty() {
                     true => String::new(),
                     false => metainfo.info.name.clone(),
                 };
@@ -98,7 +99,7 @@ impl Server {
                 data_dir: data_dir.clone(),
                 paused,
                 sequential: form.flag("sequentialDownload") == Some(true),
-                wishes: wishes.clone(),
+                settings: settings.clone(),
                 ..AddTorrent::new(metainfo.clone())
             };
             match self.handle.add(torrent).await {
@@ -146,26 +147,31 @@ fn content_layout(form: &Form) -> ContentLayout {
 }
 
 /// Sets goals as qBittorrent writes them: -2 the session's, -1 none.
-pub(super) fn limit(wishes: &mut Wishes, ratio: Option<f64>, minutes: Option<i64>, idle: Option<i64>) {
+pub(super) fn limit(
+    settings: &mut TorrentSettings,
+    ratio: Option<f64>,
+    minutes: Option<i64>,
+    idle: Option<i64>,
+) {
     match ratio {
         Some(ratio) if ratio >= 0.0 && ratio.is_finite() => {
-            (wishes.ratio_mode, wishes.ratio) = (GoalMode::Own, ratio)
+            (settings.ratio_mode, settings.ratio) = (ShareLimitMode::Own, ratio)
         }
-        Some(-1.0) => wishes.ratio_mode = GoalMode::Never,
-        Some(_) => wishes.ratio_mode = GoalMode::Session,
+        Some(-1.0) => settings.ratio_mode = ShareLimitMode::Never,
+        Some(_) => settings.ratio_mode = ShareLimitMode::Session,
         None => {}
     }
     if let Some(minutes) = minutes {
-        wishes.seed_minutes = u64::try_from(minutes).ok();
-        wishes.seed_time_never = minutes == -1;
+        settings.seed_minutes = u64::try_from(minutes).ok();
+        settings.seed_time_never = minutes == -1;
     }
     match idle {
         Some(minutes @ 0..) => {
-            (wishes.idle_mode, wishes.idle_minutes) =
-                (GoalMode::Own, u32::try_from(minutes).unwrap_or(u32::MAX));
+            (settings.idle_mode, settings.idle_minutes) =
+                (ShareLimitMode::Own, u32::try_from(minutes).unwrap_or(u32::MAX));
         }
-        Some(-1) => wishes.idle_mode = GoalMode::Never,
-        Some(_) => wishes.idle_mode = GoalMode::Session,
+        Some(-1) => settings.idle_mode = ShareLimitMode::Never,
+        Some(_) => settings.idle_mode = ShareLimitMode::Session,
         None => {}
     }
 }

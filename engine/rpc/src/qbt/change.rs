@@ -11,7 +11,7 @@ use hyper::StatusCode;
 use ringseed_handle::unix_now;
 use ringseed_handle::{
     EngineChange, EngineError, FileWork, LimitChange, QueueMove, Rename, SessionSettings, TorrentChange,
-    TorrentCommand, TorrentStatus, Wishes,
+    TorrentCommand, TorrentSettings, TorrentStatus,
 };
 use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::metainfo::Metainfo;
@@ -71,7 +71,7 @@ impl Server {
                 if !category.is_empty() && !known {
                     return Reply::Refused(StatusCode::CONFLICT, "Incorrect category name".into());
                 }
-                self.wish(form, move |wishes| wishes.category.clone_from(&category)).await
+                self.wish(form, move |settings| settings.category.clone_from(&category)).await
             }
             "torrents/createCategory" | "torrents/editCategory" => {
                 let (name, dir) = (form.get("category").to_owned(), form.get("savePath").to_owned());
@@ -93,8 +93,8 @@ impl Server {
             "torrents/removeCategories" => {
                 let names: HashSet<_> = form.list("categories", '\n').into_iter().collect();
                 let gone = names.clone();
-                let change = wishes(|wishes, _| wishes.category.clear());
-                let uses = self.all_that(|torrent| gone.contains(&torrent.wishes.category));
+                let change = settings(|settings, _| settings.category.clear());
+                let uses = self.all_that(|torrent| gone.contains(&torrent.settings.category));
                 if let Err(why) = self.carry_out(uses, TorrentCommand::Change(change)).await {
                     return Reply::Refused(StatusCode::CONFLICT, why);
                 }
@@ -117,10 +117,10 @@ impl Server {
                 });
                 match (path, result.await) {
                     ("torrents/addTags", Reply::Text(_)) => {
-                        self.wish(form, move |wishes| {
+                        self.wish(form, move |settings| {
                             let new: Vec<_> =
-                                tags.iter().filter(|tag| !wishes.labels.contains(tag)).cloned().collect();
-                            wishes.labels.extend(new);
+                                tags.iter().filter(|tag| !settings.labels.contains(tag)).cloned().collect();
+                            settings.labels.extend(new);
                         })
                         .await
                     }
@@ -128,22 +128,23 @@ impl Server {
                 }
             }
             "torrents/setTags" => match checked_labels(&form.list("tags", ',')) {
-                Ok(tags) => self.wish(form, move |wishes| wishes.labels.clone_from(&tags)).await,
+                Ok(tags) => self.wish(form, move |settings| settings.labels.clone_from(&tags)).await,
                 Err(why) => Reply::Refused(StatusCode::BAD_REQUEST, why),
             },
             "torrents/removeTags" => {
                 let tags: HashSet<_> = form.list("tags", ',').into_iter().collect();
-                self.wish(form, move |wishes| {
-                    wishes.labels.retain(|label| !tags.is_empty() && !tags.contains(label))
+                self.wish(form, move |settings| {
+                    settings.labels.retain(|label| !tags.is_empty() && !tags.contains(label))
                 })
                 .await
             }
             "torrents/deleteTags" => {
                 let tags: HashSet<_> = form.list("tags", ',').into_iter().collect();
                 let uses =
-                    self.all_that(|torrent| torrent.wishes.labels.iter().any(|tag| tags.contains(tag)));
+                    self.all_that(|torrent| torrent.settings.labels.iter().any(|tag| tags.contains(tag)));
                 let gone = tags.clone();
-                let change = wishes(move |wishes, _| wishes.labels.retain(|label| !gone.contains(label)));
+                let change =
+                    settings(move |settings, _| settings.labels.retain(|label| !gone.contains(label)));
                 if let Err(why) = self.carry_out(uses, TorrentCommand::Change(change)).await {
                     return Reply::Refused(StatusCode::CONFLICT, why);
                 }
@@ -152,7 +153,7 @@ impl Server {
             "torrents/setShareLimits" => {
                 let (ratio, minutes) = (form.number("ratioLimit"), form.number("seedingTimeLimit"));
                 let idle = form.number("inactiveSeedingTimeLimit");
-                self.wish(form, move |wishes| limit(wishes, ratio, minutes, idle)).await
+                self.wish(form, move |settings| limit(settings, ratio, minutes, idle)).await
             }
             "torrents/setUploadLimit" | "torrents/setDownloadLimit" => {
                 let rate = rate(form);
@@ -232,14 +233,18 @@ impl Server {
         }
         let named = if added { self.hashes(form) } else { Vec::new() };
         let mut torrents = named.iter().filter_map(|hash| snapshot.torrents.find(hash));
-        match torrents.any(|torrent| more(&torrent.wishes.labels) > LABELS_MAX) {
+        match torrents.any(|torrent| more(&torrent.settings.labels) > LABELS_MAX) {
             true => Err(format!("a torrent has at most {LABELS_MAX} tags")),
             false => Ok(()),
         }
     }
 
-    async fn wish(&self, form: &Form, change: impl Fn(&mut Wishes) + Send + Sync + 'static) -> Reply {
-        self.each(form, TorrentCommand::Change(wishes(move |wishes, _| change(wishes)))).await
+    async fn wish(
+        &self,
+        form: &Form,
+        change: impl Fn(&mut TorrentSettings) + Send + Sync + 'static,
+    ) -> Reply {
+        self.each(form, TorrentCommand::Change(settings(move |settings, _| change(settings)))).await
     }
 
     async fn settings(&self, change: impl Fn(&mut SessionSettings) + Send + Sync + 'static) -> Reply {
@@ -256,7 +261,7 @@ impl Server {
 
     /// Gives a torrent a name that it is shown by.
     async fn show_as(&self, form: &Form, name: String) -> Reply {
-        let change = wishes(move |wishes, _| wishes.name.clone_from(&name));
+        let change = settings(move |settings, _| settings.name.clone_from(&name));
         match form.get("hash").parse() {
             Ok(hash) => match self.handle.change_torrent(hash, change).await {
                 Err(EngineError::UnknownTorrent(_)) => {
@@ -315,8 +320,8 @@ impl Server {
         if ids.is_empty() || ids.iter().any(|id| *id >= count) {
             return Reply::Refused(StatusCode::CONFLICT, "there is no such file".into());
         }
-        let change = wishes(move |wishes, _| {
-            wishes.set_files(count, &ids, |file| (file.wanted, file.priority) = (wanted, priority));
+        let change = settings(move |settings, _| {
+            settings.set_files(count, &ids, |file| (file.wanted, file.priority) = (wanted, priority));
         });
         Reply::of(self.carry_out(vec![torrent.torrent_id()], TorrentCommand::Change(change)).await)
     }
@@ -333,10 +338,10 @@ impl Server {
         if let Some(why) = tiers.filter_map(|tiers| edit(tiers).check(tiers).err()).next() {
             return Reply::Refused(StatusCode::CONFLICT, why);
         }
-        let change = wishes(move |wishes, metainfo| {
-            let tiers = wishes.tiers.as_ref().unwrap_or(&metainfo.tiers);
-            wishes.tiers = Some(edit(tiers).apply(tiers));
-            wishes.edited_at = unix_now();
+        let change = settings(move |settings, metainfo| {
+            let tiers = settings.tiers.as_ref().unwrap_or(&metainfo.tiers);
+            settings.tiers = Some(edit(tiers).apply(tiers));
+            settings.edited_at = unix_now();
         });
         self.each(form, TorrentCommand::Change(change)).await
     }
@@ -356,8 +361,8 @@ fn tags(form: &Form) -> Result<Vec<String>, Reply> {
     }
 }
 
-fn wishes(change: impl Fn(&mut Wishes, &Metainfo) + Send + Sync + 'static) -> TorrentChange {
-    TorrentChange { wishes: Some(Arc::new(change)), ..TorrentChange::default() }
+fn settings(change: impl Fn(&mut TorrentSettings, &Metainfo) + Send + Sync + 'static) -> TorrentChange {
+    TorrentChange { settings: Some(Arc::new(change)), ..TorrentChange::default() }
 }
 
 /// A limit in bytes per second; 0 is none.

@@ -136,8 +136,8 @@ fn info(snapshot: &EngineSnapshot, form: &Form) -> Value {
     let chosen = |torrent: &&Arc<TorrentStatus>| {
         (all || wanted.contains(&torrent.torrent_id()))
             && tell::is_listed(torrent, form.get("filter"))
-            && (!has("category") || torrent.wishes.category == form.get("category"))
-            && (!has("tag") || torrent.wishes.labels.iter().any(|label| label == form.get("tag")))
+            && (!has("category") || torrent.settings.category == form.get("category"))
+            && (!has("tag") || torrent.settings.labels.iter().any(|label| label == form.get("tag")))
     };
     let mut list: Vec<Map<String, Value>> = snapshot
         .torrents
@@ -178,7 +178,7 @@ fn categories(snapshot: &EngineSnapshot) -> Value {
 }
 
 fn tags(snapshot: &EngineSnapshot) -> Vec<String> {
-    let used = snapshot.torrents.iter().flat_map(|torrent| &torrent.wishes.labels);
+    let used = snapshot.torrents.iter().flat_map(|torrent| &torrent.settings.labels);
     let mut tags: Vec<String> = snapshot.settings.tags.iter().chain(used).cloned().collect();
     tags.sort_unstable();
     tags.dedup();

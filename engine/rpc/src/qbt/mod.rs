@@ -114,7 +114,7 @@ impl Server {
     async fn login(&self, form: &Form, client: Client, verdict: Verdict) -> Answer {
         let verdict = match verdict {
             Verdict::Welcome => verdict,
-            _ => self.door.judge_pair(client, form.get("username"), form.get("password")).await,
+            _ => self.access.judge_pair(client, form.get("username"), form.get("password")).await,
         };
         match verdict {
             Verdict::Welcome => {}

@@ -1,6 +1,6 @@
 //! Torrents as qBittorrent tells them.
 
-use ringseed_handle::{EngineSnapshot, GoalMode, PeerStatus, TorrentState, TorrentStatus};
+use ringseed_handle::{EngineSnapshot, PeerStatus, ShareLimitMode, TorrentState, TorrentStatus};
 use serde_json::{Map, Value, json};
 use std::time::SystemTime;
 
@@ -81,7 +81,7 @@ pub(super) fn torrent(
         "amount_left": torrent.left,
         "auto_tmm": false,
         "availability": if torrent.left == 0 { -1.0 } else { f64::from(torrent.seeds) },
-        "category": torrent.wishes.category,
+        "category": torrent.settings.category,
         "comment": torrent.metainfo.comment.as_deref().unwrap_or(""),
         "completed": done,
         "completion_on": unix(torrent.finished_at).max(if torrent.finished_at.is_none() { -1 } else { 0 }),
@@ -102,9 +102,9 @@ pub(super) fn torrent(
         "last_activity": if torrent.active_at > 0 { torrent.active_at as i64 } else { added },
         "magnet_uri": format!("magnet:?xt=urn:btih:{hash}"),
         "max_inactive_seeding_time": torrent.idle_goal(&snapshot.settings).map_or(-1, i64::from),
-        "max_ratio": torrent.ratio_goal(&snapshot.settings).unwrap_or(-1.0),
+        "max_ratio": torrent.ratio_limit(&snapshot.settings).unwrap_or(-1.0),
         "max_seeding_time": torrent
-            .wishes
+            .settings
             .seed_minutes(&snapshot.settings)
             .map_or(-1, |minutes| i64::try_from(minutes).unwrap_or(i64::MAX)),
         "name": shown_name(torrent),
@@ -128,7 +128,7 @@ pub(super) fn torrent(
         "size": torrent.wanted,
         "state": state(torrent),
         "super_seeding": false,
-        "tags": torrent.wishes.labels.join(", "),
+        "tags": torrent.settings.labels.join(", "),
         "time_active": downloading + seeding,
         "total_size": torrent.metainfo.info.layout.total_length,
         "tracker": working,
@@ -170,7 +170,7 @@ pub(super) fn properties(torrent: &TorrentStatus) -> Value {
         "last_seen": -1,
         "name": shown_name(torrent),
         "nb_connections": torrent.connected,
-        "nb_connections_limit": torrent.wishes.peer_limit.map_or(-1, i64::from),
+        "nb_connections_limit": torrent.settings.peer_limit.map_or(-1, i64::from),
         "peers": torrent.connected.saturating_sub(torrent.seeds),
         "peers_total": torrent.trackers.iter().filter_map(|tracker| tracker.leechers).max().unwrap_or(0),
         "piece_size": info.layout.piece_length,
@@ -199,7 +199,7 @@ pub(super) fn properties(torrent: &TorrentStatus) -> Value {
 pub(super) fn files(torrent: &TorrentStatus) -> Value {
     let layout = &torrent.metainfo.info.layout;
     let file = |(index, file): (usize, &ringseed_proto::layout::FileEntry)| {
-        let wish = torrent.wishes.file(index);
+        let wish = torrent.settings.file(index);
         let priority = match (wish.wanted, wish.priority) {
             (false, _) => 0,
             (true, 1..) => 6,
@@ -292,7 +292,7 @@ fn content_path(torrent: &TorrentStatus) -> String {
 
 /// The name that the user gave it, or its own.
 fn shown_name(torrent: &TorrentStatus) -> &str {
-    match torrent.wishes.name.as_str() {
+    match torrent.settings.name.as_str() {
         "" => &torrent.metainfo.info.name,
         name => name,
     }
@@ -310,24 +310,24 @@ fn root_path(torrent: &TorrentStatus) -> String {
 
 /// -2 the session's goal, -1 none.
 fn ratio_limit(torrent: &TorrentStatus) -> f64 {
-    match torrent.wishes.ratio_mode {
-        GoalMode::Session => -2.0,
-        GoalMode::Own => torrent.wishes.ratio,
-        GoalMode::Never => -1.0,
+    match torrent.settings.ratio_mode {
+        ShareLimitMode::Session => -2.0,
+        ShareLimitMode::Own => torrent.settings.ratio,
+        ShareLimitMode::Never => -1.0,
     }
 }
 
 fn idle_limit(torrent: &TorrentStatus) -> i64 {
-    match torrent.wishes.idle_mode {
-        GoalMode::Session => -2,
-        GoalMode::Own => torrent.wishes.idle_minutes.into(),
-        GoalMode::Never => -1,
+    match torrent.settings.idle_mode {
+        ShareLimitMode::Session => -2,
+        ShareLimitMode::Own => torrent.settings.idle_minutes.into(),
+        ShareLimitMode::Never => -1,
     }
 }
 
 fn seeding_limit(torrent: &TorrentStatus) -> i64 {
-    let none = if torrent.wishes.seed_time_never { -1 } else { -2 };
-    torrent.wishes.seed_minutes.map_or(none, |minutes| i64::try_from(minutes).unwrap_or(i64::MAX))
+    let none = if torrent.settings.seed_time_never { -1 } else { -2 };
+    torrent.settings.seed_minutes.map_or(none, |minutes| i64::try_from(minutes).unwrap_or(i64::MAX))
 }
 
 /// Seconds since 1970; 0 for never.

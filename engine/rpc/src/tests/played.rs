@@ -1,7 +1,7 @@
 //! An engine that a task plays, behind a real server, and clients of it.
 
 use super::*;
-use ringseed_handle::{Failures, FileWork, TorrentCommand, Wishes};
+use ringseed_handle::{Failures, FileWork, TorrentCommand, TorrentSettings};
 use ringseed_proto::hashes::InfoHashes;
 
 /// A torrent file of one file with one piece.
@@ -83,7 +83,7 @@ pub(super) fn status(id: u32, state: TorrentState) -> TorrentStatus {
         peers: vec![peer],
         trackers: vec![tracker],
         warning: None,
-        wishes: Arc::new(Wishes { queue: place_of(id), ..Wishes::default() }),
+        settings: Arc::new(TorrentSettings { queue: place_of(id), ..TorrentSettings::default() }),
         forced: false,
         active_at: 0,
         running_since: None,
@@ -134,8 +134,8 @@ impl Played {
                 status.upload_limit = change.upload.of(status.upload_limit);
                 status.download_limit = change.download.of(status.download_limit);
                 status.sequential = change.sequential.unwrap_or(status.sequential);
-                if let Some(wishes) = &change.wishes {
-                    wishes(Arc::make_mut(&mut status.wishes), &status.metainfo);
+                if let Some(settings) = &change.settings {
+                    settings(Arc::make_mut(&mut status.settings), &status.metainfo);
                 }
             }),
             TorrentCommand::Handle(FileWork::Move(to)) if to.ends_with("full") && torrent.0[19] == 3 => {
@@ -279,8 +279,11 @@ pub(super) fn bench_with<F: Future<Output = ()>>(
             started: SystemTime::now() - Duration::from_secs(5),
         };
         change(&mut info);
-        let server =
-            tokio::task::spawn_local(serve(Doors { tcp: Some((listener, None)), unix: None }, handle, info));
+        let server = tokio::task::spawn_local(serve(
+            RpcListeners { tcp: Some((listener, None)), unix: None },
+            handle,
+            info,
+        ));
         tokio::time::timeout(Duration::from_secs(60), test(Bench { address, engine, played })).await.unwrap();
         server.abort();
     });

@@ -11,8 +11,8 @@ use ringseed_handle::{AddOutcome, AddTorrent, EngineError, Found, Reply};
 use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_storage::{
-    AdoptedFiles, Look, RunState, StorageError, StoreLimits, TorrentStore, Wishes, adopt_partial_names,
-    lies_under_plain_names,
+    AdoptedFiles, Look, RunState, StorageError, StoreLimits, TorrentSettings, TorrentStore,
+    adopt_partial_names, lies_under_plain_names,
 };
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -137,23 +137,23 @@ impl Session {
         if opened.found {
             pieces.doubt();
         }
-        let mut wishes = Wishes {
+        let mut settings = TorrentSettings {
             queue: self.last_place + 1,
             move_when_done: move_when_done.clone(),
             had_data: opened.lost,
-            ..add.wishes.clone()
+            ..add.settings.clone()
         };
         if !entry.content.info.private {
-            let tiers = wishes.tiers.as_deref().unwrap_or(&entry.metainfo.tiers);
+            let tiers = settings.tiers.as_deref().unwrap_or(&entry.metainfo.tiers);
             let with_more = with_defaults(tiers, self.settings.default_trackers_in_force());
-            wishes.tiers = with_more.or(wishes.tiers);
+            settings.tiers = with_more.or(settings.tiers);
         }
-        if add.earlier.finished_at.is_some() && wishes.files.is_empty() {
-            wishes.was_whole = true;
+        if add.earlier.finished_at.is_some() && settings.files.is_empty() {
+            settings.was_whole = true;
         }
         self.insert(entry, pieces, data_dir.clone(), Some(roots), |torrent| {
-            torrent.wishes = Arc::new(wishes);
-            torrent.apply_wishes(add.sequential);
+            torrent.settings = Arc::new(settings);
+            torrent.apply_settings(add.sequential);
             torrent.uploaded_before = add.earlier.uploaded;
             torrent.downloaded_before = add.earlier.downloaded;
             torrent.added_at = add.earlier.added_at.unwrap_or(torrent.added_at);
@@ -265,12 +265,12 @@ struct Places {
 impl Places {
     /// Looks where the files of a torrent are and are to be, and opens them.
     fn look(self, mut add: AddTorrent, reply: Reply<AddOutcome>) -> Opening {
-        add.metainfo = as_named(add.metainfo, &add.wishes);
+        add.metainfo = as_named(add.metainfo, &add.settings);
         let mut adopted = Vec::new();
         let (data_dir, move_when_done) = self.place(&mut add, &mut adopted);
-        if add.wishes.renames.is_empty() && lies_under_plain_names(&data_dir, &add.metainfo.info) {
-            add.wishes.plain_names = true;
-            add.metainfo = as_named(add.metainfo, &add.wishes);
+        if add.settings.renames.is_empty() && lies_under_plain_names(&data_dir, &add.metainfo.info) {
+            add.settings.plain_names = true;
+            add.metainfo = as_named(add.metainfo, &add.settings);
         }
         let directories = std::iter::once(&data_dir).chain(&move_when_done);
         let directories = directories.map(|directory| Directory::look(directory)).collect();
@@ -318,10 +318,10 @@ impl Places {
     }
 }
 
-/// A torrent with the names that `wishes` say its files have.
-fn as_named(metainfo: Arc<Metainfo>, wishes: &Wishes) -> Arc<Metainfo> {
-    match wishes.plain_names || !wishes.renames.is_empty() {
-        true => Arc::new(renamed(Arc::unwrap_or_clone(metainfo), wishes)),
+/// A torrent with the names that `settings` say its files have.
+fn as_named(metainfo: Arc<Metainfo>, settings: &TorrentSettings) -> Arc<Metainfo> {
+    match settings.plain_names || !settings.renames.is_empty() {
+        true => Arc::new(renamed(Arc::unwrap_or_clone(metainfo), settings)),
         false => metainfo,
     }
 }

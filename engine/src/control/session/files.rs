@@ -12,7 +12,9 @@ use ringseed_handle::EngineError;
 use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_storage::FileWork;
-use ringseed_storage::{Move, MoveError, MoveProgress, Rename, StorageError, TorrentStore, Wishes, relocate};
+use ringseed_storage::{
+    Move, MoveError, MoveProgress, Rename, StorageError, TorrentSettings, TorrentStore, relocate,
+};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -74,7 +76,7 @@ impl Session {
         if torrent.is_handled() {
             return Err(EngineError::Storage("its files are being moved or removed already".into()));
         }
-        let begun = torrent.wishes.file_work.as_ref();
+        let begun = torrent.settings.file_work.as_ref();
         let again = begun == Some(work);
         if let Some(begun) = begun.filter(|_| !again)
             && !matches!(work, FileWork::Found(_))
@@ -91,7 +93,7 @@ impl Session {
             FileWork::Rename(rename) if rename.from == rename.to => return Ok(None),
             FileWork::Rename(rename) => renames::check(&torrent.entry.content.info.layout, rename)?,
             FileWork::Move(to) | FileWork::Found(to)
-                if *to == torrent.data_dir && torrent.wishes.move_when_done.is_none() =>
+                if *to == torrent.data_dir && torrent.settings.move_when_done.is_none() =>
             {
                 return Ok(None);
             }
@@ -171,8 +173,8 @@ impl Session {
     fn stay(&mut self, torrent_id: TorrentId, work: &FileWork) {
         let Some(torrent) = self.torrent(&torrent_id) else { return };
         torrent.touch();
-        if torrent.wishes.move_when_done.as_ref() == work.directory() {
-            Arc::make_mut(&mut torrent.wishes).move_when_done = None;
+        if torrent.settings.move_when_done.as_ref() == work.directory() {
+            Arc::make_mut(&mut torrent.settings).move_when_done = None;
         }
     }
 
@@ -190,7 +192,7 @@ impl Session {
     /// Notes in memory what is begun with the files of a torrent, and gives what was before.
     pub(super) fn set_work(&mut self, torrent_id: TorrentId, work: Option<FileWork>) -> Option<FileWork> {
         let torrent = self.torrent(&torrent_id)?;
-        let before = std::mem::replace(&mut Arc::make_mut(&mut torrent.wishes).file_work, work);
+        let before = std::mem::replace(&mut Arc::make_mut(&mut torrent.settings).file_work, work);
         self.hold_paths(torrent_id);
         before
     }
@@ -219,7 +221,7 @@ impl Session {
     /// none.
     pub(super) fn resume_work(&mut self, torrent_id: TorrentId, run: bool) -> bool {
         let Some(torrent) = self.torrent(&torrent_id) else { return false };
-        let Some(work) = torrent.wishes.file_work.clone() else { return false };
+        let Some(work) = torrent.settings.file_work.clone() else { return false };
         self.begin_files(torrent_id, work, run, true);
         true
     }
@@ -323,11 +325,11 @@ impl Session {
                 Err(reason)
             }
             End::Done => {
-                Arc::make_mut(&mut torrent.wishes).file_work = None;
+                Arc::make_mut(&mut torrent.settings).file_work = None;
                 Ok(())
             }
             End::Undone(reason) => {
-                Arc::make_mut(&mut torrent.wishes).file_work = None;
+                Arc::make_mut(&mut torrent.settings).file_work = None;
                 match &reason {
                     None => self.stay(torrent_id, &work),
                     // Who renames is told; a move was answered before it was done.
@@ -416,15 +418,15 @@ impl Session {
         let Some(torrent) = self.torrent(&torrent_id) else { return Ok(()) };
         let old = torrent.entry.clone();
         let data_dir = work.directory().unwrap_or(&torrent.data_dir).clone();
-        let mut wishes = Wishes::clone(&torrent.wishes);
+        let mut settings = TorrentSettings::clone(&torrent.settings);
         if let FileWork::Rename(rename) = work {
-            wishes.renames.push(rename.clone());
+            settings.renames.push(rename.clone());
         }
-        let original = match old.metainfo.is_lean() {
+        let original = match old.metainfo.is_stub() {
             true => self.stored_metainfo(torrent_id).map_err(|error| error.to_string())?,
             false => Metainfo::parse(&old.metainfo.to_bytes()).map_err(|error| error.to_string())?,
         };
-        let metainfo = Arc::new(renamed(original, &wishes));
+        let metainfo = Arc::new(renamed(original, &settings));
         let store = TorrentStore::open(&data_dir, metainfo.info.clone(), &self.parts.store_limits)
             .map_err(|error| error.to_string())?;
         store.take_partial_files(old.store.partial_files());
@@ -433,12 +435,12 @@ impl Session {
         let Some(torrent) = self.torrent(&torrent_id) else { return Ok(()) };
         torrent.pieces.reopened(&old.store);
         if work.directory().is_some() {
-            wishes.move_when_done = None;
+            settings.move_when_done = None;
         }
-        torrent.wishes = Arc::new(wishes);
+        torrent.settings = Arc::new(settings);
         torrent.data_dir = data_dir;
         torrent.entry = entry.clone();
-        torrent.apply_wishes(old.sequential.load(Ordering::Relaxed));
+        torrent.apply_settings(old.sequential.load(Ordering::Relaxed));
         let unflushed = torrent.pieces.is_unflushed();
         self.parts.registry.insert([entry]);
         if unflushed {
@@ -462,7 +464,7 @@ impl Session {
         let info = torrent.entry.content.info.clone();
         let partial = torrent.entry.store.partial_files();
         // A move that was cut short has left some of them elsewhere.
-        let elsewhere = torrent.wishes.file_work.as_ref().and_then(FileWork::directory).cloned();
+        let elsewhere = torrent.settings.file_work.as_ref().and_then(FileWork::directory).cloned();
         let directories: Vec<PathBuf> = std::iter::once(torrent.data_dir.clone()).chain(elsewhere).collect();
         let places = self.file_works.clone();
         tokio::task::spawn_local(async move {

@@ -7,7 +7,7 @@ use super::Session;
 use ringseed_handle::{EngineError, Failures, Reply, TorrentChange, TorrentCommand};
 use ringseed_proto::hashes::TorrentId;
 use ringseed_storage::FileWork;
-use ringseed_storage::{RunState, TorrentRecord, Wishes};
+use ringseed_storage::{RunState, TorrentRecord, TorrentSettings};
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -125,7 +125,7 @@ impl Session {
     /// Pauses torrents once that is stored: those that report failure run on.
     pub(super) fn pause(&mut self, list: Vec<TorrentId>) -> Failed {
         self.count_times(&list);
-        match self.save_states(&list, RunState::Paused, |wishes| wishes.forced = false) {
+        match self.save_states(&list, RunState::Paused, |settings| settings.forced = false) {
             Ok(()) => list.into_iter().for_each(|torrent_id| self.pause_stored(torrent_id)),
             Err(error) => return all_failed(&list, &error),
         }
@@ -136,9 +136,9 @@ impl Session {
     pub(super) fn resume(&mut self, list: Vec<TorrentId>, now: bool) -> Failed {
         // Starting one looks at its files.
         let later = list.len() > STARTS_AT_ONCE;
-        let wanted = |wishes: &mut Wishes| {
-            wishes.forced |= now;
-            wishes.limit_reached = false;
+        let wanted = |settings: &mut TorrentSettings| {
+            settings.forced |= now;
+            settings.limit_reached = false;
         };
         match self.save_states(&list, RunState::Running, wanted) {
             Ok(()) => self.each(list, |session, torrent_id| session.resume_stored(torrent_id, now, later)),
@@ -222,12 +222,12 @@ impl Session {
         &mut self,
         list: &[TorrentId],
         state: RunState,
-        wanted: impl Fn(&mut Wishes),
+        wanted: impl Fn(&mut TorrentSettings),
     ) -> Result<(), EngineError> {
         let records = list.iter().filter_map(|torrent_id| self.record(*torrent_id));
         let as_wanted = |mut record: TorrentRecord| {
             record.state = state;
-            wanted(&mut record.wishes);
+            wanted(&mut record.settings);
             record
         };
         let records: Vec<_> = records.map(as_wanted).collect();

@@ -1,7 +1,7 @@
 //! The session: all torrents, and the one place where their activity changes. What handles ask is in `commands`, how
-//! activities follow each other in `transitions`, what shards report in `reports`; `queue`, `goals` and `alt_speed`
+//! activities follow each other in `transitions`, what shards report in `reports`; `queue`, `share_limits` and `alt_speed`
 //! start and stop torrents, `files` moves their data, `renames` is what it may be called, `lists` what commands do to lists of torrents, `census` knows what needs no look at all
-//! of them, `claims` and `sharing` are for torrents at one path, `port` is where peers connect to, `resume` keeps them between runs, `wishes` is what the user may
+//! of them, `claims` and `sharing` are for torrents at one path, `port` is where peers connect to, `resume` keeps them between runs, `settings` is what the user may
 //! change, `totals` what was moved, `publish` what others are told.
 
 mod adding;
@@ -11,7 +11,6 @@ mod claims;
 mod commands;
 mod files;
 mod flushes;
-mod goals;
 mod lists;
 mod port;
 mod publish;
@@ -19,12 +18,13 @@ mod queue;
 mod renames;
 mod reports;
 mod resume;
+mod settings;
+mod share_limits;
 mod sharing;
 mod shutdown;
 mod store_care;
 mod totals;
 mod transitions;
-mod wishes;
 
 use super::activity::Activity;
 use super::loader::StoreGuard;
@@ -54,7 +54,7 @@ use ringseed_net::listener::PortClaim;
 use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_storage::{
-    ResumeStore, SessionSettings, SetLimit, SizeCheck, SpeedLimit, StoreLimits, TorrentStore, Wishes,
+    ResumeStore, SessionSettings, SetLimit, SizeCheck, SpeedLimit, StoreLimits, TorrentSettings, TorrentStore,
 };
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
@@ -158,7 +158,7 @@ pub struct Session {
     /// Torrents that each shard published something of last.
     sampled: Vec<HashSet<u32>>,
     /// Torrents that may have reached a goal, though no shard publishes them.
-    goals_unsure: HashSet<u32>,
+    share_limits_unsure: HashSet<u32>,
     /// Something changed that no shard published.
     dirty: bool,
     /// Torrents that the shards are to let go of, all in one message.
@@ -229,7 +229,7 @@ impl Session {
             sequences: vec![0; shards],
             around: vec![Default::default(); shards],
             sampled: vec![HashSet::new(); shards],
-            goals_unsure: HashSet::new(),
+            share_limits_unsure: HashSet::new(),
             dirty: true,
             stops: Vec::new(),
             let_go: VecDeque::new(),
@@ -311,7 +311,7 @@ impl Session {
             downloaded_before: 0,
             added_at: SystemTime::now(),
             finished_at: None,
-            wishes: Arc::new(Wishes { queue: self.last_place + 1, ..Wishes::default() }),
+            settings: Arc::new(TorrentSettings { queue: self.last_place + 1, ..TorrentSettings::default() }),
             active_at: 0,
             running_since: None,
             forced: false,
@@ -335,7 +335,7 @@ impl Session {
         torrent.run_began_at = (torrent.uploaded(), torrent.downloaded());
         torrent.entered = torrent.run_began_at;
         torrent.count_left();
-        self.last_place = self.last_place.max(torrent.wishes.queue);
+        self.last_place = self.last_place.max(torrent.settings.queue);
         torrent.touch();
         let torrent_id = torrent.entry.id();
         let layout = roots.is_some().then(|| torrent.entry.content.info.clone());
@@ -394,7 +394,7 @@ impl Session {
             }
         }
         self.watch_network();
-        self.look_at_goals();
+        self.check_share_limits();
         self.fill_queues();
         self.keep_totals();
         self.look_at_flushes();

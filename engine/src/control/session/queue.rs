@@ -5,7 +5,7 @@ use super::Session;
 use ringseed_handle::unix_now;
 use ringseed_handle::{EngineError, QueueMove};
 use ringseed_proto::hashes::TorrentId;
-use ringseed_storage::{TorrentRecord, Wishes};
+use ringseed_storage::{TorrentRecord, TorrentSettings};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,15 +24,15 @@ impl Session {
             .iter()
             .filter_map(|(id, new)| {
                 let record = self.record(self.torrents.get(id)?.entry.id())?;
-                let wishes = Wishes { queue: *new, ..record.wishes };
-                Some(TorrentRecord { wishes, ..record })
+                let settings = TorrentSettings { queue: *new, ..record.settings };
+                Some(TorrentRecord { settings, ..record })
             })
             .collect();
         self.save_settings(&records)?;
         for (id, new) in places {
             let Some(torrent) = self.torrents.get_mut(&id) else { continue };
-            let wishes: &mut Wishes = Arc::make_mut(&mut torrent.wishes);
-            wishes.queue = new;
+            let settings: &mut TorrentSettings = Arc::make_mut(&mut torrent.settings);
+            settings.queue = new;
             torrent.touch();
             self.last_place = self.last_place.max(new);
         }
@@ -50,7 +50,7 @@ impl Session {
             QueueMove::Up | QueueMove::Down | QueueMove::To(_) => None,
         };
         if let Some(first) = first {
-            let place = |id: &u32| self.torrents.get(id).map(|torrent| (torrent.wishes.queue, *id));
+            let place = |id: &u32| self.torrents.get(id).map(|torrent| (torrent.settings.queue, *id));
             let mut moved: Vec<(i64, u32)> = chosen.iter().filter_map(place).collect();
             moved.sort_unstable();
             return moved.into_iter().zip(first..).map(|((_, id), place)| (id, place)).collect();

@@ -4,7 +4,7 @@ use ringseed_handle::EngineError;
 use ringseed_proto::layout::Layout;
 use ringseed_proto::limits::PATH_BYTES_MAX;
 use ringseed_proto::metainfo::Metainfo;
-use ringseed_storage::{PARTIAL_SUFFIX, Rename, Wishes, is_partial_name};
+use ringseed_storage::{PARTIAL_SUFFIX, Rename, TorrentSettings, is_partial_name};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -45,13 +45,13 @@ pub(super) fn check(layout: &Layout, rename: &Rename) -> Result<(), EngineError>
 }
 
 /// The torrent with the names that its files have on disk, and those that the user gave them.
-pub(in crate::control) fn renamed(metainfo: Metainfo, wishes: &Wishes) -> Metainfo {
-    let renames = &wishes.renames;
-    if renames.is_empty() && !wishes.plain_names {
+pub(in crate::control) fn renamed(metainfo: Metainfo, settings: &TorrentSettings) -> Metainfo {
+    let renames = &settings.renames;
+    if renames.is_empty() && !settings.plain_names {
         return metainfo;
     }
     let mut info = (*metainfo.info).clone();
-    if wishes.plain_names {
+    if settings.plain_names {
         info = info.with_plain_paths();
     }
     let single = info.layout.files.len() == 1 && info.layout.files[0].path == Path::new(&info.name);

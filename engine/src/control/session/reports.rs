@@ -75,8 +75,8 @@ impl Session {
         }
         // Trackers count a download once, when all of it is here: a part that was wanted is none, and neither is a
         // piece that was repaired.
-        if missing == 0 && !torrent.wishes.was_whole {
-            Arc::make_mut(&mut torrent.wishes).was_whole = true;
+        if missing == 0 && !torrent.settings.was_whole {
+            Arc::make_mut(&mut torrent.settings).was_whole = true;
             self.parts.announcer.completed(torrent_id);
         }
         self.queue_due = true;
@@ -120,8 +120,8 @@ impl Session {
                 torrent.finish_names(&have);
                 torrent.with_pieces(|pieces| pieces.found(have));
                 torrent.unchecked = false;
-                if torrent.wishes.had_data {
-                    Arc::make_mut(&mut torrent.wishes).had_data = false;
+                if torrent.settings.had_data {
+                    Arc::make_mut(&mut torrent.settings).had_data = false;
                 }
                 torrent.activity = Activity::Paused;
                 self.flush_found(torrent_id);

@@ -9,7 +9,7 @@ use ringseed_handle::EngineError;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::metainfo::Metainfo;
-use ringseed_storage::{PieceUpdate, RunState, StorageError, TorrentRecord, TorrentStore, Wishes};
+use ringseed_storage::{PieceUpdate, RunState, StorageError, TorrentRecord, TorrentSettings, TorrentStore};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -57,7 +57,7 @@ impl Session {
             let runs = activity == Activity::Running;
             // Of files that cannot be looked at, what was stored stays as it is.
             // So does what belongs to files that are on their way to another directory.
-            let on_the_way = record.wishes.file_work.is_some();
+            let on_the_way = record.settings.file_work.is_some();
             let pieces = Pieces::stored(have, !changed || on_the_way);
             self.insert(entry, pieces, record.data_dir, None, |torrent| {
                 torrent.activity = activity;
@@ -65,18 +65,18 @@ impl Session {
                 torrent.downloaded_before = record.downloaded;
                 torrent.added_at = record.added_at;
                 torrent.finished_at = record.finished_at;
-                torrent.active_at = record.wishes.active_at;
-                torrent.forced = record.wishes.forced;
-                torrent.wishes = Arc::new(record.wishes);
+                torrent.active_at = record.settings.active_at;
+                torrent.forced = record.settings.forced;
+                torrent.settings = Arc::new(record.settings);
                 // As earlier versions entered it.
-                if record.finished_at.is_some() && torrent.wishes.files.is_empty() {
-                    Arc::make_mut(&mut torrent.wishes).was_whole = true;
+                if record.finished_at.is_some() && torrent.settings.files.is_empty() {
+                    Arc::make_mut(&mut torrent.settings).was_whole = true;
                 }
                 torrent.upload_limit = record.upload_limit;
                 torrent.download_limit = record.download_limit;
                 // Those are looked at when they have arrived.
                 torrent.unchecked = changed && !on_the_way;
-                torrent.apply_wishes(record.sequential);
+                torrent.apply_settings(record.sequential);
             });
             // Files that changed since they were last entered are hashed: pieces written in the last second
             // before a kill are found, and pieces that somebody damaged are not claimed.
@@ -99,13 +99,14 @@ impl Session {
     /// has them; without, it has failed. `run`: whether it runs once its directory is back.
     pub(super) fn make_whole(&mut self, torrent_id: TorrentId, hashes: bool, run: bool) -> bool {
         let Some(torrent) = self.torrent(&torrent_id) else { return false };
-        let lean = hashes && torrent.entry.metainfo.is_lean();
+        let lean = hashes && torrent.entry.metainfo.is_stub();
         if torrent.entry.store.is_in_place() && !lean {
             return true;
         }
         let (metainfo, data_dir) = (torrent.entry.metainfo.clone(), torrent.data_dir.clone());
-        let wishes = torrent.wishes.clone();
-        let stored = || self.stored_metainfo(torrent_id).map(|metainfo| Arc::new(renamed(metainfo, &wishes)));
+        let settings = torrent.settings.clone();
+        let stored =
+            || self.stored_metainfo(torrent_id).map(|metainfo| Arc::new(renamed(metainfo, &settings)));
         let metainfo = if lean { stored() } else { Ok(metainfo) };
         let limits = &self.parts.store_limits;
         let opened = metainfo.map_err(|error| Activity::Failed(error.to_string())).and_then(|metainfo| {
@@ -126,7 +127,7 @@ impl Session {
                 }
                 torrent.pieces.reopened(&torrent.entry.store);
                 torrent.entry = entry.clone();
-                torrent.apply_wishes(sequential);
+                torrent.apply_settings(sequential);
                 self.parts.registry.insert([entry]);
                 true
             }
@@ -162,7 +163,7 @@ impl Session {
         for (torrent_id, state) in new {
             let Some(record) = self.record(*torrent_id) else { continue };
             let Some(entry) = self.torrent(torrent_id).map(|torrent| torrent.entry.clone()) else { continue };
-            let metainfo = match entry.metainfo.is_lean() {
+            let metainfo = match entry.metainfo.is_stub() {
                 true => self.stored_metainfo(*torrent_id)?.to_bytes(),
                 false => entry.metainfo.to_bytes(),
             };
@@ -258,10 +259,10 @@ impl Session {
             added_at: torrent.added_at,
             finished_at: torrent.finished_at,
             sequential: torrent.entry.sequential.load(Ordering::Relaxed),
-            wishes: Wishes {
+            settings: TorrentSettings {
                 active_at: torrent.active_at,
                 forced: torrent.forced,
-                ..Wishes::clone(&torrent.wishes)
+                ..TorrentSettings::clone(&torrent.settings)
             },
             upload_limit: torrent.upload_limit,
             download_limit: torrent.download_limit,

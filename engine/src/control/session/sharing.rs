@@ -33,10 +33,10 @@ impl Session {
     /// Enters the paths that a torrent's files have or are about to have.
     pub(super) fn hold_paths(&mut self, torrent_id: TorrentId) {
         let Some(torrent) = self.ids.get(&torrent_id).and_then(|id| self.torrents.get(id)) else { return };
-        let wishes = &torrent.wishes;
-        let work = wishes.file_work.as_ref();
+        let settings = &torrent.settings;
+        let work = settings.file_work.as_ref();
         let directories =
-            [Some(&torrent.data_dir), wishes.move_when_done.as_ref(), work.and_then(FileWork::directory)];
+            [Some(&torrent.data_dir), settings.move_when_done.as_ref(), work.and_then(FileWork::directory)];
         let roots = self.claims.roots(directories.into_iter().flatten().map(PathBuf::as_path), self.loading);
         let layout = &torrent.entry.content.info.layout;
         match work {
@@ -210,8 +210,8 @@ impl Session {
                 let has = |index| sharer.files.iter().any(|(_, file)| *file == index);
                 // One that is about to be moved by itself is none of them.
                 rests
-                    && other.wishes.file_work.is_none()
-                    && other.wishes.move_when_done.as_deref() == Some(to)
+                    && other.settings.file_work.is_none()
+                    && other.settings.move_when_done.as_deref() == Some(to)
                     && files.iter().enumerate().all(|(index, file)| file.padding || has(index))
             })
         };
@@ -298,11 +298,11 @@ impl Session {
     /// What a torrent is, with the hashes of its pieces; its files have the names that they have now.
     fn info_with_hashes(&self, torrent_id: &TorrentId) -> Option<Arc<Info>> {
         let torrent = self.by_id(torrent_id)?;
-        if !torrent.entry.metainfo.is_lean() {
+        if !torrent.entry.metainfo.is_stub() {
             return Some(torrent.entry.content.info.clone());
         }
         match self.stored_metainfo(*torrent_id) {
-            Ok(metainfo) => Some(renamed(metainfo, &torrent.wishes).info),
+            Ok(metainfo) => Some(renamed(metainfo, &torrent.settings).info),
             Err(error) => {
                 tracing::warn!(%error, torrent = %torrent_id, "cannot read the hashes of a torrent to compare them");
                 None

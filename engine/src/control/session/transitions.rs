@@ -150,13 +150,13 @@ impl Session {
         torrent.touch();
         torrent.count_time(Instant::now());
         let id = torrent.id;
-        self.goals_unsure.insert(id);
+        self.share_limits_unsure.insert(id);
         let Some(torrent) = self.torrent(&torrent_id) else { return };
         if torrent.is_done() && torrent.finished_at.is_none() {
             torrent.finished_at = Some(SystemTime::now());
         }
-        if torrent.pieces.durable().is_full() && !torrent.wishes.was_whole {
-            Arc::make_mut(&mut torrent.wishes).was_whole = true;
+        if torrent.pieces.durable().is_full() && !torrent.settings.was_whole {
+            Arc::make_mut(&mut torrent.settings).was_whole = true;
         }
         let entry = torrent.entry.clone();
         let have = torrent.pieces.durable().clone();
@@ -239,7 +239,7 @@ impl Session {
         torrent.touch();
         if let Activity::Stopping { next: planned, .. } = &mut torrent.activity {
             // The shards are letting go already.
-            if planned.gives_way_to(&next) {
+            if planned.is_replaced_by(&next) {
                 *planned = next;
             }
             return;
@@ -297,7 +297,7 @@ impl Session {
         if let Some(torrent) = self.torrent(&torrent_id) {
             torrent.touch();
             torrent.forced |= now;
-            Arc::make_mut(&mut torrent.wishes).limit_reached = false;
+            Arc::make_mut(&mut torrent.settings).limit_reached = false;
             if !torrent.waits {
                 // Whoever starts it has seen what was wrong, and what failed is tried again.
                 (torrent.warning, torrent.stays) = (None, false);

@@ -17,13 +17,13 @@ mod record;
 mod session;
 #[cfg(test)]
 mod tests;
-mod wishes;
+mod torrent_settings;
 
 pub use error::ResumeError;
 pub use open::Rebuilt;
 pub use record::{RunState, SpeedLimit, TorrentRecord};
 pub use session::{AltSpeed, Group, SessionSettings, SetLimit, SetPort, Switch, Switched, Totals};
-pub use wishes::{FileWish, FileWork, GoalMode, Rename, Wishes};
+pub use torrent_settings::{FilePriority, FileWork, Rename, ShareLimitMode, TorrentSettings};
 
 use super::confined::FileStamp;
 use arc_swap::ArcSwapOption;

@@ -17,7 +17,11 @@ fn torrent(number: u8) -> TorrentRecord {
         have: Bitfield::full(1),
         state: if number.is_multiple_of(2) { RunState::Paused } else { RunState::Running },
         uploaded: 5_000_000,
-        wishes: Wishes { labels: vec![format!("label {number}")], queue: 3, ..Wishes::default() },
+        settings: TorrentSettings {
+            labels: vec![format!("label {number}")],
+            queue: 3,
+            ..TorrentSettings::default()
+        },
         stamps: vec![FileStamp { size: 1000, modified_ns: 7 }],
         added_at: record::time(1_700_000_000),
         ..TorrentRecord::new(torrent_id, metainfo, format!("/data/{number}").into(), 1)
@@ -113,8 +117,8 @@ fn what_is_beside_the_store_is_written_when_it_changes_and_not_for_progress() {
     let store = ResumeStore::open(&path).unwrap();
     let id = || std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&beside).unwrap());
     let first = id();
-    let later = Wishes { seconds_seeding: 99, active_at: 5, ..records[0].wishes.clone() };
-    store.set_settings(&TorrentRecord { wishes: later, ..records[0].clone() }).unwrap();
+    let later = TorrentSettings { seconds_seeding: 99, active_at: 5, ..records[0].settings.clone() };
+    store.set_settings(&TorrentRecord { settings: later, ..records[0].clone() }).unwrap();
     write_beside(&store);
     assert_eq!(id(), first, "times that run on are not worth a write");
     store.set_settings(&TorrentRecord { sequential: true, ..records[0].clone() }).unwrap();

@@ -1,7 +1,7 @@
 //! What is kept about one torrent between runs, and its form on disk.
 
 use super::super::confined::FileStamp;
-use super::wishes::{GoalMode, Wishes};
+use super::torrent_settings::{ShareLimitMode, TorrentSettings};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::hashes::TorrentId;
 use serde::{Deserialize, Serialize};
@@ -65,7 +65,7 @@ pub struct TorrentRecord {
     /// When it was finished, to the second.
     pub finished_at: Option<SystemTime>,
     /// What else the user wants of it.
-    pub wishes: Wishes,
+    pub settings: TorrentSettings,
     /// Fetch pieces in order.
     pub sequential: bool,
     /// Limit of its upload.
@@ -92,7 +92,7 @@ impl TorrentRecord {
             downloaded: 0,
             added_at: SystemTime::now(),
             finished_at: None,
-            wishes: Wishes::default(),
+            settings: TorrentSettings::default(),
             sequential: false,
             upload_limit: SpeedLimit::default(),
             download_limit: SpeedLimit::default(),
@@ -107,7 +107,7 @@ impl TorrentRecord {
             state: self.state,
             added_at: seconds(self.added_at),
             finished_at: self.finished_at.map(seconds),
-            wishes: self.wishes.clone(),
+            settings: self.settings.clone(),
             sequential: self.sequential,
             seed_ratio: None,
             upload_limit: self.upload_limit,
@@ -128,8 +128,8 @@ pub(super) struct Settings {
     pub(super) added_at: u64,
     #[serde(default)]
     pub(super) finished_at: Option<u64>,
-    #[serde(default)]
-    wishes: Wishes,
+    #[serde(default, rename = "wishes")]
+    settings: TorrentSettings,
     #[serde(default)]
     pub(super) sequential: bool,
     /// As the first version wrote the ratio goal.
@@ -146,13 +146,13 @@ pub(super) struct Settings {
 impl Settings {
     /// `record` with what these settings say.
     pub(super) fn into_record(mut self, record: TorrentRecord) -> TorrentRecord {
-        let wishes = self.wishes();
+        let settings = self.settings();
         TorrentRecord {
             data_dir: self.data_dir.into(),
             state: self.state,
             added_at: time(self.added_at),
             finished_at: self.finished_at.map(time),
-            wishes,
+            settings,
             sequential: self.sequential,
             upload_limit: self.upload_limit,
             download_limit: self.download_limit,
@@ -163,18 +163,18 @@ impl Settings {
 
     /// Without what changes by itself while a torrent runs.
     pub(super) fn steady(mut self) -> Settings {
-        let Wishes { seconds_downloading, seconds_seeding, active_at, .. } = &mut self.wishes;
+        let TorrentSettings { seconds_downloading, seconds_seeding, active_at, .. } = &mut self.settings;
         (*seconds_downloading, *seconds_seeding, *active_at) = (0, 0, 0);
         self
     }
 
     /// What the user wants, also when the first version wrote it.
-    pub(super) fn wishes(&mut self) -> Wishes {
-        let mut wishes = std::mem::take(&mut self.wishes);
+    pub(super) fn settings(&mut self) -> TorrentSettings {
+        let mut settings = std::mem::take(&mut self.settings);
         if let Some(ratio) = self.seed_ratio {
-            (wishes.ratio_mode, wishes.ratio) = (GoalMode::Own, ratio);
+            (settings.ratio_mode, settings.ratio) = (ShareLimitMode::Own, ratio);
         }
-        wishes
+        settings
     }
 }
 

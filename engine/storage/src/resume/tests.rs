@@ -13,11 +13,11 @@ fn record(seed: u8) -> TorrentRecord {
         downloaded: 12345,
         added_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
         finished_at: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_001)),
-        wishes: Wishes {
+        settings: TorrentSettings {
             labels: vec!["ü".into()],
-            ratio_mode: GoalMode::Own,
+            ratio_mode: ShareLimitMode::Own,
             ratio: 1.5,
-            ..Wishes::default()
+            ..TorrentSettings::default()
         },
         sequential: true,
         upload_limit: SpeedLimit { rate: 1 << 40, on: true },
@@ -46,7 +46,7 @@ fn everything_comes_back_after_reopening() {
         assert!(!store.remove(records[3].torrent_id).unwrap());
         records.remove(3);
         // A replaced record, and one of which only the settings change.
-        records[0].wishes.ratio_mode = GoalMode::Never;
+        records[0].settings.ratio_mode = ShareLimitMode::Never;
         records[0].metainfo = b"other".to_vec();
         store.put(&records[0]).unwrap();
         records[1].state = RunState::Paused;
@@ -62,18 +62,19 @@ fn directories_need_not_be_utf8() {
     use std::os::unix::ffi::OsStringExt;
     let directory = tempfile::tempdir().unwrap();
     let data_dir: PathBuf = std::ffi::OsString::from_vec(b"/data/\xff\xfe".to_vec()).into();
-    let wishes = Wishes {
+    let settings = TorrentSettings {
         move_when_done: Some(data_dir.clone()),
         file_work: Some(FileWork::Move(data_dir.clone())),
-        ..Wishes::default()
+        ..TorrentSettings::default()
     };
-    let record = TorrentRecord { data_dir, wishes, ..record(1) };
+    let record = TorrentRecord { data_dir, settings, ..record(1) };
     let store = store(&directory);
     store.put(&record).unwrap();
     assert_eq!(store.load_all().unwrap().records, std::slice::from_ref(&record));
     store.set_settings(&record).unwrap();
     // As earlier versions wrote it.
-    let old: Wishes = serde_json::from_str(r#"{"move_when_done":"/a","file_work":{"move":"/b"}}"#).unwrap();
+    let old: TorrentSettings =
+        serde_json::from_str(r#"{"move_when_done":"/a","file_work":{"move":"/b"}}"#).unwrap();
     assert_eq!(old.move_when_done, Some("/a".into()));
     assert_eq!(old.file_work, Some(FileWork::Move("/b".into())));
 }
@@ -201,6 +202,6 @@ fn settings_of_other_versions_are_read() {
         serde_json::from_str(r#"{"data_dir":"/d","state":"paused","seed_ratio":1.5,"new_thing":[1]}"#)
             .unwrap();
     assert_eq!((settings.state, settings.added_at), (RunState::Paused, 0));
-    let wishes = settings.wishes();
-    assert_eq!((wishes.ratio_mode, wishes.ratio), (GoalMode::Own, 1.5));
+    let settings = settings.settings();
+    assert_eq!((settings.ratio_mode, settings.ratio), (ShareLimitMode::Own, 1.5));
 }

@@ -103,7 +103,7 @@ async fn write(sample: &Sample, store: &TorrentStore, shard: &Driven, which: &[u
     let mut have = Bitfield::new(sample.info.layout.piece_count());
     for &piece in which {
         let piece = PieceIndex(piece);
-        store.write_piece(&shard.ring, piece, sample.piece_buf(piece), Way::Cached).await.unwrap();
+        store.write_piece(&shard.ring, piece, sample.piece_buf(piece), WritePath::Cached).await.unwrap();
         have.set(piece.0);
     }
     store.sync_dirty(&shard.ring).await.unwrap();
@@ -133,7 +133,8 @@ fn a_change_during_a_download_is_noticed_and_not_trusted_at_the_next_start() {
             let found = store.check_in_use();
             let [error] = found.as_slice() else { panic!("{name}: {found:?}") };
             assert!(is_expected(error), "{name}: {error}");
-            let written = store.write_piece(&shard.ring, last, sample.piece_buf(last), Way::Cached).await;
+            let written =
+                store.write_piece(&shard.ring, last, sample.piece_buf(last), WritePath::Cached).await;
             assert_eq!(written, Err(error.clone()), "{name}");
             assert!(store.finish(&have).await.is_err() || !store.failures().is_empty(), "{name}");
 
@@ -178,7 +179,8 @@ fn a_change_is_noticed_by_the_next_write() {
                 }
                 change(&sample.path(0));
                 let last = PieceIndex(3);
-                let result = store.write_piece(&shard.ring, last, sample.piece_buf(last), Way::Cached).await;
+                let result =
+                    store.write_piece(&shard.ring, last, sample.piece_buf(last), WritePath::Cached).await;
                 // A file that moved away while it is open shows when it is looked at by its name.
                 let error = match result {
                     Ok(()) => store.check_in_use().into_iter().next().expect(name),

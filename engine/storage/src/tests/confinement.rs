@@ -12,8 +12,9 @@ fn nested() -> Sample {
 fn refusals(sample: &Sample) -> (StorageError, StorageError) {
     on_shard(async |shard| {
         let (write, read) = (sample.open(), sample.open());
-        let written =
-            write.write_piece(&shard.ring, PieceIndex(0), sample.piece_buf(PieceIndex(0)), Way::Cached).await;
+        let written = write
+            .write_piece(&shard.ring, PieceIndex(0), sample.piece_buf(PieceIndex(0)), WritePath::Cached)
+            .await;
         (written.unwrap_err(), read.bring_in(&shard.ring, &sample.whole(PieceIndex(0))).await.unwrap_err())
     })
 }

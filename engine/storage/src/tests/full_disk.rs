@@ -68,7 +68,7 @@ fn a_read_only_disk_is_named_and_still_served_from() {
         let store = open();
         for (piece, name) in [(PieceIndex(0), "s/x"), (PieceIndex(4), "s/y")] {
             let error = store
-                .write_piece(&shard.ring, piece, sample.piece_buf(piece), Way::Cached)
+                .write_piece(&shard.ring, piece, sample.piece_buf(piece), WritePath::Cached)
                 .await
                 .unwrap_err();
             assert_eq!(error, StorageError::ReadOnly { path: disk.path().join(name) });

@@ -38,7 +38,10 @@ fn child() {
         for batch in missing.chunks(3) {
             for &piece in batch {
                 let piece = PieceIndex(piece);
-                store.write_piece(&shard.ring, piece, sample.piece_buf(piece), Way::Cached).await.unwrap();
+                store
+                    .write_piece(&shard.ring, piece, sample.piece_buf(piece), WritePath::Cached)
+                    .await
+                    .unwrap();
             }
             store.sync_dirty(&shard.ring).await.unwrap();
             batch.iter().for_each(|&piece| _ = have.set(piece));

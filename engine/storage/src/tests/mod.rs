@@ -10,7 +10,7 @@ mod serving;
 mod verifying;
 mod writing;
 
-use super::{PieceBuf, StorageError, StoreConfig, StoreLimits, TorrentStore, Way};
+use super::{PieceBuf, StorageError, StoreConfig, StoreLimits, TorrentStore, WritePath};
 use glommio::io::{PollState, PollableFd};
 use ringseed_proto::layout::{FileSpec, Layout};
 use ringseed_proto::metainfo::Info;
@@ -222,7 +222,7 @@ impl Sample {
 
     pub(super) async fn write_all(&self, store: &TorrentStore, ring: &Ring) -> Result<(), StorageError> {
         for piece in self.pieces() {
-            store.write_piece(ring, piece, self.piece_buf(piece), Way::Cached).await?;
+            store.write_piece(ring, piece, self.piece_buf(piece), WritePath::Cached).await?;
         }
         Ok(())
     }

@@ -24,7 +24,7 @@ fn files_carry_the_suffix_until_their_last_piece_is_there() {
         let mut order: Vec<_> = sample.pieces().collect();
         order.rotate_left(4);
         for piece in order {
-            store.write_piece(&shard.ring, piece, sample.piece_buf(piece), Way::Cached).await.unwrap();
+            store.write_piece(&shard.ring, piece, sample.piece_buf(piece), WritePath::Cached).await.unwrap();
             store.sync_dirty(&shard.ring).await.unwrap();
             have.set(piece.0);
             store.finish_names(&have).unwrap();
@@ -61,7 +61,7 @@ fn what_an_earlier_run_left_is_found_and_goes_on() {
     let stamps = on_shard(async |shard| {
         for piece in [0, 1] {
             let piece = PieceIndex(piece);
-            store.write_piece(&shard.ring, piece, sample.piece_buf(piece), Way::Cached).await.unwrap();
+            store.write_piece(&shard.ring, piece, sample.piece_buf(piece), WritePath::Cached).await.unwrap();
         }
         store.sync_dirty(&shard.ring).await.unwrap();
         store.stamps_on_disk()
@@ -85,7 +85,7 @@ fn what_an_earlier_run_left_is_found_and_goes_on() {
         assert_eq!(store.stamps_on_disk(), stamps, "a name is no change");
         for piece in [2, 3] {
             let piece = PieceIndex(piece);
-            store.write_piece(&shard.ring, piece, sample.piece_buf(piece), Way::Cached).await.unwrap();
+            store.write_piece(&shard.ring, piece, sample.piece_buf(piece), WritePath::Cached).await.unwrap();
         }
         store.sync_dirty(&shard.ring).await.unwrap();
         store.finish_names(&Bitfield::full(4)).unwrap();
@@ -148,7 +148,8 @@ fn a_name_that_is_taken_is_left_alone() {
         let note = |piece: PieceIndex, good: bool| wrong.extend((!good).then_some(piece));
         store.verify(&shard.ring, once(0..u32::MAX), note, || false).await.unwrap();
         assert_eq!(wrong, [PieceIndex(0)]);
-        let again = store.write_piece(&shard.ring, wrong[0], sample.piece_buf(wrong[0]), Way::Cached).await;
+        let again =
+            store.write_piece(&shard.ring, wrong[0], sample.piece_buf(wrong[0]), WritePath::Cached).await;
         assert!(matches!(again, Err(StorageError::Exists { .. })), "{again:?}");
     });
     assert_eq!(std::fs::read(sample.path(0)).unwrap(), b"precious");
@@ -164,7 +165,7 @@ fn the_incomplete_file_is_told_from_somebody_elses_after_a_restart() {
         let store = sample.open();
         let mut have = Bitfield::new(4);
         store
-            .write_piece(&shard.ring, PieceIndex(0), sample.piece_buf(PieceIndex(0)), Way::Cached)
+            .write_piece(&shard.ring, PieceIndex(0), sample.piece_buf(PieceIndex(0)), WritePath::Cached)
             .await
             .unwrap();
         store.sync_dirty(&shard.ring).await.unwrap();

@@ -170,7 +170,7 @@ fn our_own_writing_is_not_foreign() {
     let store = sample.open();
     on_shard(async |shard| {
         serves(&sample, &store, shard, VICTIM).await;
-        for way in [Way::Cached, Way::PastCache, Way::Cached] {
+        for way in [WritePath::Cached, WritePath::PastCache, WritePath::Cached] {
             store.write_piece(&shard.ring, VICTIM, sample.piece_buf(VICTIM), way).await.unwrap();
             assert_eq!(store.check_in_use(), []);
         }

@@ -17,7 +17,9 @@ fn pieces_in_any_order_make_the_files() {
             .into_iter()
             .map(|piece| {
                 let (store, ring, data) = (Arc::clone(&store), shard.ring.clone(), sample.piece_buf(piece));
-                glommio::spawn_local(async move { store.write_piece(&ring, piece, data, Way::Cached).await })
+                glommio::spawn_local(
+                    async move { store.write_piece(&ring, piece, data, WritePath::Cached).await },
+                )
             })
             .collect();
         for write in writes {
@@ -62,7 +64,7 @@ fn pieces_written_past_the_cache_are_right_and_leave_nothing_in_it() {
     let store = sample.open();
     on_shard(async |shard| {
         for piece in sample.pieces() {
-            let way = if piece.0 == 1 { Way::Cached } else { Way::PastCache };
+            let way = if piece.0 == 1 { WritePath::Cached } else { WritePath::PastCache };
             store.write_piece(&shard.ring, piece, sample.piece_buf(piece), way).await.unwrap();
             assert!(store.is_dirty(), "what the disk has it may keep in memory of its own");
         }
@@ -105,7 +107,10 @@ fn what_cannot_go_past_the_cache_goes_through_it() {
         let store = sample.open();
         on_shard(async |shard| {
             for piece in sample.pieces() {
-                store.write_piece(&shard.ring, piece, sample.piece_buf(piece), Way::PastCache).await.unwrap();
+                store
+                    .write_piece(&shard.ring, piece, sample.piece_buf(piece), WritePath::PastCache)
+                    .await
+                    .unwrap();
             }
             store.sync_dirty(&shard.ring).await.unwrap();
             let verified = store.verify(&shard.ring, once(0..u32::MAX), |_, _| (), || false).await.unwrap();
@@ -121,7 +126,7 @@ fn what_cannot_go_past_the_cache_goes_through_it() {
     let _busy = sample.limits.past_cache_writes.try_take(sample.limits.past_cache_writes.max()).unwrap();
     on_shard(async |shard| {
         let piece = PieceIndex(0);
-        store.write_piece(&shard.ring, piece, sample.piece_buf(piece), Way::PastCache).await.unwrap();
+        store.write_piece(&shard.ring, piece, sample.piece_buf(piece), WritePath::PastCache).await.unwrap();
     });
     let status = sample.limits.status();
     assert_eq!(
@@ -136,9 +141,9 @@ fn a_write_that_ends_after_a_sync_began_is_dirty() {
     let store = sample.open();
     on_shard(async |shard| {
         let write = |piece, way| store.write_piece(&shard.ring, piece, sample.piece_buf(piece), way);
-        write(PieceIndex(0), Way::Cached).await.unwrap();
+        write(PieceIndex(0), WritePath::Cached).await.unwrap();
         store.sync_dirty(&shard.ring).await.unwrap();
-        for (piece, way) in [(PieceIndex(1), Way::Cached), (PieceIndex(2), Way::PastCache)] {
+        for (piece, way) in [(PieceIndex(1), WritePath::Cached), (PieceIndex(2), WritePath::PastCache)] {
             let mut write = std::pin::pin!(write(piece, way));
             let mut context = std::task::Context::from_waker(std::task::Waker::noop());
             assert!(write.as_mut().poll(&mut context).is_pending());
@@ -160,7 +165,7 @@ fn space_is_reserved_or_not_as_asked() {
         let store = sample.open();
         on_shard(async |shard| {
             let piece = PieceIndex(5);
-            store.write_piece(&shard.ring, piece, sample.piece_buf(piece), Way::Cached).await.unwrap();
+            store.write_piece(&shard.ring, piece, sample.piece_buf(piece), WritePath::Cached).await.unwrap();
             store.sync_dirty(&shard.ring).await.unwrap();
         });
         let metadata = std::fs::metadata(sample.path(0)).unwrap();
@@ -190,7 +195,8 @@ fn a_buffer_of_the_wrong_length_is_refused() {
         for (piece, data) in
             [(PieceIndex(0), PieceIndex(1)), (PieceIndex(1), PieceIndex(0)), (PieceIndex(2), PieceIndex(0))]
         {
-            let refused = store.write_piece(&shard.ring, piece, sample.piece_buf(data), Way::Cached).await;
+            let refused =
+                store.write_piece(&shard.ring, piece, sample.piece_buf(data), WritePath::Cached).await;
             assert!(matches!(refused, Err(StorageError::OutOfRange(_))));
         }
     });
@@ -206,12 +212,12 @@ fn the_dirty_budget_tells_when_it_is_used_up() {
         let dirty = sample.limits.dirty();
         assert!(!dirty.half_used());
         store
-            .write_piece(&shard.ring, PieceIndex(0), sample.piece_buf(PieceIndex(0)), Way::Cached)
+            .write_piece(&shard.ring, PieceIndex(0), sample.piece_buf(PieceIndex(0)), WritePath::Cached)
             .await
             .unwrap();
         assert!(dirty.half_used() && !dirty.over_budget());
         store
-            .write_piece(&shard.ring, PieceIndex(1), sample.piece_buf(PieceIndex(1)), Way::Cached)
+            .write_piece(&shard.ring, PieceIndex(1), sample.piece_buf(PieceIndex(1)), WritePath::Cached)
             .await
             .unwrap();
         assert!(dirty.over_budget());
@@ -220,7 +226,7 @@ fn the_dirty_budget_tells_when_it_is_used_up() {
         assert_eq!(dirty.available(), 65536);
         // What a removed torrent had not synced does not count for ever.
         store
-            .write_piece(&shard.ring, PieceIndex(2), sample.piece_buf(PieceIndex(2)), Way::Cached)
+            .write_piece(&shard.ring, PieceIndex(2), sample.piece_buf(PieceIndex(2)), WritePath::Cached)
             .await
             .unwrap();
     });
@@ -278,7 +284,7 @@ fn thousands_of_small_files_need_few_descriptors() {
     let mut most = 0;
     on_shard(async |shard| {
         for piece in sample.pieces() {
-            store.write_piece(&shard.ring, piece, sample.piece_buf(piece), Way::Cached).await.unwrap();
+            store.write_piece(&shard.ring, piece, sample.piece_buf(piece), WritePath::Cached).await.unwrap();
             most = most.max(sample.limits.open_files());
         }
         store.sync_dirty(&shard.ring).await.unwrap();
@@ -300,7 +306,7 @@ fn what_was_only_compared_is_synced_before_it_may_be_claimed() {
         sample.write_all(&writer, &shard.ring).await.unwrap();
         comparer.set_compared(std::iter::once(0).collect());
         let piece = PieceIndex(1);
-        comparer.write_piece(&shard.ring, piece, sample.piece_buf(piece), Way::Cached).await.unwrap();
+        comparer.write_piece(&shard.ring, piece, sample.piece_buf(piece), WritePath::Cached).await.unwrap();
         assert!(comparer.is_dirty());
         comparer.sync_dirty(&shard.ring).await.unwrap();
         assert!(!comparer.is_dirty());

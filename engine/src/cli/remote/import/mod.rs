@@ -195,7 +195,7 @@ fn one(daemon: &Daemon, torrent: &Path, resume: &Path, managed: &Managed) -> Res
     let Some(Places { last, incomplete }) = known.places(managed) else {
         return Err(Failure::failed("it does not say where its data is"));
     };
-    let [unwanted, high, low] = known.file_wishes();
+    let [unwanted, high, low] = known.file_priorities();
     let mut earlier = known.earlier(&metainfo.info.layout, &metainfo.tiers);
     earlier.incomplete_dir = incomplete.unwrap_or_default();
     let mut request = json!({
@@ -218,7 +218,7 @@ fn one(daemon: &Daemon, torrent: &Path, resume: &Path, managed: &Managed) -> Res
         None => ("imported", &answer["torrent-added"]),
     };
     let (id, name): (u32, String) = (field(added, "id"), field(added, "name"));
-    let mut set = known.goals();
+    let mut set = known.share_limits();
     if !set.is_empty() {
         set.insert("ids".to_owned(), json!([id]));
         daemon.call("torrent-set", Value::Object(set))?;

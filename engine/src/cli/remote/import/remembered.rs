@@ -210,7 +210,7 @@ impl Remembered {
     }
 
     /// Indexes of files that are not fetched, that come first, that come last.
-    pub fn file_wishes(&self) -> [Vec<usize>; 3] {
+    pub fn file_priorities(&self) -> [Vec<usize>; 3] {
         let of = |list: &[i64], wanted: fn(i64) -> bool| {
             list.iter().enumerate().filter(|(_, value)| wanted(**value)).map(|(index, _)| index).collect()
         };
@@ -228,7 +228,7 @@ impl Remembered {
     }
 
     /// Arguments of `torrent-set` for what `torrent-add` does not take.
-    pub fn goals(&self) -> Map<String, Value> {
+    pub fn share_limits(&self) -> Map<String, Value> {
         let mut set = Map::new();
         let mut put = |name: &str, value: Value| _ = set.insert(name.to_owned(), value);
         match (self.ratio_limit.ratio_mode, self.ratio_limit.ratio_limit.0.parse::<f64>()) {
@@ -439,7 +439,7 @@ mod tests {
         assert_eq!(known.labels(), ["a", "b"]);
         let known = read(b"d12:qBt-category2:tv14:qBt-ratioLimiti1500e12:qBt-savePath4:/tv/8:qBt-tagsl1:x0:e9:save_path4:/tvce");
         assert_eq!(known.labels(), ["x"]);
-        assert_eq!(known.goals()["seedRatioLimit"], json!(1.5));
+        assert_eq!(known.share_limits()["seedRatioLimit"], json!(1.5));
     }
 
     #[test]
@@ -525,10 +525,11 @@ mod tests {
     #[test]
     fn limits_are_rounded_up_and_none_stays_none() {
         let known = read(b"d14:qBt-ratioLimiti-1000e28:qBt-inactiveSeedingTimeLimiti-1e17:upload_rate_limiti500e19:download_rate_limiti-1ee");
-        let set = known.goals();
+        let set = known.share_limits();
         assert_eq!((&set["uploadLimit"], set.get("downloadLimited")), (&json!(1), None));
         assert_eq!((&set["seedRatioMode"], &set["seedIdleMode"]), (&json!(2), &json!(2)));
-        let set = read(b"d14:qBt-ratioLimiti-2000e20:qBt-seedingTimeLimiti-2e9:max-peersi50ee").goals();
+        let set =
+            read(b"d14:qBt-ratioLimiti-2000e20:qBt-seedingTimeLimiti-2e9:max-peersi50ee").share_limits();
         assert!(set.is_empty(), "{set:?}");
     }
 }

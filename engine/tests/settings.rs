@@ -3,7 +3,7 @@
 #[path = "support/mod.rs"]
 mod support;
 
-use ringseed_handle::{AddTorrent, EngineChange, FileWish, TorrentChange, TorrentState, Wishes};
+use ringseed_handle::{AddTorrent, EngineChange, FilePriority, TorrentChange, TorrentSettings, TorrentState};
 use ringseed_proto::metainfo::Metainfo;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -34,12 +34,14 @@ fn wanted_files_are_fetched_then_moved_and_the_others_when_they_are_wanted() {
     )
     .unwrap();
     let skipped = metainfo.info.layout.files.iter().position(|file| file.length == 5_000_000).unwrap();
-    let mut wishes = Wishes::default();
-    wishes.set_files(metainfo.info.layout.files.len(), &[skipped], |file: &mut FileWish| file.wanted = false);
+    let mut settings = TorrentSettings::default();
+    settings.set_files(metainfo.info.layout.files.len(), &[skipped], |file: &mut FilePriority| {
+        file.wanted = false
+    });
     let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, seed.handle().listen_port()));
     let torrent = AddTorrent {
         data_dir: Some(last.path().to_path_buf()),
-        wishes,
+        settings,
         peers: vec![peer],
         ..AddTorrent::new(metainfo.clone())
     };
@@ -56,8 +58,8 @@ fn wanted_files_are_fetched_then_moved_and_the_others_when_they_are_wanted() {
         assert_eq!(bytes(&content.dir), bytes(last.path()), "{}", file.path.display());
     }
 
-    let all = |wishes: &mut Wishes, _: &_| wishes.files.clear();
-    let change = TorrentChange { wishes: Some(Arc::new(all)), ..TorrentChange::default() };
+    let all = |settings: &mut TorrentSettings, _: &_| settings.files.clear();
+    let change = TorrentChange { settings: Some(Arc::new(all)), ..TorrentChange::default() };
     block_on(handle.change_torrent(hash, change)).unwrap();
     wait(&handle, "all files", |status| status.left == 0 && status.wanted == content.length);
     leech.stop();

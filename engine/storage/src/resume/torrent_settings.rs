@@ -8,7 +8,7 @@ use std::path::PathBuf;
 /// How a goal of a torrent relates to the session's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum GoalMode {
+pub enum ShareLimitMode {
     /// The session's goal holds.
     #[default]
     Session,
@@ -21,36 +21,36 @@ pub enum GoalMode {
 /// How much a file is wanted. On disk it is one number: bit 7 for "not wanted", the lower bits for the priority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "u8", from = "u8")]
-pub struct FileWish {
+pub struct FilePriority {
     /// Whether it is fetched.
     pub wanted: bool,
     /// -1 after the others, 0, or 1 before the others.
     pub priority: i8,
 }
 
-impl Default for FileWish {
-    fn default() -> FileWish {
-        FileWish { wanted: true, priority: 0 }
+impl Default for FilePriority {
+    fn default() -> FilePriority {
+        FilePriority { wanted: true, priority: 0 }
     }
 }
 
-impl From<FileWish> for u8 {
-    fn from(wish: FileWish) -> u8 {
+impl From<FilePriority> for u8 {
+    fn from(wish: FilePriority) -> u8 {
         let priority = (wish.priority.clamp(-1, 1) + 1) as u8;
         if wish.wanted { priority } else { priority | 0x80 }
     }
 }
 
-impl From<u8> for FileWish {
-    fn from(byte: u8) -> FileWish {
-        FileWish { wanted: byte & 0x80 == 0, priority: (byte & 0x7f).min(2) as i8 - 1 }
+impl From<u8> for FilePriority {
+    fn from(byte: u8) -> FilePriority {
+        FilePriority { wanted: byte & 0x80 == 0, priority: (byte & 0x7f).min(2) as i8 - 1 }
     }
 }
 
 /// What a user wants of one torrent. The default is what a torrent has about which nothing was said.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Wishes {
+pub struct TorrentSettings {
     /// Labels (qBittorrent: tags), each once.
     pub labels: Vec<String>,
     /// Category as qBittorrent has it; empty for none.
@@ -59,16 +59,16 @@ pub struct Wishes {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// How much each file is wanted; empty when all are as usual.
-    pub files: Vec<FileWish>,
+    pub files: Vec<FilePriority>,
     /// Which ratio goal holds.
-    pub ratio_mode: GoalMode,
+    pub ratio_mode: ShareLimitMode,
     /// The torrent's own ratio goal.
     pub ratio: f64,
     /// Which idle goal holds.
-    pub idle_mode: GoalMode,
+    pub idle_mode: ShareLimitMode,
     /// The torrent's own idle goal in minutes without upload.
     pub idle_minutes: u32,
-    /// Stop seeding after this many minutes of it; see [`Wishes::seed_minutes`].
+    /// Stop seeding after this many minutes of it; see [`TorrentSettings::seed_minutes`].
     pub seed_minutes: Option<u64>,
     /// No time of seeding ends it, when there is none in `seed_minutes`; otherwise the session's does.
     pub seed_time_never: bool,
@@ -143,16 +143,16 @@ impl FileWork {
     }
 }
 
-impl Default for Wishes {
-    fn default() -> Wishes {
-        Wishes {
+impl Default for TorrentSettings {
+    fn default() -> TorrentSettings {
+        TorrentSettings {
             labels: Vec::new(),
             category: String::new(),
             name: String::new(),
             files: Vec::new(),
-            ratio_mode: GoalMode::Session,
+            ratio_mode: ShareLimitMode::Session,
             ratio: 2.0,
-            idle_mode: GoalMode::Session,
+            idle_mode: ShareLimitMode::Session,
             idle_minutes: 30,
             seed_minutes: None,
             seed_time_never: false,
@@ -176,7 +176,7 @@ impl Default for Wishes {
     }
 }
 
-impl Wishes {
+impl TorrentSettings {
     /// Minutes of seeding after which it ends.
     pub fn seed_minutes(&self, settings: &SessionSettings) -> Option<u64> {
         match self.seed_minutes {
@@ -187,13 +187,13 @@ impl Wishes {
     }
 
     /// How much a file is wanted.
-    pub fn file(&self, index: usize) -> FileWish {
+    pub fn file(&self, index: usize) -> FilePriority {
         self.files.get(index).copied().unwrap_or_default()
     }
 
     /// Changes how much files are wanted; `indexes` empty means all `count` files.
-    pub fn set_files(&mut self, count: usize, indexes: &[usize], change: impl Fn(&mut FileWish)) {
-        self.files.resize(count, FileWish::default());
+    pub fn set_files(&mut self, count: usize, indexes: &[usize], change: impl Fn(&mut FilePriority)) {
+        self.files.resize(count, FilePriority::default());
         match indexes {
             [] => self.files.iter_mut().for_each(change),
             some => {
@@ -204,7 +204,7 @@ impl Wishes {
                 }
             }
         }
-        if self.files.iter().all(|file| *file == FileWish::default()) {
+        if self.files.iter().all(|file| *file == FilePriority::default()) {
             self.files = Vec::new();
         }
     }
@@ -215,29 +215,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn file_wishes_survive_their_number() {
+    fn file_priorities_survive_their_number() {
         for wanted in [true, false] {
             for priority in [-1, 0, 1] {
-                let wish = FileWish { wanted, priority };
-                assert_eq!(FileWish::from(u8::from(wish)), wish);
+                let wish = FilePriority { wanted, priority };
+                assert_eq!(FilePriority::from(u8::from(wish)), wish);
             }
         }
-        assert_eq!(FileWish::from(u8::from(FileWish::default())), FileWish::default());
-        assert!(FileWish::from(0xff).priority == 1 && !FileWish::from(0xff).wanted);
+        assert_eq!(FilePriority::from(u8::from(FilePriority::default())), FilePriority::default());
+        assert!(FilePriority::from(0xff).priority == 1 && !FilePriority::from(0xff).wanted);
     }
 
     #[test]
     fn usual_files_take_no_room() {
-        let mut wishes = Wishes::default();
-        wishes.set_files(3, &[1, 9], |file| file.wanted = false);
-        assert_eq!(wishes.files.iter().map(|file| file.wanted).collect::<Vec<_>>(), [true, false, true]);
-        wishes.set_files(3, &[], |file| file.wanted = true);
-        assert!(wishes.files.is_empty() && wishes.file(1).wanted);
+        let mut settings = TorrentSettings::default();
+        settings.set_files(3, &[1, 9], |file| file.wanted = false);
+        assert_eq!(settings.files.iter().map(|file| file.wanted).collect::<Vec<_>>(), [true, false, true]);
+        settings.set_files(3, &[], |file| file.wanted = true);
+        assert!(settings.files.is_empty() && settings.file(1).wanted);
     }
 
     #[test]
     fn what_an_older_version_wrote_has_defaults() {
-        let wishes: Wishes = serde_json::from_str(r#"{"labels":["a"],"later":1}"#).unwrap();
-        assert_eq!(wishes, Wishes { labels: vec!["a".into()], ..Wishes::default() });
+        let settings: TorrentSettings = serde_json::from_str(r#"{"labels":["a"],"later":1}"#).unwrap();
+        assert_eq!(settings, TorrentSettings { labels: vec!["a".into()], ..TorrentSettings::default() });
     }
 }

@@ -5,7 +5,7 @@ use super::Session;
 use crate::shard::message::ToShard;
 use ringseed_handle::{EngineChange, EngineError, TorrentChange};
 use ringseed_proto::hashes::TorrentId;
-use ringseed_storage::{AltSpeed, SetLimit, SetPort, SpeedLimit, TorrentRecord, Wishes};
+use ringseed_storage::{AltSpeed, SetLimit, SetPort, SpeedLimit, TorrentRecord, TorrentSettings};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -14,33 +14,33 @@ pub(super) struct Changed {
     upload_limit: SpeedLimit,
     download_limit: SpeedLimit,
     sequential: bool,
-    wishes: Arc<Wishes>,
+    settings: Arc<TorrentSettings>,
 }
 
 impl Session {
     /// What a torrent is with a change; `None` for an unknown one.
     pub(super) fn changed_as(&self, torrent_id: TorrentId, change: &TorrentChange) -> Option<Changed> {
         let torrent = self.torrents.get(self.ids.get(&torrent_id)?)?;
-        let mut wishes = torrent.wishes.clone();
-        if let Some(change) = &change.wishes {
-            change(Arc::make_mut(&mut wishes), &torrent.entry.metainfo);
+        let mut settings = torrent.settings.clone();
+        if let Some(change) = &change.settings {
+            change(Arc::make_mut(&mut settings), &torrent.entry.metainfo);
         }
         let sequential = torrent.entry.sequential.load(Ordering::Relaxed);
         Some(Changed {
             upload_limit: change.upload.of(torrent.upload_limit),
             download_limit: change.download.of(torrent.download_limit),
             sequential: change.sequential.unwrap_or(sequential),
-            wishes,
+            settings,
         })
     }
 
     /// The record of a torrent as it is with a change.
     pub(super) fn record_as(&self, torrent_id: TorrentId, changed: &Changed) -> Option<TorrentRecord> {
         let record = self.record(torrent_id)?;
-        let Wishes { active_at, forced, .. } = record.wishes;
-        let wishes = Wishes { active_at, forced, ..Wishes::clone(&changed.wishes) };
+        let TorrentSettings { active_at, forced, .. } = record.settings;
+        let settings = TorrentSettings { active_at, forced, ..TorrentSettings::clone(&changed.settings) };
         let Changed { upload_limit, download_limit, sequential, .. } = *changed;
-        Some(TorrentRecord { wishes, upload_limit, download_limit, sequential, ..record })
+        Some(TorrentRecord { settings, upload_limit, download_limit, sequential, ..record })
     }
 
     /// Lets a change hold that is stored. `in_turn`: it has to wait for its turn in the queue again.
@@ -48,18 +48,18 @@ impl Session {
         let Some(torrent) = self.torrent(&torrent_id) else { return };
         let before = torrent.entry.sequential.load(Ordering::Relaxed);
         let (was_done, runs) = (torrent.is_done(), torrent.activity == Activity::Running);
-        let Changed { upload_limit, download_limit, sequential, wishes } = changed;
+        let Changed { upload_limit, download_limit, sequential, settings } = changed;
         (torrent.upload_limit, torrent.download_limit) = (upload_limit, download_limit);
         torrent.forced &= !in_turn;
-        let old = std::mem::replace(&mut torrent.wishes, wishes);
-        torrent.apply_wishes(sequential);
+        let old = std::mem::replace(&mut torrent.settings, settings);
+        torrent.apply_settings(sequential);
         torrent.touch();
         let (id, home) = (torrent.id, torrent.entry.home);
-        let files = torrent.wishes.files != old.files;
-        let announces = runs && torrent.wishes.tiers != old.tiers;
+        let files = torrent.settings.files != old.files;
+        let announces = runs && torrent.settings.tiers != old.tiers;
         // A finished download has let its peers go: it begins anew with what it wants now.
         let reopened = runs && was_done && !torrent.is_done();
-        self.goals_unsure.insert(id);
+        self.share_limits_unsure.insert(id);
         if reopened {
             self.begin_stop(torrent_id, Next::Run);
         } else if sequential != before || files {
@@ -112,7 +112,7 @@ impl Session {
             (settings.download_queue, settings.seed_queue, settings.stalled)
         };
         // A new goal may have been reached by any of them.
-        self.goals_unsure.extend(self.torrents.keys());
+        self.share_limits_unsure.extend(self.torrents.keys());
         self.queue_due |= queues(&settings) != queues(&self.settings);
         (self.settings, self.limits) = (Arc::new(settings), limits);
         self.parts.store_limits.set_partial_names(self.settings.partial_names);

@@ -97,7 +97,7 @@ fn a_torrent_that_was_complete_at_the_start_serves_its_metadata_and_can_be_check
         let engine = start(state.path(), 2);
         let handle = engine.handle();
         wait(&handle, "the seed", &TorrentState::Seeding);
-        assert!(handle.snapshot().torrents[0].metainfo.is_lean());
+        assert!(handle.snapshot().torrents[0].metainfo.is_stub());
         for _ in 0..4 {
             assert_eq!(metadata(&handle, info_hash), &metainfo.info_bytes[..]);
         }
@@ -111,7 +111,7 @@ fn a_torrent_that_was_complete_at_the_start_serves_its_metadata_and_can_be_check
             let checked = || {
                 let snapshot = handle.snapshot();
                 let torrent = snapshot.torrents.first()?;
-                (!torrent.metainfo.is_lean() && torrent.state == TorrentState::Seeding).then(|| torrent.left)
+                (!torrent.metainfo.is_stub() && torrent.state == TorrentState::Seeding).then(|| torrent.left)
             };
             assert_eq!(until("the check", checked), 0);
             assert_eq!(metadata(&handle, info_hash), &metainfo.info_bytes[..]);

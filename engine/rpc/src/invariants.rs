@@ -16,7 +16,7 @@ use std::fmt::Debug;
 /// What holds for any bytes.
 type Promise = fn(&[u8]);
 
-/// All promises by the name of their target, which is that of the folder in `engine/fuzz/corpus`.
+/// All invariants by the name of their target, which is that of the folder in `engine/fuzz/corpus`.
 pub const ALL: [(&str, Promise); 5] = [
     ("legacy", legacy),
     ("json_rpc", json_rpc),
