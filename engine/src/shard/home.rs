@@ -156,7 +156,11 @@ impl Shard {
         match result {
             Err(error) => self.fail_torrent(key, error),
             // Files may be wanted again by now, or the torrent is being stopped.
-            Ok(()) if torrent.entry.phase() == Phase::Downloading && torrent.swarm.is_finished() => {
+            Ok(())
+                if torrent.entry.phase() == Phase::Downloading
+                    && torrent.swarm.is_finished()
+                    && (!torrent.swarm.is_complete() || torrent.entry.begin_seeding()) =>
+            {
                 self.swarm_finished(key);
                 self.touch(key);
             }
@@ -168,7 +172,6 @@ impl Shard {
         let torrent = &mut self.torrents[key];
         if torrent.swarm.is_complete() {
             torrent.assembly = Assembly::Complete;
-            torrent.entry.set_phase(Phase::Seeding);
         }
         let Some(home) = &mut torrent.home else { return };
         if !std::mem::replace(&mut home.completed, true) {

@@ -113,6 +113,12 @@ impl TorrentEntry {
         }
     }
 
+    /// From now on a download is served by every shard. False when it is stopped meanwhile.
+    pub fn begin_seeding(&self) -> bool {
+        let (before, after) = (Phase::Downloading as u8, Phase::Seeding as u8);
+        self.phase.compare_exchange(before, after, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
     /// Changes what peers may expect.
     pub fn set_phase(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Release);

@@ -167,13 +167,13 @@ impl Shard {
         key
     }
 
-    /// Becomes home to a torrent: serves it when `have` is full, downloads the rest otherwise.
+    /// Becomes home to a torrent: serves it when `have` is full, downloads the rest otherwise. Its phase is as the session
+    /// has set it: by now it may be stopped again.
     pub(super) fn start_torrent(&mut self, entry: Arc<TorrentEntry>, have: Bitfield) {
         if self.by_id.contains_key(&entry.id()) {
             return;
         }
         let complete = have.is_full();
-        entry.set_phase(if complete { Phase::Seeding } else { Phase::Downloading });
         let home = Home::new(self.now, (!complete).then(|| have.clone()));
         self.insert_torrent(entry, have, Some(home));
     }
