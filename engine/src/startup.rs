@@ -1,8 +1,10 @@
 //! Start and stop of an engine: preflight, listeners, shards, control thread.
 
 use crate::config::EngineConfig;
+use crate::control::outside::SystemClock;
 use crate::control::session::{Session, SessionParts};
 use crate::control::watch as watch_folder;
+use crate::control::work::Workers;
 use crate::control::{Inbox, loader, thread};
 use crate::descriptors::Descriptors;
 use crate::limits::{CONTROL_QUEUE, SHARD_MAILBOX, SHARD_REPORTS};
@@ -404,6 +406,7 @@ impl ControlStart {
             sockets_max: self.descriptors.trackers,
             trust: self.trust.clone(),
         };
+        let announcer = Rc::new(Announcer::new(announce_config, updates));
         let session = Session::new(SessionParts {
             settings: self.settings.clone(),
             registry: self.registry,
@@ -412,7 +415,8 @@ impl ControlStart {
             store_limits: self.store_limits,
             resume: None,
             loads: self.torrents.is_some(),
-            announcer: Rc::new(Announcer::new(announce_config, updates)),
+            trackers: announcer.clone(),
+            clock: Rc::new(SystemClock),
             listen_port: self.listen_port,
             claim: Some(self.claim),
             snapshot: self.snapshot,
@@ -466,7 +470,8 @@ impl ControlStart {
         }
         drop(self.handle);
         let _ = ready.send(Ok(()));
-        let ran = thread::run(session, self.command_queue, announces, inbox, self.torrents).await;
+        let workers = Workers::new(announcer);
+        let ran = thread::run(session, workers, self.command_queue, announces, inbox, self.torrents).await;
         ran.map_err(|error| error.to_string())
     }
 }

@@ -2,6 +2,7 @@
 //! torrents over in batches.
 
 use super::activity::Activity;
+use super::outside::SessionStore;
 use super::session::{renamed, tell_rebuilt};
 use crate::shard::registry::{TorrentEntry, home_shard};
 use ringseed_handle::EngineError;
@@ -34,11 +35,11 @@ pub enum Loading {
 }
 
 /// The open store. Dropping this ends the loader, which keeps what is beside the store up to date.
-pub struct StoreGuard(Arc<ResumeStore>);
+pub struct StoreGuard(Arc<dyn SessionStore>);
 
 impl StoreGuard {
     /// The store.
-    pub fn store(&self) -> Arc<ResumeStore> {
+    pub fn store(&self) -> Arc<dyn SessionStore> {
         self.0.clone()
     }
 }

@@ -1,8 +1,9 @@
-//! The control thread's loop.
+//! The control thread's loop: it brings the session what happens, and has done what the session asks for.
 
 use super::Inbox;
 use super::loader::Loading;
-use super::session::{FilesDone, Session};
+use super::session::Session;
+use super::work::{Done, Workers};
 use crate::limits::SNAPSHOT_INTERVAL;
 use ringseed_announce::AnnounceUpdate;
 use ringseed_handle::Command;
@@ -14,7 +15,8 @@ use tokio::sync::mpsc;
 /// # Errors
 /// When the resume store cannot be read.
 pub async fn run(
-    (mut session, mut files_done): (Session, mpsc::Receiver<FilesDone>),
+    mut session: Session,
+    (workers, mut ended): (Workers, mpsc::Receiver<Done>),
     mut commands: mpsc::Receiver<Command>,
     mut announces: mpsc::Receiver<AnnounceUpdate>,
     mut inbox: Inbox,
@@ -31,11 +33,11 @@ pub async fn run(
             },
             message = next(&mut loader) => session.on_loading(message)?,
             message = inbox.next() => session.on_shard(message),
-            Some(done) = files_done.recv() => {
-                session.on_files_done(done);
+            Some(done) = ended.recv() => {
+                session.on_done(done);
                 // What has ended by now is entered in one transaction.
-                while let Ok(done) = files_done.try_recv() {
-                    session.on_files_done(done);
+                while let Ok(done) = ended.try_recv() {
+                    session.on_done(done);
                 }
             }
             Some(update) = announces.recv() => session.on_announce(update),
@@ -45,9 +47,21 @@ pub async fn run(
         }
         session.go_on_adding();
         session.flush();
+        session.take_work().into_iter().for_each(|work| workers.begin(work));
     }
-    session.stop(&mut inbox).await;
-    Ok(())
+    session.begin_end();
+    loop {
+        session.take_work().into_iter().for_each(|work| workers.begin(work));
+        if session.has_ended() {
+            return Ok(());
+        }
+        tokio::select! {
+            message = inbox.next() => session.on_shard(message),
+            Some(done) = ended.recv() => session.on_done(done),
+            () = tokio::time::sleep_until(session.ends_by().into()) => {}
+        }
+        session.go_on_ending();
+    }
 }
 
 /// The loader's next message; never resolves once it has ended.

@@ -4,8 +4,8 @@ use super::activity::{Activity, Handling, Next};
 use super::pieces::Pieces;
 use crate::shard::publish::TorrentSample;
 use crate::shard::registry::TorrentEntry;
+use ringseed_handle::present_bytes;
 use ringseed_handle::{PeerStatus, TorrentState, TorrentStatus, TrackerStatus};
-use ringseed_handle::{present_bytes, unix_now};
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::layout::Layout;
 use ringseed_proto::swarm::Priority;
@@ -275,15 +275,15 @@ impl Torrent {
         changed
     }
 
-    /// Takes over what a shard published; `None` when it has no peers there.
-    pub fn set_sample(&mut self, shard: usize, sample: Option<TorrentSample>) {
+    /// Takes over what a shard published; `None` when it has no peers there. `unix` is the time in seconds since 1970.
+    pub fn set_sample(&mut self, shard: usize, sample: Option<TorrentSample>, unix: u64) {
         if let Some(have) = sample.as_ref().and_then(|sample| sample.have.as_ref()) {
             self.pieces.publish(have);
             self.count_left();
         }
         let moves = |sample: &TorrentSample| sample.stats.upload_rate + sample.stats.download_rate > 0;
         if sample.as_ref().is_some_and(moves) {
-            self.active_at = unix_now();
+            self.active_at = unix;
         }
         let place = self.samples.iter().position(|(other, _)| *other == shard);
         match (place, sample) {
@@ -323,8 +323,8 @@ impl Torrent {
         }
     }
 
-    /// Its status for snapshots.
-    pub fn status(&self, trackers: Vec<TrackerStatus>) -> TorrentStatus {
+    /// Its status for snapshots, as of `now`.
+    pub fn status(&self, trackers: Vec<TrackerStatus>, now: Instant) -> TorrentStatus {
         let layout = &self.entry.content.info.layout;
         let left = self.entry.left.load(Ordering::Relaxed);
         let state = match &self.activity {
@@ -394,7 +394,7 @@ impl Torrent {
             settings: self.settings.clone(),
             forced: self.forced,
             active_at: self.active_at,
-            changed_at: Instant::now(),
+            changed_at: now,
             running_since: self.running_since.map(|(since, _)| since),
             upload_limit: self.upload_limit,
             download_limit: self.download_limit,

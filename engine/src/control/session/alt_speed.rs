@@ -3,7 +3,6 @@
 use super::Session;
 use ringseed_storage::{AltSpeed, SessionSettings, Switched};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 const DAY_MINUTES: u32 = 24 * 60;
 
@@ -22,7 +21,7 @@ impl Session {
     /// Turns the alternative limits on or off when the clock passes an end of their time.
     pub(super) fn follow_clock(&mut self) {
         let alt = self.settings.alt_speed;
-        let Some(now) = alt.by_clock.then(Moment::now).flatten() else { return };
+        let Some(now) = alt.by_clock.then(|| Moment::at(self.parts.clock.unix())).flatten() else { return };
         if let Some(followed) = follow(&alt, now) {
             self.change_settings(|settings| settings.alt_speed = followed);
         }
@@ -82,8 +81,7 @@ fn is_due(alt: &AltSpeed, day: u32, minute: u32) -> bool {
 }
 
 impl Moment {
-    fn now() -> Option<Moment> {
-        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
+    fn at(unix: u64) -> Option<Moment> {
         let (day, minute) = local(unix)?;
         Some(Moment { unix, day, minute })
     }
@@ -182,7 +180,7 @@ mod tests {
 
     #[test]
     fn there_is_a_local_time() {
-        let now = Moment::now().unwrap();
+        let now = Moment::at(ringseed_handle::unix_now()).unwrap();
         assert!(now.day < 7 && now.minute < DAY_MINUTES);
     }
 }

@@ -258,7 +258,7 @@ pub(super) fn compare((own, own_file): (&Info, usize), (other, other_file): (&In
 
 /// What the file system says of a directory: all that has to be asked of the disk.
 #[derive(Debug)]
-pub(super) struct Directory {
+pub struct Directory {
     path: PathBuf,
     /// The first of it and those above it that is there: its path here, and what the links on it lead to.
     there: Option<(PathBuf, PathBuf)>,
@@ -268,7 +268,7 @@ pub(super) struct Directory {
 
 impl Directory {
     /// Looks at a directory. Waits for the disk.
-    pub(super) fn look(path: &Path) -> Directory {
+    pub fn look(path: &Path) -> Directory {
         // What is not there yet will be made below what is.
         let found = path.ancestors().find_map(|at| Some((at.to_path_buf(), std::fs::canonicalize(at).ok()?)));
         let ancestors = found.iter().flat_map(|(_, there)| there.ancestors());

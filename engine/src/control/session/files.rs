@@ -6,43 +6,17 @@
 
 use super::super::activity::{Activity, Handling, Next};
 use super::super::torrent::Torrent;
-use super::adding::Opening;
+use super::super::work::{DeleteError, Deletion, Done, FileChange, Work};
 use super::{Session, renamed, renames};
 use ringseed_handle::EngineError;
 use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_storage::FileWork;
-use ringseed_storage::{
-    Move, MoveError, MoveProgress, Rename, StorageError, TorrentSettings, TorrentStore, relocate,
-};
+use ringseed_storage::{MoveError, MoveProgress, StorageError, TorrentSettings, TorrentStore};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-
-/// The end of work on a torrent's files.
-pub enum FilesDone {
-    /// They were moved or renamed, or could not be.
-    Handled {
-        /// The torrent.
-        torrent_id: TorrentId,
-        /// What was done.
-        work: FileWork,
-        /// Whether it is.
-        result: Result<(), MoveError>,
-    },
-    /// They were deleted, for the torrent is being forgotten.
-    Deleted {
-        /// The torrent.
-        torrent_id: TorrentId,
-        /// What is left, and why, when something is.
-        result: Result<(), String>,
-    },
-    /// Those of a torrent that is being added were looked at.
-    Opened(Box<Opening>),
-    /// That ended in a way that nobody foresaw.
-    NotOpened(TorrentId),
-}
 
 /// Work on the files of a torrent that is about to begin.
 pub(super) struct Planned {
@@ -228,67 +202,49 @@ impl Session {
 
     /// Handles the files of a torrent that no shard has. `again` says that this was begun before.
     pub(super) fn begin_files(&mut self, torrent_id: TorrentId, work: FileWork, run: bool, again: bool) {
-        let done = self.files_done.clone();
         let Some(torrent) = self.torrent(&torrent_id) else { return };
         let progress = Arc::new(MoveProgress::default());
         let handling = Handling { work: work.clone(), progress: progress.clone() };
         torrent.activity = Activity::Handling { run, handling };
         torrent.touch();
-        let (from, info, have) =
-            (torrent.data_dir.clone(), torrent.entry.content.info.clone(), torrent.pieces.durable().clone());
-        let partial = torrent.entry.store.partial_files();
+        let change = FileChange {
+            torrent_id,
+            work,
+            info: torrent.entry.content.info.clone(),
+            from: torrent.data_dir.clone(),
+            have: torrent.pieces.durable().clone(),
+            partial: torrent.entry.store.partial_files(),
+            again,
+            progress,
+        };
         self.moving.insert(torrent_id);
-        let places = self.file_works.clone();
-        tokio::task::spawn_local(async move {
-            // A rename is over in a moment, and somebody waits for it.
-            let _place = match &work {
-                FileWork::Rename(_) => None,
-                FileWork::Move(_) | FileWork::Found(_) => places.acquire_owned().await.ok(),
-            };
-            let (doing, directory) = (work.clone(), from.clone());
-            let task = tokio::task::spawn_blocking(move || match &doing {
-                FileWork::Move(to) => {
-                    let work = Move {
-                        torrent: &torrent_id,
-                        layout: &info.layout,
-                        from: &from,
-                        to,
-                        partial: &partial,
-                        again,
-                    };
-                    let is_expected = |file| info.layout.pieces_of_file(file).any(|piece| have.get(piece));
-                    relocate::move_files(&work, is_expected, &progress)
-                }
-                FileWork::Found(_) => Ok(()),
-                FileWork::Rename(Rename { from: old, to }) => {
-                    relocate::rename(&info.layout, &from, (Path::new(old), Path::new(to)), &partial, again)
-                        .map_err(MoveError::Undone)
-                }
-            });
-            let result = task.await.unwrap_or_else(|error| {
-                tracing::error!(%error, torrent = %torrent_id, "work on files has ended badly");
-                let errno = rustix::io::Errno::IO.raw_os_error();
-                Err(MoveError::Halfway(StorageError::Io { operation: "handle", path: directory, errno }))
-            });
-            let _ = done.send(FilesDone::Handled { torrent_id, work, result }).await;
-        });
+        self.work.push(Work::Change(Box::new(change)));
     }
 
-    /// Goes on with a torrent whose files were handled.
-    pub fn on_files_done(&mut self, done: FilesDone) {
+    /// Goes on with what was done beside the session.
+    pub fn on_done(&mut self, done: Done) {
         self.dirty = true;
-        match done {
-            FilesDone::Handled { torrent_id, work, result } => self.files_handled(torrent_id, work, result),
-            FilesDone::Deleted { torrent_id, result } => {
-                if let Err(reason) = result {
-                    self.removal_failed(torrent_id, reason);
-                }
-                self.forget(torrent_id);
-            }
-            FilesDone::Opened(opening) => self.opened.push(*opening),
-            // Whoever added it is told that by the end of the channel.
-            FilesDone::NotOpened(torrent_id) => _ = self.opening.remove(&torrent_id),
+        if self.is_ending() {
+            return self.on_last_done(done);
         }
+        match done {
+            Done::Changed { torrent_id, work, result } => self.files_handled(torrent_id, work, result),
+            Done::Deleted { torrent_id, result } => self.files_deleted(torrent_id, result),
+            Done::Opened(opening) => self.opened.push(*opening),
+            Done::NotOpened(torrent_id) => _ = self.opening.remove(&torrent_id),
+            // Nobody may be waiting any more.
+            Done::GivenBack(reply, error) => _ = reply.send(Err(error)),
+            Done::Flushed { number, flushed } => self.flushed(number, flushed),
+            Done::Reopened(result) => self.store_reopened(result),
+            Done::TrackersTold | Done::Nothing => {}
+        }
+    }
+
+    fn files_deleted(&mut self, torrent_id: TorrentId, result: Result<(), DeleteError>) {
+        if let Err(error) = result {
+            self.removal_failed(torrent_id, error.to_string());
+        }
+        self.forget(torrent_id);
     }
 
     fn files_handled(&mut self, torrent_id: TorrentId, work: FileWork, result: Result<(), MoveError>) {
@@ -403,13 +359,13 @@ impl Session {
 
     /// Tells trackers that a torrent has left that was to go on and does not.
     fn leave_trackers(&mut self, torrent_id: TorrentId) {
-        let announcer = self.parts.announcer.clone();
+        let trackers = self.parts.trackers.clone();
         if let Some(torrent) = self.torrent(&torrent_id)
             && torrent.announced
             && torrent.activity != Activity::Running
         {
             torrent.announced = false;
-            announcer.stop(torrent_id);
+            trackers.stop(torrent_id);
         }
     }
 
@@ -458,35 +414,17 @@ impl Session {
         sharers.retain(|sharer| !self.by_id(&sharer.torrent).is_some_and(Torrent::is_being_deleted));
         let shared = sharers.into_iter().flat_map(|sharer| sharer.files);
         let shared: HashSet<usize> = shared.map(|(file, _)| file).collect();
-        let done = self.files_done.clone();
         let Some(torrent) = self.torrent(&torrent_id) else { return };
         torrent.activity = Activity::Stopping { waiting: Vec::new(), next: Next::Remove { delete: true } };
-        let info = torrent.entry.content.info.clone();
-        let partial = torrent.entry.store.partial_files();
         // A move that was cut short has left some of them elsewhere.
         let elsewhere = torrent.settings.file_work.as_ref().and_then(FileWork::directory).cloned();
-        let directories: Vec<PathBuf> = std::iter::once(torrent.data_dir.clone()).chain(elsewhere).collect();
-        let places = self.file_works.clone();
-        tokio::task::spawn_local(async move {
-            let _place = places.acquire_owned().await;
-            let deleted = tokio::task::spawn_blocking(move || {
-                let mut result = Ok(());
-                for directory in directories {
-                    let is_own = |file| !shared.contains(&file);
-                    if let Err(error) =
-                        relocate::delete_files(&info.layout, &directory, &torrent_id, &partial, is_own)
-                    {
-                        tracing::error!(%error, torrent = %torrent_id, "cannot delete all files of a removed torrent");
-                        result = Err(format!("it is removed, but not all of its files are deleted: {error}"));
-                    }
-                }
-                result
-            });
-            let result = deleted.await.unwrap_or_else(|error| {
-                tracing::error!(%error, torrent = %torrent_id, "deleting files has ended badly");
-                Err("it is removed, but deleting its files has ended badly".into())
-            });
-            let _ = done.send(FilesDone::Deleted { torrent_id, result }).await;
-        });
+        let deletion = Deletion {
+            torrent_id,
+            info: torrent.entry.content.info.clone(),
+            directories: std::iter::once(torrent.data_dir.clone()).chain(elsewhere).collect(),
+            partial: torrent.entry.store.partial_files(),
+            shared,
+        };
+        self.work.push(Work::Delete(Box::new(deletion)));
     }
 }

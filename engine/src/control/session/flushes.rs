@@ -1,12 +1,12 @@
 //! Bringing to disk what checks have found: a hash tells that a piece is right in memory, not that a power cut leaves it.
 //! Until the files are flushed the next start hashes them again.
 
+use super::super::work::Work;
 use super::Session;
 use ringseed_proto::hashes::TorrentId;
 use ringseed_storage::TorrentStore;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use tokio::sync::oneshot;
 
 /// Torrents that are flushed at once: each waits for a disk, and most have nothing to be written.
 const FLUSHES_MAX: usize = 4;
@@ -16,14 +16,23 @@ const FLUSHES_MAX: usize = 4;
 pub(super) struct Flushes {
     waiting: VecDeque<(TorrentId, Arc<TorrentStore>)>,
     running: Vec<Flush>,
+    /// The number of the last one.
+    last: u64,
 }
 
 struct Flush {
+    number: u64,
     torrent_id: TorrentId,
     store: Arc<TorrentStore>,
     /// The store's count of writes before.
     writes: u64,
-    done: oneshot::Receiver<bool>,
+}
+
+impl Flushes {
+    /// Whether nothing is being flushed, or waits for it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.running.is_empty() && self.waiting.is_empty()
+    }
 }
 
 impl Session {
@@ -42,35 +51,21 @@ impl Session {
         while self.flushes.running.len() < FLUSHES_MAX
             && let Some((torrent_id, store)) = self.flushes.waiting.pop_front()
         {
-            let (sender, done) = oneshot::channel();
-            let (flushed, writes) = (store.clone(), store.writes_begun());
-            tokio::task::spawn_blocking(move || {
-                let result = flushed.flush_files();
-                if let Err(error) = &result {
-                    tracing::error!(%error, torrent = %torrent_id, "cannot bring to disk what a check found");
-                }
-                // The session may be gone.
-                let _ = sender.send(result.is_ok());
-            });
-            self.flushes.running.push(Flush { torrent_id, store, writes, done });
+            self.flushes.last += 1;
+            let (number, writes) = (self.flushes.last, store.writes_begun());
+            self.work.push(Work::Flush { torrent_id, store: store.clone(), number });
+            self.flushes.running.push(Flush { number, torrent_id, store, writes });
         }
     }
 
-    /// Takes over which torrents are flushed by now.
-    pub(super) fn look_at_flushes(&mut self) {
-        let mut index = 0;
-        while let Some(flush) = self.flushes.running.get_mut(index) {
-            let result = match flush.done.try_recv() {
-                Err(oneshot::error::TryRecvError::Empty) => {
-                    index += 1;
-                    continue;
-                }
-                // A task that panicked has flushed nothing.
-                result => result.unwrap_or(false),
-            };
-            let Flush { torrent_id, store, writes, .. } = self.flushes.running.swap_remove(index);
+    /// The end of a flush.
+    pub(super) fn flushed(&mut self, number: u64, flushed: bool) {
+        let place = self.flushes.running.iter().position(|flush| flush.number == number);
+        // One that is not there was about what an earlier check has found.
+        if let Some(place) = place {
+            let Flush { torrent_id, store, writes, .. } = self.flushes.running.swap_remove(place);
             if let Some(torrent) = self.torrent(&torrent_id)
-                && result
+                && flushed
                 && Arc::ptr_eq(&torrent.entry.store, &store)
             {
                 torrent.pieces.flushed(writes);
@@ -78,17 +73,5 @@ impl Session {
             }
         }
         self.begin_flushes();
-    }
-
-    /// Waits for what is left of them at the end of the process, and no longer than until `deadline`.
-    pub(super) async fn finish_flushes(&mut self, deadline: tokio::time::Instant) {
-        loop {
-            self.begin_flushes();
-            if self.flushes.running.is_empty() || tokio::time::Instant::now() >= deadline {
-                return;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-            self.look_at_flushes();
-        }
     }
 }

@@ -68,7 +68,7 @@ impl Session {
                 Ok(())
             }),
             TorrentCommand::Reannounce => self.each(list, |session, hash| {
-                session.parts.announcer.reannounce(hash);
+                session.parts.trackers.reannounce(hash);
                 Ok(())
             }),
             TorrentCommand::AddPeers(peers) => self.each(list, |session, hash| {

@@ -7,8 +7,9 @@
 mod adding;
 mod alt_speed;
 mod census;
-mod claims;
+pub(in crate::control) mod claims;
 mod commands;
+mod ending;
 mod files;
 mod flushes;
 mod lists;
@@ -21,31 +22,30 @@ mod resume;
 mod settings;
 mod share_limits;
 mod sharing;
-mod shutdown;
 mod store_care;
 mod totals;
 mod transitions;
 
 use super::activity::Activity;
 use super::loader::StoreGuard;
+use super::outside::{Clock, SessionStore, Trackers};
 use super::pieces::Pieces;
 use super::torrent::Torrent;
+use super::work::{Opening, Work};
 use crate::config::EngineConfig;
-use crate::limits::{CONTROL_QUEUE, FILE_WORKS_MAX};
 use crate::shard::mailbox;
 use crate::shard::message::ToShard;
 use crate::shard::publish::ShardSnapshot;
 use crate::shard::rate::RateLimit;
 use crate::shard::registry::{Registry, TorrentEntry, home_shard};
-use adding::{Opening, Second};
+use adding::Second;
 use arc_swap::ArcSwap;
 use census::Census;
 use claims::Claims;
-pub use files::FilesDone;
+use ending::Ending;
 use flushes::Flushes;
 use lists::Ticket;
 pub(in crate::control) use renames::renamed;
-use ringseed_announce::Announcer;
 use ringseed_handle::Command;
 use ringseed_handle::Torrents;
 use ringseed_handle::{EngineLimits, EngineSnapshot, UnderWay};
@@ -54,17 +54,17 @@ use ringseed_net::listener::PortClaim;
 use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_storage::{
-    ResumeStore, SessionSettings, SetLimit, SizeCheck, SpeedLimit, StoreLimits, TorrentSettings, TorrentStore,
+    SessionSettings, SetLimit, SizeCheck, SpeedLimit, StoreLimits, TorrentSettings, TorrentStore,
 };
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicUsize};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 use store_care::StoreFailure;
 pub(in crate::control) use store_care::tell_rebuilt;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use totals::Counted;
 
 /// Torrents that a shard lets go of in one turn: less than a millisecond of its time when nobody is connected.
@@ -83,11 +83,13 @@ pub struct SessionParts {
     /// Budgets of all stores.
     pub store_limits: Arc<StoreLimits>,
     /// Where state is kept between runs, once it is open.
-    pub resume: Option<Arc<ResumeStore>>,
+    pub resume: Option<Arc<dyn SessionStore>>,
     /// Whether a loader hands over what is in it.
     pub loads: bool,
     /// Tracker clients.
-    pub announcer: Rc<Announcer>,
+    pub trackers: Rc<dyn Trackers>,
+    /// What time it is.
+    pub clock: Rc<dyn Clock>,
     /// The port that is listened on, as handles see it.
     pub listen_port: Arc<AtomicU16>,
     /// Keeps other engines off it.
@@ -137,9 +139,8 @@ pub struct Session {
     network_looked_at: Instant,
     /// Why there is no network, when the interface is not there.
     trouble: Option<Arc<str>>,
-    files_done: mpsc::Sender<FilesDone>,
-    /// Places for work on files: more at once would make each of it slower, and keep other work from the threads for it.
-    file_works: Arc<Semaphore>,
+    /// Work that somebody is to begin: taken out after each event ([`Session::take_work`]).
+    work: Vec<Work>,
     /// The paths of all torrents.
     claims: Claims,
     /// Torrents that are being added, and who added them once more meanwhile.
@@ -180,24 +181,25 @@ pub struct Session {
     ended: HashSet<usize>,
     /// Stored torrents are still being handed over.
     loading: bool,
-    /// Commands that came meanwhile, at most [`CONTROL_QUEUE`].
+    /// Commands that came meanwhile, at most [`crate::limits::CONTROL_QUEUE`].
     held: Vec<Command>,
     shutdown: Option<oneshot::Sender<()>>,
     stopping: bool,
+    /// The end, once it has begun.
+    ending: Option<Ending>,
 }
 
 impl Session {
-    /// A session of `parts`, empty, and the end of file work that is to be handed to [`Session::on_files_done`].
-    pub fn new(parts: SessionParts) -> (Self, mpsc::Receiver<FilesDone>) {
-        let (shards, loading) = (parts.shards.len(), parts.loads);
+    /// A session of `parts`, empty.
+    pub fn new(parts: SessionParts) -> Self {
+        let (shards, loading, now) = (parts.shards.len(), parts.loads, parts.clock.now());
         let limits = EngineLimits {
             upload: parts.settings.upload_rate_max.into(),
             download: parts.settings.download_rate_max.into(),
         };
-        let (files_done, done) = mpsc::channel(CONTROL_QUEUE);
         let mut settings = SessionSettings::default();
         settings.configure_trackers(&parts.settings.default_trackers);
-        let session = Self {
+        Self {
             settings: Arc::new(settings),
             removed: Arc::default(),
             blocklist: None,
@@ -205,16 +207,15 @@ impl Session {
             shown: Torrents::default(),
             last_place: 0,
             queue_due: false,
-            counted: Counted::new(),
+            counted: Counted::new(now),
             counting: HashMap::new(),
-            clock_looked_at: Instant::now(),
-            times_looked_at: Instant::now(),
+            clock_looked_at: now,
+            times_looked_at: now,
             interface: parts.settings.bind_interface.as_deref().and_then(ringseed_net::route::number),
             port_missing: false,
-            network_looked_at: Instant::now(),
+            network_looked_at: now,
             trouble: None,
-            files_done,
-            file_works: Arc::new(Semaphore::new(FILE_WORKS_MAX)),
+            work: Vec::new(),
             claims: Claims::default(),
             opening: HashMap::new(),
             opened: Vec::new(),
@@ -244,12 +245,22 @@ impl Session {
             held: Vec::new(),
             shutdown: None,
             stopping: false,
-        };
-        (session, done)
+            ending: None,
+        }
+    }
+
+    /// What is to be done beside the session: to be taken after each event, and begun in this order. How each of it ends is
+    /// to be handed to [`Session::on_done`].
+    pub fn take_work(&mut self) -> Vec<Work> {
+        std::mem::take(&mut self.work)
+    }
+
+    fn now(&self) -> Instant {
+        self.parts.clock.now()
     }
 
     /// Takes over what the user wanted of the session in earlier runs.
-    fn take_settings(&mut self, store: &ResumeStore) {
+    fn take_settings(&mut self, store: &dyn SessionStore) {
         let mut settings = match store.session() {
             Ok(settings) => settings,
             Err(error) => {
@@ -309,7 +320,7 @@ impl Session {
             data_dir,
             uploaded_before: 0,
             downloaded_before: 0,
-            added_at: SystemTime::now(),
+            added_at: self.parts.clock.wall(),
             finished_at: None,
             settings: Arc::new(TorrentSettings { queue: self.last_place + 1, ..TorrentSettings::default() }),
             active_at: 0,
@@ -381,7 +392,7 @@ impl Session {
         for shard in 0..self.parts.published.len() {
             self.take_published(shard);
         }
-        for torrent_id in self.parts.announcer.take_changed() {
+        for torrent_id in self.parts.trackers.take_changed() {
             if let Some(torrent) = self.torrent(&torrent_id) {
                 torrent.touch();
                 self.dirty = true;
@@ -397,7 +408,6 @@ impl Session {
         self.check_share_limits();
         self.fill_queues();
         self.keep_totals();
-        self.look_at_flushes();
         self.watch_store();
         if !self.unsaved.is_empty() {
             self.save_progress();
@@ -415,7 +425,7 @@ fn has_data(entry: &TorrentEntry) -> bool {
 }
 
 /// Whether any file of a store is there.
-fn has_files(store: &TorrentStore) -> bool {
+pub(in crate::control) fn has_files(store: &TorrentStore) -> bool {
     // What cannot be looked at is looked at by the verification, which tells what is wrong.
     store.check_sizes().map_or(true, |checks| {
         let mut files = checks.iter().zip(&store.layout().files);

@@ -9,7 +9,7 @@ use ringseed_net::listener::Listeners;
 use ringseed_net::route;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How often the interface, and a port that could not be had, are looked at.
 const NETWORK_CHECK: Duration = Duration::from_secs(1);
@@ -44,16 +44,16 @@ impl Session {
         self.parts.claim = Some(claim);
         self.port_missing = false;
         self.parts.listen_port.store(port, Ordering::Relaxed);
-        self.parts.announcer.port_changed(port);
+        self.parts.trackers.port_changed(port);
         tracing::info!(port, "listening on it from now on");
     }
 
     /// Looks once a second whether the port that was set can be had by now, and whether the interface is still there.
     pub(super) fn watch_network(&mut self) {
-        if self.network_looked_at.elapsed() < NETWORK_CHECK {
+        if self.now().duration_since(self.network_looked_at) < NETWORK_CHECK {
             return;
         }
-        self.network_looked_at = Instant::now();
+        self.network_looked_at = self.now();
         if self.port_missing {
             self.take_port();
         }

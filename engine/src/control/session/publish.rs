@@ -23,17 +23,18 @@ impl Session {
     }
 
     fn take_samples(&mut self, shard: usize, published: &ShardSnapshot) {
+        let unix = self.parts.clock.unix();
         let mut now = HashSet::with_capacity(published.torrents.len());
         for sample in &published.torrents {
             let Some(id) = self.ids.get(&sample.torrent_id) else { continue };
             let Some(torrent) = self.torrents.get_mut(id) else { continue };
-            torrent.set_sample(shard, Some(sample.clone()));
+            torrent.set_sample(shard, Some(sample.clone()), unix);
             now.insert(*id);
         }
         let before = std::mem::replace(&mut self.sampled[shard], now);
         for id in before.difference(&self.sampled[shard]) {
             if let Some(torrent) = self.torrents.get_mut(id) {
-                torrent.set_sample(shard, None);
+                torrent.set_sample(shard, None, unix);
             }
         }
         self.dirty |= !(before.is_empty() && self.sampled[shard].is_empty());
@@ -52,6 +53,7 @@ impl Session {
     /// Publishes what the session is now.
     pub(super) fn make_snapshot(&mut self) {
         self.take_changes();
+        let now = self.now();
         for id in self.census.take_unshown() {
             let Some(torrent) = self.torrents.get_mut(&id).filter(|torrent| !torrent.is_leaving()) else {
                 self.shown.remove(id);
@@ -60,8 +62,9 @@ impl Session {
             if std::mem::replace(&mut torrent.shown, true) {
                 continue;
             }
-            let trackers = self.parts.announcer.status(torrent.entry.id());
-            self.shown.insert(Arc::new(torrent.status(trackers.into_iter().map(tracker_status).collect())));
+            let trackers = self.parts.trackers.status(torrent.entry.id());
+            self.shown
+                .insert(Arc::new(torrent.status(trackers.into_iter().map(tracker_status).collect(), now)));
         }
         let (run, all_runs) = self.totals();
         let snapshot = EngineSnapshot {

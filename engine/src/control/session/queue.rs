@@ -2,13 +2,11 @@
 
 use super::super::activity::Next;
 use super::Session;
-use ringseed_handle::unix_now;
 use ringseed_handle::{EngineError, QueueMove};
 use ringseed_proto::hashes::TorrentId;
 use ringseed_storage::{TorrentRecord, TorrentSettings};
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Instant;
 
 impl Session {
     /// Moves torrents in the queue; unknown ones are left out.
@@ -71,7 +69,7 @@ impl Session {
         if self.stopping || !std::mem::take(&mut self.queue_due) {
             return;
         }
-        let (now, unix) = (Instant::now(), unix_now());
+        let (now, unix) = (self.now(), self.parts.clock.unix());
         let stalled = self.settings.stalled.get().map(|minutes| u64::from(minutes) * 60);
         for (seeding, switch) in [(false, self.settings.download_queue), (true, self.settings.seed_queue)] {
             self.take_changes();

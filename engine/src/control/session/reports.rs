@@ -13,7 +13,7 @@ use ringseed_storage::FileWork;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 /// How long torrents are gone on with before others have their turn on the control thread.
 const TURN_MAX: Duration = Duration::from_millis(5);
@@ -22,6 +22,13 @@ impl Session {
     /// A message of a shard.
     pub fn on_shard(&mut self, message: FromShard) {
         self.dirty = true;
+        if self.is_ending() {
+            return self.on_last_report(message);
+        }
+        self.on_report(message);
+    }
+
+    pub(super) fn on_report(&mut self, message: FromShard) {
         match message {
             FromShard::Checked { check, result } => self.checked(&check, result),
             FromShard::Durable(torrent_id, durable) => self.made_durable(torrent_id, durable),
@@ -63,21 +70,22 @@ impl Session {
 
     /// All that is wanted of a torrent is here; `missing` bytes of the others are not.
     fn completed(&mut self, torrent_id: TorrentId, missing: u64) {
+        let (now, wall) = (self.now(), self.parts.clock.wall());
         let Some(torrent) = self.torrent(&torrent_id) else { return };
         torrent.entry.left.store(0, Ordering::Relaxed);
         torrent.entry.missing.store(missing, Ordering::Relaxed);
-        torrent.count_time(Instant::now());
+        torrent.count_time(now);
         torrent.touch();
         // A download of some files completes again at each start.
         let first = torrent.finished_at.is_none();
         if first {
-            torrent.finished_at = Some(SystemTime::now());
+            torrent.finished_at = Some(wall);
         }
         // Trackers count a download once, when all of it is here: a part that was wanted is none, and neither is a
         // piece that was repaired.
         if missing == 0 && !torrent.settings.was_whole {
             Arc::make_mut(&mut torrent.settings).was_whole = true;
-            self.parts.announcer.completed(torrent_id);
+            self.parts.trackers.completed(torrent_id);
         }
         self.queue_due = true;
         let records: Vec<_> = self.record(torrent_id).into_iter().collect();
@@ -161,8 +169,8 @@ impl Session {
     /// Goes on with torrents that shards have let go of. Thousands may be let go of at once, and what follows may look at
     /// their files: after a while others have their turn. A torrent that waits here is stopping still.
     pub fn catch_up(&mut self) {
-        let began = Instant::now();
-        while began.elapsed() < TURN_MAX
+        let began = self.now();
+        while self.now().duration_since(began) < TURN_MAX
             && let Some((shard, torrent_id)) = self.let_go.pop_front()
         {
             self.stopped(shard, torrent_id);
@@ -171,8 +179,9 @@ impl Session {
     }
 
     fn stopped(&mut self, shard: usize, torrent_id: TorrentId) {
+        let unix = self.parts.clock.unix();
         let Some(torrent) = self.torrent(&torrent_id) else { return };
-        torrent.set_sample(shard, None);
+        torrent.set_sample(shard, None, unix);
         let Activity::Stopping { waiting, next } = &mut torrent.activity else { return };
         waiting.retain(|other| *other != shard);
         if !waiting.is_empty() {
@@ -192,7 +201,7 @@ impl Session {
         let leaves = !matches!(next, Next::Handle { work: FileWork::Rename(_), .. });
         torrent.announced &= !leaves;
         if leaves {
-            self.parts.announcer.stop(torrent_id);
+            self.parts.trackers.stop(torrent_id);
         }
         // Another torrent may have waited for that.
         self.queue_due = true;

@@ -12,7 +12,6 @@ use ringseed_proto::metainfo::Metainfo;
 use ringseed_storage::{PieceUpdate, RunState, StorageError, TorrentRecord, TorrentSettings, TorrentStore};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 /// Files of a torrent up to which their stamps are entered with each second of progress.
 const STAMPED_FILES_MAX: usize = 1000;
@@ -29,8 +28,8 @@ impl Session {
         match message {
             Loading::Opened(guard) => {
                 let store = guard.store();
-                self.take_settings(&store);
-                self.take_totals(&store);
+                self.take_settings(&*store);
+                self.take_totals(&*store);
                 self.parts.resume = Some(store);
                 self.store_guard = Some(guard);
             }
@@ -318,7 +317,7 @@ impl Session {
     /// Enters how long torrents have run, in one transaction.
     pub(super) fn save_times(&mut self) {
         let Some(resume) = self.parts.resume.clone() else { return };
-        let now = Instant::now();
+        let now = self.now();
         let mut records = Vec::new();
         for torrent in self.torrents.values_mut().filter(|torrent| torrent.running_since.is_some()) {
             torrent.count_time(now);

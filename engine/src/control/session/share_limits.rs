@@ -3,7 +3,6 @@
 use super::super::activity::Activity;
 use super::super::torrent::Torrent;
 use super::Session;
-use ringseed_handle::unix_now;
 use ringseed_handle::{ShareRatio, verified_bytes};
 use ringseed_proto::hashes::TorrentId;
 use ringseed_storage::{SessionSettings, ShareLimitMode};
@@ -19,7 +18,7 @@ const TIMES_INTERVAL: Duration = Duration::from_secs(10);
 impl Session {
     /// Pauses torrents that have reached a share limit: those that move are looked at always, others now and then.
     pub(super) fn check_share_limits(&mut self) {
-        let now = Instant::now();
+        let (now, unix) = (self.now(), self.parts.clock.unix());
         if now.duration_since(self.clock_looked_at) >= CLOCK_INTERVAL {
             self.clock_looked_at = now;
             self.follow_clock();
@@ -31,7 +30,7 @@ impl Session {
         let all = now.duration_since(self.times_looked_at) >= TIMES_INTERVAL;
         let limit = |torrent: &Torrent| {
             let seeds = torrent.activity == Activity::Running && torrent.is_done();
-            let limit = if seeds { reached(torrent, &self.settings, now) } else { None };
+            let limit = if seeds { reached(torrent, &self.settings, (now, unix)) } else { None };
             Some((torrent.entry.id(), limit?))
         };
         let reached: Vec<(TorrentId, &str)> = match all {
@@ -57,8 +56,12 @@ impl Session {
     }
 }
 
-/// The limit that a seeding torrent has reached.
-fn reached(torrent: &Torrent, session: &SessionSettings, now: Instant) -> Option<&'static str> {
+/// The limit that a seeding torrent has reached at this moment, which is also told in seconds since 1970.
+fn reached(
+    torrent: &Torrent,
+    session: &SessionSettings,
+    (now, unix): (Instant, u64),
+) -> Option<&'static str> {
     let settings = &torrent.settings;
     let ratio = match settings.ratio_mode {
         ShareLimitMode::Session => session.ratio_on.then_some(session.ratio),
@@ -78,7 +81,7 @@ fn reached(torrent: &Torrent, session: &SessionSettings, now: Instant) -> Option
         ShareLimitMode::Never => None,
     };
     // A start counts as activity: a torrent that was idle before is given its time again.
-    let quiet = unix_now().saturating_sub(torrent.active_at).min(running);
+    let quiet = unix.saturating_sub(torrent.active_at).min(running);
     if idle.is_some_and(|minutes| quiet >= u64::from(minutes) * 60) {
         return Some("idle seeding limit");
     }

@@ -3,13 +3,13 @@
 //! durable is remembered, and all of it is stored afterwards.
 
 use super::super::pieces::StampUpdate;
+use super::super::work::Work;
 use super::Session;
 use ringseed_handle::EngineError;
-use ringseed_storage::{Rebuilt, ResumeError, ResumeStore};
+use ringseed_storage::{Rebuilt, ResumeError};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
 
 /// First pause before the store is opened again: most disks are full for a moment only.
 const WAIT_FIRST: Duration = Duration::from_millis(500);
@@ -24,19 +24,24 @@ pub(super) struct StoreFailure {
     /// The pause before the next attempt.
     wait: Duration,
     due: Instant,
-    opening: Option<oneshot::Receiver<Result<Option<Rebuilt>, ResumeError>>>,
+    /// It is being opened.
+    opening: bool,
 }
 
 impl StoreFailure {
-    /// Another attempt failed.
-    fn again(&mut self, error: &ResumeError) {
+    /// Another attempt failed; the next one is later.
+    fn again(&mut self, error: &ResumeError, now: Instant) {
         // What failed first stays the reason when the file is just still closed.
         if !matches!(error, ResumeError::Closed { .. }) {
             self.reason = error.to_string().into();
         }
-        self.opening = None;
+        self.wait_longer(now);
+    }
+
+    fn wait_longer(&mut self, now: Instant) {
+        self.opening = false;
         self.wait = (self.wait * 2).min(WAIT_MAX);
-        self.due = Instant::now() + self.wait;
+        self.due = now + self.wait;
     }
 }
 
@@ -49,8 +54,8 @@ impl Session {
                 ResumeError::Closed { reason } => reason.to_string().into(),
                 error => error.to_string().into(),
             };
-            let due = Instant::now() + WAIT_FIRST;
-            self.store_failure = Some(StoreFailure { reason, wait: WAIT_FIRST, due, opening: None });
+            let due = self.now() + WAIT_FIRST;
+            self.store_failure = Some(StoreFailure { reason, wait: WAIT_FIRST, due, opening: false });
             self.dirty = true;
         }
         EngineError::Store(error.to_string())
@@ -61,40 +66,41 @@ impl Session {
         self.store_failure.as_ref().map(|failure| failure.reason.clone())
     }
 
-    /// Opens a store again that could not be used, and stores what was left behind.
+    /// Has a store opened again that could not be used, or stores what was left behind.
     pub(super) fn watch_store(&mut self) {
-        let (Some(resume), now) = (self.parts.resume.clone(), Instant::now()) else { return };
-        let Some(failure) = &mut self.store_failure else { return self.save_owed() };
-        match &mut failure.opening {
-            None if now >= failure.due => failure.opening = Some(open_again(resume)),
-            None => {}
-            Some(opening) => match opening.try_recv() {
-                Err(oneshot::error::TryRecvError::Empty) => {}
-                Ok(Ok(rebuilt)) => self.store_opened(rebuilt),
-                Ok(Err(error)) => {
-                    failure.again(&error);
-                    self.dirty = true;
-                }
-                Err(oneshot::error::TryRecvError::Closed) => {
-                    failure.opening = None;
-                    failure.due = now + failure.wait;
-                }
-            },
+        let now = self.now();
+        match &self.store_failure {
+            None => self.save_owed(),
+            Some(failure) if now >= failure.due => self.open_store(),
+            Some(_) => {}
         }
     }
 
-    /// Tries once more before the end, and no longer than until `deadline`.
-    pub(super) async fn last_attempt(&mut self, deadline: tokio::time::Instant) {
-        let (Some(resume), Some(failure)) = (self.parts.resume.clone(), &mut self.store_failure) else {
-            return;
-        };
-        let opening = failure.opening.take().unwrap_or_else(|| open_again(resume));
-        match tokio::time::timeout_at(deadline, opening).await {
-            Ok(Ok(Ok(rebuilt))) => self.store_opened(rebuilt),
-            Ok(Ok(Err(error))) => tracing::error!(%error, "the last changes are not saved"),
-            _ => tracing::error!("the resume store did not open in time: the last changes are not saved"),
+    /// Has a store opened again that could not be used: on a thread of its own, for all of it is read.
+    pub(super) fn open_store(&mut self) {
+        if let (Some(resume), Some(failure)) = (&self.parts.resume, &mut self.store_failure)
+            && !std::mem::replace(&mut failure.opening, true)
+        {
+            self.work.push(Work::Reopen(resume.clone()));
         }
-        self.save_all_owed();
+    }
+
+    /// Whether a store is being opened again.
+    pub(super) fn is_opening_store(&self) -> bool {
+        self.store_failure.as_ref().is_some_and(|failure| failure.opening)
+    }
+
+    /// The end of an attempt to open the store again.
+    pub(super) fn store_reopened(&mut self, result: Result<Option<Rebuilt>, ResumeError>) {
+        let now = self.now();
+        match (result, &mut self.store_failure) {
+            (Ok(rebuilt), _) => self.store_opened(rebuilt),
+            (Err(error), Some(failure)) => {
+                failure.again(&error, now);
+                self.dirty = true;
+            }
+            (Err(_), None) => {}
+        }
     }
 
     /// Stores all records that are owed, as long as the store can be used.
@@ -106,6 +112,7 @@ impl Session {
 
     fn store_opened(&mut self, rebuilt: Option<Rebuilt>) {
         let Some(mut failure) = self.store_failure.take() else { return };
+        let now = self.now();
         self.dirty = true;
         if let (Some(rebuilt), Some(resume)) = (&rebuilt, &self.parts.resume) {
             tell_rebuilt(rebuilt, resume.path());
@@ -124,14 +131,15 @@ impl Session {
         match &mut self.store_failure {
             Some(new) => {
                 failure.reason = new.reason.clone();
-                failure.opening = None;
-                failure.wait = (failure.wait * 2).min(WAIT_MAX);
-                failure.due = Instant::now() + failure.wait;
+                failure.wait_longer(now);
                 *new = failure;
             }
             None => {
                 tracing::info!("the resume store works again");
-                self.move_all_done();
+                // What is begun at the end is left halfway.
+                if !self.stopping {
+                    self.move_all_done();
+                }
             }
         }
     }
@@ -140,7 +148,7 @@ impl Session {
     /// it, and a failed removal may have been none.
     fn put_back(&mut self) {
         let Some(resume) = self.parts.resume.clone() else { return };
-        let lacking = match resume.lacking(self.ids.keys().copied()) {
+        let lacking = match resume.lacking(&mut self.ids.keys().copied()) {
             Ok(lacking) => lacking,
             Err(error) => {
                 self.store_failed(&error);
@@ -182,16 +190,6 @@ impl Session {
             self.owed.remove(&torrent_id);
         }
     }
-}
-
-/// Opens the store on a thread of its own: all of it is read.
-fn open_again(resume: Arc<ResumeStore>) -> oneshot::Receiver<Result<Option<Rebuilt>, ResumeError>> {
-    let (sender, opened) = oneshot::channel();
-    tokio::task::spawn_blocking(move || {
-        // The session may be gone.
-        let _ = sender.send(resume.reopen());
-    });
-    opened
 }
 
 /// Says in the log that a store was made anew.

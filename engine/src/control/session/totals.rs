@@ -1,9 +1,10 @@
 //! What the engine has sent and received: counted where torrents begin and end, so that nothing of it depends on when
 //! somebody looks, and kept between runs.
 
+use super::super::outside::SessionStore;
 use super::super::torrent::Torrent;
 use super::Session;
-use ringseed_storage::{ResumeStore, Totals};
+use ringseed_storage::Totals;
 use std::ops::Bound;
 use std::time::{Duration, Instant};
 
@@ -26,8 +27,7 @@ pub(super) struct Counted {
 }
 
 impl Counted {
-    pub(super) fn new() -> Self {
-        let now = Instant::now();
+    pub(super) fn new(now: Instant) -> Self {
         let (before, gone) = (Totals::default(), Totals::default());
         Self { began: now, entered: now, before, gone, files_added: 0, last: 0 }
     }
@@ -46,7 +46,7 @@ impl Counted {
 
 impl Session {
     /// Takes over what earlier runs did.
-    pub(super) fn take_totals(&mut self, store: &ResumeStore) {
+    pub(super) fn take_totals(&mut self, store: &dyn SessionStore) {
         match store.totals() {
             Ok(before) => self.counted.before = before,
             Err(error) => tracing::error!(%error, "what earlier runs did cannot be read"),
@@ -71,15 +71,16 @@ impl Session {
             downloaded: counted.gone.downloaded + moved.1,
             files_added: counted.files_added,
             runs: 1,
-            seconds: counted.began.elapsed().as_secs(),
+            seconds: self.now().duration_since(counted.began).as_secs(),
         };
         (run, counted.before.plus(run))
     }
 
     /// Enters what was moved, now and then.
     pub(super) fn keep_totals(&mut self) {
-        if self.counted.entered.elapsed() >= INTERVAL {
-            self.counted.entered = Instant::now();
+        let now = self.now();
+        if now.duration_since(self.counted.entered) >= INTERVAL {
+            self.counted.entered = now;
             if self.torrents.values().any(|torrent| torrent.has_moved()) {
                 self.save_totals(TORRENTS_MAX);
             }

@@ -15,7 +15,6 @@ use ringseed_proto::hashes::TorrentId;
 use ringseed_storage::Look;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Instant, SystemTime};
 
 impl Session {
     /// Hashes the files of a torrent that no shard runs.
@@ -145,15 +144,16 @@ impl Session {
         if self.hold_back(torrent_id) {
             return;
         }
+        let (now, wall) = (self.now(), self.parts.clock.wall());
         let Some(torrent) = self.torrent(&torrent_id) else { return };
         torrent.activity = Activity::Running;
         torrent.touch();
-        torrent.count_time(Instant::now());
+        torrent.count_time(now);
         let id = torrent.id;
         self.share_limits_unsure.insert(id);
         let Some(torrent) = self.torrent(&torrent_id) else { return };
         if torrent.is_done() && torrent.finished_at.is_none() {
-            torrent.finished_at = Some(SystemTime::now());
+            torrent.finished_at = Some(wall);
         }
         if torrent.pieces.durable().is_full() && !torrent.settings.was_whole {
             Arc::make_mut(&mut torrent.settings).was_whole = true;
@@ -181,7 +181,7 @@ impl Session {
 
     /// Remembers removals for clients that ask what changed lately.
     pub(super) fn note_removals(&mut self, list: &[TorrentId]) {
-        let now = Instant::now();
+        let now = self.now();
         let ids: Vec<_> =
             list.iter().filter_map(|torrent_id| Some((now, *self.ids.get(torrent_id)?))).collect();
         let removed = Arc::make_mut(&mut self.removed);
@@ -207,7 +207,7 @@ impl Session {
                 partial_seed: missing > 0 && entry.left.load(Ordering::Relaxed) == 0,
             }
         };
-        self.parts.announcer.start(tracked, Box::new(totals));
+        self.parts.trackers.start(tracked, Box::new(totals));
     }
 
     /// Announces a running torrent to the trackers that it has now: those that it had go on counting. First all shards count
@@ -228,12 +228,12 @@ impl Session {
         // The announcer knows no torrent that has stopped since.
         let Some(torrent) = self.torrent(&torrent_id) else { return };
         let tiers = torrent.tiers().to_vec();
-        self.parts.announcer.set_trackers(torrent_id, tiers);
+        self.parts.trackers.set_trackers(torrent_id, tiers);
     }
 
     /// Has all shards let go of a torrent; trackers are told once they have counted what they moved, and `next` follows.
     pub(super) fn begin_stop(&mut self, torrent_id: TorrentId, next: Next) {
-        let shards = (0..self.parts.shards.len()).collect();
+        let (shards, now) = ((0..self.parts.shards.len()).collect(), self.now());
         let Some(torrent) = self.torrent(&torrent_id) else { return };
         torrent.entry.set_phase(Phase::Stopped);
         torrent.touch();
@@ -244,7 +244,7 @@ impl Session {
             }
             return;
         }
-        torrent.count_time(Instant::now());
+        torrent.count_time(now);
         torrent.activity = Activity::Stopping { waiting: shards, next };
         torrent.running_since = None;
         self.queue_due = true;
@@ -253,7 +253,7 @@ impl Session {
 
     /// Counts how long torrents have run until now.
     pub(super) fn count_times(&mut self, list: &[TorrentId]) {
-        let now = Instant::now();
+        let now = self.now();
         for torrent_id in list {
             if let Some(torrent) = self.torrent(torrent_id) {
                 torrent.count_time(now);
