@@ -1,6 +1,7 @@
 //! Requests that are about many things: others are answered meanwhile, and memory stays bounded.
 
 use super::*;
+use ringseed_proto::hashes::InfoHashes;
 use std::rc::Rc;
 use tokio::net::TcpListener;
 
@@ -9,7 +10,9 @@ fn fill(bench: &played::Bench, count: u32) -> TorrentId {
     let torrent = |number: u32| {
         let mut status = played::status(number + 1, TorrentState::Paused);
         let metainfo = Arc::get_mut(&mut status.metainfo).unwrap();
-        metainfo.id().0[..4].copy_from_slice(&number.to_be_bytes());
+        let mut hash = metainfo.id().0;
+        hash[..4].copy_from_slice(&number.to_be_bytes());
+        metainfo.hashes = InfoHashes::from_v1(hash);
         Arc::new(status)
     };
     let mut snapshot = (**bench.engine.snapshot.load()).clone();
