@@ -1,4 +1,4 @@
-"""Checks that what the compose files name exists: files, targets of the Containerfile, volumes, secrets, services.
+"""Checks that everything the compose files refer to exists: files, Containerfile targets, volumes, secrets, services.
 
 Needs PyYAML. `docker compose config` checks the rest.
 """
@@ -10,7 +10,7 @@ import sys
 import yaml
 
 HERE = pathlib.Path(__file__).parent
-# Made by the user before the first start.
+# The user creates these before the first start.
 OWN = {"./config", "./downloads", "./rpc-token"}
 
 
@@ -25,7 +25,7 @@ def plain(text):
 
 def check_path(where, path):
     if path not in OWN and not (HERE / path).exists():
-        wrong(f"{where} names {path}, which is not there")
+        wrong(f"{where} refers to {path}, which does not exist")
 
 
 def check(name):
@@ -39,7 +39,7 @@ def check(name):
             check_path(where, build["context"])
             check_path(where, f"{build['context']}/{build['dockerfile']}")
             if build["target"] not in targets:
-                wrong(f"{where} builds {build['target']}, which the Containerfile has not")
+                wrong(f"{where} builds {build['target']}, which the Containerfile does not have")
             if not body["read_only"] or body["cap_drop"] != ["ALL"]:
                 wrong(f"{where} is not hardened")
         for option in body.get("security_opt", []):
@@ -52,16 +52,16 @@ def check(name):
             if source.startswith("."):
                 check_path(where, source)
             elif source not in compose["volumes"]:
-                wrong(f"{where} mounts {source}, which is no volume")
+                wrong(f"{where} mounts {source}, which is not a volume")
         for secret in body.get("secrets", []):
             secret = secret if isinstance(secret, str) else secret["source"]
             if secret not in secrets:
-                wrong(f"{where} wants the secret {secret}, which is not there")
+                wrong(f"{where} uses the secret {secret}, which does not exist")
             check_path(where, plain(secrets[secret]["file"]))
         network = body.get("network_mode", "")
         if network.startswith("service:"):
             if network.removeprefix("service:") not in compose["services"]:
-                wrong(f"{where} is in the network of a service that is not there")
+                wrong(f"{where} uses the network of a service that does not exist")
             if "ports" in body:
                 wrong(f"{where} publishes ports, which only {network} can")
     print(f"{name}: {', '.join(compose['services'])}")

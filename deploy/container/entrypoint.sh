@@ -1,5 +1,5 @@
 #!/bin/sh
-# Sets what seedbox users expect of a container (PUID, PGID, UMASK, secrets in files), then becomes the program.
+# Applies the usual seedbox variables (PUID, PGID, UMASK, secrets in files), then runs the program.
 set -eu
 
 fail() {
@@ -13,7 +13,7 @@ number() {
     esac
 }
 
-# FILE__RINGSEED_RPC_AUTH=/run/secrets/x puts what is in the file into RINGSEED_RPC_AUTH.
+# FILE__RINGSEED_RPC_AUTH=/run/secrets/x sets RINGSEED_RPC_AUTH to the content of that file.
 for name in $(env | sed -n 's/^FILE__\(RINGSEED_[A-Z0-9_]*\)=.*/\1/p'); do
     eval "file=\$FILE__$name"
     [ -r "$file" ] || fail "FILE__$name names $file, which cannot be read"
@@ -27,7 +27,7 @@ case "${UMASK:=022}" in
 esac
 umask "$UMASK"
 
-# Settings files that are there are used.
+# Use a settings file if it exists.
 if [ -z "${RINGSEED_CONFIG:-}" ] && [ -f /config/ringseed.toml ]; then
     export RINGSEED_CONFIG=/config/ringseed.toml
 fi
@@ -35,14 +35,14 @@ if [ -z "${RINGSEED_TRACKER_CONFIG:-}" ] && [ -f /config/tracker.toml ]; then
     export RINGSEED_TRACKER_CONFIG=/config/tracker.toml
 fi
 
-# Started with --user or by Kubernetes: somebody else has chosen who we are.
+# Started with --user or by Kubernetes: the user is already chosen.
 if [ "$(id -u)" -ne 0 ]; then
     exec "$@"
 fi
 
 number PUID "${PUID:=1000}"
 number PGID "${PGID:=1000}"
-# State is little and all ours; downloads may be millions of files, of which only the new volume's top is changed.
+# The state is small and belongs to Ringseed. Downloads may be millions of files: change only the top of a new volume.
 if [ -d /config ]; then
     find /config -xdev \( ! -user "$PUID" -o ! -group "$PGID" \) -exec chown -h "$PUID:$PGID" {} + ||
         echo "entrypoint: /config cannot be given to $PUID:$PGID" >&2

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Builds the images and proves what the README promises of them, with podman and a transmission outside.
+# Builds the images and tests the claims of the README, with podman and a transmission outside the container.
 #
 #   deploy/container/test.sh
 #
-# Needs podman, runc, transmission-daemon and transmission-cli, and root for the users that files belong to. RUNTIME names
-# another runtime; RINGSEED_IMAGE and TRACKER_IMAGE test images that exist.
+# Needs podman, runc, transmission-daemon and transmission-cli, and root to change the owners of files. RUNTIME selects
+# another runtime; RINGSEED_IMAGE and TRACKER_IMAGE select existing images to test.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 runtime=(--runtime "${RUNTIME:-runc}")
-# No more than a machine has that is a container itself.
+# Also works on a machine that is itself a container.
 memlock=$(ulimit -Hl)
 [ "$memlock" = unlimited ] && memlock=-1 || memlock=$((memlock * 1024))
 limits=(--ulimit nofile=20000:20000 --ulimit nproc=1000:1000)
@@ -19,7 +19,7 @@ tracker_image=${TRACKER_IMAGE:-}
 profile=$PWD/deploy/container/seccomp.json
 flat_profile=$PWD/deploy/kubernetes/base/seccomp.json
 puid=1234 pgid=2345
-# All that the entry point needs.
+# The capabilities that the entry point needs.
 caps=(--cap-add CHOWN --cap-add DAC_OVERRIDE --cap-add SETGID --cap-add SETUID)
 
 work=$(mktemp -d)
@@ -45,7 +45,7 @@ die() {
     echo "FAILED: $*" >&2
     exit 1
 }
-# until WHAT COMMAND...: looks again until the command succeeds, for a minute.
+# until WHAT COMMAND...: retries the command until it succeeds, for a minute.
 until_true() {
     local what=$1 tries=0
     shift
@@ -117,7 +117,7 @@ done
 say "it downloads from a transmission outside, through the tracker"
 mkdir "$work/outside" "$work/transmission"
 head -c 48M /dev/urandom >"$work/outside/from outside.bin"
-# Transmission takes no peers with loopback addresses from a tracker.
+# Transmission ignores loopback peers from a tracker.
 address=$(hostname -I | cut -d' ' -f1)
 announce=http://${address:?this machine has no address but loopback}:$tracker_port/announce
 transmission-create -o "$work/one.torrent" -t "$announce" "$work/outside/from outside.bin" >/dev/null
@@ -128,7 +128,7 @@ transmission=$!
 remote() { transmission-remote "127.0.0.1:$transmission_rpc" "$@"; }
 until_true "transmission" remote -si
 remote -a "$work/one.torrent" -w "$work/outside" >/dev/null
-# Seeders that the tracker knows.
+# The number of seeders at the tracker.
 seeders() {
     python3 -c 'import sys, urllib.request
 page = urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[1]}/metrics").read().decode()

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the packages `ringseed` and `ringseed-tracker` into target/debian with cargo-deb (`cargo install cargo-deb`).
-# PROFILE=dev packs what `cargo build` makes, for tests.
+# PROFILE=dev packages the output of `cargo build`, for tests.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -10,7 +10,7 @@ out=target/debian-assets
 cargo build --locked --profile "$profile" -p ringseed -p ringseed-tracker
 case $profile in dev) bin=$target/debug ;; *) bin=$target/$profile ;; esac
 
-# Manual pages and completions come from the programs themselves.
+# The programs print their own manual pages and completions.
 rm -rf "$out"
 mkdir -p "$out"
 install -m 755 "$bin/ringseed" "$bin/ringseed-tracker" "$out/"

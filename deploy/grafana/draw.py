@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draws the dashboards with what a Prometheus knows, without Grafana: one PNG each, panels where Grafana puts them.
+"""Draws the dashboards from a Prometheus, without Grafana: one PNG each, with the panels at their Grafana positions.
 
     pip install matplotlib
     deploy/grafana/draw.py --prometheus http://127.0.0.1:9090 --minutes 10 --out pictures
@@ -37,7 +37,7 @@ def scaled(value, step, names, digits=3):
 
 
 def label(unit, value, seconds_now):
-    """A value as Grafana writes it in this unit."""
+    """A value formatted as Grafana does in this unit."""
     if not math.isfinite(value):
         return "-"
     match unit:
@@ -92,7 +92,7 @@ def last(series):
 
 
 def draw(prometheus, panel, axes):
-    """Draws one panel; whether there was anything to draw."""
+    """Draws one panel; returns whether it had data."""
     defaults = panel.get("fieldConfig", {}).get("defaults", {})
     unit, kind = defaults.get("unit", "short"), panel["type"]
     over_time = kind in ("timeseries", "heatmap")

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Tells which of the engines each torrent belongs to:
+# Prints which engine each torrent belongs to:
 #
-#   spread.sh REPLICAS TORRENT-OR-INFO-HASH...      prints lines of "ENGINE TORRENT"
+#   spread.sh REPLICAS TORRENT-OR-INFO-HASH...      prints lines "ENGINE TORRENT"
 #
-# The engine whose number makes the highest hash together with the info-hash has it. So every one of them gets as many, and
-# when one is added, only the torrents that it gets move.
+# Rendezvous hashing: the engine whose number gives the highest hash with the info-hash gets the torrent. All engines get
+# equal shares, and a new engine takes over only its own share.
 set -euo pipefail
 
 replicas=${1:?the number of engines}

@@ -1,4 +1,4 @@
-"""Makes the manifests with kustomize and checks them against the schemas of Kubernetes and against each other.
+"""Builds the manifests with kustomize and checks them against the schemas of Kubernetes and against each other.
 
 Needs kubectl and `pip install kubernetes-validate`. `--write` writes monitoring/rules.yaml from deploy/prometheus/rules.
 """
@@ -12,7 +12,7 @@ import yaml
 
 HERE = pathlib.Path(__file__).parent
 RULES = HERE / "monitoring/rules.yaml"
-# Kinds of the Prometheus operator, which are not Kubernetes' own.
+# Kinds of the Prometheus operator.
 OTHERS = {"PodMonitor", "PrometheusRule"}
 VERSION = "1.31"
 
@@ -34,7 +34,7 @@ def rules():
 
 
 def pods(documents):
-    """Name, labels and specification of every pod that is made."""
+    """Name, labels and specification of every pod."""
     for document in documents:
         template = document.get("spec", {}).get("template")
         if template and "spec" in template:
@@ -51,7 +51,7 @@ def check_pods(documents, profiles, configured):
         volumes = {volume["name"] for volume in specification.get("volumes", [])} | {"data"}
         profile = specification["securityContext"]["seccompProfile"]
         if profile["type"] == "Localhost" and profile["localhostProfile"] not in profiles:
-            wrong(f"{name} wants the profile {profile['localhostProfile']}, which nobody installs")
+            wrong(f"{name} wants the profile {profile['localhostProfile']}, which no DaemonSet installs")
         if specification.get("automountServiceAccountToken", True):
             wrong(f"{name} gets a token for the cluster's API")
         for container in containers:
@@ -65,14 +65,14 @@ def check_pods(documents, profiles, configured):
                 wrong(f"{name}: {container['name']} is not hardened")
             for mount in container.get("volumeMounts", []):
                 if mount["name"] not in volumes:
-                    wrong(f"{name} mounts {mount['name']}, which it has not")
+                    wrong(f"{name} mounts {mount['name']}, which it does not have")
             for kind in ["startupProbe", "livenessProbe", "readinessProbe"]:
                 if kind in container and container[kind]["httpGet"]["port"] not in ports(specification):
-                    wrong(f"{name}: {kind} asks at a port that is not there")
+                    wrong(f"{name}: {kind} uses a port that does not exist")
         for volume in specification.get("volumes", []):
             source = volume.get("configMap", {}).get("name", "")
             if source.startswith("ringseed-seccomp") and source not in configured:
-                wrong(f"{name} has the configuration {source}, which is not made")
+                wrong(f"{name} has the configuration {source}, which does not exist")
 
 
 def check_services(documents):
@@ -91,21 +91,21 @@ def check_services(documents):
             owner, ordinal = of_one.rsplit("-", 1)
             sets = [other for other in documents if other["kind"] == "StatefulSet" and other["metadata"]["name"] == owner]
             if not sets or int(ordinal) >= sets[0]["spec"]["replicas"]:
-                wrong(f"{name} is for {of_one}, which there is not")
+                wrong(f"{name} is for {of_one}, which does not exist")
             (port,) = document["spec"]["ports"]
             if len({port["port"], port["targetPort"], port["nodePort"], 30881 + int(ordinal)}) != 1:
-                wrong(f"{name}: peers are told another port than that of {of_one}")
+                wrong(f"{name}: its port is not the port of {of_one}")
             continue
         matching = [pod for pod in pods(documents) if selector.items() <= pod[1].items()]
         if not matching:
             wrong(f"{name} selects no pod")
         for port in named:
             if port not in ports(matching[0][2]):
-                wrong(f"{name} names the port {port}, which {matching[0][0]} has not")
+                wrong(f"{name} names the port {port}, which {matching[0][0]} does not have")
 
 
 def main():
-    head = "# The rules of deploy/prometheus/rules as the operator takes them; written by validate.py --write.\n"
+    head = "# The rules of deploy/prometheus/rules in the operator's format; written by validate.py --write.\n"
     rule = {
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "PrometheusRule",
@@ -116,7 +116,7 @@ def main():
     if "--write" in sys.argv:
         RULES.write_text(text)
     if RULES.read_text() != text:
-        wrong(f"{RULES} is not what deploy/prometheus/rules says: run validate.py --write")
+        wrong(f"{RULES} differs from deploy/prometheus/rules: run validate.py --write")
 
     documents = []
     for folder in ["base", "monitoring", "loadtest"]:
