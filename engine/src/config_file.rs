@@ -3,7 +3,7 @@
 //! One struct is the file's schema and the flags at once, so that the three cannot drift apart: a key of
 //! the file is the long flag without its dashes.
 
-use crate::cli::quantity::Bytes;
+use crate::cli::quantity::{Bytes, SizeError};
 use crate::config::{EngineConfig, ListenPort, UploadSlots};
 use crate::limits::PIECE_MEMORY_MIN;
 use ringseed_proto::socks5::ProxyUrl;
@@ -119,14 +119,19 @@ pub struct Settings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slots(pub UploadSlots);
 
-impl std::str::FromStr for Slots {
-    type Err = String;
+/// A text that is not a number of upload slots.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is neither 'auto' nor a number from 1")]
+pub struct NotSlots(String);
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl std::str::FromStr for Slots {
+    type Err = NotSlots;
+
+    fn from_str(text: &str) -> Result<Self, NotSlots> {
         match (text, text.parse::<u32>()) {
             ("auto", _) => Ok(Self(UploadSlots::Auto)),
             (_, Ok(count @ 1..)) => Ok(Self(UploadSlots::Fixed(count))),
-            _ => Err(format!("'{text}' is neither 'auto' nor a number from 1")),
+            _ => Err(NotSlots(text.to_owned())),
         }
     }
 }
@@ -135,18 +140,29 @@ impl std::str::FromStr for Slots {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Memory(pub u64);
 
-impl std::str::FromStr for Memory {
-    type Err = String;
+/// A text that is not a size of memory for pieces.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MemoryError {
+    /// It is not a size.
+    #[error(transparent)]
+    Size(#[from] SizeError),
+    /// No download would go on with that.
+    #[error("'{0}' is too little memory for pieces; at least 1M is needed")]
+    TooLittle(String),
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl std::str::FromStr for Memory {
+    type Err = MemoryError;
+
+    fn from_str(text: &str) -> Result<Self, MemoryError> {
         match text.parse::<Bytes>()?.0 {
             bytes if bytes >= PIECE_MEMORY_MIN => Ok(Self(bytes)),
-            _ => Err(format!("'{text}' is too little memory for pieces; at least 1M is needed")),
+            _ => Err(MemoryError::TooLittle(text.to_owned())),
         }
     }
 }
 
-fn memory_size(text: &str) -> Result<Memory, String> {
+fn memory_size(text: &str) -> Result<Memory, MemoryError> {
     text.parse()
 }
 
@@ -176,7 +192,7 @@ fn announce_urls<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Ve
 fn text_or_number<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: serde::Deserializer<'de>,
-    T: std::str::FromStr<Err = String>,
+    T: std::str::FromStr<Err: std::fmt::Display>,
 {
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "a number or text is needed")]

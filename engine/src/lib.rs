@@ -14,7 +14,9 @@ mod descriptors;
 pub mod limits;
 mod preflight;
 mod shard;
+mod start_error;
 mod startup;
 pub mod turns;
 
-pub use startup::{Engine, StartError};
+pub use start_error::{StartError, ThreadError};
+pub use startup::Engine;

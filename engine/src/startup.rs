@@ -8,19 +8,20 @@ use crate::control::work::Workers;
 use crate::control::{Inbox, loader, thread};
 use crate::descriptors::Descriptors;
 use crate::limits::{CONTROL_QUEUE, SHARD_MAILBOX, SHARD_REPORTS};
-use crate::preflight::{self, PreflightError};
+use crate::preflight;
 use crate::shard::mailbox::{self, mailbox};
 use crate::shard::message::FromShard;
 use crate::shard::publish::ShardSnapshot;
 use crate::shard::rate::RateLimit;
 use crate::shard::registry::Registry;
 use crate::shard::{Shard, ShardContext};
+use crate::start_error::{StartError, ThreadError};
 use crate::turns;
 use arc_swap::ArcSwap;
 use glommio::Placement;
 use ringseed_announce::{AnnounceConfig, Announcer, Trust};
 use ringseed_handle::{EngineHandle, EngineSnapshot};
-use ringseed_net::listener::{ListenError, Listeners, PortClaim};
+use ringseed_net::listener::{Listeners, PortClaim};
 use ringseed_net::route::{self, Route};
 use ringseed_proto::units::PeerId;
 use ringseed_ring::executor::Executor;
@@ -37,45 +38,6 @@ use std::sync::mpsc as std_mpsc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 use tokio::sync::{mpsc, watch};
-
-/// Why an engine did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The system lacks something.
-    #[error(transparent)]
-    Preflight(#[from] PreflightError),
-    /// No port to listen on.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    /// The proxy has no address.
-    #[error("{0}")]
-    Proxy(String),
-    /// The file of certificates for trackers cannot be used.
-    #[error("{0}; check --tracker-ca")]
-    TrackerCa(String),
-    /// The resume store cannot be used.
-    #[error("{0}")]
-    State(String),
-    /// The RPC address cannot be used.
-    #[error("cannot listen for RPC on {address}: {source}; give another address with --rpc")]
-    Rpc {
-        /// The address.
-        address: SocketAddr,
-        /// What the kernel said.
-        source: io::Error,
-    },
-    /// Something about who may use the RPC cannot be used.
-    #[error("{0}")]
-    RpcAccess(String),
-    /// A thread or a ring could not be made.
-    #[error("cannot start {what}: {reason}")]
-    Thread {
-        /// What was to start.
-        what: String,
-        /// What went wrong.
-        reason: String,
-    },
-}
 
 /// A running engine. Dropping it stops it as [`Engine::stop`] does.
 pub struct Engine {
@@ -112,9 +74,9 @@ impl Engine {
         let interface = config.bind_interface.as_deref();
         let listeners =
             Listeners::open_at_start(config.listen_port, &config.listen_addresses, interface, shard_count)?;
-        let proxy = config.proxy.as_ref().map(route::resolve).transpose().map_err(StartError::Proxy)?;
+        let proxy = config.proxy.as_ref().map(route::resolve).transpose()?;
         let trust = match &config.tracker_ca {
-            Some(path) => Trust::with_file(path).map_err(StartError::TrackerCa)?,
+            Some(path) => Trust::with_file(path)?,
             None => Trust::default(),
         };
         let route = Route {
@@ -127,11 +89,11 @@ impl Engine {
             proxy: proxy.map(Arc::new),
         };
         let rpc_listener = config.rpc.map(bind_rpc).transpose()?;
-        let rpc_socket = config.rpc_socket.as_deref().map(rpc::UnixSocket::bind).transpose();
-        let (rpc_socket, socket_file) = rpc_socket.map_err(StartError::RpcAccess)?.unzip();
+        let rpc_socket = config.rpc_socket.as_deref().map(rpc::UnixSocket::bind).transpose()?;
+        let (rpc_socket, socket_file) = rpc_socket.unzip();
         let rpc_tls =
             config.rpc_tls.as_ref().map(|(certificate, key)| rpc::Tls::from_files(certificate, key));
-        let rpc_tls = rpc_tls.transpose().map_err(StartError::RpcAccess)?;
+        let rpc_tls = rpc_tls.transpose()?;
         let credentials = credentials(&config)?;
         let rpc_address = rpc_listener.as_ref().and_then(|listener| listener.local_addr().ok());
         let peer_id = new_peer_id();
@@ -143,10 +105,7 @@ impl Engine {
             None => (None, None),
         };
 
-        let failed = |what: &str| {
-            let what = what.to_owned();
-            move |error: io::Error| StartError::Thread { what, reason: error.to_string() }
-        };
+        let failed = |what| move |error: io::Error| StartError::Thread { what, reason: error.into() };
         let (reports, report_inbox) = mailbox::<FromShard>(SHARD_REPORTS).map_err(failed("mailboxes"))?;
         let mut senders = Vec::new();
         let mut inboxes = Vec::new();
@@ -196,8 +155,8 @@ impl Engine {
         }
         drop(ready_sender);
         for _ in 0..shard_count {
-            let started = ready.recv().unwrap_or_else(|_| Err("the shard's thread ended".into()));
-            started.map_err(|reason| StartError::Thread { what: "a shard".into(), reason })?;
+            let started = ready.recv().unwrap_or(Err(ThreadError::Ended));
+            started.map_err(|reason| StartError::Thread { what: "a shard", reason })?;
         }
 
         let snapshot = Arc::new(ArcSwap::from_pointee(EngineSnapshot::default()));
@@ -243,8 +202,8 @@ impl Engine {
             .map_err(failed("the control thread"))?;
         ready
             .recv()
-            .unwrap_or_else(|_| Err("the control thread ended".into()))
-            .map_err(|reason| StartError::Thread { what: "the control thread".into(), reason })?;
+            .unwrap_or(Err(ThreadError::Ended))
+            .map_err(|reason| StartError::Thread { what: "the control thread", reason })?;
         let (opened, loader) = loading.map(|loading| (loading.opened, loading.thread)).unzip();
         let engine = Self {
             handle,
@@ -256,7 +215,8 @@ impl Engine {
         };
         // The RPC answers already; whether there is a state to serve is known when its file is open.
         if let Some(opened) = opened {
-            opened.recv().unwrap_or_else(|_| Err("the loader ended".into())).map_err(StartError::State)?;
+            let ended = |_| StartError::Thread { what: "the loader", reason: ThreadError::Ended };
+            opened.recv().map_err(ended)??;
         }
         Ok(engine)
     }
@@ -321,12 +281,12 @@ fn within(mut config: EngineConfig, descriptors: &Descriptors, limit: u64) -> En
     config
 }
 
-fn run_shard(context: ShardContext, placement: Placement, ready: &std_mpsc::Sender<Result<(), String>>) {
+fn run_shard(context: ShardContext, placement: Placement, ready: &std_mpsc::Sender<Result<(), ThreadError>>) {
     let index = context.index;
     let executor = match Executor::new(placement) {
         Ok(executor) => executor,
         Err(error) => {
-            let _ = ready.send(Err(error.to_string()));
+            let _ = ready.send(Err(error.into()));
             return;
         }
     };
@@ -339,7 +299,7 @@ fn run_shard(context: ShardContext, placement: Placement, ready: &std_mpsc::Send
                 }
             }
             Err(error) => {
-                let _ = ready.send(Err(error.to_string()));
+                let _ = ready.send(Err(error.into()));
             }
         }
     });
@@ -374,23 +334,23 @@ struct ControlStart {
 }
 
 impl ControlStart {
-    fn run(self, ready: &std_mpsc::Sender<Result<(), String>>) {
+    fn run(self, ready: &std_mpsc::Sender<Result<(), ThreadError>>) {
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime,
             Err(error) => {
-                let _ = ready.send(Err(error.to_string()));
+                let _ = ready.send(Err(error.into()));
                 return;
             }
         };
         let local = tokio::task::LocalSet::new();
         if let Err(error) = local.block_on(&runtime, self.serve(ready)) {
-            tracing::error!(error, "the control thread ended");
+            tracing::error!(%error, "the control thread ended");
             // Nobody listens once it has started.
             let _ = ready.send(Err(error));
         }
     }
 
-    async fn serve(self, ready: &std_mpsc::Sender<Result<(), String>>) -> Result<(), String> {
+    async fn serve(self, ready: &std_mpsc::Sender<Result<(), ThreadError>>) -> Result<(), ThreadError> {
         let (updates, announces) = mpsc::channel(CONTROL_QUEUE);
         let announce_config = AnnounceConfig {
             peer_id: self.peer_id,
@@ -425,14 +385,14 @@ impl ControlStart {
             upload_limit: self.upload_limit,
             download_limit: self.download_limit,
         });
-        let inbox = Inbox::new(self.report_inbox).map_err(|error| error.to_string())?;
+        let inbox = Inbox::new(self.report_inbox)?;
         let listeners = rpc::RpcListeners {
             tcp: match self.rpc_listener.map(tokio::net::TcpListener::from_std) {
-                Some(listener) => Some((listener.map_err(|error| error.to_string())?, self.rpc_tls)),
+                Some(listener) => Some((listener?, self.rpc_tls)),
                 None => None,
             },
             unix: match self.rpc_socket.map(tokio::net::UnixListener::from_std) {
-                Some(listener) => Some(listener.map_err(|error| error.to_string())?),
+                Some(listener) => Some(listener?),
                 None => None,
             },
         };
@@ -471,8 +431,7 @@ impl ControlStart {
         drop(self.handle);
         let _ = ready.send(Ok(()));
         let workers = Workers::new(announcer);
-        let ran = thread::run(session, workers, self.command_queue, announces, inbox, self.torrents).await;
-        ran.map_err(|error| error.to_string())
+        Ok(thread::run(session, workers, self.command_queue, announces, inbox, self.torrents).await?)
     }
 }
 
@@ -480,7 +439,7 @@ impl ControlStart {
 struct Loading {
     thread: JoinHandle<()>,
     /// Told once whether the store could be opened.
-    opened: std_mpsc::Receiver<Result<(), String>>,
+    opened: std_mpsc::Receiver<Result<(), loader::StateError>>,
 }
 
 impl Loading {
@@ -495,7 +454,7 @@ impl Loading {
         let thread = std::thread::Builder::new()
             .name("ringseed-load".into())
             .spawn(move || loader.run(&open_sender))
-            .map_err(|error| StartError::Thread { what: "the loader".into(), reason: error.to_string() })?;
+            .map_err(|error| StartError::Thread { what: "the loader", reason: error.into() })?;
         Ok((Self { thread, opened }, torrents))
     }
 }
@@ -508,25 +467,18 @@ fn bind_rpc(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
 
 /// What clients of the RPC must show: what is configured, and the token of the state directory.
 fn credentials(config: &EngineConfig) -> Result<rpc::Credentials, StartError> {
-    let read = |texts: &[String]| {
-        let networks: Result<Vec<rpc::Network>, String> = texts.iter().map(|text| text.parse()).collect();
-        networks.map_err(StartError::RpcAccess)
-    };
+    let read = |texts: &[String]| texts.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>();
     let (networks, proxies) = (read(&config.rpc_networks)?, read(&config.rpc_proxies)?);
     if config
         .rpc_auth
         .as_ref()
         .is_some_and(|pair| pair.split_once(':').is_none_or(|(_, password)| password.is_empty()))
     {
-        return Err(StartError::RpcAccess("rpc-auth is a name and a password, as name:password".into()));
+        return Err(StartError::RpcAuth);
     }
     let token = match (&config.rpc_token_file, &config.state_dir) {
-        (Some(path), _) => Some(rpc::shared_token(path).map_err(StartError::RpcAccess)?),
-        (None, Some(dir)) if config.rpc.is_some() || config.rpc_socket.is_some() => {
-            Some(rpc::token(dir).map_err(|error| {
-                StartError::RpcAccess(format!("cannot make {}: {error}", dir.join(rpc::TOKEN_FILE).display()))
-            })?)
-        }
+        (Some(path), _) => Some(rpc::shared_token(path)?),
+        (None, Some(dir)) if config.rpc.is_some() || config.rpc_socket.is_some() => Some(rpc::token(dir)?),
         _ => None,
     };
     Ok(rpc::Credentials { pair: config.rpc_auth.clone(), token, networks, proxies })

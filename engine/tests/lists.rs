@@ -123,7 +123,7 @@ fn a_torrent_that_cannot_be_moved_is_named_and_the_others_are() {
     let failures = block_on(handle.command(torrents.clone(), work)).unwrap();
     let failed: Vec<_> = failures.iter().map(|(torrent, _)| *torrent).collect();
     assert_eq!(failed, [torrents[2]]);
-    let why = failures.told(torrents.len()).unwrap_err();
+    let why = failures.of_list(torrents.len()).unwrap_err().to_string();
     assert!(why.starts_with(&format!("1 of {COUNT} torrents failed: {}: ", torrents[2])), "{why}");
     until("the others", || {
         let snapshot = handle.snapshot();

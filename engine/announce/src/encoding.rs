@@ -5,26 +5,40 @@ use flate2::{Decompress, FlushDecompress, Status};
 use hyper::HeaderMap;
 use hyper::header::CONTENT_ENCODING;
 use std::borrow::Cow;
-use std::io::Read;
+use std::io::{self, Read};
 
 /// What is asked for.
 pub(super) const ACCEPTED: &str = "gzip, deflate";
 
+/// Why the body of an answer cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodingError {
+    /// It is encoded more often than any server has reason to.
+    #[error("the answer is encoded many times over")]
+    TooOften,
+    /// An encoding that was not asked for. No more than the beginning of its name.
+    #[error("the answer is encoded with {0}, which was not asked for")]
+    Unknown(String),
+    /// What it is without the encoding is larger than it may be.
+    #[error("the answer is larger than {0} bytes")]
+    TooLarge(usize),
+    /// It is not what the encoding makes.
+    #[error("the answer's encoding is broken: {0}")]
+    Broken(#[from] io::Error),
+}
+
 /// The body as it was before it was encoded, of at most `bytes_max` bytes.
-///
-/// # Errors
-/// What is wrong, for the user.
 pub(super) fn decoded<'a>(
     headers: &HeaderMap,
     body: &'a [u8],
     bytes_max: usize,
-) -> Result<Cow<'a, [u8]>, String> {
+) -> Result<Cow<'a, [u8]>, EncodingError> {
     let names = headers.get_all(CONTENT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     let names = names.flat_map(|names| names.split(',')).map(|name| name.trim().to_ascii_lowercase());
     let mut body = Cow::Borrowed(body);
     let names: Vec<String> = names.filter(|name| !name.is_empty() && name != "identity").collect();
     if names.len() > ENCODINGS_MAX {
-        return Err("the answer is encoded many times over".to_owned());
+        return Err(EncodingError::TooOften);
     }
     // The last one was done last.
     for name in names.iter().rev() {
@@ -37,8 +51,7 @@ pub(super) fn decoded<'a>(
                 None => body,
             },
             other => {
-                let shown: String = other.chars().take(20).collect();
-                return Err(format!("the answer is encoded with {shown}, which was not asked for"));
+                return Err(EncodingError::Unknown(other.chars().take(20).collect()));
             }
         };
     }
@@ -50,21 +63,21 @@ const ENCODINGS_MAX: usize = 2;
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-fn gunzip(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, String> {
+fn gunzip(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, EncodingError> {
     match bounded(MultiGzDecoder::new(body), bytes_max) {
         // Something else may follow the first member.
-        Err(Broken::Data(_)) => bounded(GzDecoder::new(body), bytes_max).map_err(Broken::text),
-        done => done.map_err(Broken::text),
+        Err(EncodingError::Broken(_)) => bounded(GzDecoder::new(body), bytes_max),
+        done => done,
     }
 }
 
 /// `deflate` is a zlib stream by the standard and a bare one by some servers. `None` when the body is neither: it was
 /// sent as it is.
-fn inflate(body: &[u8], bytes_max: usize) -> Result<Option<Vec<u8>>, String> {
+fn inflate(body: &[u8], bytes_max: usize) -> Result<Option<Vec<u8>>, EncodingError> {
     match bounded(ZlibDecoder::new(body), bytes_max) {
         Ok(inflated) => return Ok(Some(inflated)),
-        Err(too_large @ Broken::TooLarge(_)) => return Err(too_large.text()),
-        Err(Broken::Data(_)) => {}
+        Err(EncodingError::Broken(_)) => {}
+        Err(too_large) => return Err(too_large),
     }
     let mut out = Vec::with_capacity(body.len().saturating_mul(4).min(bytes_max + 1));
     let mut stream = Decompress::new(false);
@@ -73,7 +86,7 @@ fn inflate(body: &[u8], bytes_max: usize) -> Result<Option<Vec<u8>>, String> {
         let before = (stream.total_in(), out.len());
         match stream.decompress_vec(&body[read..], &mut out, FlushDecompress::None) {
             Ok(Status::StreamEnd) if out.len() <= bytes_max => return Ok(Some(out)),
-            _ if out.len() > bytes_max => return Err(Broken::TooLarge(bytes_max).text()),
+            _ if out.len() > bytes_max => return Err(EncodingError::TooLarge(bytes_max)),
             Ok(_) if out.len() == out.capacity() => {
                 out.reserve(out.len().max(512).min(bytes_max + 1 - out.len()))
             }
@@ -83,26 +96,11 @@ fn inflate(body: &[u8], bytes_max: usize) -> Result<Option<Vec<u8>>, String> {
     }
 }
 
-/// Why a body could not be decoded.
-enum Broken {
-    TooLarge(usize),
-    Data(std::io::Error),
-}
-
-impl Broken {
-    fn text(self) -> String {
-        match self {
-            Broken::TooLarge(most) => format!("the answer is larger than {most} bytes"),
-            Broken::Data(error) => format!("the answer's encoding is broken: {error}"),
-        }
-    }
-}
-
 /// All of a decoder's output; a small body that grows without end is stopped at the bound.
-fn bounded(decoder: impl Read, bytes_max: usize) -> Result<Vec<u8>, Broken> {
+fn bounded(decoder: impl Read, bytes_max: usize) -> Result<Vec<u8>, EncodingError> {
     let mut out = Vec::new();
-    decoder.take(bytes_max as u64 + 1).read_to_end(&mut out).map_err(Broken::Data)?;
-    if out.len() > bytes_max { Err(Broken::TooLarge(bytes_max)) } else { Ok(out) }
+    decoder.take(bytes_max as u64 + 1).read_to_end(&mut out)?;
+    if out.len() > bytes_max { Err(EncodingError::TooLarge(bytes_max)) } else { Ok(out) }
 }
 
 #[cfg(test)]
@@ -132,10 +130,14 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    fn decode(name: &str, body: &[u8], bytes_max: usize) -> Result<Vec<u8>, String> {
+    fn decode(name: &str, body: &[u8], bytes_max: usize) -> Result<Vec<u8>, EncodingError> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_ENCODING, name.parse().unwrap());
         decoded(&headers, body, bytes_max).map(Cow::into_owned)
+    }
+
+    fn is_too_large(decoded: Result<Vec<u8>, EncodingError>) -> bool {
+        matches!(decoded, Err(EncodingError::TooLarge(_)))
     }
 
     #[test]
@@ -155,13 +157,13 @@ mod tests {
             ("gzip", [gzip(BODY), b"\r\n".to_vec()].concat()),
             ("gzip", [gzip(&BODY[..9]), gzip(&BODY[9..])].concat()),
         ] {
-            assert_eq!(decode(name, &body, 100).as_deref(), Ok(BODY), "{name}");
+            assert_eq!(decode(name, &body, 100).unwrap(), BODY, "{name}");
         }
         assert_eq!(&*decoded(&HeaderMap::new(), BODY, 100).unwrap(), BODY);
         let large: Vec<u8> = (0..200_000u32).flat_map(|n| (n % 251).to_be_bytes()).collect();
         for (name, body) in [("gzip", gzip(&large)), ("deflate", zlib(&large)), ("deflate", raw(&large))] {
-            assert!(decode(name, &body, large.len()).as_deref() == Ok(&large[..]), "{name}");
-            assert!(decode(name, &body, large.len() - 1).unwrap_err().contains("larger"), "{name}");
+            assert!(decode(name, &body, large.len()).unwrap() == large, "{name}");
+            assert!(is_too_large(decode(name, &body, large.len() - 1)), "{name}");
         }
     }
 
@@ -170,22 +172,24 @@ mod tests {
         let zeros = vec![0; 32 << 20];
         for (name, body) in [("gzip", gzip(&zeros)), ("deflate", zlib(&zeros)), ("deflate", raw(&zeros))] {
             assert!(body.len() < 64 << 10);
-            assert!(decode(name, &body, 512 << 10).unwrap_err().contains("larger"), "{name}");
+            assert!(is_too_large(decode(name, &body, 512 << 10)), "{name}");
         }
         let twice = gzip(&gzip(&zeros));
-        assert!(decode("gzip, gzip", &twice, 512 << 10).unwrap_err().contains("larger"));
-        assert!(decode("gzip, gzip, gzip", &twice, 512 << 10).unwrap_err().contains("many times"));
+        assert!(is_too_large(decode("gzip, gzip", &twice, 512 << 10)));
+        let thrice = decode("gzip, gzip, gzip", &twice, 512 << 10);
+        assert!(matches!(thrice, Err(EncodingError::TooOften)));
     }
 
     #[test]
     fn cut_and_foreign_encodings_are_told() {
         let body = gzip(BODY);
         for cut in 2..body.len() - 8 {
-            assert!(decode("gzip", &body[..cut], 100).unwrap_err().contains("broken"), "{cut}");
+            let cut_short = decode("gzip", &body[..cut], 100);
+            assert!(matches!(cut_short, Err(EncodingError::Broken(_))), "{cut}");
         }
-        assert!(decode("br", BODY, 100).unwrap_err().contains("encoded with br"));
+        assert!(matches!(decode("br", BODY, 100), Err(EncodingError::Unknown(name)) if name == "br"));
         // What deflate cannot be is left as it is, for whoever reads it to refuse.
-        assert_eq!(decode("deflate", b"<html>", 100).as_deref(), Ok(&b"<html>"[..]));
+        assert_eq!(decode("deflate", b"<html>", 100).unwrap(), b"<html>");
         for byte in 0..=255 {
             let _ = decode("deflate", &[byte, byte, 0, 1, 2], 100);
             let _ = decode("gzip", &[0x1f, 0x8b, 8, byte, 0, 1, 2], 100);

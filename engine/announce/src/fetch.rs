@@ -1,20 +1,76 @@
 //! Fetching files that a user names by URL: torrent files and blocklists, over the trackers' HTTP client.
 
+use super::encoding::EncodingError;
 use super::http::{Dialer, HttpClient, client, led_to_local, root};
 use super::limits::{FETCH_TIMEOUT, REDIRECTS_MAX};
 use super::names::Names;
-use super::trust::{Trust, certificate_problem};
+use super::redirect::{self, RedirectError};
+use super::trust::{CertificateProblem, Trust, certificate_problem};
 use super::url::{Protocol, TrackerUrl};
-use super::{address::is_local, encoding, redirect};
+use super::{address::is_local, encoding};
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
-use hyper::Uri;
 use hyper::header::{ACCEPT, AUTHORIZATION, COOKIE, HeaderValue, LOCATION, USER_AGENT};
+use hyper::{StatusCode, Uri};
+use hyper_util::client::legacy::Error as ClientError;
 use ringseed_net::route::Route;
 use ringseed_proto::tracker::Family;
-use std::borrow::Cow;
+use std::error::Error;
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::time::timeout;
+
+/// Why a file was not fetched.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// It is not a URL of a protocol that files are fetched over.
+    #[error("this is not a URL of http or https")]
+    NotHttp,
+    /// It is not written as URLs are.
+    #[error("this is not a URL")]
+    NotAUrl,
+    /// The name has no address.
+    #[error("cannot resolve {host}: {error}")]
+    Resolve {
+        /// The name.
+        host: String,
+        /// What the resolver says.
+        error: io::Error,
+    },
+    /// It is on this machine or in its networks.
+    #[error("local addresses are not fetched from; rpc-fetch-local = true allows it")]
+    Local,
+    /// Nothing to connect to.
+    #[error("the host has no address")]
+    NoAddress,
+    /// The server, or one that it led to, did not answer.
+    #[error("no answer in time")]
+    Timeout,
+    /// The request cannot be written.
+    #[error(transparent)]
+    Request(#[from] hyper::http::Error),
+    /// The server does not prove who it is.
+    #[error(transparent)]
+    Certificate(#[from] CertificateProblem),
+    /// No connection, or no answer on it.
+    #[error("{}", root(.0))]
+    Unreachable(ClientError),
+    /// A redirect that is not followed.
+    #[error(transparent)]
+    Redirect(#[from] RedirectError),
+    /// The server has no such file, or does not give it.
+    #[error("the server answered {0}")]
+    Status(StatusCode),
+    /// The file is larger than it may be, in bytes.
+    #[error("the answer is larger than {:.1} MiB", *.0 as f64 / f64::from(1 << 20))]
+    TooLarge(usize),
+    /// Not all of the file came.
+    #[error("the answer broke off: {}", root(&**.0))]
+    BrokeOff(Box<dyn Error + Send + Sync>),
+    /// What came cannot be decoded.
+    #[error(transparent)]
+    Encoding(#[from] EncodingError),
+}
 
 /// What is fetched, and how.
 #[derive(Debug, Clone)]
@@ -37,11 +93,11 @@ pub struct FetchRequest<'a> {
 /// resolves to.
 ///
 /// # Errors
-/// What went wrong, for the user.
-pub async fn fetch(request: &FetchRequest<'_>) -> Result<Vec<u8>, String> {
+/// When there is no such file, or no way to it.
+pub async fn fetch(request: &FetchRequest<'_>) -> Result<Vec<u8>, FetchError> {
     let url = TrackerUrl::of_any_length(request.url).ok().filter(|url| url.protocol != Protocol::Udp);
-    let url = url.ok_or("this is not a URL of http or https")?;
-    let uri: Uri = url.address.parse().map_err(|_| "this is not a URL".to_owned())?;
+    let url = url.ok_or(FetchError::NotHttp)?;
+    let uri: Uri = url.address.parse().map_err(|_| FetchError::NotAUrl)?;
     let login = url.authorization.as_ref();
     let work = async {
         let names = Arc::new(Names::new());
@@ -51,12 +107,12 @@ pub async fn fetch(request: &FetchRequest<'_>) -> Result<Vec<u8>, String> {
             let dialer = dialer(Family::V4, request, names);
             return follow(&client(dialer, request.trust, 0), uri.clone(), login, request).await;
         }
-        let addresses =
-            names.resolve(host).await.map_err(|error| format!("cannot resolve {host}: {error}"))?;
+        let addresses = names.resolve(host).await;
+        let addresses = addresses.map_err(|error| FetchError::Resolve { host: host.to_owned(), error })?;
         if !request.local && addresses.iter().all(|ip| is_local(*ip)) {
-            return Err(LOCAL.to_owned());
+            return Err(FetchError::Local);
         }
-        let mut last = "the host has no address".to_owned();
+        let mut last = FetchError::NoAddress;
         for family in [Family::V4, Family::V6] {
             let usable = |ip: &IpAddr| Family::of(*ip) == family && (request.local || !is_local(*ip));
             if !addresses.iter().any(usable) {
@@ -70,22 +126,19 @@ pub async fn fetch(request: &FetchRequest<'_>) -> Result<Vec<u8>, String> {
         }
         Err(last)
     };
-    timeout(FETCH_TIMEOUT, work).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
+    timeout(FETCH_TIMEOUT, work).await.unwrap_or(Err(FetchError::Timeout))
 }
 
 fn dialer(family: Family, request: &FetchRequest<'_>, names: Arc<Names>) -> Dialer {
     Dialer { family, public_only: !request.local, route: request.route.clone(), names }
 }
 
-/// Said when a URL leads to this machine or its networks.
-const LOCAL: &str = "local addresses are not fetched from; rpc-fetch-local = true allows it";
-
 async fn follow(
     client: &HttpClient,
     mut uri: Uri,
     login: Option<&HeaderValue>,
     request: &FetchRequest<'_>,
-) -> Result<Vec<u8>, String> {
+) -> Result<Vec<u8>, FetchError> {
     let first = (uri.scheme().cloned(), uri.authority().cloned());
     for _ in 0..=REDIRECTS_MAX {
         let mut ask = hyper::Request::get(uri.clone())
@@ -100,35 +153,33 @@ async fn follow(
                 ask = ask.header(AUTHORIZATION, login);
             }
         }
-        let ask = ask.body(Empty::new()).map_err(|error| error.to_string())?;
-        let response = client.request(ask).await.map_err(|error| match led_to_local(&error) {
-            true => LOCAL.to_owned(),
-            false => certificate_problem(&error).unwrap_or_else(|| root(&error)),
+        let ask = ask.body(Empty::new())?;
+        let response = client.request(ask).await.map_err(|error| match certificate_problem(&error) {
+            _ if led_to_local(&error) => FetchError::Local,
+            Some(problem) => FetchError::Certificate(problem),
+            None => FetchError::Unreachable(error),
         })?;
         let status = response.status();
         if status.is_redirection() {
             let location = response.headers().get(LOCATION).map(|location| location.as_bytes());
             let location = location.and_then(|location| std::str::from_utf8(location).ok());
-            uri = redirect::target(&uri, location.ok_or("redirected to nowhere")?)?;
+            uri = redirect::target(&uri, location.ok_or(RedirectError::Nowhere)?)?;
             continue;
         }
         if !status.is_success() {
-            return Err(format!("the server answered {status}"));
+            return Err(FetchError::Status(status));
         }
         let (head, body) = response.into_parts();
         return match Limited::new(body, request.bytes_max).collect().await {
             // It was not asked for; some servers do it all the same.
             Ok(body) => {
-                encoding::decoded(&head.headers, &body.to_bytes(), request.bytes_max).map(Cow::into_owned)
+                Ok(encoding::decoded(&head.headers, &body.to_bytes(), request.bytes_max)?.into_owned())
             }
-            Err(error) if error.is::<LengthLimitError>() => {
-                let most = request.bytes_max as f64 / f64::from(1 << 20);
-                Err(format!("the answer is larger than {most:.1} MiB"))
-            }
-            Err(error) => Err(format!("the answer broke off: {}", root(&*error))),
+            Err(error) if error.is::<LengthLimitError>() => Err(FetchError::TooLarge(request.bytes_max)),
+            Err(error) => Err(FetchError::BrokeOff(error)),
         };
     }
-    Err(format!("more than {REDIRECTS_MAX} redirects"))
+    Err(RedirectError::TooMany.into())
 }
 
 #[cfg(test)]
@@ -157,7 +208,7 @@ mod tests {
             let port = listener.local_addr().unwrap().port();
             for host in ["127.0.0.1", "localhost", "0.0.0.0", "[::1]", "[::ffff:127.0.0.1]"] {
                 let url = format!("http://{host}:{port}/x.torrent");
-                assert_eq!(fetch(&request(&url, false)).await, Err(LOCAL.to_owned()), "{host}");
+                assert!(matches!(fetch(&request(&url, false)).await, Err(FetchError::Local)), "{host}");
             }
             let server = async {
                 let (mut stream, _) = listener.accept().await.unwrap();
@@ -169,7 +220,7 @@ mod tests {
             let url = format!("http://us%65r:p@ss@127.0.0.1:{port}/a b|c.torrent");
             let wanted = request(&url, true);
             let (asked, answer) = tokio::join!(server, fetch(&wanted));
-            assert_eq!(answer, Ok(b"hi".to_vec()));
+            assert_eq!(answer.unwrap(), b"hi");
             assert!(asked.contains("cookie: a=b"), "{asked}");
             assert!(asked.starts_with("get /a%20b%7cc.torrent "), "{asked}");
             assert!(asked.contains(&format!("host: 127.0.0.1:{port}\r\n")), "{asked}");
@@ -238,7 +289,7 @@ mod tests {
                     () = answering_proxy(listener, answer, asked.clone()) => unreachable!("it ends with the test"),
                     got = fetch(&wanted) => got,
                 };
-                assert_eq!(got, Err(LOCAL.to_owned()), "{url} {location}");
+                assert!(matches!(got, Err(FetchError::Local)), "{url} {location}");
                 let expected: &[&str] = if location.is_empty() { &[] } else { &["public.example"] };
                 assert_eq!(*asked.borrow(), expected, "{url} {location}");
             }

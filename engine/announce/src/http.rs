@@ -7,7 +7,7 @@ use super::limits::{
     HTTP_TIMEOUT, INTERVAL_MAX, REDIRECTS_MAX,
 };
 use super::names::Names;
-use super::redirect;
+use super::redirect::{self, RedirectError};
 use super::transport::{Failure, Request, Retry};
 use super::trust::{Trust, certificate_problem};
 use super::{AnnounceConfig, dial, encoding};
@@ -110,9 +110,9 @@ impl HttpTrackers {
             let location = location
                 .and_then(|location| std::str::from_utf8(location).ok())
                 .ok_or_else(|| Failure::refused(format!("HTTP {} without a location", response.status())))?;
-            uri = redirect::target(&uri, location).map_err(Failure::refused)?;
+            uri = redirect::target(&uri, location).map_err(|error| Failure::refused(error.to_string()))?;
         }
-        Err(Failure::refused(format!("more than {REDIRECTS_MAX} redirects")))
+        Err(Failure::refused(RedirectError::TooMany.to_string()))
     }
 }
 
@@ -149,11 +149,12 @@ async fn read(response: Response<hyper::body::Incoming>) -> Result<AnnounceRespo
         }
         Err(error) => return Err(Failure::Unreachable(format!("the answer broke off: {}", root(&*error)))),
     };
-    let body =
-        encoding::decoded(&head.headers, &body, HTTP_BODY_MAX).map_err(|text| match status.is_success() {
-            true => Failure::refused(text),
+    let body = encoding::decoded(&head.headers, &body, HTTP_BODY_MAX).map_err(|error| {
+        match status.is_success() {
+            true => Failure::refused(error.to_string()),
             false => Failure::Refused { text: format!("HTTP {status}"), retry },
-        })?;
+        }
+    })?;
     match parse_announce_response(&body) {
         // Some trackers give their reason with a status of their own.
         Err(ResponseError::Failure { reason, retry: asked }) => {
@@ -181,7 +182,9 @@ async fn read(response: Response<hyper::body::Incoming>) -> Result<AnnounceRespo
 fn refused(error: &(dyn Error + 'static)) -> Failure {
     match led_to_local(error) {
         true => Failure::refused(DialError::Local.to_string()),
-        false => Failure::Unreachable(certificate_problem(error).unwrap_or_else(|| root(error))),
+        false => Failure::Unreachable(
+            certificate_problem(error).map_or_else(|| root(error), |problem| problem.to_string()),
+        ),
     }
 }
 

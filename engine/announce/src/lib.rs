@@ -30,7 +30,9 @@ mod udp;
 mod url;
 
 use driver::Core;
-pub use fetch::{FetchRequest, fetch};
+pub use encoding::EncodingError;
+pub use fetch::{FetchError, FetchRequest, fetch};
+pub use redirect::RedirectError;
 use ringseed_net::route::Route;
 use ringseed_proto::hashes::{SwarmHash, TorrentId};
 use ringseed_proto::units::PeerId;
@@ -40,7 +42,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-pub use trust::{TlsClock, Trust};
+pub use trust::{CertificateProblem, TlsClock, Trust, TrustError};
 pub use url::shown as shown_url;
 
 /// Who announces, and how. The same for all torrents.

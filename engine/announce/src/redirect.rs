@@ -1,13 +1,34 @@
 //! Where an HTTP redirect leads (RFC 9110, section 15.4; RFC 3986, section 5).
 
+use super::limits::REDIRECTS_MAX;
 use super::url::{escaped, names_no_port};
 use hyper::Uri;
 
-/// The URL that a `Location` names, seen from the URL that answered. The error is for the user.
-pub(super) fn target(from: &Uri, location: &str) -> Result<Uri, String> {
+/// Why a redirect is not followed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RedirectError {
+    /// It does not say where to.
+    #[error("redirected to nowhere")]
+    Nowhere,
+    /// What it names is not a URL.
+    #[error("redirected to something that is not a URL")]
+    NotAUrl,
+    /// What was encrypted would not be any more: the passkey in the URL was meant to be secret.
+    #[error("a redirect from https to http is not followed")]
+    ToPlainHttp,
+    /// It leads to another protocol.
+    #[error("a redirect to {0} is not followed")]
+    Scheme(String),
+    /// One leads to the next without end.
+    #[error("more than {REDIRECTS_MAX} redirects")]
+    TooMany,
+}
+
+/// The URL that a `Location` names, seen from the URL that answered.
+pub(super) fn target(from: &Uri, location: &str) -> Result<Uri, RedirectError> {
     let location = location.split('#').next().unwrap_or_default().trim();
     if location.is_empty() {
-        return Err("redirected to nowhere".to_owned());
+        return Err(RedirectError::Nowhere);
     }
     let scheme = from.scheme_str().unwrap_or("http");
     let authority = from.authority().map_or("", |authority| authority.as_str());
@@ -30,15 +51,14 @@ pub(super) fn target(from: &Uri, location: &str) -> Result<Uri, String> {
     let place = text.find("://").map_or(0, |end| end + 3);
     let path = text[place..].find(['/', '?']).map_or(text.len(), |start| place + start);
     let text = format!("{}{}", &text[..path], escaped(&text[path..]));
-    let uri: Uri = text.parse().map_err(|_| "redirected to something that is not a URL".to_owned())?;
+    let uri: Uri = text.parse().map_err(|_| RedirectError::NotAUrl)?;
     if uri.authority().is_some_and(|authority| names_no_port(host_and_port(authority.as_str()))) {
-        return Err("redirected to something that is not a URL".to_owned());
+        return Err(RedirectError::NotAUrl);
     }
     match (scheme, uri.scheme_str()) {
         (_, Some("https")) | ("http", Some("http")) => Ok(uri),
-        // The passkey in the URL was meant to be secret.
-        ("https", Some("http")) => Err("a redirect from https to http is not followed".to_owned()),
-        (_, other) => Err(format!("a redirect to {} is not followed", other.unwrap_or("nowhere"))),
+        ("https", Some("http")) => Err(RedirectError::ToPlainHttp),
+        (_, other) => Err(RedirectError::Scheme(other.unwrap_or("nowhere").to_owned())),
     }
 }
 
@@ -70,6 +90,6 @@ mod tests {
             assert!(target(&from, location).is_err(), "{location}");
         }
         let from: Uri = "https://t.example/a".parse().unwrap();
-        assert!(target(&from, "http://t.example/a").unwrap_err().contains("https to http"));
+        assert_eq!(target(&from, "http://t.example/a"), Err(RedirectError::ToPlainHttp));
     }
 }

@@ -252,7 +252,7 @@ impl State {
         let url = match &tier.trackers[chosen].target {
             Ok(url) => url.clone(),
             Err(why) => {
-                let failure = Failure::refused(why.clone());
+                let failure = Failure::refused(why.to_string());
                 return self.tier_failed(torrent_id, id, &failure, now);
             }
         };

@@ -8,7 +8,7 @@ use super::limits::{
     INTERVAL_DEFAULT, INTERVAL_MAX, INTERVAL_MIN, MANUAL_INTERVAL, RETRY_FIRST, RETRY_LAST, TEXT_CHARS_MAX,
 };
 use super::transport::{Failure, Retry};
-use super::url::{HostKey, TrackerUrl};
+use super::url::{HostKey, TrackerUrl, UrlError};
 use ringseed_proto::tracker::{AnnounceEvent, AnnounceResponse};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
@@ -28,7 +28,7 @@ pub(super) struct Tracker {
     /// As the torrent gives it.
     pub(super) text: String,
     /// What it means, or why it cannot be used.
-    pub(super) target: Result<Rc<TrackerUrl>, String>,
+    pub(super) target: Result<Rc<TrackerUrl>, UrlError>,
     /// It answered an announce since the torrent started: it has to be told when we leave.
     pub(super) registered: bool,
     /// What was moved before it began to count.

@@ -3,13 +3,51 @@
 
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use std::error::Error;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, UnixTime};
 use tokio_rustls::rustls::time_provider::TimeProvider;
-use tokio_rustls::rustls::{self, CertificateError, ClientConfig, RootCertStore};
+use tokio_rustls::rustls::{self, CertificateError, ClientConfig, OtherError, RootCertStore};
+
+/// Why a file of certificates cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// It cannot be read.
+    #[error("cannot read {}: {error}", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// It is not a PEM file.
+    #[error("{} is not a PEM file: {error}", .path.display())]
+    NotPem {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        error: pem::Error,
+    },
+    /// A certificate in it cannot be used.
+    #[error("certificate {count} in {}: {error}", .path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// Which one, from 1.
+        count: usize,
+        /// What is wrong with it.
+        error: rustls::Error,
+    },
+    /// No certificate is in it.
+    #[error("there is no certificate in {}: a PEM file with BEGIN CERTIFICATE is needed", .path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+}
 
 /// What HTTPS connections are checked against.
 #[derive(Clone)]
@@ -33,21 +71,21 @@ impl Trust {
     /// The built-in list, the system's, and the certificates of a PEM file.
     ///
     /// # Errors
-    /// What is wrong with the file, for the user.
-    pub fn with_file(path: &Path) -> Result<Self, String> {
-        let shown = path.display();
+    /// What is wrong with the file.
+    pub fn with_file(path: &Path) -> Result<Self, TrustError> {
+        let path_buf = || path.to_path_buf();
         let mut roots = usual_roots();
-        let bytes = std::fs::read(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
-        let mut count = 0;
+        let bytes =
+            std::fs::read(path).map_err(|error| TrustError::Unreadable { path: path_buf(), error })?;
+        let mut count = 0usize;
         for certificate in CertificateDer::pem_slice_iter(&bytes) {
-            let certificate = certificate.map_err(|error| format!("{shown} is not a PEM file: {error}"))?;
+            let certificate = certificate.map_err(|error| TrustError::NotPem { path: path_buf(), error })?;
             count += 1;
-            roots.add(certificate).map_err(|error| format!("certificate {count} in {shown}: {error}"))?;
+            let refused = |error| TrustError::Certificate { path: path_buf(), count, error };
+            roots.add(certificate).map_err(refused)?;
         }
         if count == 0 {
-            return Err(format!(
-                "there is no certificate in {shown}: a PEM file with BEGIN CERTIFICATE is needed"
-            ));
+            return Err(TrustError::Empty { path: path_buf() });
         }
         Ok(Self::of(roots))
     }
@@ -96,8 +134,42 @@ fn usual_roots() -> RootCertStore {
     roots
 }
 
-/// What is wrong with a server's certificate, when that is why a connection failed; for the user.
-pub(super) fn certificate_problem(error: &(dyn Error + 'static)) -> Option<String> {
+/// What is wrong with a server's certificate, and what to do about it.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum CertificateProblem {
+    /// Nobody who is trusted has signed it.
+    #[error(
+        "the server's certificate is of an authority that is not trusted here; --tracker-ca FILE trusts another one"
+    )]
+    UnknownAuthority,
+    /// Its time is over.
+    #[error("the server's certificate has expired")]
+    Expired,
+    /// Its time has not begun.
+    #[error("the server's certificate is not valid yet; is the clock of this machine right?")]
+    NotValidYet,
+    /// It is for another host.
+    #[error("the server's certificate is for another name than the one in the URL")]
+    OtherName,
+    /// It was revoked.
+    #[error("the server's certificate was revoked")]
+    Revoked,
+    /// It is not for servers.
+    #[error("the server's certificate is not one for servers")]
+    OtherPurpose,
+    /// It is that of an authority, as `openssl req -x509` makes them when nothing else is said.
+    #[error(
+        "the server shows the certificate of an authority as its own; make it one that an authority has signed, and name \
+         that authority with --tracker-ca"
+    )]
+    AuthorityAsServer,
+    /// Anything else.
+    #[error("the server's certificate is not accepted: {0}")]
+    Other(CertificateError),
+}
+
+/// What is wrong with a server's certificate, when that is why a connection failed.
+pub(super) fn certificate_problem(error: &(dyn Error + 'static)) -> Option<CertificateProblem> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         let mut inner = error;
@@ -106,40 +178,37 @@ pub(super) fn certificate_problem(error: &(dyn Error + 'static)) -> Option<Strin
             inner = wrapped;
         }
         if let Some(rustls::Error::InvalidCertificate(problem)) = inner.downcast_ref() {
-            return Some(described(problem));
+            return Some(problem.into());
         }
         cause = error.source();
     }
     None
 }
 
-fn described(problem: &CertificateError) -> String {
-    match problem {
-        CertificateError::UnknownIssuer => {
-            "the server's certificate is of an authority that is not trusted here; \
-             --tracker-ca FILE trusts another one"
-                .to_owned()
+impl From<&CertificateError> for CertificateProblem {
+    fn from(error: &CertificateError) -> CertificateProblem {
+        match error {
+            CertificateError::UnknownIssuer => CertificateProblem::UnknownAuthority,
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                CertificateProblem::Expired
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                CertificateProblem::NotValidYet
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                CertificateProblem::OtherName
+            }
+            CertificateError::Revoked => CertificateProblem::Revoked,
+            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+                CertificateProblem::OtherPurpose
+            }
+            CertificateError::Other(OtherError(other))
+                if matches!(other.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity)) =>
+            {
+                CertificateProblem::AuthorityAsServer
+            }
+            other => CertificateProblem::Other(other.clone()),
         }
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "the server's certificate has expired".to_owned()
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "the server's certificate is not valid yet; is the clock of this machine right?".to_owned()
-        }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "the server's certificate is for another name than the one in the URL".to_owned()
-        }
-        CertificateError::Revoked => "the server's certificate was revoked".to_owned(),
-        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-            "the server's certificate is not one for servers".to_owned()
-        }
-        // As `openssl req -x509` makes them when nothing else is said.
-        CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
-            "the server shows the certificate of an authority as its own; make it one that an authority has signed, and \
-             name that authority with --tracker-ca"
-                .to_owned()
-        }
-        other => format!("the server's certificate is not accepted: {other}"),
     }
 }
 
@@ -158,7 +227,7 @@ mod tests {
     fn files_that_hold_no_certificate_are_refused_with_the_reason() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ca.pem");
-        assert!(Trust::with_file(&path).unwrap_err().contains("cannot read"));
+        assert!(matches!(Trust::with_file(&path), Err(TrustError::Unreadable { .. })));
         for (text, why) in [
             ("", "no certificate"),
             ("hello", "no certificate"),
@@ -167,7 +236,7 @@ mod tests {
             ("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n", "not a PEM file"),
         ] {
             std::fs::write(&path, text).unwrap();
-            let error = Trust::with_file(&path).unwrap_err();
+            let error = Trust::with_file(&path).unwrap_err().to_string();
             assert!(error.contains(why) && error.contains("ca.pem"), "{text}: {error}");
         }
     }

@@ -3,6 +3,7 @@
 use super::limits::URL_BYTES_MAX;
 use hyper::Uri;
 use hyper::header::HeaderValue;
+use hyper::http::uri::InvalidUri;
 use ringseed_proto::{base64, percent};
 use std::rc::Rc;
 
@@ -29,6 +30,38 @@ pub(super) struct TrackerUrl {
     pub(super) port: u16,
 }
 
+/// Why a URL cannot be used; the text is for the user.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum UrlError {
+    /// Longer than trackers' URLs are.
+    #[error("the URL is longer than {URL_BYTES_MAX} bytes")]
+    TooLong,
+    /// It has no scheme.
+    #[error("not a tracker URL")]
+    NoScheme,
+    /// A protocol that is not spoken.
+    #[error("trackers over {0} are not supported")]
+    Scheme(String),
+    /// It is not written as URLs are.
+    #[error("not a URL: {0}")]
+    Malformed(String),
+    /// What stands where the port does is none.
+    #[error("the URL's port is not a number up to 65535")]
+    Port,
+    /// Nobody to speak to.
+    #[error("the URL names no host")]
+    NoHost,
+    /// UDP has no usual port.
+    #[error("a udp tracker URL needs a port")]
+    NoPort,
+    /// Nobody can listen there.
+    #[error("the URL names port 0")]
+    PortZero,
+    /// The credentials cannot be in a header.
+    #[error("the URL's credentials cannot be used")]
+    Credentials,
+}
+
 /// The queue a tracker belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct HostKey {
@@ -38,23 +71,23 @@ pub(super) struct HostKey {
 }
 
 impl TrackerUrl {
-    /// Reads a URL; the error says to the user why it cannot be used.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    /// Reads a URL.
+    pub(super) fn parse(text: &str) -> Result<Self, UrlError> {
         if text.trim().len() > URL_BYTES_MAX {
-            return Err(format!("the URL is longer than {URL_BYTES_MAX} bytes"));
+            return Err(UrlError::TooLong);
         }
         Self::of_any_length(text)
     }
 
     /// As [`TrackerUrl::parse`], for what is asked once and may be longer: links of indexers carry long tokens.
-    pub(super) fn of_any_length(text: &str) -> Result<Self, String> {
+    pub(super) fn of_any_length(text: &str) -> Result<Self, UrlError> {
         let text = text.trim();
-        let (scheme, rest) = text.split_once("://").ok_or("not a tracker URL")?;
+        let (scheme, rest) = text.split_once("://").ok_or(UrlError::NoScheme)?;
         let (protocol, default_port) = match scheme.to_ascii_lowercase().as_str() {
             "http" => (Protocol::Http, Some(80)),
             "https" => (Protocol::Https, Some(443)),
             "udp" => (Protocol::Udp, None),
-            other => return Err(format!("trackers over {other} are not supported")),
+            other => return Err(UrlError::Scheme(other.to_owned())),
         };
         let rest = rest.split('#').next().unwrap_or_default();
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
@@ -63,18 +96,18 @@ impl TrackerUrl {
             None => (None, authority),
         };
         let address = format!("{}://{place}{}", scheme.to_ascii_lowercase(), escaped(path));
-        let uri: Uri = address.parse().map_err(|error| format!("not a URL: {error}"))?;
+        let uri: Uri = address.parse().map_err(|error: InvalidUri| UrlError::Malformed(error.to_string()))?;
         if names_no_port(place) {
-            return Err("the URL's port is not a number up to 65535".to_owned());
+            return Err(UrlError::Port);
         }
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or("the URL names no host")?;
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or(UrlError::NoHost)?;
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let port = match uri.port() {
             Some(port) => port.as_u16(),
-            None => default_port.ok_or("a udp tracker URL needs a port")?,
+            None => default_port.ok_or(UrlError::NoPort)?,
         };
         if port == 0 {
-            return Err("the URL names port 0".to_owned());
+            return Err(UrlError::PortZero);
         }
         let host = host.to_ascii_lowercase().into();
         let authorization = credentials.filter(|text| !text.is_empty()).map(basic).transpose()?;
@@ -114,7 +147,7 @@ pub(super) fn names_no_port(authority: &str) -> bool {
 }
 
 /// Name and password of a URL as the header that carries them (RFC 7617).
-fn basic(credentials: &str) -> Result<HeaderValue, String> {
+fn basic(credentials: &str) -> Result<HeaderValue, UrlError> {
     let decoded = |text: &str| match percent::decode(text.as_bytes()) {
         Some(bytes) => bytes.into_owned(),
         None => text.as_bytes().to_vec(),
@@ -122,7 +155,7 @@ fn basic(credentials: &str) -> Result<HeaderValue, String> {
     let (name, password) = credentials.split_once(':').unwrap_or((credentials, ""));
     let pair = [decoded(name), decoded(password)].join(&b':');
     let mut value = HeaderValue::try_from(format!("Basic {}", base64::encode(&pair)))
-        .map_err(|_| "the URL's credentials cannot be used".to_owned())?;
+        .map_err(|_| UrlError::Credentials)?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -214,7 +247,7 @@ mod tests {
             ("announce", "not a tracker URL"),
             ("http://a b/", "not a URL"),
         ] {
-            let error = TrackerUrl::parse(text).unwrap_err();
+            let error = TrackerUrl::parse(text).unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");
         }
         assert!(TrackerUrl::parse(&format!("http://t.example/{}", "x".repeat(3000))).is_err());

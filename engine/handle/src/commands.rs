@@ -1,8 +1,8 @@
 //! The way into a running engine from any thread: commands with an answer, and the latest snapshot.
 
-use crate::EngineSnapshot;
+use crate::{EngineError, EngineSnapshot, Failures};
 use arc_swap::ArcSwap;
-pub use ringseed_net::blocklist::Blocklist;
+use ringseed_net::blocklist::Blocklist;
 use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_storage::{FileWork, SessionSettings, SpeedLimit, TorrentSettings};
@@ -146,87 +146,6 @@ pub enum AddOutcome {
     Added(u32),
     /// It was there already, under this id.
     Duplicate(u32),
-}
-
-/// Why a command was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum EngineError {
-    /// No torrent has this id.
-    #[error("no torrent {0} in this session")]
-    UnknownTorrent(TorrentId),
-    /// The engine stops or has stopped.
-    #[error("the engine is stopping")]
-    Stopping,
-    /// The resume store did not take the change.
-    #[error("{0}")]
-    Store(String),
-    /// The torrent's directory or files cannot be used.
-    #[error("{0}")]
-    Storage(String),
-    /// The port cannot be listened on.
-    #[error("{0}")]
-    Port(String),
-}
-
-impl EngineError {
-    /// The same error once more, for another torrent of a list.
-    pub fn copy(&self) -> EngineError {
-        match self {
-            EngineError::UnknownTorrent(torrent_id) => EngineError::UnknownTorrent(*torrent_id),
-            EngineError::Stopping => EngineError::Stopping,
-            EngineError::Store(reason) => EngineError::Store(reason.clone()),
-            EngineError::Storage(reason) => EngineError::Storage(reason.clone()),
-            EngineError::Port(reason) => EngineError::Port(reason.clone()),
-        }
-    }
-}
-
-/// Failures that are told in full of a command over many torrents.
-const TOLD_MAX: usize = 3;
-
-/// The torrents of a list that a command was not carried out for, each with the reason. It was for all others.
-#[derive(Debug, Default)]
-pub struct Failures(Vec<(TorrentId, EngineError)>);
-
-impl Failures {
-    /// These torrents failed.
-    pub fn new(failed: Vec<(TorrentId, EngineError)>) -> Failures {
-        Failures(failed)
-    }
-
-    /// The torrents and the reasons.
-    pub fn iter(&self) -> impl Iterator<Item = &(TorrentId, EngineError)> {
-        self.0.iter()
-    }
-
-    /// What a command about one torrent ended with.
-    fn of_one(self) -> Result<(), EngineError> {
-        self.0.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
-    }
-
-    /// What is said of them when torrents were named that are gone meanwhile, which is no failure. With more than one
-    /// torrent `asked` for, each reason comes with the id of its torrent.
-    ///
-    /// # Errors
-    /// The first few reasons, and how many more there are.
-    pub fn told(self, asked: usize) -> Result<(), String> {
-        let failed: Vec<_> = self
-            .0
-            .into_iter()
-            .filter(|(_, error)| !matches!(error, EngineError::UnknownTorrent(_)))
-            .collect();
-        let Some((_, first)) = failed.first() else { return Ok(()) };
-        if asked <= 1 {
-            return Err(first.to_string());
-        }
-        let told: Vec<String> =
-            failed.iter().take(TOLD_MAX).map(|(torrent, error)| format!("{torrent}: {error}")).collect();
-        let more = match failed.len().saturating_sub(TOLD_MAX) {
-            0 => String::new(),
-            more => format!("; and {more} more"),
-        };
-        Err(format!("{} of {asked} torrents failed: {}{more}", failed.len(), told.join("; ")))
-    }
 }
 
 /// The sender of a command's answer.

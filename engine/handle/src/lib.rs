@@ -5,6 +5,7 @@
 
 mod chunked;
 mod commands;
+mod error;
 mod listing;
 mod shard_status;
 mod share;
@@ -12,10 +13,13 @@ mod snapshot;
 
 pub use chunked::*;
 pub use commands::*;
+pub use error::*;
 pub use listing::*;
+pub use ringseed_net::blocklist::{Blocklist, BlocklistError};
+pub use ringseed_net::listener::ListenError;
 pub use ringseed_storage::{
-    AltSpeed, FilePriority, FileWork, Group, Rename, SessionSettings, SetLimit, ShareLimitMode, SpeedLimit,
-    Switch, TorrentSettings,
+    AltSpeed, FilePriority, FileWork, Group, Rename, ResumeError, SessionSettings, SetLimit, ShareLimitMode,
+    SpeedLimit, StorageError, Switch, TorrentSettings,
 };
 pub use shard_status::*;
 pub use share::*;

@@ -9,6 +9,7 @@ mod p2b;
 mod packing;
 
 use line::Line;
+pub use packing::PackingError;
 use std::net::IpAddr;
 
 /// Rules of one list.
@@ -16,6 +17,29 @@ const RULES_MAX: usize = 4_000_000;
 
 /// What UTF-8 text may begin with.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Why a list cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BlocklistError {
+    /// No line is a rule, so it is likely something else, such as a page that says why there is no list.
+    #[error("nothing in it is a rule of a blocklist")]
+    NoRules,
+    /// More rules than are kept in memory.
+    #[error("the list has more than {RULES_MAX} rules")]
+    TooManyRules,
+    /// A binary list ends in the middle.
+    #[error("the P2B list is cut short: fetch it again")]
+    CutShort,
+    /// A binary list of a version that is not known.
+    #[error("the list is a P2B list of version {0}; 1 to 3 can be read")]
+    P2bVersion(u8),
+    /// It cannot be unpacked.
+    #[error("the list cannot be unpacked: {0}")]
+    Packing(#[from] PackingError),
+    /// It is larger than any list in use.
+    #[error("the list is larger than {} MiB", packing::BYTES_MAX >> 20)]
+    TooLarge,
+}
 
 /// Ranges of addresses, ascending, none overlapping another.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -40,7 +64,7 @@ impl Blocklist {
     ///
     /// # Errors
     /// When nothing in it is a rule, it is too large, or what it is packed in is damaged.
-    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+    pub fn parse(bytes: &[u8]) -> Result<Self, BlocklistError> {
         let bytes = packing::unpacked(bytes)?;
         let mut list = Self::default();
         let mut permitted = false;
@@ -59,16 +83,16 @@ impl Blocklist {
             }
         }
         if list.rules == 0 && !permitted {
-            return Err("nothing in it is a rule of a blocklist".to_owned());
+            return Err(BlocklistError::NoRules);
         }
         list.v4 = merged(list.v4);
         list.v6 = merged(list.v6);
         Ok(list)
     }
 
-    fn add(&mut self, range: (IpAddr, IpAddr)) -> Result<(), String> {
+    fn add(&mut self, range: (IpAddr, IpAddr)) -> Result<(), BlocklistError> {
         if self.rules >= RULES_MAX {
-            return Err(format!("the list has more than {RULES_MAX} rules"));
+            return Err(BlocklistError::TooManyRules);
         }
         match range {
             (IpAddr::V4(first), IpAddr::V4(last)) => self.v4.push((first.to_bits(), last.to_bits())),

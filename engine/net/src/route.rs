@@ -57,15 +57,35 @@ pub fn missing(interface: &str) -> String {
     format!("interface {interface} is not there: nothing is sent or received until it is")
 }
 
+/// Why a proxy cannot be asked: it has no address. Names the host.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    /// The system's resolver refused.
+    #[error("cannot resolve the proxy {host}: {error}; check --proxy")]
+    Refused {
+        /// The proxy's name.
+        host: String,
+        /// What the resolver says.
+        error: io::Error,
+    },
+    /// The name is known and has no address.
+    #[error("cannot resolve the proxy {host}: it has no address; check --proxy")]
+    NoAddress {
+        /// The proxy's name.
+        host: String,
+    },
+}
+
 /// Finds the address of a proxy; blocks for as long as the system's resolver takes.
 ///
 /// # Errors
-/// What is wrong, for the user.
-pub fn resolve(url: &ProxyUrl) -> Result<Proxy, String> {
-    let failed = |reason: String| format!("cannot resolve the proxy {}: {reason}; check --proxy", url.host);
-    let mut found =
-        (url.host.as_str(), url.port).to_socket_addrs().map_err(|error| failed(error.to_string()))?;
-    let address = found.next().ok_or_else(|| failed("it has no address".to_owned()))?;
+/// When it has none.
+pub fn resolve(url: &ProxyUrl) -> Result<Proxy, ResolveError> {
+    let host = || url.host.clone();
+    let mut found = (url.host.as_str(), url.port)
+        .to_socket_addrs()
+        .map_err(|error| ResolveError::Refused { host: host(), error })?;
+    let address = found.next().ok_or_else(|| ResolveError::NoAddress { host: host() })?;
     Ok(Proxy { address, login: url.login.clone() })
 }
 

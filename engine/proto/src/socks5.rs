@@ -38,16 +38,37 @@ pub struct ProxyUrl {
     pub login: Option<Login>,
 }
 
-impl FromStr for ProxyUrl {
-    type Err = String;
+/// How a proxy is named.
+const FORM: &str = "a proxy is given as socks5://[name:password@]host:port";
 
-    /// Reads a URL; the error says what is wrong with it and never repeats the password.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let form = "a proxy is given as socks5://[name:password@]host:port";
-        let (scheme, rest) = text.split_once("://").ok_or(form)?;
+/// What is wrong with the URL of a proxy. It never repeats the password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProxyUrlError {
+    /// It is not of the form in which proxies are named.
+    #[error("{FORM}")]
+    Form,
+    /// Another protocol than SOCKS5.
+    #[error("a proxy over {0} is not supported; {FORM}")]
+    Scheme(String),
+    /// What is escaped in the name or password is no byte.
+    #[error("the proxy's login has a broken %-escape")]
+    Escape,
+    /// The name or the password is empty or longer than the protocol can say.
+    #[error("the proxy's name and password have 1 to 255 bytes each")]
+    LoginLength,
+    /// It names no port that there is.
+    #[error("the proxy's port is a number from 1 to 65535")]
+    Port,
+}
+
+impl FromStr for ProxyUrl {
+    type Err = ProxyUrlError;
+
+    fn from_str(text: &str) -> Result<Self, ProxyUrlError> {
+        let (scheme, rest) = text.split_once("://").ok_or(ProxyUrlError::Form)?;
         // The second says that the proxy resolves names, which it does here anyway.
         if !["socks5", "socks5h"].contains(&scheme) {
-            return Err(format!("a proxy over {scheme} is not supported; {form}"));
+            return Err(ProxyUrlError::Scheme(scheme.to_owned()));
         }
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (login, place) = match rest.rsplit_once('@') {
@@ -56,13 +77,12 @@ impl FromStr for ProxyUrl {
         };
         let login = match login {
             Some(login) => {
-                let (name, password) = login.split_once(':').ok_or(form)?;
+                let (name, password) = login.split_once(':').ok_or(ProxyUrlError::Form)?;
                 let decoded = |text: &str| percent::decode(text.as_bytes()).map(std::borrow::Cow::into_owned);
-                let (name, password) =
-                    decoded(name).zip(decoded(password)).ok_or("the proxy's login has a broken %-escape")?;
+                let (name, password) = decoded(name).zip(decoded(password)).ok_or(ProxyUrlError::Escape)?;
                 let fits = |text: &[u8]| (1..=TEXT_MAX).contains(&text.len());
                 if !fits(&name) || !fits(&password) {
-                    return Err("the proxy's name and password have 1 to 255 bytes each".to_owned());
+                    return Err(ProxyUrlError::LoginLength);
                 }
                 Some(Login { name, password })
             }
@@ -70,20 +90,21 @@ impl FromStr for ProxyUrl {
         };
         let bracketed = place.strip_prefix('[').and_then(|place| place.split_once(']'));
         let (host, port) = match bracketed {
-            Some((host, port)) if host.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6()) => {
-                (host, if port.is_empty() { None } else { Some(port.strip_prefix(':').ok_or(form)?) })
-            }
-            Some(_) => return Err(form.to_owned()),
+            Some((host, port)) if host.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6()) => (
+                host,
+                if port.is_empty() { None } else { Some(port.strip_prefix(':').ok_or(ProxyUrlError::Form)?) },
+            ),
+            Some(_) => return Err(ProxyUrlError::Form),
             None => place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port))),
         };
         let port = match port.map(str::parse) {
             Some(Ok(port @ 1..)) => port,
-            Some(_) => return Err("the proxy's port is a number from 1 to 65535".to_owned()),
+            Some(_) => return Err(ProxyUrlError::Port),
             None => PORT,
         };
         let plain = |c: char| !c.is_whitespace() && !"/?#@[]".contains(c);
         if host.is_empty() || host.len() > TEXT_MAX || !host.chars().all(plain) {
-            return Err(form.to_owned());
+            return Err(ProxyUrlError::Form);
         }
         Ok(Self { host: host.to_owned(), port, login })
     }
@@ -350,7 +371,7 @@ mod tests {
             ("socks5://[h]:1", "socks5://"),
             ("socks5://h:1/x", "65535"),
         ] {
-            let error = wrong.parse::<ProxyUrl>().unwrap_err();
+            let error = wrong.parse::<ProxyUrl>().unwrap_err().to_string();
             assert!(error.contains(why), "{wrong}: {error}");
         }
     }

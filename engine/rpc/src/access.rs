@@ -20,11 +20,16 @@ pub struct Network {
     bits: u8,
 }
 
-impl std::str::FromStr for Network {
-    type Err = String;
+/// A text that does not name a network.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is neither an address nor a network such as 192.168.0.0/16")]
+pub struct NotANetwork(String);
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("'{text}' is neither an address nor a network such as 192.168.0.0/16");
+impl std::str::FromStr for Network {
+    type Err = NotANetwork;
+
+    fn from_str(text: &str) -> Result<Self, NotANetwork> {
+        let wrong = || NotANetwork(text.to_owned());
         let (address, bits) = match text.split_once('/') {
             Some((address, bits)) => (address, Some(bits)),
             None => (text, None),

@@ -1,10 +1,12 @@
 //! `torrent-add`.
 
+use super::arguments::{ArgumentError, PathError, absolute_as, checked_labels, checked_name};
 use super::base64;
+use super::error::{MethodError, TorrentFileError, Unsupported};
 use super::methods::{Outcome, write};
 use super::names;
 use super::server::Server;
-use super::set::{FileLists, absolute, checked_labels, checked_name};
+use super::set::FileLists;
 use super::trackers::check_url;
 use ringseed_announce::{FetchRequest, fetch};
 use ringseed_api::{AddArgs, Added, AddedTorrent, EarlierArgs};
@@ -24,12 +26,8 @@ impl Server {
         if args.bandwidth_priority.is_some_and(|priority| priority != 0) {
             tracing::debug!("a torrent is added without the priority that was asked for: all have the same");
         }
-        let data_dir = match args.download_dir.as_deref().filter(|dir| !dir.is_empty()) {
-            Some(dir) => {
-                Some(absolute(dir).map_err(|_| "download directory path is not absolute".to_owned())?)
-            }
-            None => None,
-        };
+        let data_dir = args.download_dir.as_deref().filter(|dir| !dir.is_empty());
+        let data_dir = data_dir.map(|dir| absolute_as("download directory path", dir)).transpose()?;
         let fetched = match args.filename.as_deref() {
             Some(url) if args.metainfo.as_deref().is_none_or(str::is_empty) && is_url(url) => {
                 let request = FetchRequest {
@@ -40,15 +38,18 @@ impl Server {
                     trust: &self.info.trust,
                     bytes_max: TORRENT_BYTES_MAX,
                 };
-                Some(fetch(&request).await.map_err(|why| format!("cannot fetch {url}: {why}"))?)
+                Some(
+                    fetch(&request)
+                        .await
+                        .map_err(|error| MethodError::Fetch { url: url.to_owned(), error })?,
+                )
             }
             _ => None,
         };
         // Parsing hashes and copies up to 128 MiB, and a file may be on a slow disk: not on this thread.
         let metainfo =
             tokio::task::spawn_blocking(move || load(&args, fetched).map(|metainfo| (metainfo, args)))
-                .await
-                .map_err(|error| error.to_string())?;
+                .await?;
         let (metainfo, args) = metainfo?;
         let metainfo = Arc::new(metainfo);
         let session = self.handle.snapshot().settings.clone();
@@ -90,16 +91,15 @@ impl Server {
             name: metainfo.info.name.clone(),
             hash_string: metainfo.id().to_string(),
         };
-        match self.handle.add(add).await {
-            Ok(AddOutcome::Added(id)) => {
+        match self.handle.add(add).await? {
+            AddOutcome::Added(id) => {
                 let file = args.filename.filter(|name| Path::new(name).is_absolute());
                 if let Some(name) = file.filter(|_| session.delete_torrent_files) {
                     delete(name).await;
                 }
                 write(&Added::TorrentAdded(named(id)))
             }
-            Ok(AddOutcome::Duplicate(id)) => write(&Added::TorrentDuplicate(named(id))),
-            Err(error) => Err(error.to_string()),
+            AddOutcome::Duplicate(id) => write(&Added::TorrentDuplicate(named(id))),
         }
     }
 }
@@ -114,14 +114,14 @@ async fn delete(name: String) {
 }
 
 /// Where another client left the data.
-fn found(earlier: &mut EarlierArgs) -> Result<Option<Found>, String> {
+fn found(earlier: &mut EarlierArgs) -> Result<Option<Found>, MethodError> {
     let dir = match earlier.incomplete_dir.as_str() {
         "" => None,
-        dir => Some(absolute(dir).map_err(|_| "the incomplete directory is not absolute".to_owned())?),
+        dir => Some(absolute_as("the incomplete directory", dir)?),
     };
     let partial_suffix = std::mem::take(&mut earlier.partial_suffix);
     if partial_suffix.len() > SUFFIX_BYTES_MAX || partial_suffix.contains(['/', '\0']) {
-        return Err("the suffix of incomplete files is no end of a name".to_owned());
+        return Err(ArgumentError::PartialSuffix.into());
     }
     Ok((dir.is_some() || !partial_suffix.is_empty()).then_some(Found { dir, partial_suffix }))
 }
@@ -133,16 +133,14 @@ fn known_time(seconds: u64) -> Option<SystemTime> {
 }
 
 /// The torrent that a request names or carries.
-fn load(args: &AddArgs, fetched: Option<Vec<u8>>) -> Result<Metainfo, String> {
+fn load(args: &AddArgs, fetched: Option<Vec<u8>>) -> Result<Metainfo, MethodError> {
     let bytes = match (args.metainfo.as_deref(), args.filename.as_deref()) {
         _ if fetched.is_some() => fetched.unwrap_or_default(),
-        (Some(text), _) if !text.is_empty() => {
-            base64::decode(text).ok_or("metainfo is not base64".to_owned())?
-        }
+        (Some(text), _) if !text.is_empty() => base64::decode(text).ok_or(TorrentFileError::NotBase64)?,
         (_, Some(name)) if !name.is_empty() => read_file(name)?,
-        _ => return Err("no filename or metainfo specified".to_owned()),
+        _ => return Err(TorrentFileError::NotGiven.into()),
     };
-    Metainfo::parse(&bytes).map_err(|error| format!("invalid or corrupt torrent file: {error}"))
+    Ok(Metainfo::parse(&bytes).map_err(TorrentFileError::Corrupt)?)
 }
 
 fn begins(name: &str, scheme: &str) -> bool {
@@ -153,22 +151,22 @@ fn is_url(name: &str) -> bool {
     begins(name, "http:") || begins(name, "https:")
 }
 
-fn read_file(name: &str) -> Result<Vec<u8>, String> {
+fn read_file(name: &str) -> Result<Vec<u8>, MethodError> {
     if begins(name, "magnet:") {
-        return Err("magnet links are not supported yet; send the torrent file".to_owned());
+        return Err(Unsupported::Magnet.into());
     }
     if !Path::new(name).is_absolute() {
-        return Err("the path of the torrent file is not absolute".to_owned());
+        return Err(PathError::NotAbsolute("the path of the torrent file").into());
     }
-    let broken = |error: std::io::Error| format!("cannot read {name}: {error}");
+    let broken = |error: std::io::Error| TorrentFileError::Unreadable { name: name.to_owned(), error };
     let file = std::fs::File::open(name).map_err(broken)?;
     // A device or pipe would never end.
     let metadata = file.metadata().map_err(broken)?;
     if !metadata.is_file() {
-        return Err(format!("{name} is not a file"));
+        return Err(TorrentFileError::NotAFile(name.to_owned()).into());
     }
     if metadata.len() > TORRENT_BYTES_MAX as u64 {
-        return Err(format!("{name} is larger than any torrent file"));
+        return Err(TorrentFileError::TooLarge(name.to_owned()).into());
     }
     let mut bytes = Vec::with_capacity(metadata.len() as usize);
     file.take(TORRENT_BYTES_MAX as u64).read_to_end(&mut bytes).map_err(broken)?;

@@ -4,6 +4,7 @@
 //! A request takes its turn before the first long part of its answer is written, and gives it back when the whole
 //! answer has its place among those that are sent.
 
+use super::error::LimitReached;
 use super::limits::{
     ANSWER_SMALL_BYTES, LONG_ANSWER_BYTES_ALL_MAX, LONG_ANSWER_PATIENCE, LONG_ANSWERS_MADE_MAX,
 };
@@ -16,9 +17,6 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
-
-/// What a client is told whose answer has no room.
-pub(super) const TOO_MANY: &str = "too many long answers at once; try again";
 
 /// The long answers of all clients.
 pub(super) struct LongAnswers {
@@ -44,11 +42,12 @@ impl Turn<'_> {
     /// Waits for it; one that has it goes on.
     ///
     /// # Errors
-    /// [`TOO_MANY`], when none came.
-    pub(super) async fn take(&self) -> Result<(), String> {
+    /// When none came.
+    pub(super) async fn take(&self) -> Result<(), LimitReached> {
         if self.held.borrow().is_none() {
             let permit = timeout(LONG_ANSWER_PATIENCE, self.answers.made.acquire()).await;
-            *self.held.borrow_mut() = Some(permit.ok().and_then(Result::ok).ok_or(TOO_MANY)?);
+            *self.held.borrow_mut() =
+                Some(permit.ok().and_then(Result::ok).ok_or(LimitReached::LongAnswers)?);
         }
         Ok(())
     }
@@ -81,7 +80,7 @@ impl LongAnswers {
         let room = usize::try_from(length >> 10).unwrap_or(usize::MAX).min(LONG_ANSWER_BYTES_ALL_MAX >> 10);
         let place = self.room.clone().acquire_many_owned(room as u32);
         let Ok(Ok(place)) = timeout(LONG_ANSWER_PATIENCE, place).await else {
-            return plain(StatusCode::SERVICE_UNAVAILABLE, format!("{TOO_MANY}\n"));
+            return plain(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", LimitReached::LongAnswers));
         };
         let (head, body) = answer.into_parts();
         let Ok(bytes) = body.collect().await.map(|body| body.to_bytes());
@@ -108,7 +107,7 @@ mod tests {
                 turn.take().await.expect("one is enough for a batch");
             }
             let last = answers.turn();
-            assert_eq!(last.take().await, Err(TOO_MANY.to_owned()));
+            assert_eq!(last.take().await, Err(LimitReached::LongAnswers));
             drop(turns);
             assert_eq!(last.take().await, Ok(()));
         });

@@ -1,9 +1,10 @@
 //! `blocklist-update`: fetches the blocklist, keeps it in the state directory, lets it hold.
 
+use super::error::MethodError;
 use super::methods::Outcome;
 use super::server::Server;
 use ringseed_announce::{FetchRequest, fetch};
-use ringseed_handle::{Blocklist, EngineHandle};
+use ringseed_handle::{Blocklist, BlocklistError, EngineHandle};
 use serde_json::json;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ impl Server {
     pub(super) async fn blocklist_update(&self) -> Outcome {
         let url = self.handle.snapshot().settings.blocklist_url.clone();
         if url.is_empty() {
-            return Err("there is no blocklist-url".to_owned());
+            return Err(MethodError::NoBlocklistUrl);
         }
         let request = FetchRequest {
             url: &url,
@@ -31,24 +32,24 @@ impl Server {
             trust: &self.info.trust,
             bytes_max: FETCH_BYTES_MAX,
         };
-        let bytes = fetch(&request).await.map_err(|why| format!("cannot fetch {url}: {why}"))?;
+        let bytes = fetch(&request).await.map_err(|error| MethodError::Fetch { url: url.clone(), error })?;
         let state_dir = self.info.state_dir.clone();
         let kept = tokio::task::spawn_blocking(move || {
             let list = read(&bytes)?;
             if let Some(dir) = state_dir {
-                keep(&file(&dir), &bytes).map_err(|error| format!("cannot keep the blocklist: {error}"))?;
+                keep(&file(&dir), &bytes).map_err(MethodError::BlocklistNotKept)?;
             }
-            Ok::<_, String>(list)
+            Ok::<_, MethodError>(list)
         });
-        let list = kept.await.map_err(|error| error.to_string())??;
+        let list = kept.await??;
         let rules = list.rules();
-        self.handle.set_blocklist(Arc::new(list)).await.map_err(|error| error.to_string())?;
+        self.handle.set_blocklist(Arc::new(list)).await?;
         Ok(json!({"blocklist-size": rules}))
     }
 }
 
 /// Reads a list and says in the log what of it could not be read.
-fn read(bytes: &[u8]) -> Result<Blocklist, String> {
+fn read(bytes: &[u8]) -> Result<Blocklist, BlocklistError> {
     let list = Blocklist::parse(bytes)?;
     let malformed = list.malformed();
     if malformed.lines > 0 {
@@ -76,7 +77,7 @@ fn keep(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 pub async fn load_blocklist(state_dir: PathBuf, handle: EngineHandle) {
     let read = tokio::task::spawn_blocking(move || {
         let bytes = std::fs::read(file(&state_dir)).ok()?;
-        read(&bytes).map_err(|error| tracing::error!(error, "the kept blocklist cannot be used")).ok()
+        read(&bytes).map_err(|error| tracing::error!(%error, "the kept blocklist cannot be used")).ok()
     });
     if let Ok(Some(list)) = read.await {
         let _ = handle.set_blocklist(Arc::new(list)).await;

@@ -1,10 +1,12 @@
 //! Torrents that are made over the RPC: one at a time on a thread of its own, with less right to the processor than those
 //! that serve peers.
 
+use super::arguments::ArgumentError;
 use super::base64;
+use super::error::Code;
 use super::methods::{Outcome, empty, write};
 use super::server::Server;
-use super::trackers::check_url;
+use super::trackers::{TrackersError, check_url};
 use ringseed_api::{CreateArgs, Creation, CreationState, Creations, CreationsArgs};
 use ringseed_create::{self as create, Content, CreateFailure, Output, check_allowed};
 use ringseed_proto::create::CreateOptions;
@@ -12,6 +14,7 @@ use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::limits::TRACKERS_MAX;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -27,6 +30,35 @@ const FINISHED_BYTES_MAX: usize = 64 << 20;
 /// Priority of the thread: that of what may wait.
 const NICE: i32 = 10;
 
+/// Why no torrent is made.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CreationError {
+    /// As many as may be are being made or wait for it.
+    #[error("{UNFINISHED_MAX} torrents are being made: wait for one, or cancel it")]
+    TooMany,
+    /// There is no creation with this id.
+    #[error("no torrent is or was made under the id {0}")]
+    Unknown(u32),
+    /// The thread that makes them cannot be started.
+    #[error("cannot start a thread: {0}")]
+    NoThread(io::Error),
+    /// It has ended.
+    #[error("the thread that makes torrents has ended")]
+    ThreadEnded,
+}
+
+impl CreationError {
+    /// Its code in the JSON-RPC form.
+    pub(super) fn code(&self) -> Code {
+        match self {
+            CreationError::TooMany => Code::Refused,
+            CreationError::Unknown(_) => Code::InvalidParams,
+            CreationError::NoThread(_) => Code::System,
+            CreationError::ThreadEnded => Code::InternalError,
+        }
+    }
+}
+
 /// A creation, as its thread and the RPC see it.
 struct Job {
     args: CreateArgs,
@@ -35,7 +67,7 @@ struct Job {
     hashed: AtomicU64,
     total: AtomicU64,
     stop: AtomicBool,
-    end: OnceLock<Result<Made, String>>,
+    end: OnceLock<Result<Made, CreateFailure>>,
 }
 
 /// A torrent.
@@ -55,10 +87,9 @@ pub(super) struct AllCreations {
 }
 
 impl AllCreations {
-    fn begin(&mut self, args: CreateArgs, allowed: Arc<[PathBuf]>) -> Result<u32, String> {
-        let too_many = || format!("{UNFINISHED_MAX} torrents are being made: wait for one, or cancel it");
+    fn begin(&mut self, args: CreateArgs, allowed: Arc<[PathBuf]>) -> Result<u32, CreationError> {
         if self.jobs.values().filter(|job| job.end.get().is_none()).count() >= UNFINISHED_MAX {
-            return Err(too_many());
+            return Err(CreationError::TooMany);
         }
         let job = Arc::new(Job {
             args,
@@ -74,14 +105,14 @@ impl AllCreations {
             None => {
                 let (queue, jobs) = sync_channel(UNFINISHED_MAX);
                 let thread = std::thread::Builder::new().name("create".into()).spawn(move || work(&jobs));
-                thread.map_err(|error| format!("cannot start a thread: {error}"))?;
+                thread.map_err(CreationError::NoThread)?;
                 self.queue.insert(queue).clone()
             }
         };
         // Called-off ones may still be in it.
         queue.try_send(job.clone()).map_err(|error| match error {
-            TrySendError::Full(_) => too_many(),
-            TrySendError::Disconnected(_) => "the thread that makes torrents has ended".to_owned(),
+            TrySendError::Full(_) => CreationError::TooMany,
+            TrySendError::Disconnected(_) => CreationError::ThreadEnded,
         })?;
         self.last_id += 1;
         self.jobs.insert(self.last_id, job);
@@ -104,9 +135,9 @@ impl AllCreations {
         gone.iter().for_each(|id| _ = self.jobs.remove(id));
     }
 
-    fn chosen(&self, ids: &[u32]) -> Result<Vec<u32>, String> {
+    fn chosen(&self, ids: &[u32]) -> Result<Vec<u32>, CreationError> {
         match ids.iter().find(|id| !self.jobs.contains_key(id)) {
-            Some(missing) => Err(format!("no torrent is or was made under the id {missing}")),
+            Some(missing) => Err(CreationError::Unknown(*missing)),
             None => Ok(ids.to_vec()),
         }
     }
@@ -126,8 +157,7 @@ fn work(jobs: &Receiver<Arc<Job>>) {
     while let Ok(job) = jobs.recv() {
         job.begun.store(true, Ordering::Relaxed);
         let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job.make()));
-        let end = made.unwrap_or(Err(CreateFailure::Thread)).map_err(|error| error.to_string());
-        let _ = job.end.set(end);
+        let _ = job.end.set(made.unwrap_or(Err(CreateFailure::Thread)));
     }
 }
 
@@ -183,7 +213,7 @@ impl Job {
                 },
                 ..told
             },
-            Some(Err(error)) => Creation { state: CreationState::Failed, error: error.clone(), ..told },
+            Some(Err(error)) => Creation { state: CreationState::Failed, error: error.to_string(), ..told },
             Some(Ok(made)) => Creation {
                 state: CreationState::Done,
                 hash_string: made.torrent_id.to_string(),
@@ -198,19 +228,17 @@ impl Job {
 impl Server {
     pub(super) fn torrent_create(&self, args: CreateArgs) -> Outcome {
         let allowed: Arc<[PathBuf]> = self.info.create_dirs.clone().into();
-        let below = |path: &str| {
-            check_allowed(&allowed, Path::new(path)).map_err(|error| format!("invalid argument: {error}"))
-        };
+        let below = |path: &str| check_allowed(&allowed, Path::new(path)).map_err(ArgumentError::CreatePath);
         below(&args.path)?;
         args.output.as_deref().map(below).transpose()?;
         if args.trackers.iter().flatten().count().max(args.trackers.len()) > TRACKERS_MAX {
-            return Err("too many trackers".to_owned());
+            return Err(TrackersError::TooMany.into());
         }
         args.trackers.iter().flatten().try_for_each(|url| check_url(url))?;
         let seed =
             |url: &&String| ["http://", "https://", "ftp://"].iter().any(|scheme| url.starts_with(scheme));
         if let Some(wrong) = args.web_seeds.iter().find(|url| !seed(url)) {
-            return Err(format!("invalid argument: {wrong:?} is not a URL of http, https or ftp"));
+            return Err(ArgumentError::WebSeed(wrong.clone()).into());
         }
         let mut all = self.creations.borrow_mut();
         all.forget();
@@ -230,7 +258,7 @@ impl Server {
 
     pub(super) fn torrent_create_cancel(&self, args: &CreationsArgs) -> Outcome {
         let mut all = self.creations.borrow_mut();
-        let ids = args.ids.as_deref().ok_or("torrent-create-cancel needs ids")?;
+        let ids = args.ids.as_deref().ok_or(ArgumentError::NoIds("torrent-create-cancel"))?;
         for id in all.chosen(ids)? {
             if let Some(job) = all.jobs.remove(&id) {
                 job.stop.store(true, Ordering::Relaxed);

@@ -4,7 +4,9 @@
 //! the legacy one.
 
 use super::answers::Turn;
+use super::error::Code;
 use super::limits::{ANSWER_SMALL_BYTES, BATCH_ANSWER_BYTES_MAX};
+use super::requests::RequestError;
 use super::server::Server;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -187,11 +189,15 @@ struct Marker {
 
 impl Server {
     /// Answers a request or a batch; `None` when there is nothing to answer.
-    pub(super) async fn call_2(&self, request: Result<Value, String>, turn: &Turn<'_>) -> Option<Vec<u8>> {
+    pub(super) async fn call_2(
+        &self,
+        request: Result<Value, RequestError>,
+        turn: &Turn<'_>,
+    ) -> Option<Vec<u8>> {
         match request {
-            Err(why) => Some(failure(Value::Null, -32700, "Parse error", &why)),
+            Err(why) => Some(failure(Value::Null, Code::ParseError, &why.to_string())),
             Ok(Value::Array(calls)) if calls.is_empty() || calls.len() > BATCH_MAX => {
-                Some(failure(Value::Null, -32600, "Invalid Request", "a batch has 1 to 100 requests"))
+                Some(failure(Value::Null, Code::InvalidRequest, "a batch has 1 to 100 requests"))
             }
             Ok(Value::Array(calls)) => self.batch(calls, turn).await,
             Ok(call) => self.call_one(call, turn).await,
@@ -204,7 +210,7 @@ impl Server {
             let answer = match answers.len() > BATCH_ANSWER_BYTES_MAX {
                 true => call.get("id").map(|id| {
                     let why = "the answers of this batch are too large together: ask this by itself";
-                    failure(id.clone(), 1, why, why)
+                    failure(id.clone(), Code::Refused, why)
                 }),
                 false => self.call_one(call, turn).await,
             };
@@ -224,10 +230,10 @@ impl Server {
         let known_id = call.get("id").cloned().unwrap_or(Value::Null);
         let call: Call = match serde_json::from_value(call) {
             Ok(call) => call,
-            Err(error) => return Some(failure(known_id, -32600, "Invalid Request", &error.to_string())),
+            Err(error) => return Some(failure(known_id, Code::InvalidRequest, &error.to_string())),
         };
         if call.jsonrpc != "2.0" {
-            return Some(failure(known_id, -32600, "Invalid Request", "jsonrpc is \"2.0\""));
+            return Some(failure(known_id, Code::InvalidRequest, "jsonrpc is \"2.0\""));
         }
         let method = call.method.replace('_', "-");
         let arguments = legacy_arguments(&method, call.params);
@@ -239,9 +245,7 @@ impl Server {
                 tokio::task::spawn_blocking(move || success(id, &text, &method)).await.ok()?
             }
             Ok(text) => success(id, &text, &method),
-            Err(why) if why == "method name not recognized" => failure(id, -32601, "Method not found", &why),
-            Err(why) if why.starts_with("invalid argument") => failure(id, -32602, "Invalid params", &why),
-            Err(why) => failure(id, 1, &why, &why),
+            Err(error) => failure(id, error.code(), &error.to_string()),
         })
     }
 }
@@ -251,10 +255,11 @@ fn success(id: Value, text: &[u8], method: &str) -> Vec<u8> {
     written(&json!({"jsonrpc": "2.0", "result": modern(arguments, method), "id": id}))
 }
 
-fn failure(id: Value, code: i32, message: &str, detail: &str) -> Vec<u8> {
+fn failure(id: Value, code: Code, detail: &str) -> Vec<u8> {
+    let message = code.name().unwrap_or(detail);
     written(&json!({
         "jsonrpc": "2.0",
-        "error": {"code": code, "message": message, "data": {"error_string": detail}},
+        "error": {"code": code as i32, "message": message, "data": {"error_string": detail}},
         "id": id
     }))
 }

@@ -9,10 +9,12 @@
 mod access;
 mod add;
 mod answers;
+mod arguments;
 mod blocklist;
 mod body;
 mod connections;
 mod creations;
+mod error;
 mod events;
 mod fields;
 mod gate;
@@ -40,7 +42,7 @@ mod token;
 mod trackers;
 mod unix_socket;
 
-pub use access::{Credentials, Network};
+pub use access::{Credentials, Network, NotANetwork};
 pub use blocklist::load_blocklist;
 use connections::{Activity, Connections, Place};
 use limits::ACCEPT_PAUSE;
@@ -55,10 +57,10 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::SystemTime;
-pub use tls::Tls;
-pub use token::{TOKEN_FILE, shared_token, token};
+pub use tls::{Tls, TlsError};
+pub use token::{TOKEN_FILE, TokenError, shared_token, token};
 use tokio::net::{TcpListener, UnixListener};
-pub use unix_socket::UnixSocket;
+pub use unix_socket::{SocketError, UnixSocket};
 
 /// What the RPC tells about this engine beyond its snapshots.
 #[derive(Debug, Clone)]

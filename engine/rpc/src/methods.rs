@@ -1,10 +1,13 @@
 //! The methods of the RPC.
 
 use super::answers::Turn;
+use super::arguments::{ArgumentError, PathError};
+use super::error::{MethodError, Unsupported};
 use super::events::each_once;
 use super::fields;
 use super::ids::{hashes, is_recently_active, removed, select};
 use super::limits::INLINE_TORRENTS_MAX;
+use super::requests::RequestError;
 use super::server::Server;
 use ringseed_api::{
     FreeSpace, FreeSpaceArgs, GetArgs, Ids, IdsArgs, RemoveArgs, Request, Response, SessionStats,
@@ -18,7 +21,7 @@ use serde_json::{Map, Value};
 use std::path::Path;
 
 /// What a method answers: its arguments, or what went wrong.
-pub(super) type Outcome = Result<Value, String>;
+pub(super) type Outcome = Result<Value, MethodError>;
 
 /// Methods by name; anything else is counted as `other`.
 const METHODS: [&str; 29] = [
@@ -57,7 +60,7 @@ impl Server {
     /// Answers a request in JSON. Returns its method as a metrics label, too.
     pub(super) async fn call(
         &self,
-        request: Result<Request, String>,
+        request: Result<Request, RequestError>,
         turn: &Turn<'_>,
     ) -> (&'static str, Vec<u8>) {
         let request = match request {
@@ -79,12 +82,12 @@ impl Server {
         method: &str,
         arguments: Map<String, Value>,
         turn: &Turn<'_>,
-    ) -> Result<Vec<u8>, String> {
+    ) -> Result<Vec<u8>, MethodError> {
         if method == "torrent-get" {
             return self.torrent_get(read(arguments)?, turn).await;
         }
         let arguments = self.dispatch(method, arguments).await?;
-        serde_json::to_vec(&arguments).map_err(|error| error.to_string())
+        serde_json::to_vec(&arguments).map_err(MethodError::Answer)
     }
 
     async fn dispatch(&self, method: &str, arguments: Map<String, Value>) -> Outcome {
@@ -101,7 +104,7 @@ impl Server {
             "torrent-cancel-move" => {
                 let args: IdsArgs = read(arguments)?;
                 if args.ids.is_none() {
-                    return Err("torrent-cancel-move needs ids".to_owned());
+                    return Err(ArgumentError::NoIds("torrent-cancel-move").into());
                 }
                 self.change_all(args.ids.as_ref(), TorrentCommand::CancelMove).await
             }
@@ -109,7 +112,7 @@ impl Server {
                 let args: RemoveArgs = read(arguments)?;
                 // Removing everything has to be meant.
                 if args.ids.is_none() {
-                    return Err("torrent-remove needs ids".to_owned());
+                    return Err(ArgumentError::NoIds("torrent-remove").into());
                 }
                 let command = TorrentCommand::Remove { delete: args.delete_local_data };
                 self.change_all(args.ids.as_ref(), command).await
@@ -122,7 +125,7 @@ impl Server {
             "queue-move-down" => self.queue_move(arguments, QueueMove::Down).await,
             "queue-move-bottom" => self.queue_move(arguments, QueueMove::Bottom).await,
             "blocklist-update" => self.blocklist_update().await,
-            "port-test" => Err("port-test asks a web site of others, which is not done".to_owned()),
+            "port-test" => Err(Unsupported::PortTest.into()),
             "group-get" => self.group_get(&arguments),
             "group-set" => self.group_set(read(arguments)?).await,
             "session-set" => self.session_set(read(arguments)?).await,
@@ -139,16 +142,16 @@ impl Server {
                 empty()
             }
             "free-space" => self.free_space(read(arguments)?).await,
-            _ => Err("method name not recognized".to_owned()),
+            _ => Err(MethodError::UnknownMethod),
         }
     }
 
     /// The torrents asked for. Many are written beside this thread, which has others to answer meanwhile.
-    async fn torrent_get(&self, args: GetArgs, turn: &Turn<'_>) -> Result<Vec<u8>, String> {
+    async fn torrent_get(&self, args: GetArgs, turn: &Turn<'_>) -> Result<Vec<u8>, MethodError> {
         let table = match args.format.as_deref() {
             None | Some("objects") => false,
             Some("table") => true,
-            Some(other) => return Err(format!("the format {other:?} is neither objects nor table")),
+            Some(other) => return Err(ArgumentError::Format(other.to_owned()).into()),
         };
         let fields = each_once(args.fields)?;
         let mut snapshot = self.handle.snapshot();
@@ -163,10 +166,10 @@ impl Server {
         let removed = is_recently_active(args.ids.as_ref()).then(|| removed(&snapshot));
         let write = move || fields::write(&snapshot, &torrents, &fields, table, removed.as_deref());
         let text = match many {
-            true => tokio::task::spawn_blocking(write).await.map_err(|error| error.to_string())?,
+            true => tokio::task::spawn_blocking(write).await?,
             false => write(),
         };
-        text.map_err(|error| error.to_string())
+        text.map_err(MethodError::Answer)
     }
 
     async fn change(&self, arguments: Map<String, Value>, command: TorrentCommand) -> Outcome {
@@ -187,18 +190,17 @@ impl Server {
         &self,
         torrents: Vec<TorrentId>,
         command: TorrentCommand,
-    ) -> Result<(), String> {
+    ) -> Result<(), MethodError> {
         let asked = torrents.len();
         if asked == 0 {
             return Ok(());
         }
-        let failures = self.handle.command(torrents, command).await;
-        failures.map_err(|error| error.to_string())?.told(asked)
+        Ok(self.handle.command(torrents, command).await?.of_list(asked)?)
     }
 
     async fn free_space(&self, args: FreeSpaceArgs) -> Outcome {
         if !Path::new(&args.path).is_absolute() {
-            return Err("directory path is not absolute".to_owned());
+            return Err(PathError::NotAbsolute("directory path").into());
         }
         let (size_bytes, total_size) = self.spaces.of(args.path.clone().into()).await?;
         write(&FreeSpace { path: args.path, size_bytes, total_size })
@@ -256,7 +258,7 @@ impl Server {
 }
 
 /// An answer around its arguments in JSON.
-fn envelope(outcome: Result<Vec<u8>, String>, tag: Option<Value>) -> Vec<u8> {
+fn envelope(outcome: Result<Vec<u8>, MethodError>, tag: Option<Value>) -> Vec<u8> {
     match outcome {
         Ok(arguments) => {
             let mut text = br#"{"result":"success","arguments":"#.to_vec();
@@ -269,7 +271,7 @@ fn envelope(outcome: Result<Vec<u8>, String>, tag: Option<Value>) -> Vec<u8> {
             text
         }
         Err(why) => {
-            let failure = Response { tag, ..Response::failure(why) };
+            let failure = Response { tag, ..Response::failure(why.to_string()) };
             serde_json::to_vec(&failure).unwrap_or_default()
         }
     }
@@ -281,10 +283,10 @@ pub(super) fn empty() -> Outcome {
 }
 
 /// The arguments of a method.
-pub(super) fn read<T: DeserializeOwned>(arguments: Map<String, Value>) -> Result<T, String> {
-    serde_json::from_value(Value::Object(arguments)).map_err(|error| format!("invalid argument: {error}"))
+pub(super) fn read<T: DeserializeOwned>(arguments: Map<String, Value>) -> Result<T, MethodError> {
+    serde_json::from_value(Value::Object(arguments)).map_err(MethodError::Malformed)
 }
 
 pub(super) fn write(value: &impl Serialize) -> Outcome {
-    serde_json::to_value(value).map_err(|error| error.to_string())
+    serde_json::to_value(value).map_err(MethodError::Answer)
 }

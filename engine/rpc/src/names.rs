@@ -9,6 +9,36 @@ use std::path::{Component, Path, PathBuf};
 /// Most files times renames, each compared whenever the torrent is loaded: half a second of work.
 const WORK_MAX: usize = 10_000_000;
 
+/// Why the files of a torrent cannot get these names.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NamesError {
+    /// Not each file has a name.
+    #[error("{names} names are given for {files} files")]
+    Count {
+        /// The names.
+        names: usize,
+        /// The files of the torrent.
+        files: usize,
+    },
+    /// A name leads out of the torrent, or is no path.
+    #[error("'{}' is not a path below the directory of the torrent", .0.escape_debug())]
+    NotBelow(String),
+    /// Two files have one name.
+    #[error("two files are called {}", .0.display())]
+    Twice(PathBuf),
+    /// A file is below what is a file as well.
+    #[error("{} lies in a folder that has the name of a file", .0.display())]
+    BelowAFile(PathBuf),
+    /// It would be too much work each time the torrent is loaded.
+    #[error("{changed} files of {files} have other names, which is too many")]
+    TooMany {
+        /// Files with other names.
+        changed: usize,
+        /// The files of the torrent.
+        files: usize,
+    },
+}
+
 /// How the files of a torrent lie below its directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ContentLayout {
@@ -49,32 +79,29 @@ impl ContentLayout {
 }
 
 /// The renames that give each file of `layout` its path of `names`; an empty one stays. No names at all are no renames.
-pub(super) fn renames(layout: &Layout, names: &[String]) -> Result<Vec<Rename>, String> {
+pub(super) fn renames(layout: &Layout, names: &[String]) -> Result<Vec<Rename>, NamesError> {
     if names.is_empty() {
         return Ok(Vec::new());
     }
     if names.len() != layout.files.len() {
-        return Err(format!("{} names are given for {} files", names.len(), layout.files.len()));
+        return Err(NamesError::Count { names: names.len(), files: layout.files.len() });
     }
     let mut pairs: Vec<(&Path, &Path)> = Vec::with_capacity(names.len());
     for (file, name) in layout.files.iter().zip(names).filter(|(file, _)| !file.padding) {
         let to = if name.is_empty() { file.path.as_path() } else { Path::new(name) };
         if !is_path_below(to) {
-            return Err(format!(
-                "'{}' is not a path below the directory of the torrent",
-                name.escape_debug()
-            ));
+            return Err(NamesError::NotBelow(name.clone()));
         }
         pairs.push((&file.path, to));
     }
     let mut taken = HashSet::new();
     if let Some((_, twice)) = pairs.iter().find(|(_, to)| !taken.insert(*to)) {
-        return Err(format!("two files are called {}", twice.display()));
+        return Err(NamesError::Twice(twice.to_path_buf()));
     }
     if let Some((_, path)) =
         pairs.iter().find(|(_, to)| to.ancestors().skip(1).any(|above| taken.contains(above)))
     {
-        return Err(format!("{} lies in a folder that has the name of a file", path.display()));
+        return Err(NamesError::BelowAFile(path.to_path_buf()));
     }
     if pairs.iter().all(|(from, to)| from == to) {
         return Ok(Vec::new());
@@ -88,11 +115,7 @@ pub(super) fn renames(layout: &Layout, names: &[String]) -> Result<Vec<Rename>, 
     let crossed = changed.iter().any(|(_, to)| to.ancestors().any(|above| before.contains(above)));
     let count = changed.len() * if crossed { 2 } else { 1 };
     if count.saturating_mul(layout.files.len()) > WORK_MAX {
-        return Err(format!(
-            "{} files of {} have other names, which is too many",
-            changed.len(),
-            layout.files.len()
-        ));
+        return Err(NamesError::TooMany { changed: changed.len(), files: layout.files.len() });
     }
     let rename = |from: &Path, to: &Path| Rename {
         from: from.to_string_lossy().into_owned(),

@@ -1,10 +1,11 @@
 //! Where torrents are: `torrent-set-location`, `torrent-rename-path`, the queue, bandwidth groups.
 
+use super::arguments::{ArgumentError, absolute};
+use super::error::{LimitReached, Unsupported};
 use super::ids::select;
 use super::limits::{NAME_BYTES_MAX, NAMES_MAX};
 use super::methods::{Outcome, empty, read, write};
 use super::server::Server;
-use super::set::absolute;
 use ringseed_api::{IdsArgs, LocationArgs, RenameArgs};
 use ringseed_handle::{EngineChange, FileWork, Group, QueueMove, Rename, SessionSettings, TorrentCommand};
 use ringseed_proto::limits::PATH_BYTES_MAX;
@@ -23,34 +24,33 @@ impl Server {
     pub(super) async fn rename_path(&self, args: RenameArgs) -> Outcome {
         let torrents = select(&self.handle.snapshot(), args.ids.as_ref());
         let [torrent] = &torrents[..] else {
-            return Err("torrent-rename-path requires 1 torrent".to_owned());
+            return Err(ArgumentError::RenameNeedsOneTorrent.into());
         };
         let invalid = args.name.is_empty()
             || args.name.len() > 255
             || matches!(args.name.as_str(), "." | "..")
             || args.name.contains(['/', '\0']);
         if invalid {
-            return Err("Invalid argument: the new name is not a name".to_owned());
+            return Err(ArgumentError::NotAName.into());
         }
         let from = Path::new(&args.path);
         let files = &torrent.metainfo.info.layout.files;
         if args.path.is_empty() || !files.iter().any(|file| file.path.starts_with(from)) {
-            return Err("Invalid argument: the torrent has nothing at this path".to_owned());
+            return Err(ArgumentError::NothingAtPath.into());
         }
         let to = from.with_file_name(&args.name);
         if to != from && files.iter().any(|file| file.path.starts_with(&to)) {
-            return Err("File exists: the torrent has something of this name".to_owned());
+            return Err(ArgumentError::NameTaken.into());
         }
         let rest = |path: &Path| path.as_os_str().len() - from.as_os_str().len() + to.as_os_str().len();
         let longest =
             files.iter().filter(|file| file.path.starts_with(from)).map(|file| rest(&file.path)).max();
         if longest.is_some_and(|length| length > PATH_BYTES_MAX) {
-            return Err("File name too long".to_owned());
+            return Err(ArgumentError::PathTooLong.into());
         }
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let rename = Rename { from: text(from), to: text(&to) };
-        let handled = self.handle.handle_files(torrent.torrent_id(), FileWork::Rename(rename)).await;
-        handled.map_err(|error| error.to_string())?;
+        self.handle.handle_files(torrent.torrent_id(), FileWork::Rename(rename)).await?;
         Ok(json!({"path": args.path, "name": args.name, "id": torrent.id}))
     }
 
@@ -64,7 +64,7 @@ impl Server {
             None => None,
             Some(Value::String(name)) => Some(HashSet::from([name.as_str()])),
             Some(Value::Array(names)) => Some(names.iter().filter_map(Value::as_str).collect()),
-            Some(_) => return Err("group is a name or a list of names".to_owned()),
+            Some(_) => return Err(ArgumentError::GroupNames.into()),
         };
         let settings = self.handle.snapshot().settings.clone();
         let groups = settings
@@ -86,21 +86,21 @@ impl Server {
 
     pub(super) async fn group_set(&self, group: ringseed_api::Group) -> Outcome {
         if group.name.is_empty() {
-            return Err("No group name given".to_owned());
+            return Err(ArgumentError::NoGroupName.into());
         }
         if group.name.len() > NAME_BYTES_MAX {
-            return Err(format!("the name of a group has at most {NAME_BYTES_MAX} bytes"));
+            return Err(ArgumentError::LongGroupName.into());
         }
         let snapshot = self.handle.snapshot();
         let groups = &snapshot.settings.groups;
         if groups.len() >= NAMES_MAX && !groups.contains_key(&group.name) {
-            return Err(format!("there are {NAMES_MAX} groups already"));
+            return Err(LimitReached::Groups.into());
         }
         if group.speed_limit_down_enabled == Some(true) || group.speed_limit_up_enabled == Some(true) {
-            return Err("limits of groups are not supported; nothing was changed".to_owned());
+            return Err(Unsupported::GroupLimits.into());
         }
         if group.honors_session_limits == Some(false) {
-            return Err("honorsSessionLimits cannot be turned off; nothing was changed".to_owned());
+            return Err(Unsupported::NoSessionLimits.into());
         }
         let change = move |settings: &mut SessionSettings| {
             let kept: &mut Group = settings.groups.entry(group.name.clone()).or_default();
@@ -108,7 +108,7 @@ impl Server {
             kept.upload = group.speed_limit_up.unwrap_or(kept.upload);
         };
         let change = EngineChange { settings: Some(Arc::new(change)), ..EngineChange::default() };
-        self.handle.change_engine(change).await.map_err(|error| error.to_string())?;
+        self.handle.change_engine(change).await?;
         empty()
     }
 }

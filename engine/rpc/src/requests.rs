@@ -6,15 +6,35 @@ use ringseed_api::Request;
 use serde_json::{Map, Value};
 use std::collections::HashSet;
 
+/// Why a request is not looked at. Nothing of it was done.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RequestError {
+    /// It is not JSON, or not of its form.
+    #[error("{0}")]
+    Malformed(#[from] serde_json::Error),
+    /// A text other than the one argument that may be large.
+    #[error("a text of more than {JSON_TEXT_BYTES_MAX} bytes: only metainfo may be that long")]
+    LongText,
+    /// Lists in lists in lists.
+    #[error("lists and objects are nested deeper than {JSON_DEPTH_MAX}")]
+    TooDeep,
+    /// More values than a request needs.
+    #[error("more than {JSON_VALUES_MAX} values: name fewer torrents or files at once")]
+    TooManyValues,
+    /// More bytes than a request needs.
+    #[error("more than {JSON_PLAIN_BYTES_MAX} bytes beside metainfo")]
+    TooLong,
+}
+
 /// The one argument that may be large: a torrent file in base64.
 const LARGE_ARGUMENT: &[u8] = b"metainfo";
 
 /// A request in one of the two forms.
 pub(super) enum Asked {
     /// Transmission's legacy form, or why it is none.
-    Legacy(Result<Request, String>),
+    Legacy(Result<Request, RequestError>),
     /// JSON-RPC 2.0: a call or a batch, or why it is none.
-    JsonRpc(Result<Value, String>),
+    JsonRpc(Result<Value, RequestError>),
 }
 
 /// Reads a body. This takes up to half a second for the largest: not on a thread that others wait for.
@@ -39,8 +59,8 @@ pub(super) fn read(body: &[u8]) -> Asked {
     }))
 }
 
-fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(body).map_err(|error| error.to_string())
+fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, RequestError> {
+    Ok(serde_json::from_slice(body)?)
 }
 
 /// Leaves each id in a list once.
@@ -58,7 +78,7 @@ fn name_each_once(arguments: &mut Map<String, Value>) {
 ///
 /// # Errors
 /// Which one it breaks.
-fn check(text: &[u8]) -> Result<(), String> {
+fn check(text: &[u8]) -> Result<(), RequestError> {
     let (mut depth, mut values, mut large_bytes) = (0usize, 0usize, 0usize);
     // The last text, and the one before a colon: the name of the value that follows.
     let (mut last, mut name) = (&text[..0], &text[..0]);
@@ -77,9 +97,7 @@ fn check(text: &[u8]) -> Result<(), String> {
                 at += 1;
                 if last.len() > JSON_TEXT_BYTES_MAX {
                     if name != LARGE_ARGUMENT {
-                        return Err(format!(
-                            "a text of more than {JSON_TEXT_BYTES_MAX} bytes: only metainfo may be that long"
-                        ));
+                        return Err(RequestError::LongText);
                     }
                     large_bytes += last.len();
                 }
@@ -92,18 +110,18 @@ fn check(text: &[u8]) -> Result<(), String> {
             b'{' | b'[' => {
                 (depth, values, name) = (depth + 1, values + 1, &text[..0]);
                 if depth > JSON_DEPTH_MAX {
-                    return Err(format!("lists and objects are nested deeper than {JSON_DEPTH_MAX}"));
+                    return Err(RequestError::TooDeep);
                 }
             }
             b'}' | b']' => depth = depth.saturating_sub(1),
             _ => {}
         }
         if values > JSON_VALUES_MAX {
-            return Err(format!("more than {JSON_VALUES_MAX} values: name fewer torrents or files at once"));
+            return Err(RequestError::TooManyValues);
         }
     }
     match text.len() - large_bytes > JSON_PLAIN_BYTES_MAX {
-        true => Err(format!("more than {JSON_PLAIN_BYTES_MAX} bytes beside metainfo")),
+        true => Err(RequestError::TooLong),
         false => Ok(()),
     }
 }
@@ -112,7 +130,7 @@ fn check(text: &[u8]) -> Result<(), String> {
 mod tests {
     use super::*;
 
-    fn legacy(body: &str) -> Result<Request, String> {
+    fn legacy(body: &str) -> Result<Request, RequestError> {
         match read(body.as_bytes()) {
             Asked::Legacy(request) => request,
             Asked::JsonRpc(_) => panic!("another form"),
@@ -126,15 +144,15 @@ mod tests {
             |name: &str| legacy(&format!(r#"{{"method":"torrent-add","arguments":{{"{name}": "{long}"}}}}"#));
         assert_eq!(add("metainfo").unwrap().arguments["metainfo"].as_str().unwrap().len(), long.len());
         for name in ["filename", "labels", "metainf\\u006f", &long] {
-            assert!(add(name).unwrap_err().contains("only metainfo"), "{name:.20}");
+            assert!(matches!(add(name), Err(RequestError::LongText)), "{name:.20}");
         }
         let list = legacy(&format!(r#"{{"method":"x","arguments":{{"metainfo":["{long}"]}}}}"#));
-        assert!(list.unwrap_err().contains("only metainfo"));
+        assert!(matches!(list, Err(RequestError::LongText)));
         // Many texts that are not too long each.
         let half = &long[..JSON_TEXT_BYTES_MAX / 2];
         let many =
             format!(r#"{{"method":"x","arguments":{{"a":[{}"b"]}}}}"#, format!(r#""{half}","#).repeat(40));
-        assert!(legacy(&many).unwrap_err().contains("beside metainfo"));
+        assert!(matches!(legacy(&many), Err(RequestError::TooLong)));
     }
 
     #[test]
@@ -148,15 +166,15 @@ mod tests {
         // Each torrent is named once, however often it was.
         assert_eq!(ids(100_000, "1").unwrap().arguments["ids"], serde_json::json!([1]));
         assert_eq!(ids(100_000, r#""ab""#).unwrap().arguments["ids"], serde_json::json!(["ab", 1]));
-        assert!(ids(JSON_VALUES_MAX, "1").unwrap_err().contains("values"));
+        assert!(matches!(ids(JSON_VALUES_MAX, "1"), Err(RequestError::TooManyValues)));
         let nested = |depth| {
             format!(r#"{{"method":"x","arguments":{{"a":{}{}}}}}"#, "[".repeat(depth), "]".repeat(depth))
         };
         assert!(legacy(&nested(JSON_DEPTH_MAX - 2)).is_ok());
-        assert!(legacy(&nested(JSON_DEPTH_MAX - 1)).unwrap_err().contains("deeper"));
+        assert!(matches!(legacy(&nested(JSON_DEPTH_MAX - 1)), Err(RequestError::TooDeep)));
         let objects =
             format!(r#"{{"method":"x","arguments":{{{}"z":1}}}}"#, r#""a":1,"#.repeat(JSON_VALUES_MAX));
-        assert!(legacy(&objects).unwrap_err().contains("values"));
+        assert!(matches!(legacy(&objects), Err(RequestError::TooManyValues)));
     }
 
     #[test]
@@ -173,7 +191,7 @@ mod tests {
         assert_eq!(one.unwrap()["params"]["ids"], serde_json::json!([2]));
         assert_eq!(batch.unwrap()[1]["params"]["ids"], serde_json::json!([2]));
         for value in call(format!("{}1", "1,".repeat(JSON_VALUES_MAX))) {
-            assert!(value.unwrap_err().contains("values"));
+            assert!(matches!(value, Err(RequestError::TooManyValues)));
         }
     }
 

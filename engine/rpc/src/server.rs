@@ -184,7 +184,7 @@ impl Server {
             }
             let wanted = match events::Wanted::of(request.uri().query(), origin.client()) {
                 Ok(wanted) => wanted,
-                Err(why) => return plain(StatusCode::BAD_REQUEST, why + "\n"),
+                Err(why) => return plain(StatusCode::BAD_REQUEST, format!("{why}\n")),
             };
             let mut answer = with(plain(StatusCode::OK, ""), CONTENT_TYPE, "text/event-stream");
             answer.extensions_mut().insert(wanted);

@@ -1,8 +1,10 @@
 //! `session-get` and `session-set`: the settings of the session under Transmission's names.
 
+use super::arguments::{ArgumentError, absolute};
+use super::error::{MethodError, Unsupported};
 use super::methods::{Outcome, empty, write};
 use super::server::Server;
-use super::set::{absolute, limit};
+use super::set::limit;
 use ringseed_api::{Session, SessionSetArgs};
 use ringseed_handle::{EngineChange, SessionSettings, Switch};
 use serde_json::{Map, Value, json};
@@ -31,7 +33,7 @@ impl Server {
     }
 
     /// The session but for the free space, which takes a look at a disk.
-    fn session(&self) -> Result<Map<String, Value>, String> {
+    fn session(&self) -> Result<Map<String, Value>, MethodError> {
         let info = &self.info;
         let snapshot = self.handle.snapshot();
         let (limits, settings) = (snapshot.limits, &snapshot.settings);
@@ -90,20 +92,20 @@ impl Server {
         for (name, value) in &args.other {
             // What is free changes by itself.
             if name != FREE_SPACE && now.get(name) != Some(value) {
-                return Err(format!("setting {name} is not supported; nothing was changed"));
+                return Err(Unsupported::Setting(name.clone()).into());
             }
         }
         if args.peer_port == Some(0) {
-            return Err("peer-port is a number from 1 to 65535".to_owned());
+            return Err(ArgumentError::Port.into());
         }
         if args.seed_ratio_limit.is_some_and(|ratio| !ratio.is_finite() || ratio < 0.0) {
-            return Err("seedRatioLimit is not a ratio".to_owned());
+            return Err(ArgumentError::Ratio.into());
         }
         let download_dir = args.download_dir.as_deref().map(absolute).transpose()?;
         let incomplete_dir = args.incomplete_dir.as_deref().map(absolute).transpose()?;
         let minute = |minute: Option<u32>| minute.is_none_or(|minute| minute < 24 * 60);
         if !minute(args.alt_speed_time_begin) || !minute(args.alt_speed_time_end) {
-            return Err("a day has 1440 minutes".to_owned());
+            return Err(ArgumentError::TimeOfDay.into());
         }
         let listen_port = args.peer_port;
         let (upload, download) = (
@@ -120,7 +122,7 @@ impl Server {
             }
         };
         let change = EngineChange { upload, download, listen_port, settings: Some(Arc::new(change)) };
-        self.handle.change_engine(change).await.map_err(|error| error.to_string())?;
+        self.handle.change_engine(change).await?;
         empty()
     }
 

@@ -1,8 +1,10 @@
 //! `torrent-set`: what changes about torrents. Everything is looked at before anything is changed. Rates are in kB/s
 //! of 1000 bytes on the wire.
 
+use super::arguments::{ArgumentError, absolute, checked_labels};
+use super::error::{LimitReached, MethodError, Unsupported};
 use super::ids::{hashes, select};
-use super::limits::{LABELS_MAX, NAME_BYTES_MAX, NAMES_MAX};
+use super::limits::{NAME_BYTES_MAX, NAMES_MAX};
 use super::methods::{Outcome, empty};
 use super::server::Server;
 use super::trackers::Edit;
@@ -12,28 +14,26 @@ use ringseed_handle::{
     EngineChange, FilePriority, FileWork, LimitChange, QueueMove, SessionSettings, ShareLimitMode,
     TorrentChange, TorrentCommand, TorrentSettings, TorrentSettingsChange,
 };
-use ringseed_proto::limits::PATH_BYTES_MAX;
 use ringseed_proto::metainfo::Metainfo;
 use serde_json::{Map, Value};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 impl Server {
     pub(super) async fn torrent_set(&self, args: SetArgs) -> Outcome {
         refuse_others(&args.other)?;
         if args.bandwidth_priority.is_some_and(|priority| priority != 0) {
-            return Err("bandwidthPriority is not supported; nothing was changed".to_owned());
+            return Err(Unsupported::Priority.into());
         }
         if args.honors_session_limits == Some(false) {
-            return Err("honorsSessionLimits cannot be turned off; nothing was changed".to_owned());
+            return Err(Unsupported::NoSessionLimits.into());
         }
         if args.seed_ratio_limit.is_some_and(|ratio| !ratio.is_finite() || ratio < 0.0) {
-            return Err("seedRatioLimit is not a ratio".to_owned());
+            return Err(ArgumentError::Ratio.into());
         }
         let modes = (mode(args.seed_ratio_mode)?, mode(args.seed_idle_mode)?);
         let labels = args.labels.as_deref().map(checked_labels).transpose()?;
         if args.group.as_ref().is_some_and(|name| name.len() > NAME_BYTES_MAX) {
-            return Err(format!("invalid argument: the name of a group has at most {NAME_BYTES_MAX} bytes"));
+            return Err(ArgumentError::LongGroupName.into());
         }
         let location = args.location.as_deref().map(absolute).transpose()?;
         let edit = Edit::of(&args)?;
@@ -84,22 +84,22 @@ impl Server {
     }
 
     /// Makes a category when there is none of this name.
-    pub(super) async fn make_category(&self, name: &str) -> Result<(), String> {
+    pub(super) async fn make_category(&self, name: &str) -> Result<(), MethodError> {
         if name.contains(['\\', '\0']) || name.contains("//") || name.len() > NAME_BYTES_MAX {
-            return Err("invalid argument: this is no name of a category".to_owned());
+            return Err(ArgumentError::CategoryName.into());
         }
         let snapshot = self.handle.snapshot();
         if snapshot.settings.categories.contains_key(name) {
             return Ok(());
         }
         if snapshot.settings.categories.len() >= NAMES_MAX {
-            return Err(format!("there are {NAMES_MAX} categories already: remove some first"));
+            return Err(LimitReached::Categories.into());
         }
         let name = name.to_owned();
         let change =
             move |settings: &mut SessionSettings| _ = settings.categories.entry(name.clone()).or_default();
         let change = EngineChange { settings: Some(Arc::new(change)), ..EngineChange::default() };
-        self.handle.change_engine(change).await.map_err(|error| error.to_string())
+        Ok(self.handle.change_engine(change).await?)
     }
 }
 
@@ -142,9 +142,9 @@ impl FileLists {
     }
 
     /// Whether all indexes are files of the torrent.
-    pub(super) fn check(&self, count: usize) -> Result<(), String> {
+    pub(super) fn check(&self, count: usize) -> Result<(), MethodError> {
         match self.0.iter().flatten().flatten().find(|index| **index >= count) {
-            Some(index) => Err(format!("file {index} is out of range: the torrent has {count} files")),
+            Some(index) => Err(MethodError::FileOutOfRange { index: *index, count }),
             None => Ok(()),
         }
     }
@@ -168,67 +168,20 @@ fn replace<T: Clone>(place: &mut T, with: Option<&T>) {
     }
 }
 
-fn mode(mode: Option<u8>) -> Result<Option<ShareLimitMode>, String> {
+fn mode(mode: Option<u8>) -> Result<Option<ShareLimitMode>, ArgumentError> {
     match mode {
         None => Ok(None),
         Some(0) => Ok(Some(ShareLimitMode::Session)),
         Some(1) => Ok(Some(ShareLimitMode::Own)),
         Some(2) => Ok(Some(ShareLimitMode::Never)),
-        Some(other) => Err(format!("a mode is 0, 1 or 2, not {other}")),
+        Some(other) => Err(ArgumentError::Mode(other)),
     }
-}
-
-/// Labels without blanks around them, each once.
-///
-/// # Errors
-/// For an empty one, for one with a comma (clients join them by it), for a long one, and when there are too many.
-pub(super) fn checked_labels(labels: &[String]) -> Result<Vec<String>, String> {
-    let mut checked: Vec<String> = Vec::new();
-    for label in labels.iter().map(|label| label.trim()) {
-        if label.is_empty() {
-            return Err("labels cannot be empty".to_owned());
-        }
-        if label.contains(',') {
-            return Err("labels cannot contain comma (,) character".to_owned());
-        }
-        if label.len() > NAME_BYTES_MAX {
-            return Err(format!("a label has at most {NAME_BYTES_MAX} bytes"));
-        }
-        if checked.iter().all(|other| other != label) {
-            if checked.len() == LABELS_MAX {
-                return Err(format!("a torrent has at most {LABELS_MAX} labels"));
-            }
-            checked.push(label.to_owned());
-        }
-    }
-    Ok(checked)
-}
-
-/// A name that a torrent is shown by; empty for its own.
-pub(super) fn checked_name(name: &str) -> Result<String, String> {
-    let name = name.trim();
-    if name.len() > NAME_BYTES_MAX {
-        return Err(format!("a name has at most {NAME_BYTES_MAX} bytes"));
-    }
-    Ok(name.chars().filter(|c| !c.is_control()).collect())
-}
-
-/// A directory that a client names.
-pub(super) fn absolute(path: &str) -> Result<PathBuf, String> {
-    let parts = || Path::new(path).components();
-    if path.len() > PATH_BYTES_MAX {
-        return Err(format!("a path has at most {PATH_BYTES_MAX} bytes"));
-    }
-    if !Path::new(path).is_absolute() || parts().any(|part| part == std::path::Component::ParentDir) {
-        return Err("new location path is not absolute".to_owned());
-    }
-    Ok(parts().collect())
 }
 
 /// A wish that is not granted is said, so that nobody takes it for granted.
-fn refuse_others(other: &Map<String, Value>) -> Result<(), String> {
+fn refuse_others(other: &Map<String, Value>) -> Result<(), Unsupported> {
     match other.keys().next() {
-        Some(name) => Err(format!("setting {name} is not supported; nothing was changed")),
+        Some(name) => Err(Unsupported::Setting(name.clone())),
         None => Ok(()),
     }
 }

@@ -390,9 +390,10 @@ fn a_list_is_one_command_and_its_failures_are_named() {
         let to_full = |ids: Value| json!({"ids": ids, "location": "/full", "move": true});
         let answer = bench.call("torrent-set-location", to_full(json!([1, 2, 3, 77]))).await;
         let third = bench.engine.snapshot.load().torrents.get(3).unwrap().torrent_id();
-        assert_eq!(answer.result, format!("1 of 3 torrents failed: {third}: the disk is full"));
+        let full = "no space left on the disk while writing /full; free some space and resume the torrent";
+        assert_eq!(answer.result, format!("1 of 3 torrents failed: {third}: {full}"));
         let answer = bench.call("torrent-set-location", to_full(json!([3]))).await;
-        assert_eq!(answer.result, "the disk is full");
+        assert_eq!(answer.result, full);
         assert_eq!(bench.engine.done.borrow().len(), 3);
         let answer = bench.call("torrent-stop", json!({"ids": [77]})).await;
         assert!(answer.is_success() && bench.engine.done.borrow().len() == 3, "{answer:?}");
@@ -493,7 +494,26 @@ fn the_newer_form_is_understood() {
                 json!({"jsonrpc": "2.0", "method": "torrent_set", "params": {"ids": [1], "upload_limit": "x"}, "id": 1}),
                 -32602,
             ),
-            (json!({"jsonrpc": "2.0", "method": "free_space", "params": {"path": "x"}, "id": 1}), 1),
+            (
+                json!({"jsonrpc": "2.0", "method": "torrent_set", "params": {"labels": ["a,b"]}, "id": 1}),
+                -32602,
+            ),
+            (
+                json!({"jsonrpc": "2.0", "method": "torrent_set", "params": {"bandwidth_priority": 1}, "id": 1}),
+                -32000,
+            ),
+            (
+                json!({"jsonrpc": "2.0", "method": "torrent_set", "params": {"tracker_add": ["x"]}, "id": 1}),
+                2,
+            ),
+            (json!({"jsonrpc": "2.0", "method": "free_space", "params": {"path": "x"}, "id": 1}), 3),
+            (json!({"jsonrpc": "2.0", "method": "free_space", "params": {"path": "/no/such"}, "id": 1}), 5),
+            (
+                json!({"jsonrpc": "2.0", "method": "torrent_set_location", "params": {"ids": [3], "location": "/full", "move": true}, "id": 1}),
+                5,
+            ),
+            (json!({"jsonrpc": "2.0", "method": "torrent_set", "params": {"files_wanted": [2]}, "id": 1}), 6),
+            (json!({"jsonrpc": "2.0", "method": "torrent_add", "params": {"metainfo": "AAAA"}, "id": 1}), 8),
             (json!([]), -32600),
         ] {
             assert_eq!(result(&post(call.clone()).await)["error"]["code"], code, "{call}");

@@ -6,6 +6,23 @@ use ringseed_proto::tracker::is_announce_url;
 use serde_json::Value;
 use std::collections::HashSet;
 
+/// Why the trackers of a torrent cannot be edited so.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum TrackersError {
+    /// More than a torrent may have.
+    #[error("too many trackers")]
+    TooMany,
+    /// A URL that cannot be announced to.
+    #[error("error: not an announce URL of http, https or udp")]
+    NotAnAnnounceUrl,
+    /// The torrent has no tracker with this id.
+    #[error("there is no tracker {0}")]
+    NoSuchTracker(usize),
+    /// What is to be replaced is not named in pairs.
+    #[error("trackerReplace is a list of ids and URLs in turn")]
+    NotInPairs,
+}
+
 /// What is to be done with the trackers.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Edit {
@@ -17,7 +34,7 @@ pub(super) struct Edit {
 
 impl Edit {
     /// What a request wants; `None` when it does not name trackers.
-    pub(super) fn of(args: &SetArgs) -> Result<Option<Edit>, String> {
+    pub(super) fn of(args: &SetArgs) -> Result<Option<Edit>, TrackersError> {
         let edit = Edit {
             list: args.tracker_list.as_deref().map(parse_list).transpose()?,
             add: args.tracker_add.clone().unwrap_or_default(),
@@ -26,16 +43,16 @@ impl Edit {
         };
         // Before each of them is compared with each tracker of each torrent.
         if edit.add.len().max(edit.replace.len()).max(edit.remove.len()) > TRACKERS_MAX {
-            return Err("too many trackers".to_owned());
+            return Err(TrackersError::TooMany);
         }
         edit.add.iter().chain(edit.replace.iter().map(|(_, url)| url)).try_for_each(|url| check_url(url))?;
         Ok((edit != Edit::default()).then_some(edit))
     }
 
     /// Adding announce URLs, each in a tier of its own.
-    pub(super) fn adding(urls: Vec<String>) -> Result<Edit, String> {
+    pub(super) fn adding(urls: Vec<String>) -> Result<Edit, TrackersError> {
         if urls.len() > TRACKERS_MAX {
-            return Err("too many trackers".to_owned());
+            return Err(TrackersError::TooMany);
         }
         urls.iter().try_for_each(|url| check_url(url))?;
         Ok(Edit { add: urls, ..Edit::default() })
@@ -48,13 +65,13 @@ impl Edit {
     }
 
     /// Whether it fits the trackers that a torrent has.
-    pub(super) fn check(&self, tiers: &[Vec<String>]) -> Result<(), String> {
+    pub(super) fn check(&self, tiers: &[Vec<String>]) -> Result<(), TrackersError> {
         let count = tiers.iter().map(Vec::len).sum::<usize>();
         let ids = self.remove.iter().chain(self.replace.iter().map(|(id, _)| id));
         match ids.into_iter().find(|id| **id >= count) {
-            Some(id) => Err(format!("there is no tracker {id}")),
+            Some(id) => Err(TrackersError::NoSuchTracker(*id)),
             None if self.list.is_none() && count + self.add.len() > TRACKERS_MAX => {
-                Err("too many trackers".into())
+                Err(TrackersError::TooMany)
             }
             None => Ok(()),
         }
@@ -84,7 +101,7 @@ impl Edit {
 }
 
 /// Announce URLs, one a line, an empty line between tiers.
-fn parse_list(text: &str) -> Result<Vec<Vec<String>>, String> {
+fn parse_list(text: &str) -> Result<Vec<Vec<String>>, TrackersError> {
     let mut tiers = vec![Vec::new()];
     let mut count = 0;
     for line in text.lines().map(str::trim) {
@@ -98,26 +115,26 @@ fn parse_list(text: &str) -> Result<Vec<Vec<String>>, String> {
             (_, None) => {}
         }
         if count > TRACKERS_MAX {
-            return Err("too many trackers".to_owned());
+            return Err(TrackersError::TooMany);
         }
     }
     tiers.retain(|tier| !tier.is_empty());
     Ok(tiers)
 }
 
-fn pairs(values: &[Value]) -> Result<Vec<(usize, String)>, String> {
+fn pairs(values: &[Value]) -> Result<Vec<(usize, String)>, TrackersError> {
     let pair = |pair: &[Value]| match pair {
         [id, Value::String(url)] => Some((usize::try_from(id.as_u64()?).ok()?, url.clone())),
         _ => None,
     };
     let pairs: Option<Vec<_>> = values.chunks(2).map(pair).collect();
-    pairs.ok_or_else(|| "trackerReplace is a list of ids and URLs in turn".to_owned())
+    pairs.ok_or(TrackersError::NotInPairs)
 }
 
-pub(super) fn check_url(url: &str) -> Result<(), String> {
+pub(super) fn check_url(url: &str) -> Result<(), TrackersError> {
     match is_announce_url(url) {
         true => Ok(()),
-        false => Err("error: not an announce URL of http, https or udp".to_owned()),
+        false => Err(TrackersError::NotAnAnnounceUrl),
     }
 }
 
@@ -125,7 +142,7 @@ pub(super) fn check_url(url: &str) -> Result<(), String> {
 mod tests {
     use super::*;
 
-    fn edit(arguments: Value) -> Result<Option<Edit>, String> {
+    fn edit(arguments: Value) -> Result<Option<Edit>, TrackersError> {
         Edit::of(&serde_json::from_value(arguments).unwrap())
     }
 

@@ -14,6 +14,14 @@ pub struct UnixSocket {
     id: Id,
 }
 
+/// Why the RPC cannot listen at a path.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen for RPC on {}: {error}", .path.display())]
+pub struct SocketError {
+    path: PathBuf,
+    error: io::Error,
+}
+
 /// Device, inode and time of change: an inode's number is soon given to another file.
 type Id = (u64, u64, i64, i64);
 
@@ -27,8 +35,8 @@ impl UnixSocket {
     ///
     /// # Errors
     /// When something else is there, or it cannot be made.
-    pub fn bind(path: &Path) -> Result<(UnixListener, UnixSocket), String> {
-        let failed = |error: io::Error| format!("cannot listen for RPC on {}: {error}", path.display());
+    pub fn bind(path: &Path) -> Result<(UnixListener, UnixSocket), SocketError> {
+        let failed = |error: io::Error| SocketError { path: path.to_path_buf(), error };
         let is_socket = symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
         if is_socket
             && UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)

@@ -1,6 +1,6 @@
 //! The command line: what can be said, with its help texts.
 
-use super::quantity::Bytes;
+use super::quantity::{Bytes, SizeError};
 use super::remote::args::{Login, Remote};
 use crate::config_file::Settings;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -266,15 +266,26 @@ impl PieceSize {
     }
 }
 
-impl std::str::FromStr for PieceSize {
-    type Err = String;
+/// A text that does not say how large pieces are to be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PieceSizeError {
+    /// It is not a size.
+    #[error(transparent)]
+    Size(#[from] SizeError),
+    /// No piece can have it.
+    #[error("'{0}' is too large for a piece")]
+    TooLarge(String),
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl std::str::FromStr for PieceSize {
+    type Err = PieceSizeError;
+
+    fn from_str(text: &str) -> Result<Self, PieceSizeError> {
         if text == "auto" {
             return Ok(Self::Auto);
         }
         let bytes: Bytes = text.parse()?;
-        u32::try_from(bytes.0).map(Self::Fixed).map_err(|_| format!("'{text}' is too large for a piece"))
+        u32::try_from(bytes.0).map(Self::Fixed).map_err(|_| PieceSizeError::TooLarge(text.to_owned()))
     }
 }
 

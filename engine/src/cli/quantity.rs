@@ -8,12 +8,23 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bytes(pub u64);
 
-impl std::str::FromStr for Bytes {
-    type Err = String;
+/// A text that does not say how many bytes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SizeError {
+    /// It is not a number with a unit.
+    #[error("'{0}' is not a size; write bytes or a number with K, M, G or T, such as 500K")]
+    NotASize(String),
+    /// More than can be counted.
+    #[error("'{0}' is too large")]
+    TooLarge(String),
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
-            || format!("'{text}' is not a size; write bytes or a number with K, M, G or T, such as 500K");
+impl std::str::FromStr for Bytes {
+    type Err = SizeError;
+
+    fn from_str(text: &str) -> Result<Self, SizeError> {
+        let wrong = || SizeError::NotASize(text.to_owned());
+        let too_large = || SizeError::TooLarge(text.to_owned());
         let trimmed = text.trim();
         let digits = trimmed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(trimmed.len());
         let (number, unit) = trimmed.split_at(digits);
@@ -26,11 +37,11 @@ impl std::str::FromStr for Bytes {
             _ => return Err(wrong()),
         };
         if let Ok(whole) = number.parse::<u64>() {
-            return whole.checked_mul(1 << shift).map(Bytes).ok_or_else(|| format!("'{text}' is too large"));
+            return whole.checked_mul(1 << shift).map(Bytes).ok_or_else(too_large);
         }
         let fraction: f64 = number.parse().map_err(|_| wrong())?;
         let bytes = fraction * (1u64 << shift) as f64;
-        if bytes < u64::MAX as f64 { Ok(Bytes(bytes as u64)) } else { Err(format!("'{text}' is too large")) }
+        if bytes < u64::MAX as f64 { Ok(Bytes(bytes as u64)) } else { Err(too_large()) }
     }
 }
 

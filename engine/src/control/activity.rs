@@ -1,6 +1,7 @@
 //! What happens with a torrent of the session, and what is planned to come after it.
 
 use crate::shard::checks::Check;
+use crate::shard::message::CheckError;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_storage::{FileStamp, FileWork, MoveProgress};
 use std::sync::Arc;
@@ -115,7 +116,7 @@ pub struct Findings {
     /// Shards that have not reported.
     pub waiting: usize,
     /// The right pieces, or the first file that cannot be read.
-    pub result: Result<Bitfield, String>,
+    pub result: Result<Bitfield, CheckError>,
     /// The files as they were when it began.
     pub stamps: Vec<FileStamp>,
     /// The one before it was disturbed by another torrent of the same files.
@@ -137,12 +138,12 @@ impl Findings {
     }
 
     /// One shard's report.
-    pub fn add(&mut self, part: Result<Bitfield, String>) {
+    pub fn add(&mut self, part: Result<Bitfield, CheckError>) {
         self.waiting = self.waiting.saturating_sub(1);
         let Ok(have) = &mut self.result else { return };
         match part {
             Ok(part) => part.iter_ones().for_each(|piece| _ = have.set(piece)),
-            Err(reason) => self.result = Err(reason),
+            Err(error) => self.result = Err(error),
         }
     }
 }

@@ -9,9 +9,10 @@ use ringseed_handle::EngineError;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::metainfo::{Info, Metainfo};
 use ringseed_storage::{
-    FilePriority, Look, ResumeStore, RunState, StoreLimits, TorrentRecord, TorrentStore,
+    FilePriority, Look, ResumeError, ResumeStore, RunState, StoreLimits, TorrentRecord, TorrentStore,
     lies_under_plain_names,
 };
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc as std_mpsc;
@@ -78,14 +79,30 @@ pub struct Loader {
     pub session: mpsc::Sender<Loading>,
 }
 
+/// Why there is no state that an engine could serve.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The state directory is not there and cannot be made.
+    #[error("cannot make the state directory {}: {error}", .path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The resume store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] ResumeError),
+}
+
 impl Loader {
     /// Opens the store, tells `opened` whether that worked, and reads it. Then keeps what is beside the store up to date
     /// until the end of the session. Ends early when nobody takes the torrents.
-    pub fn run(self, opened: &std_mpsc::Sender<Result<(), String>>) {
+    pub fn run(self, opened: &std_mpsc::Sender<Result<(), StateError>>) {
         let store = match self.open() {
             Ok(store) => Arc::new(store),
-            Err(reason) => {
-                let _ = opened.send(Err(reason));
+            Err(error) => {
+                let _ = opened.send(Err(error));
                 return;
             }
         };
@@ -104,12 +121,11 @@ impl Loader {
         }
     }
 
-    fn open(&self) -> Result<ResumeStore, String> {
+    fn open(&self) -> Result<ResumeStore, StateError> {
         let dir = &self.state_dir;
-        std::fs::create_dir_all(dir)
-            .map_err(|error| format!("cannot make the state directory {}: {error}", dir.display()))?;
+        std::fs::create_dir_all(dir).map_err(|error| StateError::Directory { path: dir.clone(), error })?;
         let path = dir.join("resume.redb");
-        let (store, rebuilt) = ResumeStore::open_or_rebuild(&path).map_err(|error| error.to_string())?;
+        let (store, rebuilt) = ResumeStore::open_or_rebuild(&path)?;
         if let Some(rebuilt) = rebuilt {
             tell_rebuilt(&rebuilt, &path);
         }
@@ -122,7 +138,7 @@ impl Loader {
             // One record that is damaged in the store may be whole beside it.
             let record = record.or_else(|damaged| {
                 let (torrent_id, reason) = (damaged.torrent_id, &damaged.reason);
-                tracing::error!(torrent = %torrent_id, reason, "a stored torrent is damaged");
+                tracing::error!(torrent = %torrent_id, %reason, "a stored torrent is damaged");
                 store.record_beside(torrent_id).map_err(|_| damaged)
             });
             // One that cannot be read was told of, and stays in the store.
@@ -139,7 +155,7 @@ impl Loader {
             }
             batch.len() < BATCH || self.hand_over(&mut batch)
         });
-        read.map_err(|error| EngineError::Store(error.to_string()))?;
+        read?;
         self.hand_over(&mut batch);
         Ok(())
     }
@@ -153,7 +169,7 @@ impl Loader {
     /// Makes a torrent of a stored record. When its files are not as they were then, they are to be checked.
     fn restore(&self, mut record: TorrentRecord) -> Result<Restored, EngineError> {
         let bytes = std::mem::take(&mut record.metainfo);
-        let metainfo = Metainfo::parse(&bytes).map_err(|error| EngineError::Store(error.to_string()))?;
+        let metainfo = Metainfo::parse(&bytes).map_err(EngineError::StoredDamaged)?;
         drop(bytes);
         // Earlier versions gave files other names.
         record.settings.plain_names |=

@@ -2,7 +2,7 @@
 
 use super::Shard;
 use super::local::LocalEvent;
-use super::message::FromShard;
+use super::message::{CheckError, FromShard};
 use super::registry::TorrentEntry;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::hashes::TorrentId;
@@ -87,7 +87,7 @@ impl Shard {
     /// Takes part in a check as soon as there is room for one more.
     pub(super) fn join_check(&mut self, check: Arc<Check>) {
         if !check.torrent.content.info.has_hashes() {
-            let result = Err("the hashes of its pieces are not in memory".to_owned());
+            let result = Err(CheckError::NoHashes);
             return self.report(FromShard::Checked { check, result });
         }
         self.checks.waiting.push_back(check);
@@ -126,7 +126,7 @@ impl Shard {
     /// This shard has no more to do for a check.
     pub(super) fn checked(&mut self, check: &Arc<Check>, result: Result<Bitfield, StorageError>) {
         self.checks.running.retain(|running| !Arc::ptr_eq(running, check));
-        let result = result.map_err(|error| error.to_string());
+        let result = result.map_err(CheckError::from);
         self.report(FromShard::Checked { check: check.clone(), result });
         self.begin_checks();
     }

@@ -56,10 +56,21 @@ pub enum ToShard {
     Shutdown,
 }
 
+/// Why a check of files did not find out which pieces there are.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CheckError {
+    /// A file is there and cannot be read.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// There is nothing to compare the pieces with.
+    #[error("the hashes of its pieces are not in memory")]
+    NoHashes,
+}
+
 /// From a shard to the control thread.
 pub enum FromShard {
     /// A shard has no more to do for a check: the right pieces that it found.
-    Checked { check: Arc<Check>, result: Result<Bitfield, String> },
+    Checked { check: Arc<Check>, result: Result<Bitfield, CheckError> },
     /// These pieces are verified and durable.
     Durable(TorrentId, DurablePieces),
     /// All wanted pieces are on disk, and what they brought in is in the entry's totals. `missing` bytes of the torrent

@@ -61,9 +61,9 @@ pub use plain_names::{AdoptedFiles, adopt_partial_names, lies_under_plain_names}
 pub use relocate::{Move, MoveError, MoveProgress};
 pub use residency::{Residency, ResidencyClock};
 pub use resume::{
-    AltSpeed, DamagedRecord, FilePriority, FileWork, Group, Loaded, PieceUpdate, RESUME_VERSION, Rebuilt,
-    Rename, ResumeError, ResumeStore, RunState, SessionSettings, SetLimit, SetPort, ShareLimitMode,
-    SpeedLimit, Switch, Switched, TorrentRecord, TorrentSettings, Totals,
+    AltSpeed, CopyError, DamagedRecord, FilePriority, FileWork, Group, Loaded, PieceUpdate, RESUME_VERSION,
+    Rebuilt, RecordError, Rename, ResumeError, ResumeStore, RunState, SessionSettings, SetLimit, SetPort,
+    ShareLimitMode, SpeedLimit, Switch, Switched, TorrentRecord, TorrentSettings, Totals,
 };
 pub use store::{Access, TorrentStore};
 pub use traffic::StorageStatus;

@@ -1,5 +1,6 @@
 //! The binary format of PeerGuardian lists, versions 1 to 3. Numbers are big-endian, labels end with a zero byte.
 
+use super::BlocklistError;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// What such a list begins with; the byte after it is the version.
@@ -16,8 +17,8 @@ pub(super) fn is_p2b(list: &[u8]) -> bool {
 /// When the list ends in the middle, has an unknown version, or `take` has enough.
 pub(super) fn read(
     list: &[u8],
-    mut take: impl FnMut((IpAddr, IpAddr)) -> Result<(), String>,
-) -> Result<(), String> {
+    mut take: impl FnMut((IpAddr, IpAddr)) -> Result<(), BlocklistError>,
+) -> Result<(), BlocklistError> {
     let mut rest = Reader(list.get(MAGIC.len()..).unwrap_or_default());
     match rest.byte()? {
         1 | 2 => {
@@ -35,7 +36,7 @@ pub(super) fn read(
                 take(rest.range()?)?;
             }
         }
-        version => return Err(format!("the list is a P2B list of version {version}; 1 to 3 can be read")),
+        version => return Err(BlocklistError::P2bVersion(version)),
     }
     Ok(())
 }
@@ -43,40 +44,36 @@ pub(super) fn read(
 struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
-    fn byte(&mut self) -> Result<u8, String> {
-        let (first, rest) = self.0.split_first().ok_or_else(cut)?;
+    fn byte(&mut self) -> Result<u8, BlocklistError> {
+        let (first, rest) = self.0.split_first().ok_or(BlocklistError::CutShort)?;
         self.0 = rest;
         Ok(*first)
     }
 
-    fn number(&mut self) -> Result<u32, String> {
-        let (bytes, rest) = self.0.split_first_chunk::<4>().ok_or_else(cut)?;
+    fn number(&mut self) -> Result<u32, BlocklistError> {
+        let (bytes, rest) = self.0.split_first_chunk::<4>().ok_or(BlocklistError::CutShort)?;
         self.0 = rest;
         Ok(u32::from_be_bytes(*bytes))
     }
 
-    fn label(&mut self) -> Result<(), String> {
-        let end = self.0.iter().position(|byte| *byte == 0).ok_or_else(cut)?;
+    fn label(&mut self) -> Result<(), BlocklistError> {
+        let end = self.0.iter().position(|byte| *byte == 0).ok_or(BlocklistError::CutShort)?;
         self.0 = &self.0[end + 1..];
         Ok(())
     }
 
-    fn range(&mut self) -> Result<(IpAddr, IpAddr), String> {
+    fn range(&mut self) -> Result<(IpAddr, IpAddr), BlocklistError> {
         let (first, last) = (self.number()?, self.number()?);
         let address = |bits| IpAddr::V4(Ipv4Addr::from_bits(bits));
         Ok((address(first.min(last)), address(first.max(last))))
     }
 }
 
-fn cut() -> String {
-    "the P2B list is cut short: fetch it again".to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn ranges(list: &[u8]) -> Result<Vec<String>, String> {
+    fn ranges(list: &[u8]) -> Result<Vec<String>, BlocklistError> {
         let mut found = Vec::new();
         read(list, |(first, last)| {
             found.push(format!("{first}-{last}"));
@@ -108,9 +105,10 @@ mod tests {
         .concat();
         assert_eq!(ranges(&list).unwrap(), expected);
         for end in MAGIC.len()..list.len() {
-            assert!(ranges(&list[..end]).unwrap_err().contains("cut short"), "{end}");
+            assert!(matches!(ranges(&list[..end]), Err(BlocklistError::CutShort)), "{end}");
         }
-        assert!(ranges(&[MAGIC.as_slice(), &[4]].concat()).unwrap_err().contains("version 4"));
+        let unknown = ranges(&[MAGIC.as_slice(), &[4]].concat());
+        assert!(matches!(unknown, Err(BlocklistError::P2bVersion(4))));
     }
 
     #[test]

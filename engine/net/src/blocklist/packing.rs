@@ -1,10 +1,11 @@
 //! How blocklists come packed: plain, in gzip, or as the first file of a zip archive.
 
+use super::BlocklistError;
 use std::borrow::Cow;
-use std::io::Read;
+use std::io::{self, Read};
 
 /// Bytes of a list after unpacking: the largest ones in use have 30 MB.
-const BYTES_MAX: u64 = 256 << 20;
+pub(super) const BYTES_MAX: u64 = 256 << 20;
 
 /// What a gzip member begins with (RFC 1952).
 const GZIP: &[u8] = &[0x1f, 0x8b];
@@ -13,11 +14,28 @@ const ZIP: &[u8] = b"PK\x03\x04";
 /// Bytes of that header before the name of the file.
 const ZIP_HEADER_LEN: usize = 30;
 
+/// Why what a list is packed in cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum PackingError {
+    /// The zip archive is damaged.
+    #[error("the zip archive is damaged")]
+    ZipDamaged,
+    /// The zip archive needs a password.
+    #[error("the zip archive is encrypted")]
+    ZipEncrypted,
+    /// The file in the zip archive is packed in a way that is not known.
+    #[error("zip method {0} is not known")]
+    ZipMethod(usize),
+    /// The packed data is damaged.
+    #[error("{0}")]
+    Data(#[from] io::Error),
+}
+
 /// The list itself.
 ///
 /// # Errors
 /// When what it is packed in is damaged or holds more than [`BYTES_MAX`].
-pub(super) fn unpacked(bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
+pub(super) fn unpacked(bytes: &[u8]) -> Result<Cow<'_, [u8]>, BlocklistError> {
     if bytes.starts_with(GZIP) {
         all_of(flate2::read::MultiGzDecoder::new(bytes)).map(Cow::Owned)
     } else if bytes.starts_with(ZIP) {
@@ -28,33 +46,29 @@ pub(super) fn unpacked(bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
 }
 
 /// The first file of a zip archive. Its length need not be known: deflated data says where it ends.
-fn first_file(archive: &[u8]) -> Result<Cow<'_, [u8]>, String> {
-    let damaged = || "the list cannot be unpacked: the zip archive is damaged".to_owned();
-    let header = archive.get(..ZIP_HEADER_LEN).ok_or_else(damaged)?;
+fn first_file(archive: &[u8]) -> Result<Cow<'_, [u8]>, BlocklistError> {
+    let header = archive.get(..ZIP_HEADER_LEN).ok_or(PackingError::ZipDamaged)?;
     let short = |at: usize| usize::from(u16::from_le_bytes([header[at], header[at + 1]]));
     let (flags, method) = (short(6), short(8));
-    let data = archive.get(ZIP_HEADER_LEN + short(26) + short(28)..).ok_or_else(damaged)?;
+    let data = archive.get(ZIP_HEADER_LEN + short(26) + short(28)..).ok_or(PackingError::ZipDamaged)?;
     if flags & 1 != 0 {
-        return Err("the list cannot be unpacked: the zip archive is encrypted".to_owned());
+        return Err(PackingError::ZipEncrypted.into());
     }
     match method {
         8 => all_of(flate2::read::DeflateDecoder::new(data)).map(Cow::Owned),
         0 if flags & 8 == 0 => {
             let length = u32::from_le_bytes([header[18], header[19], header[20], header[21]]);
-            data.get(..length as usize).map(Cow::Borrowed).ok_or_else(damaged)
+            Ok(data.get(..length as usize).map(Cow::Borrowed).ok_or(PackingError::ZipDamaged)?)
         }
-        _ => Err(format!("the list cannot be unpacked: zip method {method} is not known")),
+        _ => Err(PackingError::ZipMethod(method).into()),
     }
 }
 
-fn all_of(packed: impl Read) -> Result<Vec<u8>, String> {
+fn all_of(packed: impl Read) -> Result<Vec<u8>, BlocklistError> {
     let mut out = Vec::new();
-    packed
-        .take(BYTES_MAX + 1)
-        .read_to_end(&mut out)
-        .map_err(|error| format!("the list cannot be unpacked: {error}"))?;
+    packed.take(BYTES_MAX + 1).read_to_end(&mut out).map_err(PackingError::Data)?;
     if out.len() as u64 > BYTES_MAX {
-        return Err(format!("the list is larger than {} MiB", BYTES_MAX >> 20));
+        return Err(BlocklistError::TooLarge);
     }
     Ok(out)
 }

@@ -2,11 +2,11 @@
 
 use super::Reply;
 use super::form::Form;
+use crate::arguments::{absolute, checked_labels, checked_name};
 use crate::names::{ContentLayout, renames};
 use crate::server::Server;
-use crate::set::{absolute, checked_labels, checked_name};
 use hyper::StatusCode;
-use ringseed_announce::{FetchRequest, fetch, shown_url};
+use ringseed_announce::{FetchError, FetchRequest, fetch, shown_url};
 use ringseed_handle::{AddOutcome, AddTorrent, LimitChange, ShareLimitMode, TorrentChange, TorrentSettings};
 use ringseed_proto::limits::TORRENT_BYTES_MAX;
 use ringseed_proto::metainfo::Metainfo;
@@ -29,7 +29,7 @@ impl Server {
         let data_dir: Option<PathBuf> = match form.given("savepath") {
             Some(path) => match absolute(path) {
                 Ok(path) => Some(path),
-                Err(why) => return Reply::Refused(StatusCode::BAD_REQUEST, why),
+                Err(why) => return Reply::refused(StatusCode::BAD_REQUEST, &why),
             },
             None => match session.categories.get(&category).filter(|path| !path.is_empty()) {
                 Some(path) => Some(path.into()),
@@ -39,15 +39,15 @@ impl Server {
         if !category.is_empty()
             && let Err(why) = self.make_category(&category).await
         {
-            return Reply::Refused(StatusCode::BAD_REQUEST, why);
+            return Reply::refused(StatusCode::BAD_REQUEST, &why);
         }
         let labels = match checked_labels(&form.list("tags", ',')) {
             Ok(labels) => labels,
-            Err(why) => return Reply::Refused(StatusCode::BAD_REQUEST, why),
+            Err(why) => return Reply::refused(StatusCode::BAD_REQUEST, &why),
         };
         let name = match checked_name(form.get("rename")) {
             Ok(name) => name,
-            Err(why) => return Reply::Refused(StatusCode::BAD_REQUEST, why),
+            Err(why) => return Reply::refused(StatusCode::BAD_REQUEST, &why),
         };
         let mut settings =
             TorrentSettings { labels, category, name: name.clone(), ..TorrentSettings::default() };
@@ -67,7 +67,7 @@ impl Server {
                 Source::Url(url) => match self.fetch_torrent(url, form.given("cookie")).await {
                     Ok(file) => file,
                     Err(why) => {
-                        tracing::warn!(url = shown_url(url), why, "cannot fetch a torrent");
+                        tracing::warn!(url = shown_url(url), %why, "cannot fetch a torrent");
                         continue;
                     }
                 },
@@ -84,7 +84,7 @@ impl Server {
             settings.renames = match renames(layout, &content_layout.names(layout)) {
                 Ok(renames) => renames,
                 Err(why) => {
-                    refused = Some(why);
+                    refused = Some(why.to_string());
                     continue;
                 }
             };
@@ -131,7 +131,7 @@ impl Server {
         }
     }
 
-    async fn fetch_torrent(&self, url: &str, cookies: Option<&str>) -> Result<Vec<u8>, String> {
+    async fn fetch_torrent(&self, url: &str, cookies: Option<&str>) -> Result<Vec<u8>, FetchError> {
         let (local, route, trust) = (self.info.fetch_local, &self.info.route, &self.info.trust);
         fetch(&FetchRequest { url, cookies, local, route, trust, bytes_max: TORRENT_BYTES_MAX }).await
     }

@@ -2,8 +2,8 @@
 
 use super::Reply;
 use super::form::Form;
+use crate::arguments::absolute;
 use crate::server::Server;
-use crate::set::absolute;
 use hyper::StatusCode;
 use ringseed_handle::{EngineChange, EngineSnapshot, LimitChange, SessionSettings, Switch};
 use serde_json::{Map, Value, json};
@@ -185,7 +185,7 @@ impl Server {
         settings.extend(switched);
         change.settings =
             Some(Arc::new(move |all: &mut SessionSettings| settings.iter().for_each(|change| change(all))));
-        Reply::of(self.handle.change_engine(change).await.map_err(|error| error.to_string()))
+        Reply::of(self.handle.change_engine(change).await)
     }
 }
 

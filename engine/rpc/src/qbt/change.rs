@@ -3,9 +3,10 @@
 use super::Reply;
 use super::add::limit;
 use super::form::Form;
+use crate::arguments::{absolute, checked_labels, checked_name};
+use crate::error::LimitReached;
 use crate::limits::{LABELS_MAX, NAME_BYTES_MAX, NAMES_MAX};
 use crate::server::Server;
-use crate::set::{absolute, checked_labels, checked_name};
 use crate::trackers::Edit;
 use hyper::StatusCode;
 use ringseed_handle::unix_now;
@@ -52,14 +53,14 @@ impl Server {
             "torrents/decreasePrio" => self.queue_to(form, QueueMove::Down).await,
             "torrents/setLocation" => match absolute(form.get("location")) {
                 Ok(to) => self.each(form, TorrentCommand::Handle(FileWork::Move(to))).await,
-                Err(why) => Reply::Refused(StatusCode::BAD_REQUEST, why),
+                Err(why) => Reply::refused(StatusCode::BAD_REQUEST, &why),
             },
             "torrents/rename" => match checked_name(form.get("name")) {
                 Ok(name) if name.is_empty() => {
                     Reply::Refused(StatusCode::CONFLICT, "Incorrect torrent name".into())
                 }
                 Ok(name) => self.show_as(form, name).await,
-                Err(why) => Reply::Refused(StatusCode::CONFLICT, why),
+                Err(why) => Reply::refused(StatusCode::CONFLICT, &why),
             },
             "torrents/renameFile" | "torrents/renameFolder" => {
                 let rename = Rename { from: form.get("oldPath").into(), to: form.get("newPath").into() };
@@ -96,7 +97,7 @@ impl Server {
                 let change = settings(|settings, _| settings.category.clear());
                 let uses = self.all_that(|torrent| gone.contains(&torrent.settings.category));
                 if let Err(why) = self.carry_out(uses, TorrentCommand::Change(change)).await {
-                    return Reply::Refused(StatusCode::CONFLICT, why);
+                    return Reply::refused(StatusCode::CONFLICT, &why);
                 }
                 self.settings(move |settings| settings.categories.retain(|name, _| !names.contains(name)))
                     .await
@@ -107,7 +108,7 @@ impl Server {
                     Err(reply) => return reply,
                 };
                 if let Err(why) = self.has_room_for(&tags, form, path == "torrents/addTags") {
-                    return Reply::Refused(StatusCode::CONFLICT, why);
+                    return Reply::refused(StatusCode::CONFLICT, &why);
                 }
                 let kept = tags.clone();
                 let result = self.settings(move |settings| {
@@ -129,7 +130,7 @@ impl Server {
             }
             "torrents/setTags" => match checked_labels(&form.list("tags", ',')) {
                 Ok(tags) => self.wish(form, move |settings| settings.labels.clone_from(&tags)).await,
-                Err(why) => Reply::Refused(StatusCode::BAD_REQUEST, why),
+                Err(why) => Reply::refused(StatusCode::BAD_REQUEST, &why),
             },
             "torrents/removeTags" => {
                 let tags: HashSet<_> = form.list("tags", ',').into_iter().collect();
@@ -146,7 +147,7 @@ impl Server {
                 let change =
                     settings(move |settings, _| settings.labels.retain(|label| !gone.contains(label)));
                 if let Err(why) = self.carry_out(uses, TorrentCommand::Change(change)).await {
-                    return Reply::Refused(StatusCode::CONFLICT, why);
+                    return Reply::refused(StatusCode::CONFLICT, &why);
                 }
                 self.settings(move |settings| settings.tags.retain(|tag| !tags.contains(tag))).await
             }
@@ -173,7 +174,7 @@ impl Server {
                     let torrents = torrents.into_iter().map(|torrent| torrent.torrent_id()).collect();
                     let change = TorrentChange { sequential, ..TorrentChange::default() };
                     if let Err(why) = self.carry_out(torrents, TorrentCommand::Change(change)).await {
-                        return Reply::Refused(StatusCode::CONFLICT, why);
+                        return Reply::refused(StatusCode::CONFLICT, &why);
                     }
                 }
                 Reply::done()
@@ -181,7 +182,7 @@ impl Server {
             "torrents/filePrio" => self.file_priority(form).await,
             "torrents/addTrackers" => match Edit::adding(form.list("urls", '\n')) {
                 Ok(edit) => self.edit_trackers(form, move |_| edit.clone()).await,
-                Err(why) => Reply::Refused(StatusCode::BAD_REQUEST, why),
+                Err(why) => Reply::refused(StatusCode::BAD_REQUEST, &why),
             },
             "torrents/removeTrackers" => {
                 let urls = form.list("urls", '|');
@@ -213,7 +214,7 @@ impl Server {
     async fn each(&self, form: &Form, command: TorrentCommand) -> Reply {
         match self.carry_out(self.hashes(form), command).await {
             Ok(()) => Reply::done(),
-            Err(why) => Reply::Refused(StatusCode::CONFLICT, why),
+            Err(why) => Reply::refused(StatusCode::CONFLICT, &why),
         }
     }
 
@@ -225,16 +226,16 @@ impl Server {
     }
 
     /// Whether more tags fit into the session, and into the torrents that a form names when they are `added` to those.
-    fn has_room_for(&self, tags: &[String], form: &Form, added: bool) -> Result<(), String> {
+    fn has_room_for(&self, tags: &[String], form: &Form, added: bool) -> Result<(), LimitReached> {
         let snapshot = self.handle.snapshot();
         let more = |known: &[String]| known.len() + tags.iter().filter(|tag| !known.contains(tag)).count();
         if more(&snapshot.settings.tags) > NAMES_MAX {
-            return Err(format!("there are {NAMES_MAX} tags at most: delete some first"));
+            return Err(LimitReached::Tags);
         }
         let named = if added { self.hashes(form) } else { Vec::new() };
         let mut torrents = named.iter().filter_map(|hash| snapshot.torrents.find(hash));
         match torrents.any(|torrent| more(&torrent.settings.labels) > LABELS_MAX) {
-            true => Err(format!("a torrent has at most {LABELS_MAX} tags")),
+            true => Err(LimitReached::TorrentTags),
             false => Ok(()),
         }
     }
@@ -252,7 +253,7 @@ impl Server {
     }
 
     async fn engine(&self, change: EngineChange) -> Reply {
-        Reply::of(self.handle.change_engine(change).await.map_err(|error| error.to_string()))
+        Reply::of(self.handle.change_engine(change).await)
     }
 
     async fn queue_to(&self, form: &Form, to: QueueMove) -> Reply {
@@ -267,7 +268,7 @@ impl Server {
                 Err(EngineError::UnknownTorrent(_)) => {
                     Reply::Refused(StatusCode::NOT_FOUND, "there is no such torrent".into())
                 }
-                result => Reply::of(result.map_err(|error| error.to_string())),
+                result => Reply::of(result),
             },
             Err(_) => Reply::Refused(StatusCode::NOT_FOUND, "there is no such torrent".into()),
         }
@@ -336,7 +337,7 @@ impl Server {
         let tiers =
             named.iter().filter_map(|hash| snapshot.torrents.find(hash)).map(|torrent| torrent.tiers());
         if let Some(why) = tiers.filter_map(|tiers| edit(tiers).check(tiers).err()).next() {
-            return Reply::Refused(StatusCode::CONFLICT, why);
+            return Reply::refused(StatusCode::CONFLICT, &why);
         }
         let change = settings(move |settings, metainfo| {
             let tiers = settings.tiers.as_ref().unwrap_or(&metainfo.tiers);

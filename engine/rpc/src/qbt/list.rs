@@ -20,7 +20,7 @@ impl Server {
         if let Some(write) = list_of(path) {
             return Some(match turn.take().await {
                 Ok(()) => self.written(write, form).await,
-                Err(why) => Reply::Refused(StatusCode::SERVICE_UNAVAILABLE, why),
+                Err(why) => Reply::refused(StatusCode::SERVICE_UNAVAILABLE, &why),
             });
         }
         let snapshot = self.handle.snapshot();

@@ -52,10 +52,15 @@ impl Reply {
         Self::Refused(StatusCode::CONFLICT, format!("{what} is not supported"))
     }
 
-    fn of(result: Result<(), String>) -> Self {
+    /// Refused for this reason.
+    fn refused(status: StatusCode, why: &impl std::error::Error) -> Self {
+        Self::Refused(status, why.to_string())
+    }
+
+    fn of(result: Result<(), impl std::error::Error>) -> Self {
         match result {
             Ok(()) => Self::done(),
-            Err(why) => Self::Refused(StatusCode::CONFLICT, why),
+            Err(why) => Self::refused(StatusCode::CONFLICT, &why),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! An engine that a task plays, behind a real server, and clients of it.
 
 use super::*;
-use ringseed_handle::{Failures, FileWork, TorrentCommand, TorrentSettings};
+use ringseed_handle::{Failures, FileWork, StorageError, TorrentCommand, TorrentSettings};
 use ringseed_proto::hashes::InfoHashes;
 
 /// A torrent file of one file with one piece.
@@ -139,7 +139,7 @@ impl Played {
                 }
             }),
             TorrentCommand::Handle(FileWork::Move(to)) if to.ends_with("full") && torrent.0[19] == 3 => {
-                Err(EngineError::Storage("the disk is full".to_owned()))
+                Err(StorageError::DiskFull { path: to.clone() }.into())
             }
             _ => Ok(()),
         }

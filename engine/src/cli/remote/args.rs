@@ -1,6 +1,6 @@
 //! The commands that talk to a running daemon, with their help texts.
 
-use crate::cli::quantity::Bytes;
+use crate::cli::quantity::{Bytes, SizeError};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -236,9 +236,9 @@ pub enum Rate {
 }
 
 impl std::str::FromStr for Rate {
-    type Err = String;
+    type Err = SizeError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, SizeError> {
         if text == "none" {
             return Ok(Self::None);
         }

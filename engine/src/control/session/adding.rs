@@ -6,7 +6,7 @@ use super::super::default_trackers::with_defaults;
 use super::super::pieces::Pieces;
 use super::super::work::{GivingBack, MakingDirectory, Opened, Opening, Places, Search, Work};
 use super::Session;
-use ringseed_handle::{AddOutcome, AddTorrent, EngineError, Reply};
+use ringseed_handle::{AddOutcome, AddTorrent, Busy, EngineError, Reply};
 use ringseed_storage::TorrentSettings;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -31,9 +31,7 @@ impl Session {
                     self.keep_peers(torrent_id, add.peers);
                     Ok(AddOutcome::Duplicate(id))
                 }
-                true => {
-                    Err(EngineError::Storage(format!("{torrent_id} is being removed: try again in a moment")))
-                }
+                true => Err(Busy::BeingRemoved(torrent_id).into()),
             };
             return self.answer(reply, result);
         }
@@ -67,7 +65,7 @@ impl Session {
                     self.work.push(Work::MakeDirectory(Box::new(MakingDirectory { opening, limits })));
                 }
                 Some(Err(ref error)) => {
-                    let error = EngineError::Storage(error.to_string());
+                    let error = error.clone().into();
                     self.refused(opening, error);
                 }
                 Some(Ok(ref opened)) => {
@@ -121,7 +119,7 @@ impl Session {
                 Ok(()) => Ok(()),
                 // One that is too large does not keep the others out.
                 Err(_) if self.store_failure.is_none() => self.save_new(&[state]),
-                Err(error) => Err(error.copy()),
+                Err(error) => Err(error.clone()),
             };
             let result = match result {
                 Ok(()) => {
@@ -174,7 +172,7 @@ impl Session {
     fn refused(&mut self, opening: Opening, error: EngineError) {
         let Opening { add, reply, adopted, .. } = opening;
         for Second { reply, .. } in self.opening.remove(&add.metainfo.id()).unwrap_or_default() {
-            self.answer(reply, Err(error.copy()));
+            self.answer(reply, Err(error.clone()));
         }
         if adopted.is_empty() {
             // Nobody may be waiting any more.

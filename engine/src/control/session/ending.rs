@@ -7,7 +7,7 @@ use super::super::work::{Done, GivingBack, Work};
 use super::Session;
 use crate::limits::SHUTDOWN_MAX;
 use crate::shard::message::{FromShard, ToShard};
-use ringseed_handle::EngineError;
+use ringseed_handle::DeleteError;
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -94,8 +94,7 @@ impl Session {
             leaving.into_iter().flat_map(|(id, tickets)| tickets.into_iter().map(move |it| (id, it)));
         for (torrent_id, ticket) in tickets {
             if self.by_id(&torrent_id).is_some_and(Torrent::loses_files) {
-                let reason = "it is removed, but the engine stops before all of its files are deleted";
-                ticket.fail(torrent_id, EngineError::Storage(reason.into()));
+                ticket.fail(torrent_id, DeleteError::Stopped.into());
             }
             if let Some(unanswered) = Rc::into_inner(ticket) {
                 unanswered.end();

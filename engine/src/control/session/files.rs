@@ -6,15 +6,15 @@
 
 use super::super::activity::{Activity, Handling, Next};
 use super::super::torrent::Torrent;
-use super::super::work::{DeleteError, Deletion, Done, FileChange, Work};
+use super::super::work::{Deletion, Done, FileChange, Work};
 use super::{Session, renamed, renames};
-use ringseed_handle::EngineError;
+use ringseed_handle::{Busy, DeleteError, EngineError};
 use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_storage::FileWork;
 use ringseed_storage::{MoveError, MoveProgress, StorageError, TorrentSettings, TorrentStore};
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -33,9 +33,9 @@ enum End {
     /// It is done.
     Done,
     /// Nothing has changed, for this reason; `None` when the user wanted it so.
-    Undone(Option<String>),
+    Undone(Option<EngineError>),
     /// It has to be begun again.
-    Halfway(String),
+    Halfway(EngineError),
 }
 
 impl Session {
@@ -48,20 +48,14 @@ impl Session {
     ) -> Result<Option<Planned>, EngineError> {
         let Some(torrent) = self.torrent(&torrent_id) else { return Ok(None) };
         if torrent.is_handled() {
-            return Err(EngineError::Storage("its files are being moved or removed already".into()));
+            return Err(Busy::Handled.into());
         }
         let begun = torrent.settings.file_work.as_ref();
         let again = begun == Some(work);
         if let Some(begun) = begun.filter(|_| !again)
             && !matches!(work, FileWork::Found(_))
         {
-            let what = match begun {
-                FileWork::Move(to) | FileWork::Found(to) => format!("a move to {}", to.display()),
-                FileWork::Rename(rename) => format!("the rename of {} to {}", rename.from, rename.to),
-            };
-            return Err(EngineError::Storage(format!(
-                "{what} has ended in the midst: start the torrent, which goes on with it, and try again then"
-            )));
+            return Err(Busy::CutShort(begun.clone()).into());
         }
         match work {
             FileWork::Rename(rename) if rename.from == rename.to => return Ok(None),
@@ -139,7 +133,7 @@ impl Session {
                 self.stay(torrent_id, &work);
                 Ok(())
             }
-            _ => Err(EngineError::Storage("its files are not being moved".into())),
+            _ => Err(Busy::NotMoving.into()),
         }
     }
 
@@ -242,7 +236,7 @@ impl Session {
 
     fn files_deleted(&mut self, torrent_id: TorrentId, result: Result<(), DeleteError>) {
         if let Err(error) = result {
-            self.removal_failed(torrent_id, error.to_string());
+            self.removal_failed(torrent_id, &error.into());
         }
         self.forget(torrent_id);
     }
@@ -264,11 +258,11 @@ impl Session {
                 (Err(error), _) => End::Halfway(error),
             },
             Err(MoveError::Undone(StorageError::Cancelled)) => End::Undone(None),
-            Err(MoveError::Undone(error)) => End::Undone(Some(error.to_string())),
-            Err(MoveError::Halfway(error)) => End::Halfway(format!(
-                "some files are in {} and some are not: {error}; starting the torrent goes on with the move",
-                work.directory().unwrap_or(&PathBuf::new()).display()
-            )),
+            Err(MoveError::Undone(error)) => End::Undone(Some(error.into())),
+            Err(MoveError::Halfway(error)) => End::Halfway(EngineError::HalfMoved {
+                to: work.directory().cloned().unwrap_or_default(),
+                error,
+            }),
             // The process ends: the next one goes on.
             Err(MoveError::Left) => return,
         };
@@ -276,27 +270,27 @@ impl Session {
         torrent.touch();
         let halfway = matches!(end, End::Halfway(_));
         let outcome = match end {
-            End::Halfway(reason) => {
-                self.fail(torrent_id, reason.clone(), run);
-                Err(reason)
+            End::Halfway(error) => {
+                self.fail(torrent_id, error.to_string(), run);
+                Err(error)
             }
             End::Done => {
                 Arc::make_mut(&mut torrent.settings).file_work = None;
                 Ok(())
             }
-            End::Undone(reason) => {
+            End::Undone(error) => {
                 Arc::make_mut(&mut torrent.settings).file_work = None;
-                match &reason {
+                match &error {
                     None => self.stay(torrent_id, &work),
                     // Who renames is told; a move was answered before it was done.
-                    Some(reason) if work.directory().is_some() => {
-                        tracing::error!(reason, torrent = %torrent_id, "files are not moved");
+                    Some(error) if work.directory().is_some() => {
+                        tracing::error!(%error, torrent = %torrent_id, "files are not moved");
                         torrent.stays = true;
-                        torrent.warning = Some(format!("its files are not moved: {reason}"));
+                        torrent.warning = Some(format!("its files are not moved: {error}"));
                     }
                     Some(_) => {}
                 }
-                Err(reason.unwrap_or_default())
+                Err(error.unwrap_or(StorageError::Cancelled.into()))
             }
         };
         if let Some(torrent) = self.torrent(&torrent_id)
@@ -315,8 +309,8 @@ impl Session {
         // Another torrent may have waited for that.
         self.queue_due = true;
         if let Some(ticket) = self.renaming.remove(&torrent_id) {
-            if let Err(reason) = outcome {
-                ticket.fail(torrent_id, EngineError::Storage(reason));
+            if let Err(error) = outcome {
+                ticket.fail(torrent_id, error);
             }
             self.give_up(ticket);
         }
@@ -325,7 +319,7 @@ impl Session {
     /// A torrent that rests has its files in another directory now, because they were moved with those of another torrent.
     fn follow(&mut self, torrent_id: TorrentId, to: &Path) {
         if let Err(error) = self.reopen(torrent_id, &FileWork::Found(to.to_path_buf())) {
-            tracing::error!(error, torrent = %torrent_id, "files that were moved with those of another torrent");
+            tracing::error!(%error, torrent = %torrent_id, "files that were moved with those of another torrent");
             return;
         }
         if let Some(torrent) = self.torrent(&torrent_id) {
@@ -370,7 +364,7 @@ impl Session {
     }
 
     /// Opens a torrent's files where they are and as they are called after this work. On an error nothing has changed.
-    fn reopen(&mut self, torrent_id: TorrentId, work: &FileWork) -> Result<(), String> {
+    fn reopen(&mut self, torrent_id: TorrentId, work: &FileWork) -> Result<(), EngineError> {
         let Some(torrent) = self.torrent(&torrent_id) else { return Ok(()) };
         let old = torrent.entry.clone();
         let data_dir = work.directory().unwrap_or(&torrent.data_dir).clone();
@@ -379,12 +373,11 @@ impl Session {
             settings.renames.push(rename.clone());
         }
         let original = match old.metainfo.is_stub() {
-            true => self.stored_metainfo(torrent_id).map_err(|error| error.to_string())?,
-            false => Metainfo::parse(&old.metainfo.to_bytes()).map_err(|error| error.to_string())?,
+            true => self.stored_metainfo(torrent_id)?,
+            false => Metainfo::parse(&old.metainfo.to_bytes()).map_err(EngineError::StoredDamaged)?,
         };
         let metainfo = Arc::new(renamed(original, &settings));
-        let store = TorrentStore::open(&data_dir, metainfo.info.clone(), &self.parts.store_limits)
-            .map_err(|error| error.to_string())?;
+        let store = TorrentStore::open(&data_dir, metainfo.info.clone(), &self.parts.store_limits)?;
         store.take_partial_files(old.store.partial_files());
         store.take_moved_stamps(&old.store.stamps());
         let entry = self.entry_in_place_of(&old, metainfo, store);

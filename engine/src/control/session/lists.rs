@@ -4,7 +4,7 @@
 
 use super::super::activity::Next;
 use super::Session;
-use ringseed_handle::{EngineError, Failures, Reply, TorrentChange, TorrentCommand};
+use ringseed_handle::{Busy, EngineError, Failures, Reply, TorrentChange, TorrentCommand};
 use ringseed_proto::hashes::TorrentId;
 use ringseed_storage::FileWork;
 use ringseed_storage::{RunState, TorrentRecord, TorrentSettings};
@@ -99,9 +99,9 @@ impl Session {
     }
 
     /// What was deleted of a removed torrent is not all: whoever waits for that is told.
-    pub(super) fn removal_failed(&mut self, torrent_id: TorrentId, reason: String) {
+    pub(super) fn removal_failed(&mut self, torrent_id: TorrentId, error: &EngineError) {
         for ticket in self.leaving.get(&torrent_id).into_iter().flatten() {
-            ticket.fail(torrent_id, EngineError::Storage(reason.clone()));
+            ticket.fail(torrent_id, error.clone());
         }
     }
 
@@ -153,16 +153,11 @@ impl Session {
             torrent.is_some_and(|torrent| torrent.is_handled() && !torrent.is_leaving())
         };
         let (kept, list): (Vec<_>, Vec<_>) = list.into_iter().partition(handled);
-        let mut failed = all_failed(
-            &kept,
-            &EngineError::Storage(
-                "its files are being moved: try again when that is done, or cancel the move".into(),
-            ),
-        );
+        let mut failed = all_failed(&kept, &Busy::Moving.into());
         if let Some(resume) = self.parts.resume.clone()
             && let Err(error) = resume.remove_all(&list)
         {
-            let error = self.store_failed(&error);
+            let error = self.store_failed(error);
             failed.extend(all_failed(&list, &error));
             return failed;
         }
@@ -204,7 +199,7 @@ impl Session {
         if let Err(error) = self.save_settings(&records) {
             for (torrent_id, planned) in begun {
                 self.set_work(torrent_id, planned.before);
-                failed.push((torrent_id, error.copy()));
+                failed.push((torrent_id, error.clone()));
             }
             return failed;
         }
@@ -244,5 +239,5 @@ enum Waits {
 
 /// The same failure for all of a list.
 fn all_failed(list: &[TorrentId], error: &EngineError) -> Failed {
-    list.iter().map(|torrent_id| (*torrent_id, error.copy())).collect()
+    list.iter().map(|torrent_id| (*torrent_id, error.clone())).collect()
 }

@@ -18,7 +18,7 @@ impl Session {
     /// Opens another port beside the one that is listened on; nothing when it is that one.
     pub(super) fn open_port(&self, port: u16) -> Result<Option<Listeners>, EngineError> {
         if port == 0 {
-            return Err(EngineError::Port("a port is a number from 1 to 65535".to_owned()));
+            return Err(EngineError::NotAPort);
         }
         if port == self.parts.listen_port.load(Ordering::Relaxed) {
             return Ok(None);
@@ -31,7 +31,7 @@ impl Session {
         let interface = settings.bind_interface.as_deref();
         let shards = self.parts.shards.len();
         Listeners::open(ListenPort::Exact(port), &settings.listen_addresses, interface, shards)
-            .map_err(|error| EngineError::Port(error.to_string()))
+            .map_err(|error| EngineError::Port(Arc::new(error)))
     }
 
     /// Has all shards listen there, and tells trackers and peers. The old port is closed; connections stay.

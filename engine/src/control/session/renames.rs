@@ -1,10 +1,10 @@
 //! Other names that a user gives to files and folders of a torrent.
 
-use ringseed_handle::EngineError;
+use ringseed_handle::RenameError;
 use ringseed_proto::layout::Layout;
 use ringseed_proto::limits::PATH_BYTES_MAX;
 use ringseed_proto::metainfo::Metainfo;
-use ringseed_storage::{PARTIAL_SUFFIX, Rename, TorrentSettings, is_partial_name};
+use ringseed_storage::{Rename, TorrentSettings, is_partial_name};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,8 +12,7 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// When it has nothing to be renamed, or the new path is not one that its files can have.
-pub(super) fn check(layout: &Layout, rename: &Rename) -> Result<(), EngineError> {
-    let refused = |why: String| Err(EngineError::Storage(why));
+pub(super) fn check(layout: &Layout, rename: &Rename) -> Result<(), RenameError> {
     let (from, to) = (Path::new(&rename.from), Path::new(&rename.to));
     let normal = |path: &Path| {
         let mut parts = path.components().peekable();
@@ -21,25 +20,25 @@ pub(super) fn check(layout: &Layout, rename: &Rename) -> Result<(), EngineError>
     };
     let below = |top: &Path| layout.files.iter().any(|file| file.path.starts_with(top));
     if !normal(from) || !below(from) {
-        return refused(format!("the torrent has nothing at {}", rename.from));
+        return Err(RenameError::NothingThere(rename.from.clone()));
     }
     if !normal(to) {
-        return refused(format!("{} is not a path of ordinary names", rename.to));
+        return Err(RenameError::NotAPath(rename.to.clone()));
     }
     if to.starts_with(from) {
-        return refused(format!("{} cannot be moved into itself: {} is below it", rename.from, rename.to));
+        return Err(RenameError::IntoItself { from: rename.from.clone(), to: rename.to.clone() });
     }
     if to.iter().any(|name| is_partial_name(name) && !from.iter().any(|old| old == name)) {
-        return refused(format!("{PARTIAL_SUFFIX} is for incomplete files: {}", rename.to));
+        return Err(RenameError::PartialName(rename.to.clone()));
     }
     // What is renamed does not stand in its own way, as when a file takes the place of the folder that it is in.
     let others = || layout.files.iter().filter(|file| !file.path.starts_with(from));
     if let Some(file) = others().find(|file| file.path.starts_with(to) || to.starts_with(&file.path)) {
-        return refused(format!("the torrent has a file {} already", file.path.display()));
+        return Err(RenameError::Taken(file.path.clone()));
     }
     let renamed = layout.files.iter().filter_map(|file| after(&file.path, rename));
     if renamed.map(|path| path.as_os_str().len()).max().is_some_and(|longest| longest > PATH_BYTES_MAX) {
-        return refused(format!("the path of a file would be longer than {PATH_BYTES_MAX} bytes"));
+        return Err(RenameError::TooLong);
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use super::super::activity::{Activity, Next};
 use super::super::pieces::Pieces;
 use super::Session;
 use crate::shard::checks::Check;
-use crate::shard::message::{DurablePieces, FromShard, ToShard};
+use crate::shard::message::{CheckError, DurablePieces, FromShard, ToShard};
 use ringseed_announce::AnnounceUpdate;
 use ringseed_net::candidates::Source;
 use ringseed_proto::bitfield::Bitfield;
@@ -98,7 +98,7 @@ impl Session {
     }
 
     /// A shard's part of a check: when it is the last, the torrent goes on.
-    pub(super) fn checked(&mut self, check: &Arc<Check>, part: Result<Bitfield, String>) {
+    pub(super) fn checked(&mut self, check: &Arc<Check>, part: Result<Bitfield, CheckError>) {
         let torrent_id = check.torrent.id();
         let Some(torrent) = self.torrent(&torrent_id) else { return };
         let Activity::Checking { run, found, .. } = &mut torrent.activity else { return };
@@ -113,7 +113,7 @@ impl Session {
         let (run, result) = (*run, found.result.clone());
         let result = result.and_then(|have| match torrent.entry.store.vouch(&found.stamps) {
             Ok(()) => Ok(have),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(error.into()),
         });
         torrent.touch();
         match result {
@@ -137,7 +137,7 @@ impl Session {
                     self.begin_run(torrent_id);
                 }
             }
-            Err(reason) => self.check_failed(torrent_id, reason, run),
+            Err(error) => self.check_failed(torrent_id, error.to_string(), run),
         }
         self.save_or_log(torrent_id);
     }

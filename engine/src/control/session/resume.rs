@@ -150,9 +150,9 @@ impl Session {
             Ok(None) => Ok(resume.metainfo_beside(torrent_id)),
             stored => stored,
         });
-        let bytes = stored.transpose().map_err(|error| EngineError::Store(error.to_string()))?.flatten();
-        let bytes = bytes.ok_or_else(|| EngineError::Store("its torrent file is not stored".into()))?;
-        Metainfo::parse(&bytes).map_err(|error| EngineError::Store(error.to_string()))
+        let bytes = stored.transpose()?.flatten();
+        let bytes = bytes.ok_or(EngineError::NotStored)?;
+        Metainfo::parse(&bytes).map_err(EngineError::StoredDamaged)
     }
 
     /// Enters torrents that are new, and that are to be in these states, in one transaction.
@@ -174,7 +174,7 @@ impl Session {
             records.push(TorrentRecord { metainfo, stamps, state: *state, ..record });
             updates.push((*torrent_id, update));
         }
-        resume.put_all(&records).map_err(|error| self.store_failed(&error))?;
+        resume.put_all(&records).map_err(|error| self.store_failed(error))?;
         for (torrent_id, update) in updates {
             if let Some(torrent) = self.torrent(&torrent_id) {
                 torrent.pieces.note_stored(&update);
@@ -215,7 +215,7 @@ impl Session {
             true => Ok(()),
             false => resume.replace(&present),
         });
-        stored.map_err(|error| self.store_failed(&error))?;
+        stored.map_err(|error| self.store_failed(error))?;
         absent.iter().for_each(|record| resume.note_beside(record.torrent_id));
         for (torrent_id, update) in hashes.iter().zip(&updates) {
             if let Some(torrent) = self.torrent(torrent_id) {
@@ -228,7 +228,7 @@ impl Session {
     /// Enters what the user wants of torrents, as these records say, and nothing about their files.
     pub(super) fn save_settings(&mut self, records: &[TorrentRecord]) -> Result<(), EngineError> {
         let Some(resume) = self.parts.resume.clone() else { return Ok(()) };
-        resume.set_all_settings(records).map_err(|error| self.store_failed(&error))?;
+        resume.set_all_settings(records).map_err(|error| self.store_failed(error))?;
         records.iter().for_each(|record| resume.note_beside(record.torrent_id));
         Ok(())
     }
@@ -303,7 +303,7 @@ impl Session {
             .collect();
         if let Err(error) = resume.set_pieces(&updates) {
             tracing::error!(%error, "cannot save progress: it is tried again");
-            self.store_failed(&error);
+            self.store_failed(error);
             return;
         }
         let stored: Vec<u32> = self.unsaved.drain().filter_map(|hash| self.ids.get(&hash).copied()).collect();

@@ -106,7 +106,7 @@ impl Session {
             None => None,
         };
         if let Some(resume) = self.parts.resume.clone() {
-            resume.put_session(&settings).map_err(|error| self.store_failed(&error))?;
+            resume.put_session(&settings).map_err(|error| self.store_failed(error))?;
         }
         let queues = |settings: &ringseed_storage::SessionSettings| {
             (settings.download_queue, settings.seed_queue, settings.stalled)

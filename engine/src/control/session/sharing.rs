@@ -13,7 +13,7 @@ use super::super::activity::Activity;
 use super::super::torrent::Torrent;
 use super::claims::{Content, compare, overlap};
 use super::{Session, renamed, renames};
-use ringseed_handle::EngineError;
+use ringseed_handle::{EngineError, FileConflict};
 use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::layout::Layout;
 use ringseed_proto::metainfo::Info;
@@ -64,20 +64,11 @@ impl Session {
             let found = overlap((roots, &info.layout), theirs);
             let leaves = torrent.is_leaving();
             let refused = |path: &Path| {
-                if leaves {
-                    return EngineError::Storage(format!(
-                        "{} is a file of the torrent {} ({other}), which is being removed: try again in a moment",
-                        shown(path),
-                        shown(Path::new(&content.name)),
-                    ));
-                }
-                EngineError::Storage(format!(
-                    "{} is a file of the torrent {} ({other}) already, and {} has other data for it: give it another \
-                     directory or name, or remove that torrent first",
-                    shown(path),
-                    shown(Path::new(&content.name)),
-                    shown(Path::new(&info.name)),
-                ))
+                let (path, other_name) = (path.to_path_buf(), content.name.clone());
+                EngineError::Conflict(match leaves {
+                    true => FileConflict::BeingRemoved { path, other, other_name },
+                    false => FileConflict::OtherData { path, name: info.name.clone(), other, other_name },
+                })
             };
             if let Some(path) = found.clash {
                 return Err(refused(&path));
@@ -121,21 +112,13 @@ impl Session {
             let content = &other.entry.content.info;
             let file =
                 sharer.files.first().map(|(_, file)| other.data_dir.join(&content.layout.files[*file].path));
-            return Err(EngineError::Storage(format!(
-                "{} is a file of the torrents {} and {} ({}): remove one of them, without its data, and try again",
-                shown(&file.unwrap_or_default()),
-                shown(Path::new(&name)),
-                shown(Path::new(&content.name)),
-                sharer.torrent,
-            )));
+            let (path, other_name) = (file.unwrap_or_default(), content.name.clone());
+            return Err(FileConflict::SameFile { path, name, other: sharer.torrent, other_name }.into());
         }
         if let FileWork::Rename(rename) = work
             && let Some((other, path)) = self.stranger_below(torrent_id, Path::new(&rename.from))
         {
-            return Err(EngineError::Storage(format!(
-                "{} is a file of the torrent {other} in the same folder: rename the files of this one, not the folder",
-                shown(&path),
-            )));
+            return Err(FileConflict::InFolder { path, other }.into());
         }
         let mut info = Info::clone(&info);
         (info.name, info.layout) = (name, layout);

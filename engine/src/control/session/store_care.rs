@@ -47,10 +47,10 @@ impl StoreFailure {
 
 impl Session {
     /// Notes that the store could not be used, and gives what the user is told.
-    pub(super) fn store_failed(&mut self, error: &ResumeError) -> EngineError {
+    pub(super) fn store_failed(&mut self, error: ResumeError) -> EngineError {
         if error.is_of_the_file() && self.store_failure.is_none() {
             tracing::error!(%error, "the resume store cannot be used: it is opened again, and nothing is lost until a stop");
-            let reason = match error {
+            let reason = match &error {
                 ResumeError::Closed { reason } => reason.to_string().into(),
                 error => error.to_string().into(),
             };
@@ -58,7 +58,7 @@ impl Session {
             self.store_failure = Some(StoreFailure { reason, wait: WAIT_FIRST, due, opening: false });
             self.dirty = true;
         }
-        EngineError::Store(error.to_string())
+        error.into()
     }
 
     /// Why nothing can be stored, when nothing can.
@@ -121,7 +121,7 @@ impl Session {
             let pieces = self.torrents.values_mut().map(|torrent| &mut torrent.pieces);
             pieces.for_each(|pieces| pieces.note_stored(&StampUpdate::Clear));
             if let Err(error) = resume.clone().put_session(&self.settings) {
-                self.store_failed(&error);
+                self.store_failed(error);
             }
         }
         // Whether it can be written shows when it is.
@@ -151,7 +151,7 @@ impl Session {
         let lacking = match resume.lacking(&mut self.ids.keys().copied()) {
             Ok(lacking) => lacking,
             Err(error) => {
-                self.store_failed(&error);
+                self.store_failed(error);
                 return;
             }
         };
@@ -195,8 +195,8 @@ impl Session {
 /// Says in the log that a store was made anew.
 pub(in crate::control) fn tell_rebuilt(rebuilt: &Rebuilt, path: &Path) {
     let Rebuilt { damage, aside, torrents, unusable } = rebuilt;
-    for reason in unusable {
-        tracing::error!(reason, "a torrent that is kept beside the resume file cannot be read: add it again");
+    for error in unusable {
+        tracing::error!(%error, "a torrent that is kept beside the resume file cannot be read: add it again");
     }
     let path = path.display();
     match (damage, aside) {

@@ -104,7 +104,7 @@ impl Session {
         self.counted.last = last;
         if let Err(error) = resume.set_totals(&updates, &all) {
             tracing::error!(%error, "cannot save what was sent and received: it is tried again");
-            self.store_failed(&error);
+            self.store_failed(error);
             return;
         }
         for (torrent_id, uploaded, downloaded) in updates {

@@ -1,6 +1,7 @@
 //! Moving, renaming and deleting the files of a torrent that no shard has.
 
-use super::{DeleteError, Done};
+use super::Done;
+use ringseed_handle::DeleteError;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::metainfo::Info;

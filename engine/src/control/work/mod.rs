@@ -2,18 +2,16 @@
 //! it, and how it ended comes back as an event ([`Done`]). [`Workers`] does it beside the control thread; a test does it
 //! when it likes, or says that it has failed.
 
-mod failure;
 mod handling;
 mod opening;
 mod workers;
 
-pub use failure::DeleteError;
 pub use handling::{Deletion, FileChange};
 pub use opening::{GivingBack, MakingDirectory, Opened, Opening, Places, Search};
 pub use workers::Workers;
 
 use super::outside::SessionStore;
-use ringseed_handle::{AddOutcome, EngineError, Reply};
+use ringseed_handle::{AddOutcome, DeleteError, EngineError, Reply};
 use ringseed_proto::hashes::TorrentId;
 use ringseed_storage::{FileWork, MoveError, Rebuilt, ResumeError, TorrentStore};
 use std::sync::Arc;

@@ -4,6 +4,7 @@
 //! A record has what the user wants of a torrent and where its files are, and nothing about its pieces: those are hashed
 //! after the store was made anew. Each file is written under another name, synced and renamed.
 
+use super::error::CopyError;
 use super::record::Settings;
 use super::{SessionSettings, TorrentRecord};
 use ringseed_proto::hashes::TorrentId;
@@ -76,12 +77,12 @@ impl Beside {
     /// A torrent, with none of its pieces.
     ///
     /// # Errors
-    /// What is missing or wrong, with the file's name.
-    pub(super) fn read(&self, torrent_id: TorrentId) -> Result<TorrentRecord, String> {
+    /// When a file of it is missing or wrong.
+    pub(super) fn read(&self, torrent_id: TorrentId) -> Result<TorrentRecord, CopyError> {
         let path = self.place(torrent_id, "json");
         let bytes = read(&path, RECORD_BYTES_MAX)?;
         let record: Record =
-            serde_json::from_slice(&bytes).map_err(|error| format!("{}: {error}", path.display()))?;
+            serde_json::from_slice(&bytes).map_err(|error| CopyError::Record { path, error })?;
         let (metainfo, pieces) = self.read_metainfo(torrent_id)?;
         let Record { uploaded, downloaded, settings } = record;
         let new = TorrentRecord::new(torrent_id, metainfo, PathBuf::new(), pieces);
@@ -92,12 +93,15 @@ impl Beside {
     ///
     /// # Errors
     /// As [`Beside::read`].
-    pub(super) fn read_metainfo(&self, torrent_id: TorrentId) -> Result<(Vec<u8>, u32), String> {
+    pub(super) fn read_metainfo(&self, torrent_id: TorrentId) -> Result<(Vec<u8>, u32), CopyError> {
         let path = self.place(torrent_id, "torrent");
         let bytes = read(&path, TORRENT_BYTES_MAX)?;
-        let metainfo = Metainfo::parse(&bytes).map_err(|error| format!("{}: {error}", path.display()))?;
+        let metainfo = match Metainfo::parse(&bytes) {
+            Ok(metainfo) => metainfo,
+            Err(error) => return Err(CopyError::Metainfo { path, error }),
+        };
         if metainfo.id() != torrent_id {
-            return Err(format!("{} is the torrent {}", path.display(), metainfo.id()));
+            return Err(CopyError::OtherTorrent { path, torrent_id: metainfo.id() });
         }
         Ok((bytes, metainfo.info.layout.piece_count()))
     }
@@ -144,14 +148,14 @@ impl Beside {
     /// The session's settings; `None` when they were never kept.
     ///
     /// # Errors
-    /// What is wrong, with the file's name.
-    pub(super) fn read_session(&self) -> Result<Option<SessionSettings>, String> {
+    /// When the file is there and wrong.
+    pub(super) fn read_session(&self) -> Result<Option<SessionSettings>, CopyError> {
         let path = self.dir.join(SESSION);
         if !path.exists() {
             return Ok(None);
         }
         let bytes = read(&path, RECORD_BYTES_MAX)?;
-        serde_json::from_slice(&bytes).map(Some).map_err(|error| format!("{}: {error}", path.display()))
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| CopyError::Record { path, error })
     }
 
     /// Keeps the session's settings, unless they are there already.
@@ -213,13 +217,13 @@ impl Beside {
 }
 
 /// All of a file, when it is no larger than `most`.
-fn read(path: &Path, most: usize) -> Result<Vec<u8>, String> {
-    let failed = |error: io::Error| format!("{}: {error}", path.display());
+fn read(path: &Path, most: usize) -> Result<Vec<u8>, CopyError> {
+    let failed = |error: io::Error| CopyError::Unreadable { path: path.to_path_buf(), error };
     let file = File::open(path).map_err(failed)?;
     let mut bytes = Vec::new();
     file.take(most as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() > most {
-        return Err(format!("{} is larger than {most} bytes", path.display()));
+        return Err(CopyError::TooLarge { path: path.to_path_buf(), bytes_max: most });
     }
     Ok(bytes)
 }

@@ -3,6 +3,7 @@
 use super::super::error::lacks_inodes;
 use super::RESUME_VERSION;
 use ringseed_proto::hashes::TorrentId;
+use ringseed_proto::metainfo::MetainfoError;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -101,6 +102,74 @@ impl ResumeError {
     pub fn is_of_the_file(&self) -> bool {
         !matches!(self, ResumeError::TooLarge { .. })
     }
+}
+
+/// Why a record in the store cannot be used; others are not concerned.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// Its settings are not what this version writes, or earlier ones wrote.
+    #[error("its settings: {0}")]
+    Settings(String),
+    /// There is no torrent file with it.
+    #[error("its torrent file is missing")]
+    NoMetainfo,
+    /// There are no pieces with it.
+    #[error("its pieces are missing")]
+    NoPieces,
+    /// Its pieces are damaged.
+    #[error("its pieces do not make a bitfield")]
+    Pieces,
+}
+
+/// Why a copy beside the store cannot be used, or cannot be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    /// It is not there, or cannot be read.
+    #[error("{}: {error}", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// It is larger than any that is kept.
+    #[error("{} is larger than {bytes_max} bytes", .path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Most bytes that are kept.
+        bytes_max: usize,
+    },
+    /// It is not a record or the settings of a session.
+    #[error("{}: {error}", .path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        error: serde_json::Error,
+    },
+    /// It is not a torrent file.
+    #[error("{}: {error}", .path.display())]
+    Metainfo {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        error: MetainfoError,
+    },
+    /// It is the file of another torrent than its name says.
+    #[error("{} is the torrent {torrent_id}", .path.display())]
+    OtherTorrent {
+        /// The file.
+        path: PathBuf,
+        /// Which torrent it is.
+        torrent_id: TorrentId,
+    },
+    /// The directory of the copies does not take or give up files.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The store itself cannot be read, or does not take what the copy says.
+    #[error(transparent)]
+    Store(#[from] ResumeError),
 }
 
 pub(super) fn explain(path: &Path, error: redb::Error) -> ResumeError {

@@ -2,7 +2,7 @@
 //! it is in the store by then.
 
 use super::record::{self, Settings};
-use super::{METAINFO, PIECES, ResumeError, ResumeStore, SETTINGS};
+use super::{CopyError, METAINFO, PIECES, ResumeError, ResumeStore, SETTINGS};
 use redb::ReadableDatabase;
 use ringseed_proto::hashes::TorrentId;
 use std::collections::BTreeSet;
@@ -126,11 +126,11 @@ impl ResumeStore {
                 Task::Session => (None, self.write_session_beside()),
             };
             let done = match done {
-                Ok(()) if self.mirror.is_idle() => self.beside.sync().map_err(|error| error.to_string()),
+                Ok(()) if self.mirror.is_idle() => self.beside.sync().map_err(CopyError::from),
                 done => done,
             };
             if let Err(error) = done {
-                tracing::warn!(error, "cannot keep a copy of a torrent's record beside the resume file");
+                tracing::warn!(%error, "cannot keep a copy of a torrent's record beside the resume file");
                 if self.mirror.is_stopped() {
                     break;
                 }
@@ -149,14 +149,14 @@ impl ResumeStore {
         let strays = self
             .beside
             .torrent_ids()
-            .map_err(|error| error.to_string())
-            .and_then(|kept| self.lacking(kept.into_iter()).map_err(|error| error.to_string()));
+            .map_err(CopyError::from)
+            .and_then(|kept| Ok(self.lacking(kept.into_iter())?));
         match strays {
             Ok(strays) => {
                 let usable = strays.into_iter().filter(|torrent_id| self.beside.read(*torrent_id).is_ok());
                 usable.for_each(|torrent_id| self.mirror.note(torrent_id));
             }
-            Err(error) => tracing::warn!(error, "cannot look at what is kept beside the resume file"),
+            Err(error) => tracing::warn!(%error, "cannot look at what is kept beside the resume file"),
         }
     }
 
@@ -168,8 +168,8 @@ impl ResumeStore {
     /// The torrent as it is kept beside the store, without its pieces.
     ///
     /// # Errors
-    /// What is missing or wrong.
-    pub fn record_beside(&self, torrent_id: TorrentId) -> Result<super::TorrentRecord, String> {
+    /// When a file of it is missing or wrong.
+    pub fn record_beside(&self, torrent_id: TorrentId) -> Result<super::TorrentRecord, CopyError> {
         self.beside.read(torrent_id)
     }
 
@@ -199,7 +199,7 @@ impl ResumeStore {
         forgotten
     }
 
-    fn write_beside(&self, torrent_id: TorrentId) -> Result<(), String> {
+    fn write_beside(&self, torrent_id: TorrentId) -> Result<(), CopyError> {
         let _turn = self.mirror.turn();
         let stored = self.read(|database| {
             let transaction = database.begin_read()?;
@@ -217,10 +217,10 @@ impl ResumeStore {
         });
         let (settings, totals, metainfo) = match stored {
             Ok((Some(settings), totals, Some(metainfo))) => (settings, totals.flatten(), metainfo),
-            Ok((None, ..)) => return self.beside.remove(&[torrent_id]).map_err(|error| error.to_string()),
+            Ok((None, ..)) => return Ok(self.beside.remove(&[torrent_id])?),
             // A record that is damaged in the store is not to replace a good one beside it.
             Ok((Some(_), _, None)) => return Ok(()),
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(error.into()),
         };
         let Ok(settings) = serde_json::from_slice::<Settings>(&settings) else { return Ok(()) };
         let (uploaded, downloaded) = totals.unwrap_or_default();
@@ -230,11 +230,11 @@ impl ResumeStore {
             }
             self.beside.write_record(torrent_id, settings, uploaded, downloaded)
         };
-        write().map_err(|error| error.to_string())
+        Ok(write()?)
     }
 
-    fn write_session_beside(&self) -> Result<(), String> {
-        let settings = self.session().map_err(|error| error.to_string())?;
-        self.beside.write_session(&settings).map_err(|error| error.to_string())
+    fn write_session_beside(&self) -> Result<(), CopyError> {
+        let settings = self.session()?;
+        Ok(self.beside.write_session(&settings)?)
     }
 }

@@ -19,7 +19,7 @@ mod session;
 mod tests;
 mod torrent_settings;
 
-pub use error::ResumeError;
+pub use error::{CopyError, RecordError, ResumeError};
 pub use open::Rebuilt;
 pub use record::{RunState, SpeedLimit, TorrentRecord};
 pub use session::{AltSpeed, Group, SessionSettings, SetLimit, SetPort, Switch, Switched, Totals};
@@ -54,7 +54,7 @@ pub struct DamagedRecord {
     /// The torrent.
     pub torrent_id: TorrentId,
     /// What is wrong.
-    pub reason: String,
+    pub reason: RecordError,
 }
 
 /// All that was in the file.
@@ -444,13 +444,12 @@ fn decode(
     metainfo: Option<&[u8]>,
     pieces: Option<&[u8]>,
     stamps: Option<&[u8]>,
-) -> Result<TorrentRecord, String> {
+) -> Result<TorrentRecord, RecordError> {
     let settings: record::Settings =
-        serde_json::from_slice(settings).map_err(|error| format!("its settings: {error}"))?;
-    let metainfo = metainfo.ok_or("its torrent file is missing")?;
-    let pieces = pieces.ok_or("its pieces are missing")?;
-    let (have, uploaded, downloaded) =
-        record::decode_pieces(pieces).ok_or("its pieces do not make a bitfield")?;
+        serde_json::from_slice(settings).map_err(|error| RecordError::Settings(error.to_string()))?;
+    let metainfo = metainfo.ok_or(RecordError::NoMetainfo)?;
+    let pieces = pieces.ok_or(RecordError::NoPieces)?;
+    let (have, uploaded, downloaded) = record::decode_pieces(pieces).ok_or(RecordError::Pieces)?;
     // Stamps only save a check of the files: without them they are checked.
     let stamps = stamps.and_then(record::decode_stamps).unwrap_or_default();
     let record = TorrentRecord {

@@ -3,7 +3,9 @@
 use super::beside::Beside;
 use super::error::{explain, explain_io};
 use super::mirror::Mirror;
-use super::{METAINFO, PIECES, RESUME_VERSION, ResumeError, ResumeStore, SETTINGS, STAMPS, VERSION, change};
+use super::{
+    CopyError, METAINFO, PIECES, RESUME_VERSION, ResumeError, ResumeStore, SETTINGS, STAMPS, VERSION, change,
+};
 use arc_swap::ArcSwapOption;
 use redb::{
     Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction,
@@ -34,7 +36,7 @@ pub struct Rebuilt {
     /// Torrents that came back.
     pub torrents: usize,
     /// Torrents that could not be read, with the reason.
-    pub unusable: Vec<String>,
+    pub unusable: Vec<CopyError>,
 }
 
 impl ResumeStore {
@@ -192,12 +194,9 @@ impl ResumeStore {
             let mut records = Vec::with_capacity(torrent_ids.len());
             for torrent_id in torrent_ids {
                 let record = self.beside.read(*torrent_id);
-                match record.and_then(|record| {
-                    let encoded = self.encode_new(&record).map_err(|error| error.to_string())?;
-                    Ok((encoded, record))
-                }) {
+                match record.and_then(|record| Ok((self.encode_new(&record)?, record))) {
                     Ok(record) => records.push(record),
-                    Err(reason) => rebuilt.unusable.push(reason),
+                    Err(error) => rebuilt.unusable.push(error),
                 }
             }
             self.change_in(database, |transaction| {
@@ -210,8 +209,8 @@ impl ResumeStore {
         }
         let settings = match self.beside.read_session() {
             Ok(settings) => settings.map(|settings| self.as_json(&settings)).transpose()?,
-            Err(reason) => {
-                rebuilt.unusable.push(reason);
+            Err(error) => {
+                rebuilt.unusable.push(error);
                 None
             }
         };
