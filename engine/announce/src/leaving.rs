@@ -3,7 +3,7 @@
 use super::TransferTotals;
 use super::counts::Base;
 use super::schedule::{Job, State, Torrent, request};
-use super::tier::{Phase, Tier, TierId, Tracker};
+use super::tier::{Tier, TierId, TierPhase, Tracker};
 use super::transport::{Failure, Request};
 use super::url::TrackerUrl;
 use super::{AnnounceConfig, host::Host};
@@ -44,7 +44,7 @@ impl Farewell {
 }
 
 /// The phase of a tier whose `completed` is in flight.
-pub(super) const TELLING: Phase = Phase::Running(AnnounceEvent::Completed);
+pub(super) const TELLING: TierPhase = TierPhase::Running(AnnounceEvent::Completed);
 
 impl State {
     /// Forgets a torrent; trackers that know us are told `stopped`.
@@ -62,7 +62,7 @@ impl State {
         for (place, tracker) in trackers.into_iter().enumerate() {
             let serves = place == current;
             let completed = serves && completed_pending && phase != TELLING;
-            let asked = serves && matches!(phase, Phase::Running(_));
+            let asked = serves && matches!(phase, TierPhase::Running(_));
             self.leave_tracker(torrent, tracker, asked.then_some(id), completed, totals, now);
         }
     }

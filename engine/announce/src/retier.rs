@@ -3,7 +3,7 @@
 use super::counts::Base;
 use super::leaving::TELLING;
 use super::schedule::{State, cut};
-use super::tier::{Phase, Tier, TierId, Tracker};
+use super::tier::{Tier, TierId, TierPhase, Tracker};
 use ringseed_proto::hashes::TorrentId;
 use tokio::time::Instant;
 
@@ -27,7 +27,7 @@ impl State {
         let base = Base::at(totals);
         let (mut shells, mut hosts, mut pool) = (Vec::new(), Vec::new(), Vec::new());
         for mut tier in std::mem::take(&mut torrent.tiers) {
-            let running = matches!(tier.phase, Phase::Running(_));
+            let running = matches!(tier.phase, TierPhase::Running(_));
             hosts.push(tier.host());
             for (place, tracker) in std::mem::take(&mut tier.trackers).into_iter().enumerate() {
                 let serves = place == tier.current;
@@ -71,7 +71,7 @@ impl State {
             torrent.tiers.push(match shell.flatten() {
                 Some(shell) => {
                     let tier = shell.with(trackers);
-                    if more && tier.is_failing() && matches!(tier.phase, Phase::Waiting(_)) {
+                    if more && tier.is_failing() && matches!(tier.phase, TierPhase::Waiting(_)) {
                         begin.push(tier.id);
                     }
                     tier

@@ -11,7 +11,7 @@ use super::limits::{
     HOST_RECOVERY_SPREAD, HOSTS_MAX, NUMWANT_DOWNLOADING, NUMWANT_SEEDING, RUNNING_CLOSING_MAX, RUNNING_MAX,
     STOP_IN_FLIGHT_PAUSE, TRACKERS_PER_TORRENT_MAX,
 };
-use super::tier::{LastResult, Phase, Tier, TierId};
+use super::tier::{LastResult, Tier, TierId, TierPhase};
 use super::transport::{Failure, Request};
 use super::url::{HostKey, TrackerUrl};
 use super::{AnnounceConfig, TrackedTorrent, TrackerState, TransferTotals};
@@ -167,17 +167,17 @@ impl State {
         &mut self,
         torrent_id: TorrentId,
         id: TierId,
-        phase: Phase,
+        phase: TierPhase,
         host: Option<&HostKey>,
     ) {
         match phase {
-            Phase::Waiting(Some(due)) => _ = self.due.remove(&(due, torrent_id, id)),
-            Phase::Queued => {
+            TierPhase::Waiting(Some(due)) => _ = self.due.remove(&(due, torrent_id, id)),
+            TierPhase::Queued => {
                 if let Some(host) = host.and_then(|key| self.hosts.get_mut(key)) {
                     host.waiting.retain(|job| !matches!(job, Job::Tier(_, other) if *other == id));
                 }
             }
-            Phase::Waiting(None) | Phase::Running(_) => {}
+            TierPhase::Waiting(None) | TierPhase::Running(_) => {}
         }
     }
 
@@ -198,7 +198,7 @@ impl State {
     /// Sets when a tier announces next; `None` leaves it to the user.
     pub(super) fn schedule(&mut self, torrent_id: TorrentId, id: TierId, due: Option<Instant>) {
         let Some(tier) = self.tier(torrent_id, id) else { return };
-        let before = std::mem::replace(&mut tier.phase, Phase::Waiting(due));
+        let before = std::mem::replace(&mut tier.phase, TierPhase::Waiting(due));
         self.unschedule(torrent_id, id, before, None);
         self.changed.insert(torrent_id);
         if let Some(due) = due {
@@ -244,7 +244,7 @@ impl State {
 
     fn queue_tier(&mut self, torrent_id: TorrentId, id: TierId, now: Instant) {
         let Some(tier) = self.tier(torrent_id, id) else { return };
-        tier.phase = Phase::Waiting(None);
+        tier.phase = TierPhase::Waiting(None);
         let Some(chosen) = tier.choose(now) else {
             let due = tier.all_refuse();
             return self.schedule(torrent_id, id, due);
@@ -266,7 +266,7 @@ impl State {
             return self.tier_failed(torrent_id, id, &failure, now);
         }
         if let Some(tier) = self.tier(torrent_id, id) {
-            tier.phase = Phase::Queued;
+            tier.phase = TierPhase::Queued;
             self.host(&key).waiting.push_back(Job::Tier(torrent_id, id));
             self.list(&key);
         }
@@ -327,7 +327,7 @@ impl State {
         };
         let torrent = self.torrents.get_mut(&torrent_id)?;
         let totals = torrent.totals();
-        let tier = torrent.tiers.iter_mut().find(|tier| tier.id == id && tier.phase == Phase::Queued)?;
+        let tier = torrent.tiers.iter_mut().find(|tier| tier.id == id && tier.phase == TierPhase::Queued)?;
         let event = tier.next_event(totals.partial_seed);
         let tracker = tier.trackers.get_mut(tier.current)?;
         let url = tracker.target.as_ref().ok()?.clone();
@@ -338,7 +338,7 @@ impl State {
         tracker.last_announce = Some(SystemTime::now());
         let tracker_id = tracker.tracker_id.clone();
         let announce = request(config, torrent.swarm_hash, event, tracker.base.of(totals));
-        tier.phase = Phase::Running(event);
+        tier.phase = TierPhase::Running(event);
         Some(Request { torrent_id, url, announce, tracker_id })
     }
 
@@ -397,7 +397,7 @@ impl State {
     ) {
         let Some(torrent) = self.torrents.get_mut(&torrent_id) else { return };
         let Some(tier) = torrent.tiers.iter_mut().find(|tier| tier.id == id) else { return };
-        let Phase::Running(event) = tier.phase else { return };
+        let TierPhase::Running(event) = tier.phase else { return };
         match result {
             Ok(response) => {
                 let due = tier.succeeded(now, event, &response, peers, &mut self.jitter);
@@ -426,7 +426,7 @@ impl State {
         let mut earlier = Vec::new();
         for (torrent_id, torrent) in &self.torrents {
             for tier in &torrent.tiers {
-                let Phase::Waiting(Some(due)) = tier.phase else { continue };
+                let TierPhase::Waiting(Some(due)) = tier.phase else { continue };
                 let knows = |url: &Rc<TrackerUrl>| url.host_key() == *key;
                 if tier.is_failing()
                     && tier.trackers.iter().any(|tracker| tracker.target.as_ref().is_ok_and(knows))
@@ -491,8 +491,10 @@ pub(super) fn describe(tiers: &[Tier]) -> Vec<TrackerState> {
                 LastResult::Failed(text) => (false, text.clone()),
             };
             let next_announce = match tier.phase {
-                Phase::Waiting(Some(due)) if current => clock.checked_add(due.saturating_duration_since(now)),
-                Phase::Queued if current => Some(clock),
+                TierPhase::Waiting(Some(due)) if current => {
+                    clock.checked_add(due.saturating_duration_since(now))
+                }
+                TierPhase::Queued if current => Some(clock),
                 _ => None,
             };
             states.push(TrackerState {
@@ -500,7 +502,7 @@ pub(super) fn describe(tiers: &[Tier]) -> Vec<TrackerState> {
                 tier: index,
                 last_result,
                 ok,
-                announcing: current && matches!(tier.phase, Phase::Running(_)),
+                announcing: current && matches!(tier.phase, TierPhase::Running(_)),
                 seeders: tracker.seeders,
                 leechers: tracker.leechers,
                 peers: tracker.peers,

@@ -75,7 +75,7 @@ enum Refuses {
 
 /// Where a tier is between two announces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(super) enum TierPhase {
     /// Waits for a moment, or, when there is none, for the user.
     Waiting(Option<Instant>),
     /// Waits for a free place at its tracker's host.
@@ -91,7 +91,7 @@ pub(super) struct Tier {
     /// In the order of trying; the one that answered is first.
     pub(super) trackers: Vec<Tracker>,
     pub(super) current: usize,
-    pub(super) phase: Phase,
+    pub(super) phase: TierPhase,
     /// `completed` has not been taken by a tracker yet.
     pub(super) completed_pending: bool,
     /// The user asked for an announce.
@@ -118,7 +118,7 @@ impl Tier {
             id,
             trackers,
             current: 0,
-            phase: Phase::Waiting(None),
+            phase: TierPhase::Waiting(None),
             completed_pending: false,
             manual: false,
             moved: false,
@@ -157,14 +157,14 @@ impl Tier {
         self.completed_pending = true;
         match self.phase {
             // A tracker that takes nothing now gets it when it is tried again.
-            Phase::Waiting(Some(due)) => Some(if self.rounds_failed == 0 { now } else { due }),
-            Phase::Waiting(None) | Phase::Queued | Phase::Running(_) => None,
+            TierPhase::Waiting(Some(due)) => Some(if self.rounds_failed == 0 { now } else { due }),
+            TierPhase::Waiting(None) | TierPhase::Queued | TierPhase::Running(_) => None,
         }
     }
 
     /// The user wants an announce. Returns when it may be: a minimum interval holds, a back-off does not.
     pub(super) fn reannounce(&mut self, now: Instant) -> Option<Instant> {
-        let Phase::Waiting(due) = self.phase else { return None };
+        let TierPhase::Waiting(due) = self.phase else { return None };
         self.manual = true;
         let earliest = self.not_before.map_or(now, |moment| moment.max(now));
         Some(due.map_or(earliest, |due| due.min(earliest)))
@@ -174,9 +174,9 @@ impl Tier {
     pub(super) fn moved(&mut self, now: Instant) -> Option<Instant> {
         match self.phase {
             // Trackers that did not answer are told when they are tried again.
-            Phase::Waiting(Some(due)) => Some(if self.rounds_failed == 0 { now } else { due }),
-            Phase::Waiting(None) | Phase::Queued => None,
-            Phase::Running(_) => {
+            TierPhase::Waiting(Some(due)) => Some(if self.rounds_failed == 0 { now } else { due }),
+            TierPhase::Waiting(None) | TierPhase::Queued => None,
+            TierPhase::Running(_) => {
                 self.moved = true;
                 None
             }

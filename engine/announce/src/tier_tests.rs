@@ -40,16 +40,16 @@ fn another_address_is_told_at_once_and_not_to_those_that_do_not_answer() {
     let now = Instant::now();
     assert_eq!(tier.moved(now), None, "nobody knows the old one");
     let due = tier.succeeded(now, AnnounceEvent::Started, &AnnounceResponse::default(), 0, &mut jitter);
-    tier.phase = Phase::Waiting(Some(due));
+    tier.phase = TierPhase::Waiting(Some(due));
     assert_eq!(tier.moved(now), Some(now), "whatever the minimum interval");
-    tier.phase = Phase::Running(AnnounceEvent::None);
+    tier.phase = TierPhase::Running(AnnounceEvent::None);
     assert_eq!(tier.moved(now), None);
     let due = tier.succeeded(now, AnnounceEvent::None, &AnnounceResponse::default(), 0, &mut jitter);
     assert_eq!(due, now, "what was in flight told the old one");
     let due = tier.succeeded(now, AnnounceEvent::None, &AnnounceResponse::default(), 0, &mut jitter);
     assert!(due > now + INTERVAL_MIN);
     let due = tier.failed(now, &Failure::Unreachable("x".into()), &mut jitter);
-    tier.phase = Phase::Waiting(due);
+    tier.phase = TierPhase::Waiting(due);
     assert_eq!(tier.moved(now), due, "a tracker that is down is told when it is back");
 }
 
@@ -73,14 +73,14 @@ fn a_round_of_failures_backs_off_and_doubles() {
 fn completed_waits_for_a_tracker_that_knows_us() {
     let (mut tier, mut jitter) = tier(&URLS);
     let now = Instant::now();
-    tier.phase = Phase::Running(AnnounceEvent::Started);
+    tier.phase = TierPhase::Running(AnnounceEvent::Started);
     assert_eq!(tier.complete(now), None);
     let response = AnnounceResponse::default();
     assert_eq!(tier.succeeded(now, AnnounceEvent::Started, &response, 0, &mut jitter), now);
     assert_eq!(tier.next_event(false), AnnounceEvent::Completed);
     assert!(tier.succeeded(now, AnnounceEvent::Completed, &response, 0, &mut jitter) > now);
     assert_eq!(tier.next_event(false), AnnounceEvent::None);
-    tier.phase = Phase::Waiting(Some(now + INTERVAL_DEFAULT));
+    tier.phase = TierPhase::Waiting(Some(now + INTERVAL_DEFAULT));
     assert_eq!(tier.complete(now), Some(now));
 }
 
@@ -117,11 +117,11 @@ fn a_manual_announce_keeps_the_minimum_interval() {
     let now = Instant::now();
     let response = AnnounceResponse { min_interval: Some(300), ..AnnounceResponse::default() };
     let due = tier.succeeded(now, AnnounceEvent::Started, &response, 0, &mut jitter);
-    tier.phase = Phase::Waiting(Some(due));
+    tier.phase = TierPhase::Waiting(Some(due));
     assert_eq!(tier.reannounce(now), Some(now + Duration::from_secs(300)));
     let later = now + Duration::from_secs(301);
     assert_eq!(tier.reannounce(later), Some(later));
-    tier.phase = Phase::Queued;
+    tier.phase = TierPhase::Queued;
     assert_eq!(tier.reannounce(later), None);
 }
 
@@ -137,7 +137,7 @@ fn retry_in_is_obeyed_and_never_means_never() {
     assert_eq!(tier.choose(now + pause), Some(1));
     assert_eq!(tier.failed(now, &refused(Retry::Never), &mut jitter), None);
     // The user may ask all the same.
-    tier.phase = Phase::Waiting(None);
+    tier.phase = TierPhase::Waiting(None);
     assert_eq!(tier.reannounce(now), Some(now));
     assert_eq!(tier.choose(now), Some(0));
 }

@@ -2,7 +2,7 @@
 
 use super::message::{MovedConnection, ToShard};
 use super::publish::HandshakeEnd;
-use super::registry::{Phase, TorrentEntry};
+use super::registry::{TorrentEntry, TorrentPhase};
 use super::round::Place;
 use super::torrents::TorrentKey;
 use super::{Shard, tokens};
@@ -132,7 +132,7 @@ impl Shard {
         let stage = Stage::Closing; // replaced by adopt() or removed by close()
         let key = self.connections.insert(Connection::new(link, stage));
         match self.context.registry.find(&handshake.info_hash) {
-            Some(entry) if entry.phase() != Phase::Stopped => {
+            Some(entry) if entry.phase() != TorrentPhase::Stopped => {
                 self.adopt(key, entry, handshake, &leftover, None);
             }
             _ => self.close(key),
@@ -229,13 +229,13 @@ impl Shard {
             return self.refuse_handshake(key, HandshakeEnd::Refused, &error.to_string());
         }
         let entry = match self.context.registry.find(&handshake.info_hash) {
-            Some(entry) if entry.phase() != Phase::Stopped => entry,
+            Some(entry) if entry.phase() != TorrentPhase::Stopped => entry,
             _ => {
                 let reason = "no running torrent with that info-hash";
                 return self.refuse_handshake(key, HandshakeEnd::Refused, reason);
             }
         };
-        let elsewhere = entry.phase() == Phase::Downloading && entry.home != self.context.index;
+        let elsewhere = entry.phase() == TorrentPhase::Downloading && entry.home != self.context.index;
         if elsewhere && dialled.is_none() {
             self.move_to(key, entry.home, handshake, leftover);
         } else {

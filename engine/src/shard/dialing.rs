@@ -3,7 +3,7 @@
 use super::Shard;
 use super::home::Home;
 use super::local::LocalEvent;
-use super::registry::Phase;
+use super::registry::TorrentPhase;
 use super::torrents::TorrentKey;
 use crate::descriptors;
 use crate::limits::TOLD_DIALS_PART;
@@ -64,13 +64,13 @@ fn begin_dial(shard: &mut Shard, key: TorrentKey) -> bool {
     }
     let phase = torrent.entry.phase();
     let most = match phase {
-        Phase::Stopped => 0,
-        Phase::Downloading => shard.connections_per_torrent(&torrent.entry),
-        Phase::Seeding => SEED_DIALS_MAX,
+        TorrentPhase::Stopped => 0,
+        TorrentPhase::Downloading => shard.connections_per_torrent(&torrent.entry),
+        TorrentPhase::Seeding => SEED_DIALS_MAX,
     };
     let full = torrent.entry.connections.load(Ordering::Relaxed) + torrent.dials >= most;
     // A full download exchanges useless connections for others, a few at a time: a dial may fail.
-    let exchanges = full && phase == Phase::Downloading && torrent.dials < EXCHANGES_MAX;
+    let exchanges = full && phase == TorrentPhase::Downloading && torrent.dials < EXCHANGES_MAX;
     // Half of the dials at most, a quarter for one torrent: see `limits::TOLD_DIALS_PART`.
     let dials_max = shard.context.descriptors.dials;
     let told_max = dials_max.div_ceil(TOLD_DIALS_PART);
@@ -126,7 +126,9 @@ impl Shard {
         home.dials -= 1;
         home.told_dials -= usize::from(told);
         match result {
-            Ok(socket) if home.entry.phase() != Phase::Stopped => self.dialled(torrent, address, socket),
+            Ok(socket) if home.entry.phase() != TorrentPhase::Stopped => {
+                self.dialled(torrent, address, socket)
+            }
             Ok(_) => {}
             // It says nothing about the peer.
             Err(error) if descriptors::are_used_up(&error) => {

@@ -4,7 +4,7 @@
 use super::Shard;
 use super::local::LocalEvent;
 use super::message::{DurablePieces, FromShard};
-use super::registry::Phase;
+use super::registry::TorrentPhase;
 use super::torrents::{Assembly, TorrentKey};
 use crate::limits::CHECKPOINT_INTERVAL;
 use ringseed_net::candidates::Candidates;
@@ -157,7 +157,7 @@ impl Shard {
             Err(error) => self.fail_torrent(key, error),
             // Files may be wanted again by now, or the torrent is being stopped.
             Ok(())
-                if torrent.entry.phase() == Phase::Downloading
+                if torrent.entry.phase() == TorrentPhase::Downloading
                     && torrent.swarm.is_finished()
                     && (!torrent.swarm.is_complete() || torrent.entry.begin_seeding()) =>
             {

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 /// What peers of a torrent may expect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Phase {
+pub enum TorrentPhase {
     /// Paused, being checked, or failed: connections are refused.
     Stopped = 0,
     /// Its home shard downloads it: connections move there.
@@ -70,7 +70,7 @@ impl TorrentEntry {
             content,
             store,
             home,
-            phase: AtomicU8::new(Phase::Stopped as u8),
+            phase: AtomicU8::new(TorrentPhase::Stopped as u8),
             uploaded: Arc::default(),
             downloaded: Arc::default(),
             upload_limit: RateLimit::new(None),
@@ -105,22 +105,22 @@ impl TorrentEntry {
     }
 
     /// What peers may expect now.
-    pub fn phase(&self) -> Phase {
+    pub fn phase(&self) -> TorrentPhase {
         match self.phase.load(Ordering::Acquire) {
-            1 => Phase::Downloading,
-            2 => Phase::Seeding,
-            _ => Phase::Stopped,
+            1 => TorrentPhase::Downloading,
+            2 => TorrentPhase::Seeding,
+            _ => TorrentPhase::Stopped,
         }
     }
 
     /// From now on a download is served by every shard. False when it is stopped meanwhile.
     pub fn begin_seeding(&self) -> bool {
-        let (before, after) = (Phase::Downloading as u8, Phase::Seeding as u8);
+        let (before, after) = (TorrentPhase::Downloading as u8, TorrentPhase::Seeding as u8);
         self.phase.compare_exchange(before, after, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// Changes what peers may expect.
-    pub fn set_phase(&self, phase: Phase) {
+    pub fn set_phase(&self, phase: TorrentPhase) {
         self.phase.store(phase as u8, Ordering::Release);
     }
 }

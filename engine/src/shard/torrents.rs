@@ -5,7 +5,7 @@ use super::grants::RequestGrant;
 use super::home::Home;
 use super::local::LocalEvent;
 use super::message::FromShard;
-use super::registry::{Phase, TorrentEntry};
+use super::registry::{TorrentEntry, TorrentPhase};
 use super::{Shard, TICK, dialing};
 use crate::config::UploadSlots;
 use ringseed_net::candidates::Source;
@@ -109,7 +109,7 @@ impl Shard {
         if let Some(key) = self.by_id.get(&entry.id()) {
             return Some(*key);
         }
-        if entry.phase() != Phase::Seeding {
+        if entry.phase() != TorrentPhase::Seeding {
             return None;
         }
         let count = entry.content.info.layout.piece_count();
@@ -342,9 +342,9 @@ impl Shard {
     /// Looks whether files that are served or downloaded were truncated, deleted, replaced or changed by somebody.
     pub(super) fn check_files(&mut self) {
         let in_use = |torrent: &ShardTorrent| match torrent.entry.phase() {
-            Phase::Stopped => false,
-            Phase::Downloading => torrent.home.is_some(),
-            Phase::Seeding => !torrent.peers.is_empty(),
+            TorrentPhase::Stopped => false,
+            TorrentPhase::Downloading => torrent.home.is_some(),
+            TorrentPhase::Seeding => !torrent.peers.is_empty(),
         };
         let keys: Vec<TorrentKey> =
             self.torrents.iter().filter(|(_, torrent)| in_use(torrent)).map(|(key, _)| key).collect();
@@ -358,10 +358,10 @@ impl Shard {
     /// Stops a torrent that cannot go on and says why. Others go on.
     pub(super) fn fail_torrent(&mut self, key: TorrentKey, error: StorageError) {
         let Some(torrent) = self.torrents.get(key) else { return };
-        if torrent.entry.phase() == Phase::Stopped {
+        if torrent.entry.phase() == TorrentPhase::Stopped {
             return; // it failed before, or is being stopped
         }
-        torrent.entry.set_phase(Phase::Stopped);
+        torrent.entry.set_phase(TorrentPhase::Stopped);
         let torrent_id = torrent.entry.id();
         tracing::warn!(torrent = %torrent_id, %error, "torrent stopped by an error");
         for connection in torrent.peers.values().copied().collect::<Vec<_>>() {
@@ -400,7 +400,7 @@ impl Shard {
     /// whoever comes.
     pub(super) fn connections_per_torrent(&self, entry: &TorrentEntry) -> usize {
         match entry.phase() {
-            Phase::Seeding => self.context.settings.connections_max,
+            TorrentPhase::Seeding => self.context.settings.connections_max,
             _ => match entry.peers_max.load(std::sync::atomic::Ordering::Relaxed) {
                 0 => self.context.settings.torrent_connections_max,
                 own => own,

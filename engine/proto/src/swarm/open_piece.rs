@@ -41,7 +41,7 @@ impl OpenBlock {
 
 /// What an open piece waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(super) enum PiecePhase {
     /// For blocks.
     Filling,
     /// For the caller to hash it.
@@ -57,7 +57,7 @@ pub(super) type Sender = (PeerKey, IpAddr);
 #[derive(Debug)]
 pub(super) struct OpenPiece {
     pub(super) piece: u32,
-    pub(super) phase: Phase,
+    pub(super) phase: PiecePhase,
     pub(super) blocks: Vec<OpenBlock>,
     /// Blocks for which [`OpenBlock::is_free`] holds.
     pub(super) free: u32,
@@ -86,7 +86,7 @@ impl OpenPiece {
         blocks.resize(block_count as usize, empty);
         OpenPiece {
             piece,
-            phase: Phase::Filling,
+            phase: PiecePhase::Filling,
             blocks,
             free: block_count,
             done: 0,
@@ -167,7 +167,7 @@ impl OpenPiece {
 
     /// Nobody sends it any more; the requests must be forgotten by the caller.
     pub(super) fn park(&mut self) {
-        self.phase = Phase::Parked;
+        self.phase = PiecePhase::Parked;
         self.exclusive = None;
         for block in self.blocks.iter_mut().filter(|block| block.state != BlockState::Done) {
             block.state = BlockState::Missing;
@@ -209,6 +209,6 @@ impl OpenPiece {
         );
         let before = &self.blocks[..self.first_free.min(self.blocks.len())];
         assert!(before.iter().all(|block| !block.is_free()));
-        assert!((self.phase == Phase::Hashing) == self.is_done());
+        assert!((self.phase == PiecePhase::Hashing) == self.is_done());
     }
 }

@@ -13,7 +13,7 @@ use super::limits::{
     SLOW_PEER_RATE, STEAL_AFTER,
 };
 use super::memory::{MemoryShare, PieceMemory};
-use super::open_piece::{BlockState, OpenBlock, OpenPiece, Phase, Sender};
+use super::open_piece::{BlockState, OpenBlock, OpenPiece, PiecePhase, Sender};
 use super::peer::Refused;
 use super::rarest::Rarest;
 use super::rng::Rng;
@@ -215,7 +215,7 @@ impl Picker {
             let Some(open) = &self.open[slot as usize] else { continue };
             let mine = open.exclusive == Some(asker.key);
             let reserved = open.exclusive.is_some() || asker.suspect;
-            if open.phase != Phase::Filling || (reserved && !mine) || !asker.may(open.piece) {
+            if open.phase != PiecePhase::Filling || (reserved && !mine) || !asker.may(open.piece) {
                 continue;
             }
             // Its own piece first, then by priority, then what is nearest to its end, or first in order.
@@ -298,7 +298,7 @@ impl Picker {
             let Some(open) = self.open[slot].as_mut() else { continue };
             let mine = open.exclusive == Some(asker.key);
             let reserved = open.exclusive.is_some() || asker.suspect;
-            if open.phase != Phase::Filling || (reserved && !mine) || !asker.may(open.piece) {
+            if open.phase != PiecePhase::Filling || (reserved && !mine) || !asker.may(open.piece) {
                 continue;
             }
             for n in 0..open.blocks.len() {
@@ -356,7 +356,7 @@ impl Picker {
         };
         let slot = self.open.iter().position(|open| {
             open.as_ref()
-                .is_some_and(|open| open.phase == Phase::Filling && stuck(open) && asker.may(open.piece))
+                .is_some_and(|open| open.phase == PiecePhase::Filling && stuck(open) && asker.may(open.piece))
         })?;
         let open = self.open[slot].as_mut()?;
         self.exclusives += usize::from(open.exclusive.is_none());
@@ -400,7 +400,7 @@ impl Picker {
         let allowed = open.exclusive.map_or(!suspect, |holder| holder == peer);
         let accepted = whole
             && allowed
-            && open.phase == Phase::Filling
+            && open.phase == PiecePhase::Filling
             && match open.blocks[n].state {
                 BlockState::Done => false,
                 BlockState::Missing => true,
@@ -442,7 +442,7 @@ impl Picker {
         let owed = open.finish(now, n, from);
         let piece_done = open.is_done();
         if piece_done {
-            open.phase = Phase::Hashing;
+            open.phase = PiecePhase::Hashing;
             let exclusive = open.exclusive.is_some();
             self.filling -= 1;
             self.exclusives -= usize::from(exclusive);
@@ -459,7 +459,7 @@ impl Picker {
             return;
         }
         for open in self.open.iter_mut().flatten() {
-            if open.exclusive == Some(peer) && open.phase == Phase::Filling {
+            if open.exclusive == Some(peer) && open.phase == PiecePhase::Filling {
                 open.exclusive = None;
                 self.exclusives -= 1;
                 self.generation += 1;
@@ -484,7 +484,7 @@ impl Picker {
         ok: bool,
     ) -> Option<SmallVec<[Sender; 4]>> {
         let PieceState::Open(slot) = *self.states.get(piece.0 as usize)? else { return None };
-        let open = self.open[slot as usize].as_ref().filter(|open| open.phase == Phase::Hashing)?;
+        let open = self.open[slot as usize].as_ref().filter(|open| open.phase == PiecePhase::Hashing)?;
         let took = now.saturating_since(open.opened);
         let contributors = self.close(slot, if ok { PieceState::Verified } else { PieceState::Idle });
         if ok {
@@ -521,20 +521,20 @@ impl Picker {
     /// Whether blocks of the piece are requested or there, and it was not hashed yet.
     pub(super) fn is_filling(&self, piece: u32) -> bool {
         matches!(self.states.get(piece as usize), Some(&PieceState::Open(slot))
-            if self.open[slot as usize].as_ref().is_some_and(|open| open.phase == Phase::Filling))
+            if self.open[slot as usize].as_ref().is_some_and(|open| open.phase == PiecePhase::Filling))
     }
 
     fn close(&mut self, slot: u32, state: PieceState) -> SmallVec<[Sender; 4]> {
         let Some(open) = self.open[slot as usize].take() else { return SmallVec::new() };
         match open.phase {
-            Phase::Filling => {
+            PiecePhase::Filling => {
                 self.filling -= 1;
                 self.exclusives -= usize::from(open.exclusive.is_some());
             }
-            Phase::Parked => self.parked -= 1,
-            Phase::Hashing => {}
+            PiecePhase::Parked => self.parked -= 1,
+            PiecePhase::Hashing => {}
         }
-        if open.phase != Phase::Hashing {
+        if open.phase != PiecePhase::Hashing {
             self.dropped.push(PieceIndex(open.piece));
         }
         if state != PieceState::Verified {
@@ -615,11 +615,11 @@ impl Picker {
             open.check_invariants();
             assert_eq!(self.states[open.piece as usize], PieceState::Open(slot as u32));
             assert_eq!(listed, usize::from(open.free > 0));
-            if open.phase == Phase::Filling {
+            if open.phase == PiecePhase::Filling {
                 filling += 1;
                 exclusives += usize::from(open.exclusive.is_some());
             }
-            if open.phase == Phase::Parked {
+            if open.phase == PiecePhase::Parked {
                 parked += 1;
                 assert_eq!(self.rarest.priority(open.piece), Priority::Skip);
             }

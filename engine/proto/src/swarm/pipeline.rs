@@ -21,7 +21,7 @@ const RATE_DIP: u64 = 4;
 const PROBE_EVERY: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum PipelinePhase {
     /// The depth grows with each block as long as the rate grows.
     Growing { depth_before: u32, rate_before: u64 },
     /// The depth follows the rate; `depth` was proven useful at `rate`.
@@ -32,7 +32,7 @@ enum Phase {
 #[derive(Debug, Clone)]
 pub(super) struct Pipeline {
     depth: u32,
-    phase: Phase,
+    phase: PipelinePhase,
     interval_start: Time,
     interval_bytes: u64,
     /// The interval leaves out pauses: the queue ran empty in it, so that the peer may be faster than was measured.
@@ -49,7 +49,7 @@ impl Pipeline {
     pub(super) fn new(now: Time) -> Pipeline {
         Pipeline {
             depth: REQUEST_DEPTH_MIN,
-            phase: Phase::Growing { depth_before: REQUEST_DEPTH_MIN, rate_before: 0 },
+            phase: PipelinePhase::Growing { depth_before: REQUEST_DEPTH_MIN, rate_before: 0 },
             interval_start: now,
             interval_bytes: 0,
             paused: false,
@@ -99,7 +99,7 @@ impl Pipeline {
     pub(super) fn block(&mut self, now: Time, bytes: u32, max: u32) {
         self.interval_bytes += u64::from(bytes);
         self.last_block = now;
-        if matches!(self.phase, Phase::Growing { .. }) && self.depth < max {
+        if matches!(self.phase, PipelinePhase::Growing { .. }) && self.depth < max {
             self.depth += 1;
         }
         let passed = now.saturating_since(self.interval_start);
@@ -121,18 +121,18 @@ impl Pipeline {
         }
         self.rate = if measured > self.rate { measured } else { (self.rate * 3 + measured) / 4 };
         match self.phase {
-            Phase::Growing { rate_before, .. } if measured > rate_before + rate_before / 10 => {
-                self.phase = Phase::Growing { depth_before: self.depth, rate_before: measured };
+            PipelinePhase::Growing { rate_before, .. } if measured > rate_before + rate_before / 10 => {
+                self.phase = PipelinePhase::Growing { depth_before: self.depth, rate_before: measured };
             }
-            Phase::Growing { depth_before, rate_before } => {
+            PipelinePhase::Growing { depth_before, rate_before } => {
                 let rate = rate_before.max(1);
-                self.phase = Phase::Steady { depth: depth_before, rate, probe_at: now + PROBE_EVERY };
+                self.phase = PipelinePhase::Steady { depth: depth_before, rate, probe_at: now + PROBE_EVERY };
                 self.follow(depth_before, rate);
             }
-            Phase::Steady { probe_at, .. } if now >= probe_at => {
-                self.phase = Phase::Growing { depth_before: self.depth, rate_before: self.rate };
+            PipelinePhase::Steady { probe_at, .. } if now >= probe_at => {
+                self.phase = PipelinePhase::Growing { depth_before: self.depth, rate_before: self.rate };
             }
-            Phase::Steady { depth, rate, .. } => self.follow(depth, rate),
+            PipelinePhase::Steady { depth, rate, .. } => self.follow(depth, rate),
         }
     }
 

@@ -7,7 +7,7 @@ use super::limits::{
     PIECE_STALE_AFTER, SLOW_GIVEN_UP_MAX,
 };
 use super::machine::{Role, Swarm};
-use super::open_piece::{OpenPiece, Phase};
+use super::open_piece::{OpenPiece, PiecePhase};
 use super::picker::{Picker, PieceState};
 use crate::units::{BLOCK_LEN, PieceIndex, Time};
 
@@ -43,7 +43,9 @@ impl Picker {
     /// Keeps what is there of a filling piece that is not wanted any more, as long as there is room. Requests for it
     /// must have been forgotten by the caller.
     pub(super) fn park(&mut self, piece: PieceIndex) {
-        let Some(open) = self.open_piece(piece.0).filter(|open| open.phase == Phase::Filling) else { return };
+        let Some(open) = self.open_piece(piece.0).filter(|open| open.phase == PiecePhase::Filling) else {
+            return;
+        };
         let (empty, exclusive) = (open.done == 0, open.exclusive.is_some());
         if empty {
             return self.abort(piece);
@@ -57,8 +59,10 @@ impl Picker {
 
     /// A parked piece is wanted again.
     pub(super) fn unpark(&mut self, now: Time, piece: PieceIndex) {
-        let Some(open) = self.open_piece(piece.0).filter(|open| open.phase == Phase::Parked) else { return };
-        open.phase = Phase::Filling;
+        let Some(open) = self.open_piece(piece.0).filter(|open| open.phase == PiecePhase::Parked) else {
+            return;
+        };
+        open.phase = PiecePhase::Filling;
         (open.opened, open.advanced) = (now, now);
         self.parked -= 1;
         self.filling += 1;
@@ -69,7 +73,7 @@ impl Picker {
     pub(super) fn drop_parked(&mut self, count: usize) -> usize {
         let mut dropped = 0;
         while dropped < count && self.parked > 0 {
-            let parked = self.open.iter().flatten().filter(|open| open.phase == Phase::Parked);
+            let parked = self.open.iter().flatten().filter(|open| open.phase == PiecePhase::Parked);
             let Some(piece) = parked.min_by_key(|open| open.advanced).map(|open| open.piece) else { break };
             self.abort(PieceIndex(piece));
             dropped += 1;
@@ -97,7 +101,7 @@ impl Picker {
         if !self.crowded && wanted_since.is_none() {
             return None;
         }
-        let filling = || self.open.iter().flatten().filter(|open| open.phase == Phase::Filling);
+        let filling = || self.open.iter().flatten().filter(|open| open.phase == PiecePhase::Filling);
         let stale = filling().filter(|open| open.advanced + PIECE_STALE_AFTER <= now);
         if let Some(stale) = stale.min_by_key(|open| open.advanced) {
             return Some((stale, Why::Other));
@@ -174,7 +178,7 @@ impl Swarm {
     #[must_use]
     pub fn open_in_sink(&self) -> Vec<PieceIndex> {
         let Role::Leeching(picker) = &self.role else { return Vec::new() };
-        let open = picker.open.iter().flatten().filter(|open| open.phase != Phase::Hashing);
+        let open = picker.open.iter().flatten().filter(|open| open.phase != PiecePhase::Hashing);
         open.map(|open| PieceIndex(open.piece)).chain(picker.dropped.iter().copied()).collect()
     }
 }

@@ -5,7 +5,7 @@ use super::{Session, has_data};
 use crate::limits::REMOVED_MAX;
 use crate::shard::checks::Check;
 use crate::shard::message::ToShard;
-use crate::shard::registry::Phase;
+use crate::shard::registry::TorrentPhase;
 use ringseed_announce::{TrackedTorrent, TransferTotals};
 use ringseed_handle::EngineError;
 use ringseed_handle::REMOVED_LIFE;
@@ -168,9 +168,9 @@ impl Session {
         let known_peers = torrent.known_peers.clone();
         if have.is_full() {
             // Every shard serves it once somebody asks; there is nothing to be told before.
-            entry.set_phase(Phase::Seeding);
+            entry.set_phase(TorrentPhase::Seeding);
         } else {
-            entry.set_phase(Phase::Downloading);
+            entry.set_phase(TorrentPhase::Downloading);
             self.send(entry.home, ToShard::Start { torrent: entry.clone(), have: Bitfield::clone(&have) });
         }
         self.send_peers(torrent_id, Source::User, known_peers);
@@ -235,7 +235,7 @@ impl Session {
     pub(super) fn begin_stop(&mut self, torrent_id: TorrentId, next: Next) {
         let (shards, now) = ((0..self.parts.shards.len()).collect(), self.now());
         let Some(torrent) = self.torrent(&torrent_id) else { return };
-        torrent.entry.set_phase(Phase::Stopped);
+        torrent.entry.set_phase(TorrentPhase::Stopped);
         torrent.touch();
         if let Activity::Stopping { next: planned, .. } = &mut torrent.activity {
             // The shards are letting go already.
