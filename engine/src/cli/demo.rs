@@ -7,7 +7,7 @@ use super::failure::{Failure, io_reason};
 use super::quantity::{printable, rate, size};
 use super::scratch::Scratch;
 use super::screen;
-use super::session::{Session, Watched, find};
+use super::session::{ForegroundEngine, Watched, find};
 use super::signals::Stop;
 use super::work_bar::WorkBar;
 use crate::config::{EngineConfig, ListenPort};
@@ -71,7 +71,7 @@ pub fn run(args: &Demo, output: &Output) -> Result<(), Failure> {
         pin: false,
         ..EngineConfig::default()
     };
-    let mut seeder = Session::start("demo: seeder", engine.clone(), &stop, true)?;
+    let mut seeder = ForegroundEngine::start("demo: seeder", engine.clone(), &stop, true)?;
     seeder.add(AddTorrent { data_dir: Some(original), ..AddTorrent::new(metainfo.clone()) })?;
     let begun = Instant::now();
     wait(&mut seeder, &metainfo, |status| {
@@ -85,7 +85,7 @@ pub fn run(args: &Demo, output: &Output) -> Result<(), Failure> {
             _ => None,
         }
     })?;
-    let mut downloader = Session::start("demo: downloader", engine, &stop, output.quiet)?;
+    let mut downloader = ForegroundEngine::start("demo: downloader", engine, &stop, output.quiet)?;
     let cpu_before = cpu_time();
     downloader.add(AddTorrent { data_dir: Some(copy.clone()), ..AddTorrent::new(metainfo.clone()) })?;
     let begun = Instant::now();
@@ -116,7 +116,7 @@ pub fn run(args: &Demo, output: &Output) -> Result<(), Failure> {
 
 /// Watches the torrent until `enough` has a verdict.
 fn wait(
-    session: &mut Session,
+    session: &mut ForegroundEngine,
     metainfo: &Metainfo,
     mut enough: impl FnMut(&TorrentStatus) -> Option<Result<(), String>>,
 ) -> Result<(), Failure> {

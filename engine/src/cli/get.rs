@@ -3,7 +3,7 @@
 use super::args::{Get, Output};
 use super::failure::{Failure, io_reason};
 use super::quantity::printable;
-use super::session::{Session, Watched, find, load_torrents, settings};
+use super::session::{ForegroundEngine, Watched, find, load_torrents, settings};
 use super::signals::Stop;
 use super::sources::Sources;
 use super::state_dir::{self, StateDir};
@@ -49,7 +49,7 @@ pub fn run(args: &Get, output: &Output) -> Result<(), Failure> {
         rpc: None,
         ..settings.to_config()
     };
-    let mut session = Session::start("get", config, &stop, output.quiet)?;
+    let mut session = ForegroundEngine::start("get", config, &stop, output.quiet)?;
     for metainfo in &torrents {
         let outcome = session.add(AddTorrent {
             data_dir: Some(data_dir.clone()),

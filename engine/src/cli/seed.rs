@@ -3,7 +3,7 @@
 use super::args::{Output, Seed};
 use super::failure::{Failure, io_reason};
 use super::quantity::{printable, size};
-use super::session::{Session, Watched, find, load_torrents, settings};
+use super::session::{ForegroundEngine, Watched, find, load_torrents, settings};
 use super::signals::Stop;
 use super::state_dir::{self, StateDir};
 use super::{as_found, directory, screen};
@@ -34,7 +34,7 @@ pub fn run(args: &Seed, output: &Output) -> Result<(), Failure> {
         rpc: None,
         ..settings.to_config()
     };
-    let mut session = Session::start("seed", config, &stop, output.quiet)?;
+    let mut session = ForegroundEngine::start("seed", config, &stop, output.quiet)?;
     for metainfo in &torrents {
         // Paused, so that nothing is fetched and written before the data is known to be complete.
         session.add(AddTorrent {

@@ -3,7 +3,7 @@
 use super::args::Serve;
 use super::failure::{Failure, io_reason};
 use super::screen;
-use super::session::{Session, Watched, settings};
+use super::session::{ForegroundEngine, Watched, settings};
 use super::signals::Stop;
 use super::state_dir::{self, StateDir};
 use crate::config::EngineConfig;
@@ -57,7 +57,7 @@ pub fn run(args: &Serve) -> Result<(), Failure> {
     };
     let (tls, token_file) = (config.rpc_tls.is_some(), config.rpc_token_file.clone());
     // A daemon's progress is in its log and its metrics.
-    let mut session = Session::start("serve", config, &stop, true)?;
+    let mut session = ForegroundEngine::start("serve", config, &stop, true)?;
     let rpc = session.rpc_address().unwrap_or(rpc);
     let scheme = if tls { "https" } else { "http" };
     screen::say(&format!("ringseed serve: RPC on {scheme}://{rpc}/transmission/rpc"));

@@ -20,14 +20,14 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
 /// A running engine and what its command needs around it.
-pub struct Session {
+pub struct ForegroundEngine {
     engine: Engine,
     runtime: Runtime,
     stop: Stop,
     view: TransferView,
 }
 
-/// Why [`Session::watch`] came back.
+/// Why [`ForegroundEngine::watch`] came back.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Watched {
     /// The caller had seen enough.
@@ -84,7 +84,7 @@ pub fn load_torrents(
     })
 }
 
-impl Session {
+impl ForegroundEngine {
     /// Starts an engine and says which port it listens on.
     pub fn start(command: &str, config: EngineConfig, stop: &Stop, quiet: bool) -> Result<Self, Failure> {
         let runtime = control_runtime()?;
@@ -118,7 +118,7 @@ impl Session {
     }
 
     /// Gives the engine a command for a torrent; the snapshot shows its effect when this returns. One that is
-    /// not taken because the engine ends is found by [`Session::watch`].
+    /// not taken because the engine ends is found by [`ForegroundEngine::watch`].
     pub fn command<F>(&self, torrent: TorrentId, ask: impl FnOnce(EngineHandle) -> F)
     where
         F: Future<Output = Result<(), EngineError>>,
