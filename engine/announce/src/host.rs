@@ -37,7 +37,7 @@ pub(super) struct Host<J> {
 
 /// What a finished announce changed about its host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum HostChange {
     None,
     /// It came back: torrents that wait for it may announce.
     Recovered,
@@ -80,24 +80,24 @@ impl<J> Host<J> {
     }
 
     /// It answered, whatever it said.
-    pub(super) fn answered(&mut self) -> Turn {
+    pub(super) fn answered(&mut self) -> HostChange {
         match std::mem::replace(&mut self.health, Health::Up { failures: 0 }) {
-            Health::Up { .. } => Turn::None,
-            Health::Down { .. } => Turn::Recovered,
+            Health::Up { .. } => HostChange::None,
+            Health::Down { .. } => HostChange::Recovered,
         }
     }
 
     /// It did not answer.
-    pub(super) fn unreachable(&mut self, now: Instant, text: &str, jitter: &mut Jitter) -> Turn {
+    pub(super) fn unreachable(&mut self, now: Instant, text: &str, jitter: &mut Jitter) -> HostChange {
         let (probes, turn) = match &mut self.health {
             Health::Up { failures } if *failures + 1 < HOST_FAILURES_MAX => {
                 *failures += 1;
-                return Turn::None;
+                return HostChange::None;
             }
-            Health::Up { .. } => (0, Turn::WentDown),
+            Health::Up { .. } => (0, HostChange::WentDown),
             // What was in flight when it went down does not count as a probe.
-            Health::Down { probe_at, .. } if *probe_at > now => return Turn::None,
-            Health::Down { probes, .. } => (probes.saturating_add(1), Turn::WentDown),
+            Health::Down { probe_at, .. } if *probe_at > now => return HostChange::None,
+            Health::Down { probes, .. } => (probes.saturating_add(1), HostChange::WentDown),
         };
         let probe_at = now + jitter.backoff(HOST_PROBE_FIRST, HOST_PROBE_LAST, probes);
         self.health = Health::Down { probe_at, probes, error: text.to_owned() };
@@ -131,23 +131,23 @@ mod tests {
         let mut host = Host::<()>::new(false);
         let now = Instant::now();
         for _ in 1..HOST_FAILURES_MAX {
-            assert_eq!(host.unreachable(now, "timed out", &mut jitter), Turn::None);
+            assert_eq!(host.unreachable(now, "timed out", &mut jitter), HostChange::None);
             assert!(host.down(now).is_none());
         }
-        assert_eq!(host.unreachable(now, "timed out", &mut jitter), Turn::WentDown);
+        assert_eq!(host.unreachable(now, "timed out", &mut jitter), HostChange::WentDown);
         let (first, error) = host.down(now).unwrap();
         assert_eq!(error, "timed out");
-        assert_eq!(host.unreachable(now, "late", &mut jitter), Turn::None);
+        assert_eq!(host.unreachable(now, "late", &mut jitter), HostChange::None);
         assert_eq!(host.down(now).unwrap().0, first);
         assert!(host.down(first).is_none());
         host.running = 1;
         assert!(!host.has_room(false), "one probe at a time");
-        assert_eq!(host.unreachable(first, "timed out", &mut jitter), Turn::WentDown);
+        assert_eq!(host.unreachable(first, "timed out", &mut jitter), HostChange::WentDown);
         let (second, _) = host.down(first).unwrap();
         assert!(second - first > first - now);
-        assert_eq!(host.answered(), Turn::Recovered);
+        assert_eq!(host.answered(), HostChange::Recovered);
         assert!(host.down(first).is_none() && host.has_room(false));
-        assert_eq!(host.answered(), Turn::None);
+        assert_eq!(host.answered(), HostChange::None);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! is in exactly one of these places. Nothing here waits or talks to a tracker: [`super::driver`] does.
 
 use super::counts::{Base, Untold};
-use super::host::{Host, Turn};
+use super::host::{Host, HostChange};
 use super::jitter::Jitter;
 use super::leaving::Farewell;
 use super::limits::{
@@ -353,7 +353,7 @@ impl State {
     /// Takes the outcome of an announce. Returns the peers that are still to be handed over.
     pub(super) fn land(&mut self, flight: Flight, outcome: Outcome, now: Instant) -> Vec<SocketAddr> {
         self.running -= 1;
-        let mut turn = Turn::None;
+        let mut turn = HostChange::None;
         if let Some(host) = self.hosts.get_mut(&flight.host) {
             host.running -= 1;
             if let Some(family) = outcome.broken {
@@ -379,9 +379,9 @@ impl State {
             },
         }
         match turn {
-            Turn::None => {}
-            Turn::WentDown => self.drain(&flight.host, now),
-            Turn::Recovered => self.pull_forward(&flight.host, now),
+            HostChange::None => {}
+            HostChange::WentDown => self.drain(&flight.host, now),
+            HostChange::Recovered => self.pull_forward(&flight.host, now),
         }
         self.list(&flight.host);
         outcome.late

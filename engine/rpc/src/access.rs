@@ -4,7 +4,7 @@
 //! needs a name and password, or the token that is in the state directory.
 
 use super::gate::{host_is_local, origin_is_local, same_secret};
-use super::guesses::{Guesses, Turn};
+use super::guesses::{GuessTurn, Guesses};
 use super::limits::GUESS_WAIT;
 use super::origin::{Client, Origin};
 use hyper::header::{AUTHORIZATION, HeaderMap};
@@ -148,12 +148,12 @@ impl AccessControl {
         }
         let turn = self.guesses.borrow().turn(client, Instant::now());
         match turn {
-            Turn::Now => {}
-            Turn::Later => {
+            GuessTurn::Now => {}
+            GuessTurn::Later => {
                 let _waiting = Waiting::begin(&self.guesses, client);
                 sleep(GUESS_WAIT).await;
             }
-            Turn::Never => return Verdict::Later,
+            GuessTurn::Never => return Verdict::Later,
         }
         let (now, mut guesses) = (Instant::now(), self.guesses.borrow_mut());
         if self.is_pair(&shown) {
@@ -161,7 +161,7 @@ impl AccessControl {
             return Verdict::Welcome;
         }
         guesses.wrong(client, now);
-        if turn == Turn::Now { Verdict::Unknown } else { Verdict::Refused }
+        if turn == GuessTurn::Now { Verdict::Unknown } else { Verdict::Refused }
     }
 
     fn is_token(&self, shown: &Shown) -> bool {

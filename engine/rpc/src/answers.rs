@@ -33,12 +33,12 @@ impl Default for LongAnswers {
 }
 
 /// A request's right to make a long answer, once it has taken it and until this is dropped.
-pub(super) struct Turn<'a> {
+pub(super) struct AnswerTurn<'a> {
     answers: &'a LongAnswers,
     held: RefCell<Option<SemaphorePermit<'a>>>,
 }
 
-impl Turn<'_> {
+impl AnswerTurn<'_> {
     /// Waits for it; one that has it goes on.
     ///
     /// # Errors
@@ -66,8 +66,8 @@ impl AsRef<[u8]> for Placed {
 }
 
 impl LongAnswers {
-    pub(super) fn turn(&self) -> Turn<'_> {
-        Turn { answers: self, held: RefCell::new(None) }
+    pub(super) fn turn(&self) -> AnswerTurn<'_> {
+        AnswerTurn { answers: self, held: RefCell::new(None) }
     }
 
     /// The answer, once there is room for it, which it has until it is sent or dropped. Short ones need none.

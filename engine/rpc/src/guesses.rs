@@ -16,7 +16,7 @@ use std::time::Instant;
 
 /// When a guess is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum GuessTurn {
     /// At once.
     Now,
     /// After it has waited.
@@ -69,18 +69,18 @@ impl Record {
 
 impl Guesses {
     /// When a guess of this client is looked at.
-    pub(super) fn turn(&self, client: Client, now: Instant) -> Turn {
+    pub(super) fn turn(&self, client: Client, now: Instant) -> GuessTurn {
         let record = self.clients.get(&client);
         let slow = record.is_some_and(|record| record.wrong.count(now) >= FAILURES_MAX)
             || self.wrong.count(now) >= FAILURES_ALL_MAX;
         if !slow || record.is_some_and(|record| record.is_proven(now)) {
-            return Turn::Now;
+            return GuessTurn::Now;
         }
         let waiting = record.map_or(0, |record| record.waiting);
         if waiting < GUESSES_WAITING_MAX && self.waiting < GUESSES_WAITING_ALL_MAX {
-            Turn::Later
+            GuessTurn::Later
         } else {
-            Turn::Never
+            GuessTurn::Never
         }
     }
 
@@ -145,18 +145,21 @@ mod tests {
         let start = Instant::now();
         let mut guesses = Guesses::default();
         for _ in 0..FAILURES_MAX {
-            assert_eq!(guesses.turn(at(1), start), Turn::Now);
+            assert_eq!(guesses.turn(at(1), start), GuessTurn::Now);
             guesses.wrong(at(1), start);
         }
-        assert_eq!((guesses.turn(at(1), start), guesses.turn(at(2), start)), (Turn::Later, Turn::Now));
+        assert_eq!(
+            (guesses.turn(at(1), start), guesses.turn(at(2), start)),
+            (GuessTurn::Later, GuessTurn::Now)
+        );
         for _ in 0..GUESSES_WAITING_MAX {
-            assert_eq!(guesses.turn(at(1), start), Turn::Later);
+            assert_eq!(guesses.turn(at(1), start), GuessTurn::Later);
             guesses.begin_wait(at(1), start);
         }
-        assert_eq!(guesses.turn(at(1), start), Turn::Never);
+        assert_eq!(guesses.turn(at(1), start), GuessTurn::Never);
         guesses.end_wait(at(1));
-        assert_eq!(guesses.turn(at(1), start), Turn::Later);
-        assert_eq!(guesses.turn(at(1), start + FAILURE_LIFE), Turn::Now);
+        assert_eq!(guesses.turn(at(1), start), GuessTurn::Later);
+        assert_eq!(guesses.turn(at(1), start + FAILURE_LIFE), GuessTurn::Now);
     }
 
     #[test]
@@ -167,10 +170,10 @@ mod tests {
         for _ in 0..1000 {
             guesses.wrong(at(1), start);
         }
-        assert_eq!(guesses.turn(at(1), start), Turn::Now);
+        assert_eq!(guesses.turn(at(1), start), GuessTurn::Now);
         guesses.right(at(1), start + PROVEN_LIFE / 2);
         guesses.wrong(at(1), start + PROVEN_LIFE);
-        assert_eq!(guesses.turn(at(1), start + PROVEN_LIFE), Turn::Now);
+        assert_eq!(guesses.turn(at(1), start + PROVEN_LIFE), GuessTurn::Now);
     }
 
     #[test]
@@ -181,12 +184,15 @@ mod tests {
         for n in 2..40_000 {
             guesses.wrong(at(n), start);
         }
-        assert_eq!((guesses.turn(at(50_000), start), guesses.turn(at(1), start)), (Turn::Later, Turn::Now));
+        assert_eq!(
+            (guesses.turn(at(50_000), start), guesses.turn(at(1), start)),
+            (GuessTurn::Later, GuessTurn::Now)
+        );
         for n in 0..GUESSES_WAITING_ALL_MAX {
             guesses.begin_wait(at(100_000 + n), start);
         }
-        assert_eq!(guesses.turn(at(50_000), start), Turn::Never);
+        assert_eq!(guesses.turn(at(50_000), start), GuessTurn::Never);
         assert!(guesses.clients.len() <= FAILURES_REMEMBERED_MAX);
-        assert_eq!(guesses.turn(at(50_000), start + FAILURE_LIFE + Duration::from_secs(1)), Turn::Now);
+        assert_eq!(guesses.turn(at(50_000), start + FAILURE_LIFE + Duration::from_secs(1)), GuessTurn::Now);
     }
 }

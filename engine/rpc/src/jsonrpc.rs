@@ -3,7 +3,7 @@
 //! The answer 409 does not yet carry `X-Transmission-Rpc-Version`, so that clients which know both forms go on with
 //! the legacy one.
 
-use super::answers::Turn;
+use super::answers::AnswerTurn;
 use super::error::Code;
 use super::limits::{ANSWER_SMALL_BYTES, BATCH_ANSWER_BYTES_MAX};
 use super::requests::RequestError;
@@ -192,7 +192,7 @@ impl Server {
     pub(super) async fn call_2(
         &self,
         request: Result<Value, RequestError>,
-        turn: &Turn<'_>,
+        turn: &AnswerTurn<'_>,
     ) -> Option<Vec<u8>> {
         match request {
             Err(why) => Some(failure(Value::Null, Code::ParseError, &why.to_string())),
@@ -204,7 +204,7 @@ impl Server {
         }
     }
 
-    async fn batch(&self, calls: Vec<Value>, turn: &Turn<'_>) -> Option<Vec<u8>> {
+    async fn batch(&self, calls: Vec<Value>, turn: &AnswerTurn<'_>) -> Option<Vec<u8>> {
         let mut answers = Vec::new();
         for call in calls {
             let answer = match answers.len() > BATCH_ANSWER_BYTES_MAX {
@@ -226,7 +226,7 @@ impl Server {
         Some(answers)
     }
 
-    async fn call_one(&self, call: Value, turn: &Turn<'_>) -> Option<Vec<u8>> {
+    async fn call_one(&self, call: Value, turn: &AnswerTurn<'_>) -> Option<Vec<u8>> {
         let known_id = call.get("id").cloned().unwrap_or(Value::Null);
         let call: Call = match serde_json::from_value(call) {
             Ok(call) => call,

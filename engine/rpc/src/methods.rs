@@ -1,6 +1,6 @@
 //! The methods of the RPC.
 
-use super::answers::Turn;
+use super::answers::AnswerTurn;
 use super::arguments::{ArgumentError, PathError};
 use super::error::{MethodError, Unsupported};
 use super::events::each_once;
@@ -61,7 +61,7 @@ impl Server {
     pub(super) async fn call(
         &self,
         request: Result<Request, RequestError>,
-        turn: &Turn<'_>,
+        turn: &AnswerTurn<'_>,
     ) -> (&'static str, Vec<u8>) {
         let request = match request {
             Ok(request) => request,
@@ -81,7 +81,7 @@ impl Server {
         &self,
         method: &str,
         arguments: Map<String, Value>,
-        turn: &Turn<'_>,
+        turn: &AnswerTurn<'_>,
     ) -> Result<Vec<u8>, MethodError> {
         if method == "torrent-get" {
             return self.torrent_get(read(arguments)?, turn).await;
@@ -147,7 +147,7 @@ impl Server {
     }
 
     /// The torrents asked for. Many are written beside this thread, which has others to answer meanwhile.
-    async fn torrent_get(&self, args: GetArgs, turn: &Turn<'_>) -> Result<Vec<u8>, MethodError> {
+    async fn torrent_get(&self, args: GetArgs, turn: &AnswerTurn<'_>) -> Result<Vec<u8>, MethodError> {
         let table = match args.format.as_deref() {
             None | Some("objects") => false,
             Some("table") => true,

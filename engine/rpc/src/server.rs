@@ -1,7 +1,7 @@
 //! HTTP: connections, the order of checks that Transmission's clients rely on, and paths.
 
 use super::access::{AccessControl, Verdict};
-use super::answers::{LongAnswers, Turn};
+use super::answers::{AnswerTurn, LongAnswers};
 use super::body::{self, Received};
 use super::connections::{Activity, Place};
 use super::creations::AllCreations;
@@ -287,7 +287,7 @@ impl Server {
     }
 
     /// Answers a request of either form.
-    async fn rpc(&self, mut received: Received<'_>, turn: &Turn<'_>) -> Answer {
+    async fn rpc(&self, mut received: Received<'_>, turn: &AnswerTurn<'_>) -> Answer {
         let began = Instant::now();
         let body = std::mem::take(&mut received.bytes);
         let asked = match body.len() > BODY_SMALL_BYTES {

@@ -98,7 +98,7 @@ pub struct CountedAs {
     /// Whether all that is wanted of it is here: it is in the queue of seeds then.
     pub seed: bool,
     /// Whether it runs, or waits for a place in its queue.
-    pub turn: Turn,
+    pub turn: QueueState,
     /// Whether it waits for another torrent.
     pub waits: bool,
     /// Payload bytes sent and received in this run.
@@ -107,7 +107,7 @@ pub struct CountedAs {
 
 /// What a torrent is to its queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
+pub enum QueueState {
     /// Nothing.
     None,
     /// It runs.
@@ -314,9 +314,9 @@ impl Torrent {
             place: self.settings.queue,
             seed: self.is_done(),
             turn: match self.activity {
-                Activity::Running => Turn::Runs,
-                Activity::Queued => Turn::Waits,
-                _ => Turn::None,
+                Activity::Running => QueueState::Runs,
+                Activity::Queued => QueueState::Waits,
+                _ => QueueState::None,
             },
             waits: self.waits,
             moved: self.moved(),

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
 /// Turns something on or off.
-type Turn = fn(&mut SessionSettings, bool);
+type Toggle = fn(&mut SessionSettings, bool);
 
 /// What one preference changes.
 type Change = Box<dyn Fn(&mut SessionSettings) + Send + Sync>;
@@ -68,7 +68,7 @@ impl Server {
         let mut change = EngineChange::default();
         let mut settings: Vec<Change> = Vec::new();
         // A switch decides over the value that comes with it, also when it stays as it is.
-        let switches: [(&str, Turn); 4] = [
+        let switches: [(&str, Toggle); 4] = [
             ("max_ratio_enabled", |settings, on| settings.ratio_on = on),
             ("max_seeding_time_enabled", |settings, on| settings.seed_time.on = on),
             ("max_inactive_seeding_time_enabled", |settings, on| settings.idle.on = on),

@@ -2,7 +2,7 @@
 
 use super::form::Form;
 use super::{Reply, tell};
-use crate::answers::Turn;
+use crate::answers::AnswerTurn;
 use crate::server::Server;
 use hyper::StatusCode;
 use ringseed_handle::{EngineSnapshot, TorrentStatus};
@@ -16,7 +16,12 @@ type Tell = fn(&TorrentStatus) -> Value;
 
 impl Server {
     /// Answers a method that changes nothing; `None` when this is not one.
-    pub(super) async fn read_method(&self, path: &str, form: &Arc<Form>, turn: &Turn<'_>) -> Option<Reply> {
+    pub(super) async fn read_method(
+        &self,
+        path: &str,
+        form: &Arc<Form>,
+        turn: &AnswerTurn<'_>,
+    ) -> Option<Reply> {
         if let Some(write) = list_of(path) {
             return Some(match turn.take().await {
                 Ok(()) => self.written(write, form).await,

@@ -2,7 +2,7 @@
 //! what waits for a place, what was moved. Torrents tell that they have changed ([`Torrent::touch`]), and are counted anew
 //! before anybody asks.
 
-use super::super::torrent::{Changes, CountedAs, Turn};
+use super::super::torrent::{Changes, CountedAs, QueueState};
 use super::Session;
 use ringseed_handle::Chunked;
 use std::collections::{BTreeSet, HashSet};
@@ -48,9 +48,9 @@ impl Census {
                 self.order.remove(key);
             }
             match before.turn {
-                Turn::None => {}
-                Turn::Runs => _ = self.queues[usize::from(before.seed)].running.remove(&key),
-                Turn::Waits => _ = self.queues[usize::from(before.seed)].waiting.remove(&key),
+                QueueState::None => {}
+                QueueState::Runs => _ = self.queues[usize::from(before.seed)].running.remove(&key),
+                QueueState::Waits => _ = self.queues[usize::from(before.seed)].waiting.remove(&key),
             }
         }
         if let Some(now) = now {
@@ -64,9 +64,9 @@ impl Census {
                 self.order.insert(key);
             }
             match now.turn {
-                Turn::None => {}
-                Turn::Runs => _ = self.queues[usize::from(now.seed)].running.insert(key),
-                Turn::Waits => _ = self.queues[usize::from(now.seed)].waiting.insert(key),
+                QueueState::None => {}
+                QueueState::Runs => _ = self.queues[usize::from(now.seed)].running.insert(key),
+                QueueState::Waits => _ = self.queues[usize::from(now.seed)].waiting.insert(key),
             }
         }
     }
@@ -105,21 +105,21 @@ impl Session {
 mod tests {
     use super::*;
 
-    fn counted(place: i64, seed: bool, turn: Turn) -> CountedAs {
+    fn counted(place: i64, seed: bool, turn: QueueState) -> CountedAs {
         CountedAs { place, seed, turn, waits: false, moved: (place as u64, 1) }
     }
 
     #[test]
     fn what_was_counted_is_taken_out_as_it_was_put_in() {
         let mut census = Census::default();
-        let first = counted(5, false, Turn::Runs);
-        let second = counted(3, true, Turn::Waits);
+        let first = counted(5, false, QueueState::Runs);
+        let second = counted(3, true, QueueState::Waits);
         census.count(1, None, Some(first));
         census.count(2, None, Some(second));
         assert_eq!(census.order.iter().copied().collect::<Vec<_>>(), [(3, 2), (5, 1)]);
         assert_eq!(census.moved, (8, 2));
         assert!(census.queues[0].running.contains(&(5, 1)) && census.queues[1].waiting.contains(&(3, 2)));
-        let done = CountedAs { seed: true, waits: true, turn: Turn::Waits, place: 1, ..first };
+        let done = CountedAs { seed: true, waits: true, turn: QueueState::Waits, place: 1, ..first };
         census.count(1, Some(first), Some(done));
         assert!(census.queues[0].running.is_empty() && census.waiting.contains(&1));
         assert_eq!(census.order.iter().copied().collect::<Vec<_>>(), [(1, 1), (3, 2)]);
