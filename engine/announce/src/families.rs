@@ -5,7 +5,7 @@ use super::http::HttpTrackers;
 use super::limits::OTHER_FAMILY_WAIT;
 use super::names::Names;
 use super::schedule::Outcome;
-use super::transport::{Failure, LocalFuture, Request, Retry, Transport};
+use super::transport::{Failure, LocalFuture, Request, RetryRule, Transport};
 use super::udp::UdpTrackers;
 use super::url::{Protocol, TrackerUrl};
 use ringseed_net::route::Route;
@@ -41,7 +41,7 @@ impl Transport for Trackers {
                 if url.protocol == Protocol::Udp {
                     let text =
                         "UDP trackers are not announced to through a proxy, and never around it".to_owned();
-                    return Err(Failure::Refused { text, retry: Retry::Never });
+                    return Err(Failure::Refused { text, retry: RetryRule::Never });
                 }
                 // The proxy resolves the name, and takes the family that it has.
                 return Ok(vec![Family::V4]);

@@ -8,7 +8,7 @@ use super::limits::{
 };
 use super::names::Names;
 use super::redirect::{self, RedirectError};
-use super::transport::{Failure, Request, Retry};
+use super::transport::{Failure, Request, RetryRule};
 use super::trust::{Trust, certificate_problem};
 use super::{AnnounceConfig, dial, encoding};
 use bytes::Bytes;
@@ -138,8 +138,10 @@ async fn read(response: Response<hyper::body::Incoming>) -> Result<AnnounceRespo
     let status = response.status();
     let retry = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
     let retry = match retry.and_then(|seconds| seconds.trim().parse().ok()) {
-        Some(seconds) if !status.is_success() => Retry::After(Duration::from_secs(seconds).min(INTERVAL_MAX)),
-        _ => Retry::Backoff,
+        Some(seconds) if !status.is_success() => {
+            RetryRule::After(Duration::from_secs(seconds).min(INTERVAL_MAX))
+        }
+        _ => RetryRule::Backoff,
     };
     let (head, body) = response.into_parts();
     let body = match Limited::new(body, HTTP_BODY_MAX).collect().await {
@@ -159,8 +161,8 @@ async fn read(response: Response<hyper::body::Incoming>) -> Result<AnnounceRespo
         // Some trackers give their reason with a status of their own.
         Err(ResponseError::Failure { reason, retry: asked }) => {
             let retry = match asked {
-                Some(wire::Retry::After(seconds)) => Retry::After(Duration::from_secs(seconds.into())),
-                Some(wire::Retry::Never) => Retry::Never,
+                Some(wire::Retry::After(seconds)) => RetryRule::After(Duration::from_secs(seconds.into())),
+                Some(wire::Retry::Never) => RetryRule::Never,
                 None => retry,
             };
             Err(Failure::Refused { text: reason, retry })

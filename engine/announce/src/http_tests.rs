@@ -142,11 +142,11 @@ fn failures_come_with_words_and_times() {
     run(async {
         let mut refusal = Vec::new();
         encode_failure(&mut refusal, "unregistered torrent", Some(wire::Retry::Never));
-        let expected = Failure::Refused { text: "unregistered torrent".into(), retry: Retry::Never };
+        let expected = Failure::Refused { text: "unregistered torrent".into(), retry: RetryRule::Never };
         assert_eq!(outcome(ok(&refusal)).await.unwrap_err(), expected);
         assert_eq!(outcome(with_status("403 Forbidden", "", &refusal)).await.unwrap_err(), expected);
         let busy = outcome(with_status("503 Service Unavailable", "Retry-After: 120\r\n", b"busy")).await;
-        let retry = Retry::After(Duration::from_secs(120));
+        let retry = RetryRule::After(Duration::from_secs(120));
         assert_eq!(
             busy.unwrap_err(),
             Failure::Refused { text: "HTTP 503 Service Unavailable".into(), retry }

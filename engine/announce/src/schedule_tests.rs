@@ -10,7 +10,7 @@ use crate::AnnounceUpdate;
 use crate::Announcer;
 use crate::driver::Core;
 use crate::limits::{HOST_FAILURES_MAX, HTTP_PER_HOST_MAX, HTTP_TIMEOUT, INTERVAL_DEFAULT, RETRY_LAST};
-use crate::transport::{LocalFuture, Retry, Transport};
+use crate::transport::{LocalFuture, RetryRule, Transport};
 use AnnounceEvent::{Completed, None as Regular, Started, Stopped};
 use ringseed_net::route::Route;
 use ringseed_proto::tracker::PeerAddr;
@@ -24,7 +24,7 @@ use tokio::time::{advance, sleep};
 #[derive(Clone)]
 enum Answers {
     After(Duration, AnnounceResponse),
-    Refuses(Retry),
+    Refuses(RetryRule),
     /// Takes the whole timeout.
     Silent,
 }
@@ -222,7 +222,7 @@ fn all_tiers_announce_and_one_tracker_of_each() {
 fn a_dead_tracker_leaves_the_tier_to_the_next() {
     play(|play| async move {
         play.stage.set("a", Answers::Silent);
-        play.stage.set("b", Answers::Refuses(Retry::Backoff));
+        play.stage.set("b", Answers::Refuses(RetryRule::Backoff));
         play.start(1, &[&["a", "b", "c"]]);
         pass(HTTP_TIMEOUT * 2).await;
         assert_eq!(play.stage.events("c"), [Started]);
@@ -285,7 +285,7 @@ fn thousands_of_torrents_go_through_a_few_connections_and_a_dead_host_delays_nob
 #[test]
 fn retry_in_holds_and_a_user_overrides_it() {
     play(|play| async move {
-        play.stage.set("a", Answers::Refuses(Retry::Never));
+        play.stage.set("a", Answers::Refuses(RetryRule::Never));
         play.start(1, &[&["a"]]);
         pass(Duration::from_secs(90_000)).await;
         assert_eq!(play.stage.events("a").len(), 1);

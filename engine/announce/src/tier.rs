@@ -7,7 +7,7 @@ use super::jitter::Jitter;
 use super::limits::{
     INTERVAL_DEFAULT, INTERVAL_MAX, INTERVAL_MIN, MANUAL_INTERVAL, RETRY_FIRST, RETRY_LAST, TEXT_CHARS_MAX,
 };
-use super::transport::{Failure, Retry};
+use super::transport::{Failure, RetryRule};
 use super::url::{HostKey, TrackerUrl, UrlError};
 use ringseed_proto::tracker::{AnnounceEvent, AnnounceResponse};
 use std::rc::Rc;
@@ -261,10 +261,10 @@ impl Tier {
         if let Some(tracker) = self.trackers.get_mut(self.current) {
             tracker.last = LastResult::Failed(short(failure.text()));
             tracker.refuses = match failure {
-                Failure::Refused { retry: Retry::After(pause), .. } => {
+                Failure::Refused { retry: RetryRule::After(pause), .. } => {
                     Refuses::Until(now + (*pause).min(INTERVAL_MAX))
                 }
-                Failure::Refused { retry: Retry::Never, .. } => Refuses::ForEver,
+                Failure::Refused { retry: RetryRule::Never, .. } => Refuses::ForEver,
                 _ => Refuses::No,
             };
         }

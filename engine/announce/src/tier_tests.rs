@@ -131,11 +131,11 @@ fn retry_in_is_obeyed_and_never_means_never() {
     let now = Instant::now();
     let refused = |retry| Failure::Refused { text: "go away".into(), retry };
     let pause = Duration::from_secs(7200);
-    assert_eq!(tier.failed(now, &refused(Retry::Never), &mut jitter), Some(now));
-    assert_eq!(tier.failed(now, &refused(Retry::After(pause)), &mut jitter), Some(now + pause));
+    assert_eq!(tier.failed(now, &refused(RetryRule::Never), &mut jitter), Some(now));
+    assert_eq!(tier.failed(now, &refused(RetryRule::After(pause)), &mut jitter), Some(now + pause));
     assert_eq!(tier.choose(now + Duration::from_secs(60)), None);
     assert_eq!(tier.choose(now + pause), Some(1));
-    assert_eq!(tier.failed(now, &refused(Retry::Never), &mut jitter), None);
+    assert_eq!(tier.failed(now, &refused(RetryRule::Never), &mut jitter), None);
     // The user may ask all the same.
     tier.phase = TierPhase::Waiting(None);
     assert_eq!(tier.reannounce(now), Some(now));

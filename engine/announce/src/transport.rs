@@ -28,7 +28,7 @@ pub(super) struct Request {
 
 /// When a refused announce may be tried again (BEP 31).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Retry {
+pub(super) enum RetryRule {
     Backoff,
     After(Duration),
     Never,
@@ -40,12 +40,12 @@ pub(super) enum Failure {
     /// The host did not answer: likely it answers no other torrent either.
     Unreachable(String),
     /// The tracker answered, and not with an announce response.
-    Refused { text: String, retry: Retry },
+    Refused { text: String, retry: RetryRule },
 }
 
 impl Failure {
     pub(super) fn refused(text: impl Into<String>) -> Self {
-        Self::Refused { text: text.into(), retry: Retry::Backoff }
+        Self::Refused { text: text.into(), retry: RetryRule::Backoff }
     }
 
     pub(super) fn text(&self) -> &str {
