@@ -99,7 +99,8 @@ impl Engine {
         let peer_id = new_peer_id();
         let settings = Arc::new(config);
         let Listeners { port, shards: sockets, claim } = listeners;
-        let loading = settings.state_dir.clone().map(|dir| Loading::start(dir, &store_limits, shard_count));
+        let loading =
+            settings.state_dir.clone().map(|dir| LoaderThread::start(dir, &store_limits, shard_count));
         let (loading, torrents) = match loading.transpose()? {
             Some((loading, torrents)) => (Some(loading), Some(torrents)),
             None => (None, None),
@@ -436,13 +437,13 @@ impl ControlStart {
 }
 
 /// A loader under way.
-struct Loading {
+struct LoaderThread {
     thread: JoinHandle<()>,
     /// Told once whether the store could be opened.
     opened: std_mpsc::Receiver<Result<(), loader::StateError>>,
 }
 
-impl Loading {
+impl LoaderThread {
     fn start(
         state_dir: PathBuf,
         store_limits: &Arc<StoreLimits>,

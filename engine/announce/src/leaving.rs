@@ -2,7 +2,7 @@
 
 use super::TransferTotals;
 use super::counts::Base;
-use super::schedule::{Job, State, Torrent, request};
+use super::schedule::{AnnouncedTorrent, Job, State, request};
 use super::tier::{Tier, TierId, TierPhase, Tracker};
 use super::transport::{Failure, Request};
 use super::url::TrackerUrl;
@@ -162,7 +162,7 @@ impl State {
     }
 
     /// A farewell that is still queued is not sent when the torrent is back: the tracker knows us yet, and counts on.
-    pub(super) fn unqueue_farewells(&mut self, torrent: &mut Torrent, torrent_id: TorrentId) {
+    pub(super) fn unqueue_farewells(&mut self, torrent: &mut AnnouncedTorrent, torrent_id: TorrentId) {
         for tier in &mut torrent.tiers {
             for tracker in &mut tier.trackers {
                 let Ok(url) = &tracker.target else { continue };

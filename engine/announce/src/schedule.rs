@@ -46,14 +46,14 @@ impl Flight {
 }
 
 /// A torrent that is announced.
-pub(super) struct Torrent {
+pub(super) struct AnnouncedTorrent {
     /// The info-hash that trackers are asked for.
     pub(super) swarm_hash: SwarmHash,
     pub(super) tiers: Vec<Tier>,
     totals: Box<dyn Fn() -> TransferTotals>,
 }
 
-impl Torrent {
+impl AnnouncedTorrent {
     /// What was moved until now.
     pub(super) fn totals(&self) -> TransferTotals {
         (self.totals)()
@@ -62,7 +62,7 @@ impl Torrent {
 
 /// All that is scheduled.
 pub(super) struct State {
-    pub(super) torrents: HashMap<TorrentId, Torrent>,
+    pub(super) torrents: HashMap<TorrentId, AnnouncedTorrent>,
     due: BTreeSet<(Instant, TorrentId, TierId)>,
     pub(super) hosts: HashMap<HostKey, Host<Job>>,
     /// Hosts which may have both a job and room for it, each once.
@@ -125,7 +125,7 @@ impl State {
             return self.set_trackers(torrent_id, torrent.tiers, now);
         }
         let base = Base::at(totals());
-        let mut started = Torrent { swarm_hash: torrent.swarm_hash, tiers: Vec::new(), totals };
+        let mut started = AnnouncedTorrent { swarm_hash: torrent.swarm_hash, tiers: Vec::new(), totals };
         for urls in cut(torrent.tiers) {
             let tier = Tier::new(self.tier_id(), urls, base, &mut self.jitter);
             started.tiers.push(tier);
@@ -154,7 +154,7 @@ impl State {
     }
 
     /// Removes a torrent with everything that is scheduled for it.
-    pub(super) fn forget(&mut self, torrent_id: TorrentId) -> Option<Torrent> {
+    pub(super) fn forget(&mut self, torrent_id: TorrentId) -> Option<AnnouncedTorrent> {
         let torrent = self.torrents.remove(&torrent_id)?;
         for tier in &torrent.tiers {
             self.unschedule(torrent_id, tier.id, tier.phase, tier.host().as_ref());

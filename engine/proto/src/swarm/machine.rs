@@ -67,7 +67,7 @@ impl Metadata {
 
 /// Counters since the swarm was made.
 #[derive(Debug)]
-pub(super) struct Totals {
+pub(super) struct SwarmTotals {
     pub(super) downloaded: u64,
     pub(super) uploaded: u64,
     pub(super) protocol_received: u64,
@@ -116,7 +116,7 @@ pub struct Swarm {
     pub(super) memory_retry: Time,
     pub(super) next_rechoke: Time,
     pub(super) next_optimistic: Time,
-    pub(super) totals: Totals,
+    pub(super) totals: SwarmTotals,
     pub(super) picked: Vec<Block>,
     pub(super) keys: Vec<PeerKey>,
 }
@@ -168,7 +168,7 @@ impl Swarm {
             memory_retry: now,
             next_rechoke: now + RECHOKE,
             next_optimistic: now + OPTIMISTIC,
-            totals: Totals {
+            totals: SwarmTotals {
                 downloaded: 0,
                 uploaded: 0,
                 protocol_received: 0,
