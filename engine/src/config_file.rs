@@ -20,48 +20,48 @@ pub struct Settings {
     // Not RINGSEED_PORT: Kubernetes sets that one for a service called `ringseed`.
     #[arg(long, value_name = "N", env = "RINGSEED_LISTEN_PORT", hide_env = true)]
     pub port: Option<u16>,
-    /// Address to listen on, may be repeated [default: all IPv4 and IPv6].
+    /// Address to listen on for peers; may be repeated [default: all IPv4 and IPv6].
     #[arg(long, value_name = "ADDR", env = "RINGSEED_LISTEN", value_delimiter = ',', hide_env = true)]
     #[serde(default)]
     pub listen: Vec<IpAddr>,
-    /// Interface that peers and trackers are spoken to over, such as that of a VPN. When it is not there nothing is sent.
+    /// Interface for all peer and tracker traffic, for example a VPN. While it is missing nothing is sent.
     #[arg(long, value_name = "NAME", env = "RINGSEED_BIND_INTERFACE", hide_env = true)]
     pub bind_interface: Option<String>,
-    /// Proxy for peers and HTTP trackers: socks5://host:port or socks5://name:password@host:port. UDP trackers are left out
-    /// with it.
+    /// Proxy for peers and HTTP trackers: socks5://host:port or socks5://name:password@host:port. UDP trackers are then
+    /// skipped.
     #[arg(long, value_name = "URL", env = "RINGSEED_PROXY", hide_env = true, hide_env_values = true)]
     #[serde(default, deserialize_with = "text_or_number")]
     pub proxy: Option<ProxyUrl>,
-    /// PEM file of certificates that vouch for HTTPS trackers, beside those that are built in and the system's.
+    /// PEM file of certificate authorities for HTTPS trackers, in addition to the built-in ones and the system's.
     #[arg(long, value_name = "FILE", env = "RINGSEED_TRACKER_CA", hide_env = true)]
     pub tracker_ca: Option<PathBuf>,
     /// Cores that serve peers [default: all].
     #[arg(long, value_name = "N", env = "RINGSEED_SHARDS", hide_env = true, value_parser = shard_count)]
     pub shards: Option<usize>,
-    /// Do not pin the serving threads to their cores.
+    /// Do not pin threads to cores.
     #[arg(long, env = "RINGSEED_NO_PIN", hide_env = true, num_args = 0..=1, require_equals = true,
         default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
     pub no_pin: Option<bool>,
-    /// Directory that keeps the state between runs.
+    /// Directory for the state.
     #[arg(long, value_name = "DIR", env = "RINGSEED_STATE_DIR", hide_env = true)]
     pub state_dir: Option<PathBuf>,
-    /// Upload limit in bytes per second, such as 500K or 10M; 0 is none.
+    /// Upload limit in bytes per second, such as 500K or 10M; 0 is no limit.
     #[arg(long, value_name = "RATE", env = "RINGSEED_UPLOAD_LIMIT", hide_env = true)]
     #[serde(default, deserialize_with = "text_or_number")]
     pub upload_limit: Option<Bytes>,
-    /// Download limit in bytes per second, such as 500K or 10M; 0 is none.
+    /// Download limit in bytes per second, such as 500K or 10M; 0 is no limit.
     #[arg(long, value_name = "RATE", env = "RINGSEED_DOWNLOAD_LIMIT", hide_env = true)]
     #[serde(default, deserialize_with = "text_or_number")]
     pub download_limit: Option<Bytes>,
-    /// Peers served at once per torrent: auto or a number [default: auto].
+    /// Upload slots per torrent: auto or a number [default: auto].
     #[arg(long, value_name = "auto|N", env = "RINGSEED_UPLOAD_SLOTS", hide_env = true)]
     #[serde(default, deserialize_with = "text_or_number")]
     pub upload_slots: Option<Slots>,
-    /// Peer connections of the whole engine.
+    /// Maximum peer connections of the engine.
     #[arg(long, value_name = "N", env = "RINGSEED_MAX_CONNECTIONS", hide_env = true)]
     pub max_connections: Option<usize>,
-    /// Tracker that torrents which are added announce to as well unless they are private, may be repeated; in the
-    /// variable they are parted by blanks.
+    /// Additional tracker for each added torrent that is not private; may be repeated. In the variable, separate URLs by
+    /// spaces.
     #[arg(long, value_name = "URL", env = "RINGSEED_DEFAULT_TRACKER", value_delimiter = ' ', hide_env = true,
         value_parser = announce_url)]
     #[serde(default, deserialize_with = "announce_urls")]
@@ -73,10 +73,10 @@ pub struct Settings {
     /// Address of the RPC, for serve [default: 127.0.0.1:9091].
     #[arg(skip)]
     pub rpc: Option<SocketAddr>,
-    /// Directory for torrents that are added without one, for serve.
+    /// Default directory for added torrents, for serve.
     #[arg(skip)]
     pub download_dir: Option<PathBuf>,
-    /// Folder whose torrent files are added, for serve.
+    /// Folder to add torrent files from, for serve.
     #[arg(skip)]
     pub watch_dir: Option<PathBuf>,
     /// Unix socket of the RPC, for serve.
@@ -88,15 +88,15 @@ pub struct Settings {
     /// File with the token of the RPC, for serve.
     #[arg(skip)]
     pub rpc_token_file: Option<PathBuf>,
-    /// Names under which the RPC may be reached, for serve.
+    /// Host names that clients may use for the RPC, for serve.
     #[arg(skip)]
     #[serde(default)]
     pub rpc_hosts: Vec<String>,
-    /// Networks that may reach the RPC, for serve.
+    /// Networks that may use the RPC, for serve.
     #[arg(skip)]
     #[serde(default)]
     pub rpc_networks: Vec<String>,
-    /// Proxies that are believed about the addresses of their clients, for serve.
+    /// Proxies whose X-Forwarded-For is trusted, for serve.
     #[arg(skip)]
     #[serde(default)]
     pub rpc_proxies: Vec<String>,
@@ -109,7 +109,7 @@ pub struct Settings {
     /// Whether the RPC may fetch torrents from local addresses, for serve.
     #[arg(skip)]
     pub rpc_fetch_local: Option<bool>,
-    /// Directories below which torrents may be made over the RPC, for serve.
+    /// Directories below which the RPC may create torrents, for serve.
     #[arg(skip)]
     #[serde(default)]
     pub rpc_create_dirs: Vec<PathBuf>,
@@ -147,7 +147,7 @@ pub enum MemoryError {
     #[error(transparent)]
     Size(#[from] SizeError),
     /// No download would go on with that.
-    #[error("'{0}' is too little memory for pieces; at least 1M is needed")]
+    #[error("'{0}' is too little memory for pieces: use at least 1M")]
     TooLittle(String),
 }
 
@@ -170,7 +170,7 @@ fn memory_size(text: &str) -> Result<Memory, MemoryError> {
 fn shard_count(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(count @ 1..=1024) => Ok(count),
-        _ => Err("a number from 1 to 1024 is needed".into()),
+        _ => Err("expected a number from 1 to 1024".into()),
     }
 }
 
@@ -179,7 +179,7 @@ fn announce_url(text: &str) -> Result<String, String> {
     let text = text.trim();
     match ringseed_proto::tracker::is_announce_url(text) && !text.contains(char::is_whitespace) {
         true => Ok(text.to_owned()),
-        false => Err(format!("'{text}' is not an announce URL of http, https or udp")),
+        false => Err(format!("'{text}' is not an http, https or udp announce URL")),
     }
 }
 
@@ -195,7 +195,7 @@ where
     T: std::str::FromStr<Err: std::fmt::Display>,
 {
     #[derive(Deserialize)]
-    #[serde(untagged, expecting = "a number or text is needed")]
+    #[serde(untagged, expecting = "expected a number or text")]
     enum Value {
         Number(i64),
         Text(String),

@@ -97,7 +97,7 @@ fn pattern(length: usize, seed: u64) -> Vec<u8> {
 #[test]
 fn exit_codes_of_help_and_wrong_usage() {
     let place = Place::new();
-    assert!(place.ok(&["--help"]).contains("Exit codes: 0 done, 1 failed, 2 wrong usage"));
+    assert!(place.ok(&["--help"]).contains("Exit codes: 0 success, 1 failure, 2 wrong usage"));
     assert!(place.ok(&["--version"]).starts_with("ringseed "));
     for command in ["get", "seed", "serve", "create", "show", "verify", "demo", "completions", "man"] {
         assert!(place.ok(&[command, "--help"]).contains("Usage: ringseed"), "{command}");

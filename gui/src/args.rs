@@ -3,20 +3,20 @@
 use crate::theme::Theme;
 use clap::Parser;
 
-/// A desktop window for a Ringseed engine, on this machine or another.
+/// A desktop window for a Ringseed engine on this machine or another.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "ringseed-gui", version)]
 pub struct Args {
     /// Torrent files and magnet links to add.
     #[arg(value_name = "TORRENT")]
     pub torrents: Vec<String>,
-    /// The engine to talk to: a URL, or host and port [default: the one of last time, or 127.0.0.1:9091].
+    /// Engine to connect to: a URL, or host and port [default: the engine used last, or 127.0.0.1:9091].
     #[arg(long, value_name = "URL", env = "RINGSEED_GUI_CONNECT", hide_env = true)]
     pub connect: Option<String>,
-    /// Colours of the window [default: those of last time, or auto].
+    /// Colours of the window [default: those used last, or auto].
     #[arg(long, value_enum)]
     pub theme: Option<Theme>,
-    /// Log what happens inside, to standard error.
+    /// Write debug logs to standard error.
     #[arg(long)]
     pub debug: bool,
 }

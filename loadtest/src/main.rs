@@ -1,4 +1,4 @@
-//! Command line of the load test. Exit codes: 0 done, 1 failed or a check of the report did not hold, 2 wrong usage.
+//! Command line of the load test. Exit codes: 0 success, 1 a failure or a failed check, 2 wrong usage.
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -16,10 +16,10 @@ use ringseed_loadtest::{
 };
 use tokio::sync::Notify;
 
-/// Puts BitTorrent seeders, swarms and trackers under load and measures them from outside.
+/// Puts load on BitTorrent seeders, swarms and trackers and measures them from outside.
 #[derive(Debug, Parser)]
 #[command(name = "ringseed-loadtest", version)]
-#[command(after_help = "Exit codes: 0 done, 1 failed or a check did not hold, 2 wrong usage.")]
+#[command(after_help = "Exit codes: 0 success, 1 a failure or a failed check, 2 wrong usage.")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -27,23 +27,23 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// A swarm of real engines, until every peer has everything
+    /// Run a swarm of real engines until every peer has all data
     Swarm(Whole<SwarmArgs>),
-    /// A swarm in which engines, disks, tracker and network fail
+    /// Run a swarm in which engines, disks, tracker and network fail
     Chaos(Whole<ChaosArgs>),
-    /// Raw peer connections against seeders of any make
+    /// Load seeders of any client with raw peer connections
     Blast(Box<Whole<BlastArgs>>),
-    /// Peers that connect and then want nothing
+    /// Connect peers that request nothing
     Idle(Whole<IdleArgs>),
-    /// Announces over UDP or HTTP
+    /// Load a tracker with announces over UDP or HTTP
     Tracker(Whole<TrackerArgs>),
-    /// The same swarm again and again, with an eye on what grows
+    /// Repeat the same swarm and check that memory and descriptors do not grow
     Soak(Whole<SoakArgs>),
-    /// A scenario of any kind
+    /// Run a scenario of any kind
     Run(Whole<RunArgs>),
-    /// Names the shipped scenarios, or prints one to start from
+    /// List the shipped scenarios, or print one as a template
     Scenarios {
-        /// The one to print
+        /// The scenario to print
         name: Option<String>,
     },
 }

@@ -1,5 +1,5 @@
-//! The command line of `ringseed-tracker`, with its environment variables. What is not given there comes from the
-//! settings file, and what is not there has a default.
+//! The command line of `ringseed-tracker`, with its environment variables. Other values come from the settings file, and
+//! from defaults.
 
 use std::io;
 use std::net::IpAddr;
@@ -14,27 +14,27 @@ use crate::settings::Settings;
 #[derive(Debug, Parser)]
 #[command(name = "ringseed-tracker", version, about)]
 pub(crate) struct Arguments {
-    /// Settings file (TOML); `--print-config` writes one
+    /// Settings file (TOML); `--print-config` prints one
     #[arg(long, env = "RINGSEED_TRACKER_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
-    /// Print the settings that would be used, as a settings file, and end
+    /// Print the resulting settings as a settings file and exit
     #[arg(long)]
     pub(crate) print_config: bool,
 
-    /// Ask the tracker that runs with these settings whether it is well, and end; exit code 0 when it is
+    /// Check the health of the tracker that runs with these settings and exit; exit code 0 if it is healthy
     #[arg(long)]
     pub(crate) health: bool,
 
-    /// Print the manual page and end
+    /// Print the manual page and exit
     #[arg(long)]
     pub(crate) man: bool,
 
-    /// Print a completion script and end
+    /// Print a shell completion script and exit
     #[arg(long, value_name = "SHELL")]
     pub(crate) completions: Option<clap_complete::Shell>,
 
-    /// Port for HTTP (TCP) and UDP; 0 takes free ones [default: 6969]
+    /// Port for HTTP (TCP) and UDP; 0 selects free ports [default: 6969]
     #[arg(long, env = "RINGSEED_TRACKER_PORT")]
     port: Option<u16>,
 
@@ -54,55 +54,55 @@ pub(crate) struct Arguments {
     #[arg(long, env = "RINGSEED_TRACKER_NO_HTTP")]
     no_http: bool,
 
-    /// Threads for each of HTTP and UDP; 0 is one for each core [default: 0]
+    /// Threads for HTTP and as many for UDP; 0 is one per core [default: 0]
     #[arg(long, env = "RINGSEED_TRACKER_WORKERS")]
     workers: Option<usize>,
 
-    /// Serve only the info-hashes in this file; it is read again when it changes and on SIGHUP
+    /// Serve only the info-hashes in this file; reloaded when it changes and on SIGHUP
     #[arg(long, env = "RINGSEED_TRACKER_ALLOW_LIST", value_name = "FILE")]
     allow_list: Option<PathBuf>,
 
-    /// Do not serve the info-hashes in this file; it is read again when it changes and on SIGHUP
+    /// Do not serve the info-hashes in this file; reloaded when it changes and on SIGHUP
     #[arg(long, env = "RINGSEED_TRACKER_DENY_LIST", value_name = "FILE")]
     deny_list: Option<PathBuf>,
 
-    /// Serve only who announces to /KEY/announce with a key in this file
+    /// Serve only clients that announce to /KEY/announce with a key in this file
     #[arg(long, env = "RINGSEED_TRACKER_KEYS", value_name = "FILE")]
     keys: Option<PathBuf>,
 
-    /// Proxy to believe about its clients' addresses, like 127.0.0.1 or 10.0.0.0/8; may be repeated
+    /// Proxy whose X-Forwarded-For is trusted, such as 127.0.0.1 or 10.0.0.0/8; may be repeated
     #[arg(long = "proxy", env = "RINGSEED_TRACKER_PROXY", value_name = "NETWORK", value_delimiter = ',')]
     proxies: Vec<Network>,
 
-    /// Most announces per minute from one IPv4 address or IPv6 /64; 0 is no bound [default: 6000]
+    /// Maximum announces per minute of one IPv4 address or IPv6 /64; 0 is no limit [default: 6000]
     #[arg(long, env = "RINGSEED_TRACKER_ANNOUNCES_PER_MINUTE", value_name = "COUNT")]
     announces_per_minute: Option<u32>,
 
-    /// Most torrents per minute that one IPv4 address or IPv6 /64 may bring in; 0 is no bound [default: 1000]
+    /// Maximum new torrents per minute of one IPv4 address or IPv6 /64; 0 is no limit [default: 1000]
     #[arg(long, env = "RINGSEED_TRACKER_NEW_TORRENTS_PER_MINUTE", value_name = "COUNT")]
     new_torrents_per_minute: Option<u32>,
 
-    /// Most ports of one IPv4 address or IPv6 /64 in one swarm; 0 is no bound [default: 16]
+    /// Maximum ports of one IPv4 address or IPv6 /64 in one swarm; 0 is no limit [default: 16]
     #[arg(long, env = "RINGSEED_TRACKER_PORTS_PER_CLIENT", value_name = "COUNT")]
     ports_per_client: Option<usize>,
 
-    /// Network that has none of these bounds, may be repeated [default: 127.0.0.0/8 and ::1]
+    /// Network without these limits; may be repeated [default: 127.0.0.0/8 and ::1]
     #[arg(long, env = "RINGSEED_TRACKER_EXEMPT", value_name = "NETWORK", value_delimiter = ',')]
     exempt: Vec<Network>,
 
-    /// Keep the swarms in this file over restarts
+    /// File that keeps the swarms across restarts
     #[arg(long, env = "RINGSEED_TRACKER_STATE", value_name = "FILE")]
     state: Option<PathBuf>,
 
-    /// User to become when the ports are bound
+    /// User to switch to after the ports are bound
     #[arg(long, env = "RINGSEED_TRACKER_USER")]
     user: Option<String>,
 
-    /// Log every connection and what is wrong with requests
+    /// Log every connection and every invalid request
     #[arg(long, env = "RINGSEED_TRACKER_DEBUG")]
     pub(crate) debug: bool,
 
-    /// How the ready line and the log on standard error are written
+    /// Format of the ready line and of the log on standard error
     #[arg(long, env = "RINGSEED_TRACKER_LOG_FORMAT", value_enum, default_value_t = LogFormat::Human)]
     pub(crate) log_format: LogFormat,
 }
@@ -117,7 +117,7 @@ pub(crate) enum LogFormat {
 }
 
 impl Arguments {
-    /// What `--man` or `--completions` ask for.
+    /// The text that `--man` or `--completions` print.
     pub(crate) fn reference(&self) -> io::Result<Option<Vec<u8>>> {
         let mut text = Vec::new();
         let mut command = Arguments::command();
@@ -129,7 +129,7 @@ impl Arguments {
         Ok(Some(text))
     }
 
-    /// Puts what was given in the place of what the settings say.
+    /// Overrides the settings with the given arguments.
     pub(crate) fn override_settings(&self, settings: &mut Settings) {
         fn put<T: Clone>(place: &mut T, given: &Option<T>) {
             if let Some(given) = given {

@@ -1,4 +1,4 @@
-//! The command line: what can be said, with its help texts.
+//! The command line, with its help texts.
 
 use super::quantity::{Bytes, SizeError};
 use super::remote::args::{Login, Remote};
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 /// A fast BitTorrent seeder and client for Linux servers.
 #[derive(Debug, Parser)]
 #[command(name = "ringseed", version, propagate_version = true, disable_help_subcommand = true)]
-#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage.")]
+#[command(after_help = "Exit codes: 0 success, 1 failure, 2 wrong usage.")]
 pub struct CommandLine {
     /// What to do.
     #[command(subcommand)]
@@ -20,11 +20,11 @@ pub struct CommandLine {
     pub output: Output,
 }
 
-/// How much is printed and how.
+/// Amount and format of output.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Output")]
 pub struct Output {
-    /// Log what happens inside, to standard error.
+    /// Write debug logs to standard error.
     #[arg(long, global = true, env = "RINGSEED_DEBUG", hide_env = true)]
     pub debug: bool,
     /// Format of log lines [default: human on a terminal, also elsewhere].
@@ -49,20 +49,20 @@ pub enum LogFormat {
 pub enum Command {
     /// Download torrents.
     Get(Get),
-    /// Seed data that is there already.
+    /// Seed existing data.
     Seed(Seed),
-    /// Run as a daemon that is driven over its RPC.
+    /// Run the daemon, which clients control over its RPC.
     Serve(Box<Serve>),
-    /// Make a torrent of a file or directory.
+    /// Create a torrent from a file or directory.
     Create(Create),
-    /// Print what a torrent says.
+    /// Print the contents of a torrent file.
     Show(Show),
-    /// Compare files with their torrent.
+    /// Check files against their torrent.
     Verify(Verify),
     /// Seed and download generated data on this machine, and print the rate.
     #[cfg(feature = "demo")]
     Demo(Demo),
-    /// Print a completion script for a shell.
+    /// Print a shell completion script.
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
@@ -77,31 +77,31 @@ pub enum Command {
 /// Settings of commands that run an engine.
 #[derive(Debug, Clone, Args)]
 pub struct EngineArgs {
-    /// Settings that the configuration file may have as well.
+    /// Settings that the configuration file may also have.
     #[command(flatten)]
     pub settings: Settings,
-    /// Configuration file; flags go over it, and variables named RINGSEED_ and a key in capitals.
+    /// Configuration file. Flags override variables (RINGSEED_ and the key in capitals), and both override the file.
     #[arg(long, value_name = "FILE", env = "RINGSEED_CONFIG", hide_env = true)]
     #[arg(help_heading = "Engine")]
     pub config: Option<PathBuf>,
 }
 
-/// Download torrents; exits when everything is here and the wanted ratio is reached.
+/// Download torrents. Exits when all are complete and have reached --seed-ratio.
 #[derive(Debug, Args)]
 pub struct Get {
-    /// Torrent files or http(s) URLs of them.
+    /// Torrent files or http(s) URLs of torrent files.
     #[arg(required = true, value_name = "TORRENT")]
     pub torrents: Vec<String>,
-    /// Directory that the files go into.
+    /// Directory to download to.
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     pub output: PathBuf,
-    /// Seed after the download until this many times its size was uploaded.
+    /// Continue to seed until this share ratio is reached.
     #[arg(long, value_name = "RATIO", value_parser = ratio)]
     pub seed_ratio: Option<f64>,
-    /// Fetch pieces in order, to read the files while they come in.
+    /// Download pieces in order, to read files before they are complete.
     #[arg(long)]
     pub sequential: bool,
-    /// Address of a peer to try, may be repeated.
+    /// Address of a peer to connect to; may be repeated.
     #[arg(long, value_name = "ADDR")]
     pub peer: Vec<SocketAddr>,
     /// Engine settings.
@@ -112,10 +112,10 @@ pub struct Get {
 /// Seed until Ctrl+C.
 #[derive(Debug, Args)]
 pub struct Seed {
-    /// Torrent files or http(s) URLs of them.
+    /// Torrent files or http(s) URLs of torrent files.
     #[arg(required = true, value_name = "TORRENT")]
     pub torrents: Vec<String>,
-    /// Directory that holds the file or directory the torrent names.
+    /// Directory that contains the torrent's file or directory.
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
     /// Engine settings.
@@ -123,23 +123,23 @@ pub struct Seed {
     pub engine: EngineArgs,
 }
 
-/// Run until told to stop by SIGTERM, SIGINT or the RPC.
+/// Run the daemon until SIGTERM, SIGINT or the RPC stops it.
 #[derive(Debug, Args)]
 pub struct Serve {
     /// Address of the RPC [default: 127.0.0.1:9091].
     #[arg(long, value_name = "ADDR", env = "RINGSEED_RPC", hide_env = true)]
     pub rpc: Option<SocketAddr>,
-    /// Directory for torrents that are added without one [default: the current one].
+    /// Default directory for added torrents [default: the current directory].
     #[arg(long, value_name = "DIR", env = "RINGSEED_DOWNLOAD_DIR", hide_env = true)]
     pub download_dir: Option<PathBuf>,
-    /// Folder whose torrent files are added.
+    /// Folder to add torrent files from.
     #[arg(long, value_name = "DIR", env = "RINGSEED_WATCH_DIR", hide_env = true)]
     pub watch_dir: Option<PathBuf>,
-    /// Unix socket of the RPC.
+    /// Unix socket for the RPC.
     #[arg(long, value_name = "PATH", env = "RINGSEED_RPC_SOCKET", hide_env = true)]
     pub rpc_socket: Option<PathBuf>,
-    /// Name and password of the RPC; clients on this machine need them, too. Better in the environment or the
-    /// configuration file than on the command line, which others can read.
+    /// Name and password for the RPC; clients on this machine then need them, too. Prefer the variable or the
+    /// configuration file: other users can read the command line.
     #[arg(
         long,
         value_name = "NAME:PASSWORD",
@@ -148,14 +148,14 @@ pub struct Serve {
         hide_env_values = true
     )]
     pub rpc_auth: Option<String>,
-    /// File with a token that lets clients of the RPC in, to be shared with them [default: a random one is made as
-    /// rpc-token in the state directory].
+    /// File with the token that gives clients access to the RPC [default: a random token, created as rpc-token in the
+    /// state directory].
     #[arg(long, value_name = "FILE", env = "RINGSEED_TOKEN_FILE", hide_env = true)]
     pub rpc_token_file: Option<PathBuf>,
-    /// Name under which the RPC may be reached, may be repeated.
+    /// Host name that clients may use for the RPC; may be repeated.
     #[arg(long, value_name = "NAME", env = "RINGSEED_RPC_HOSTS", value_delimiter = ',', hide_env = true)]
     pub rpc_host: Vec<String>,
-    /// Network that may reach the RPC beside this machine, may be repeated [default: all, with credentials].
+    /// Network that may use the RPC in addition to this machine; may be repeated [default: all, with credentials].
     #[arg(
         long,
         value_name = "NETWORK",
@@ -164,8 +164,7 @@ pub struct Serve {
         hide_env = true
     )]
     pub rpc_network: Vec<String>,
-    /// Proxy that is believed about the addresses of its clients (X-Forwarded-For), as an address or a network, may be
-    /// repeated.
+    /// Proxy whose X-Forwarded-For is trusted, as an address or a network; may be repeated.
     #[arg(
         long,
         value_name = "NETWORK",
@@ -174,7 +173,7 @@ pub struct Serve {
         hide_env = true
     )]
     pub rpc_proxy: Vec<String>,
-    /// Certificate chain of the RPC as a PEM file.
+    /// PEM file with the certificate chain of the RPC.
     #[arg(
         long,
         value_name = "FILE",
@@ -183,7 +182,7 @@ pub struct Serve {
         requires = "rpc_tls_key"
     )]
     pub rpc_tls_cert: Option<PathBuf>,
-    /// Key of that certificate as a PEM file.
+    /// PEM file with the key of that certificate.
     #[arg(
         long,
         value_name = "FILE",
@@ -192,10 +191,10 @@ pub struct Serve {
         requires = "rpc_tls_cert"
     )]
     pub rpc_tls_key: Option<PathBuf>,
-    /// Fetch torrents over the RPC also from addresses of this machine and its networks.
+    /// Allow the RPC to fetch torrents from URLs on this machine and in its networks.
     #[arg(long, env = "RINGSEED_RPC_FETCH_LOCAL", hide_env = true)]
     pub rpc_fetch_local: bool,
-    /// Directory below which torrents may be made over the RPC, beside the download directory, may be repeated.
+    /// Directory below which the RPC may create torrents, in addition to the download directory; may be repeated.
     #[arg(
         long,
         value_name = "DIR",
@@ -209,7 +208,7 @@ pub struct Serve {
     pub engine: EngineArgs,
 }
 
-/// Make a torrent.
+/// Create a torrent.
 #[derive(Debug, Args)]
 pub struct Create {
     /// The file or directory to share.
@@ -217,32 +216,32 @@ pub struct Create {
     /// The torrent file to write.
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
-    /// Announce URL; repeat it for more tiers, or separate the URLs of one tier by commas.
+    /// Announce URL. Repeat it for more tiers; separate the URLs of one tier by commas.
     #[arg(long, value_name = "URL", required = true)]
     pub tracker: Vec<String>,
     /// Piece length: auto, or a power of two such as 256K or 1M.
     #[arg(long, value_name = "auto|N", default_value = "auto")]
     pub piece_size: PieceSize,
-    /// Peers come from the trackers only (BEP 27).
+    /// Private torrent: peers come from the trackers only (BEP 27).
     #[arg(long)]
     pub private: bool,
-    /// URL that serves the same data over HTTP (BEP 19), may be repeated.
+    /// Web seed: URL of the same data over HTTP (BEP 19); may be repeated.
     #[arg(long, value_name = "URL")]
     pub web_seed: Vec<String>,
-    /// Text for people.
+    /// Comment.
     #[arg(long, value_name = "TEXT")]
     pub comment: Option<String>,
-    /// Creation date in seconds since 1970; 0 writes none [default: $SOURCE_DATE_EPOCH or now].
+    /// Creation date in seconds since 1970; 0 omits it [default: $SOURCE_DATE_EPOCH or now].
     #[arg(long, value_name = "SECONDS", env = "SOURCE_DATE_EPOCH", hide_env = true)]
     pub creation_date: Option<u64>,
     /// Replace the torrent file if it exists.
     #[arg(long, short)]
     pub force: bool,
-    /// Have a running daemon make it of what is at PATH on its machine: HOST:PORT, http://HOST:PORT or unix:/PATH. The
-    /// torrent file is written here.
+    /// Create the torrent with a running daemon, from PATH on its machine: HOST:PORT, http://HOST:PORT or unix:/PATH.
+    /// The torrent file is written on this machine.
     #[arg(long, value_name = "WHERE")]
     pub connect: Option<String>,
-    /// Who asks it.
+    /// Credentials.
     #[command(flatten)]
     pub login: Login,
 }
@@ -289,7 +288,7 @@ impl std::str::FromStr for PieceSize {
     }
 }
 
-/// Print what a torrent says.
+/// Print the contents of a torrent file.
 #[derive(Debug, Args)]
 pub struct Show {
     /// A torrent file or an http(s) URL of one.
@@ -300,13 +299,13 @@ pub struct Show {
     pub json: bool,
 }
 
-/// Compare files with their torrent; exit code 0 when all is there.
+/// Check files against their torrent. Exit code 0 if all data is present.
 #[derive(Debug, Args)]
 pub struct Verify {
     /// A torrent file or an http(s) URL of one.
     #[arg(value_name = "FILE")]
     pub torrent: String,
-    /// Directory that holds the file or directory the torrent names.
+    /// Directory that contains the torrent's file or directory.
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
 }
@@ -315,13 +314,13 @@ pub struct Verify {
 #[cfg(feature = "demo")]
 #[derive(Debug, Args)]
 pub struct Demo {
-    /// How much data.
+    /// Amount of data.
     #[arg(long, value_name = "SIZE", default_value = "256M")]
     pub size: Bytes,
-    /// Directory for a temporary directory with the data [default: the system's].
+    /// Parent of the temporary directory [default: the system's].
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// Cores for each of the two engines.
+    /// Cores of each of the two engines.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub shards: u16,
 }
@@ -330,7 +329,7 @@ pub struct Demo {
 fn ratio(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(ratio) if ratio.is_finite() && ratio >= 0.0 => Ok(ratio),
-        _ => Err("a number such as 1.5 is needed".into()),
+        _ => Err("expected a number such as 1.5".into()),
     }
 }
 

@@ -22,23 +22,23 @@ use crate::{
     seeder::Maker,
 };
 
-/// Which torrents of which seeder, when one runs already.
+/// The seeder that already runs, and its torrents.
 #[derive(Debug, Clone, Args)]
 pub struct SeederArgs {
-    /// Torrent file, or directory of torrent files; may be repeated, peers are spread evenly
+    /// Torrent file, or directory of torrent files; may be repeated. Peers are distributed evenly
     #[arg(long, value_name = "PATH", requires = "addr")]
     pub torrent: Vec<PathBuf>,
-    /// A seeder that runs already; without one, the scenario starts its own
+    /// Address of a running seeder [default: the scenario starts one]
     #[arg(long, value_name = "HOST:PORT", requires = "torrent")]
     pub addr: Option<String>,
 }
 
-/// Peers when nobody says how many.
+/// Default number of peers.
 const CONNECTIONS: u32 = 50;
-/// Requests in flight when nobody says how many.
+/// Default number of requests in flight.
 const DEPTH: u32 = 40;
 
-/// What peers ask for.
+/// What peers request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OrderArg {
     /// Whole pieces in random order
@@ -50,22 +50,22 @@ pub enum OrderArg {
 /// Flags of `blast`.
 #[derive(Debug, Clone, Args)]
 pub struct BlastArgs {
-    /// Scenario of a comparison: a file, or the name of a shipped one [default: blast]
+    /// Scenario of a comparison: a file, or the name of a shipped scenario [default: blast]
     #[arg(conflicts_with = "addr")]
     pub scenario: Option<PathBuf>,
-    /// Who seeds; repeat it or separate names by commas to compare several with the first
+    /// Seeding client. Repeat it, or separate names by commas, to compare several with the first
     #[arg(long = "seeder", value_name = "MAKE", value_delimiter = ',', conflicts_with = "addr")]
     pub makers: Vec<Maker>,
     /// Runs of each seeder
     #[arg(long, conflicts_with = "addr")]
     pub runs: Option<u32>,
-    /// Size of the torrent that is seeded
+    /// Size of the seeded torrent
     #[arg(long, conflicts_with = "addr")]
     pub size: Option<Bytes>,
     /// Core of the seeder
     #[arg(long, value_name = "CORE", conflicts_with = "addr")]
     pub seeder_cpu: Option<usize>,
-    /// Any key of the scenario
+    /// Set any key of the scenario
     #[arg(long, value_name = "KEY=VALUE", conflicts_with = "addr")]
     pub set: Vec<String>,
     /// The seeder and its torrents
@@ -77,37 +77,37 @@ pub struct BlastArgs {
     /// Requests in flight per peer [default: 40]
     #[arg(long, short = 'd')]
     pub depth: Option<u32>,
-    /// Further peers that ask for more, reported apart
+    /// Additional greedy peers, reported separately
     #[arg(long, value_name = "PEERS", default_value_t = 0, requires = "addr")]
     pub greedy: u32,
     /// Requests in flight per greedy peer
     #[arg(long, value_name = "REQUESTS", default_value_t = 2000, requires = "addr")]
     pub greedy_depth: u32,
-    /// Measure until this much payload has arrived
+    /// Measure until this much payload was received
     #[arg(long, conflicts_with = "seconds")]
     pub bytes: Option<Bytes>,
-    /// Measure for this long (10 s when neither is given)
+    /// Measure for this time [default: 10 s without a byte limit]
     #[arg(long, requires = "addr")]
     pub seconds: Option<f64>,
-    /// Payload to let pass before measuring [default: 0]
+    /// Payload to receive before measuring [default: 0]
     #[arg(long, value_name = "BYTES")]
     pub warmup: Option<Bytes>,
-    /// Longest wait until all peers are served
+    /// Maximum wait until all peers are served
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0, requires = "addr")]
     pub ramp: f64,
-    /// Give up after this long without a byte
+    /// Abort after this time without a byte
     #[arg(long, value_name = "SECONDS", default_value_t = 30.0, requires = "addr")]
     pub stall: f64,
-    /// What peers ask for
+    /// What peers request
     #[arg(long, value_enum, default_value_t = OrderArg::Pieces, requires = "addr")]
     pub order: OrderArg,
-    /// Bytes per second that each peer asks for (default: as many as it gets)
+    /// Bytes per second that each peer requests [default: unlimited]
     #[arg(long, value_name = "BYTES", requires = "addr")]
     pub rate: Option<u64>,
     /// Seed of the order of pieces
     #[arg(long, default_value_t = 1, requires = "addr")]
     pub seed: u64,
-    /// Number of the first peer, so that peers of other loads have other names and addresses
+    /// Number of the first peer, to separate names and addresses from those of other loads
     #[arg(long, default_value_t = 0, requires = "addr")]
     pub first: u32,
     /// Do not announce the Fast extension
@@ -116,7 +116,7 @@ pub struct BlastArgs {
     /// Check the SHA-1 of every piece
     #[arg(long)]
     pub verify: bool,
-    /// Give every peer a loopback address of its own
+    /// Give every peer its own loopback address
     #[arg(long, requires = "addr")]
     pub spread_sources: bool,
     /// Receive buffer per peer
@@ -128,7 +128,7 @@ pub struct BlastArgs {
     /// Measure the CPU time and memory of this process
     #[arg(long, value_name = "PID", requires = "addr")]
     pub seeder_pid: Option<u32>,
-    /// Print what was measured at `--addr` as JSON
+    /// Print the measurement at `--addr` as JSON
     #[arg(long, requires = "addr")]
     pub json: bool,
 }
@@ -173,31 +173,31 @@ impl BlastArgs {
 /// Flags of `idle`.
 #[derive(Debug, Clone, Args)]
 pub struct IdleArgs {
-    /// Scenario with a seeder of its own: a file, or the name of a shipped one [default: idle]
+    /// Scenario that starts a seeder: a file, or the name of a shipped scenario [default: idle]
     #[arg(conflicts_with = "addr")]
     pub scenario: Option<PathBuf>,
-    /// Who seeds
+    /// Seeding client
     #[arg(long = "seeder", value_name = "MAKE", conflicts_with = "addr")]
     pub maker: Option<Maker>,
-    /// How long the peers stay
+    /// Time that the peers stay
     #[arg(long, value_name = "SECONDS", conflicts_with = "addr")]
     pub hold: Option<f64>,
-    /// Any key of the scenario
+    /// Set any key of the scenario
     #[arg(long, value_name = "KEY=VALUE", conflicts_with = "addr")]
     pub set: Vec<String>,
-    /// The seeder and its torrents; the peers stay until standard input ends
+    /// The seeder and its torrents. The peers stay until standard input ends
     #[command(flatten)]
     pub seeder: SeederArgs,
     /// Number of peers [default: 1000]
     #[arg(long, short = 'c')]
     pub connections: Option<u32>,
-    /// Number of the first peer, so that peers of other scenarios have other addresses
+    /// Number of the first peer, to separate addresses from those of other scenarios
     #[arg(long, default_value_t = 100_000, requires = "addr")]
     pub first: u32,
-    /// Longest wait until all peers are greeted
+    /// Maximum wait until all handshakes are complete
     #[arg(long, value_name = "SECONDS", default_value_t = 60.0, requires = "addr")]
     pub ramp: f64,
-    /// Give every peer a loopback address of its own
+    /// Give every peer its own loopback address
     #[arg(long, requires = "addr")]
     pub spread_sources: bool,
     /// Run on this core

@@ -14,9 +14,9 @@ use super::{BlastArgs, IdleArgs};
 /// Flags of `run`.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
-    /// A scenario file, or the name of a shipped one
+    /// Scenario file, or name of a shipped scenario
     pub scenario: PathBuf,
-    /// Any key of the scenario
+    /// Set any key of the scenario
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }
@@ -24,25 +24,25 @@ pub struct RunArgs {
 /// Flags of `swarm`.
 #[derive(Debug, Clone, Args)]
 pub struct SwarmArgs {
-    /// A scenario file, or the name of a shipped one
+    /// Scenario file, or name of a shipped scenario
     #[arg(default_value = "swarm-small")]
     pub scenario: PathBuf,
-    /// Engines that download
+    /// Number of downloading engines
     #[arg(long)]
     pub peers: Option<u32>,
-    /// Engines that have everything from the start
+    /// Number of seeds
     #[arg(long)]
     pub seeds: Option<u32>,
     /// Size of the torrent
     #[arg(long)]
     pub size: Option<Bytes>,
-    /// Length of a piece
+    /// Piece length
     #[arg(long)]
     pub piece: Option<Bytes>,
-    /// Longest run
+    /// Maximum duration
     #[arg(long, value_name = "SECONDS")]
     pub limit: Option<f64>,
-    /// Any key of the scenario
+    /// Set any key of the scenario
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }
@@ -50,16 +50,16 @@ pub struct SwarmArgs {
 /// Flags of `chaos`.
 #[derive(Debug, Clone, Args)]
 pub struct ChaosArgs {
-    /// A scenario file, or the name of a shipped one
+    /// Scenario file, or name of a shipped scenario
     #[arg(default_value = "chaos")]
     pub scenario: PathBuf,
     /// Size of the torrent
     #[arg(long)]
     pub size: Option<Bytes>,
-    /// Longest run
+    /// Maximum duration
     #[arg(long, value_name = "SECONDS")]
     pub limit: Option<f64>,
-    /// Any key of the scenario
+    /// Set any key of the scenario
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }
@@ -67,22 +67,22 @@ pub struct ChaosArgs {
 /// Flags of `tracker`.
 #[derive(Debug, Clone, Args)]
 pub struct TrackerArgs {
-    /// A scenario file, or the name of a shipped one
+    /// Scenario file, or name of a shipped scenario
     #[arg(default_value = "tracker-udp")]
     pub scenario: PathBuf,
-    /// A tracker that runs already; without one, ours is started
+    /// Address of a running tracker [default: start ours]
     #[arg(long, value_name = "IP:PORT")]
     pub addr: Option<std::net::SocketAddr>,
-    /// Peers that announce themselves
+    /// Number of announcing peers
     #[arg(long)]
     pub peers: Option<u64>,
-    /// Sockets, one request in flight on each
+    /// Number of sockets, with one request in flight each
     #[arg(long, short = 'c')]
     pub connections: Option<u32>,
-    /// Length of the mix
+    /// Duration of the mix
     #[arg(long)]
     pub seconds: Option<f64>,
-    /// Any key of the scenario
+    /// Set any key of the scenario
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }
@@ -90,16 +90,16 @@ pub struct TrackerArgs {
 /// Flags of `soak`.
 #[derive(Debug, Clone, Args)]
 pub struct SoakArgs {
-    /// A scenario file, or the name of a shipped one
+    /// Scenario file, or name of a shipped scenario
     #[arg(default_value = "soak")]
     pub scenario: PathBuf,
-    /// Length
+    /// Duration
     #[arg(long)]
     pub seconds: Option<f64>,
-    /// Engines that download
+    /// Number of downloading engines
     #[arg(long)]
     pub peers: Option<u32>,
-    /// Any key of the scenario
+    /// Set any key of the scenario
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }

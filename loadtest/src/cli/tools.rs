@@ -10,13 +10,13 @@ use crate::swarm::{RunError, Tools};
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Programs")]
 pub struct ToolArgs {
-    /// The engine; by default beside this program
+    /// Engine binary [default: next to this program]
     #[arg(long, value_name = "PATH", env = "RINGSEED_BIN")]
     pub ringseed: Option<PathBuf>,
-    /// The tracker; by default beside this program
+    /// Tracker binary [default: next to this program]
     #[arg(long, value_name = "PATH", env = "RINGSEED_TRACKER_BIN")]
     pub ringseed_tracker: Option<PathBuf>,
-    /// Directory for data and state; a short path, for it holds control sockets
+    /// Directory for data and state. Use a short path: it contains control sockets
     #[arg(long, value_name = "DIR", default_value = "/var/tmp/ringseed-loadtest")]
     pub dir: PathBuf,
     /// Keep the data, state and logs of the run

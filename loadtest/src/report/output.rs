@@ -12,27 +12,27 @@ use super::{ChartError, Report, html, prometheus, text};
 /// How a report is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people at a terminal
+    /// Text for a terminal
     Text,
-    /// For programs
+    /// JSON
     Json,
-    /// For Prometheus
+    /// Prometheus metrics
     Prometheus,
-    /// For a browser
+    /// HTML page
     Html,
 }
 
-/// Flags of every scenario that say what becomes of its report.
+/// Report flags of every scenario.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Report")]
 pub struct Output {
     /// Format on standard output
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
-    /// Write the report in every format to files of this directory as well
+    /// Also write the report in every format to this directory
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
-    /// No progress on standard error
+    /// Print no progress on standard error
     #[arg(long, short)]
     pub quiet: bool,
 }

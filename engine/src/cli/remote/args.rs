@@ -1,18 +1,18 @@
-//! The commands that talk to a running daemon, with their help texts.
+//! The commands for a running daemon, with their help texts.
 
 use crate::cli::quantity::{Bytes, SizeError};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
-/// Which daemon, and who asks.
+/// The daemon and the credentials.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Connection")]
 pub struct Connect {
-    /// The daemon's RPC: HOST:PORT, http://HOST:PORT or unix:/PATH [default: where RINGSEED_RPC has a daemon
-    /// listen, or 127.0.0.1:9091].
+    /// The daemon's RPC: HOST:PORT, http://HOST:PORT or unix:/PATH [default: the address in RINGSEED_RPC, or
+    /// 127.0.0.1:9091].
     #[arg(long, value_name = "WHERE", env = "RINGSEED_CONNECT", hide_env = true)]
     pub connect: Option<String>,
-    /// Who asks.
+    /// Credentials.
     #[command(flatten)]
     pub login: Login,
     /// Print JSON.
@@ -20,7 +20,7 @@ pub struct Connect {
     pub json: bool,
 }
 
-/// What a daemon's RPC wants of those who ask.
+/// Credentials for a daemon's RPC.
 #[derive(Debug, Clone, Args)]
 pub struct Login {
     /// Name and password for the RPC, as NAME:PASSWORD.
@@ -32,8 +32,7 @@ pub struct Login {
         hide_env_values = true
     )]
     pub auth: Option<String>,
-    /// File with the daemon's token [default: rpc-token in the state directory (RINGSEED_STATE_DIR), when it can be
-    /// read].
+    /// File with the daemon's token [default: rpc-token in the state directory (RINGSEED_STATE_DIR), if readable].
     #[arg(long, value_name = "FILE", env = "RINGSEED_TOKEN_FILE", hide_env = true)]
     pub token_file: Option<PathBuf>,
 }
@@ -41,7 +40,7 @@ pub struct Login {
 /// Torrents of a daemon.
 #[derive(Debug, Clone, Args)]
 pub struct Which {
-    /// Numbers or info-hashes of torrents, or `all`.
+    /// Torrents, by number or info-hash, or `all`.
     #[arg(required = true, value_name = "TORRENT")]
     pub torrents: Vec<String>,
 }
@@ -53,7 +52,7 @@ pub enum Remote {
     Add(Add),
     /// List the torrents of a running daemon.
     List(List),
-    /// Tell all about torrents of a running daemon.
+    /// Show details of torrents of a running daemon.
     Info(Info),
     /// Pause torrents of a running daemon.
     Pause(Plain),
@@ -65,9 +64,9 @@ pub enum Remote {
     Move(Move),
     /// Limit the rates of a running daemon or of its torrents.
     Limit(Limit),
-    /// Tell what a running daemon has done.
+    /// Show statistics of a running daemon.
     Stats(Only),
-    /// Ask whether a daemon is well: exit code 0 when it answers. Needs no credentials.
+    /// Check the health of a daemon: exit code 0 if it answers. Needs no credentials.
     Health(Health),
     /// Add the torrents of another client to a running daemon.
     Import(Import),
@@ -78,19 +77,19 @@ pub enum Remote {
 /// Add torrents.
 #[derive(Debug, Args)]
 pub struct Add {
-    /// Torrent files, http(s) URLs of them, or `-` for standard input.
+    /// Torrent files, http(s) URLs of torrent files, or `-` for standard input.
     #[arg(required = true, value_name = "TORRENT")]
     pub torrents: Vec<String>,
-    /// Directory on the daemon's machine that the files go into.
+    /// Directory on the daemon's machine to download to.
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
     /// Add without starting.
     #[arg(long)]
     pub paused: bool,
-    /// Fetch pieces in order.
+    /// Download pieces in order.
     #[arg(long)]
     pub sequential: bool,
-    /// A label, may be repeated.
+    /// Label; may be repeated.
     #[arg(long, value_name = "TEXT")]
     pub label: Vec<String>,
     /// Connection.
@@ -109,7 +108,7 @@ pub struct List {
     pub connect: Connect,
 }
 
-/// Tell all about torrents.
+/// Show details of torrents.
 #[derive(Debug, Args)]
 pub struct Info {
     /// Which torrents.
@@ -137,7 +136,7 @@ pub struct Resume {
     /// Which torrents.
     #[command(flatten)]
     pub which: Which,
-    /// Start also when the queue is full.
+    /// Start even if the queue is full.
     #[arg(long)]
     pub now: bool,
     /// Connection.
@@ -151,7 +150,7 @@ pub struct Remove {
     /// Which torrents.
     #[command(flatten)]
     pub which: Which,
-    /// Delete their files, too.
+    /// Delete their data, too.
     #[arg(long)]
     pub delete_data: bool,
     /// Connection.
@@ -168,10 +167,10 @@ pub struct Move {
     /// The new directory on the daemon's machine.
     #[arg(long, value_name = "DIR", required_unless_present = "cancel", conflicts_with = "cancel")]
     pub to: Option<PathBuf>,
-    /// The files are there already: they are looked for and verified, not moved.
+    /// The files are already there: find and verify them instead of moving them.
     #[arg(long, conflicts_with = "cancel")]
     pub found: bool,
-    /// End a move that is under way and put everything back.
+    /// Cancel a running move and undo it.
     #[arg(long)]
     pub cancel: bool,
     /// Connection.
@@ -182,7 +181,7 @@ pub struct Move {
 /// Limit rates.
 #[derive(Debug, Args)]
 pub struct Limit {
-    /// Numbers or info-hashes of torrents; the whole daemon when none is given.
+    /// Torrents, by number or info-hash; without any, the whole daemon.
     #[arg(value_name = "TORRENT")]
     pub torrents: Vec<String>,
     /// Upload limit in bytes per second, such as 500K or 10M, or `none`.
@@ -196,7 +195,7 @@ pub struct Limit {
     pub connect: Connect,
 }
 
-/// Add the torrents of another client; their data is verified where it lies.
+/// Add the torrents of another client. Their data is verified in place.
 #[derive(Debug, Args)]
 pub struct Import {
     /// Transmission's configuration directory, or qBittorrent's BT_backup.
@@ -207,10 +206,10 @@ pub struct Import {
     pub connect: Connect,
 }
 
-/// Ask whether a daemon is well.
+/// Check the health of a daemon.
 #[derive(Debug, Args)]
 pub struct Health {
-    /// Only well when all torrents are loaded, too.
+    /// Succeed only if all torrents are loaded, too.
     #[arg(long)]
     pub ready: bool,
     /// Connection.
