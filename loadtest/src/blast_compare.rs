@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     affinity,
     blast::{self, BlastConfig, BlastReport, Order, Target, Window},
+    config_error::ConfigError,
     data::TestTorrent,
     limits::{CONNECTIONS_MAX, DEPTH_MAX},
     progress::Progress,
@@ -84,19 +85,19 @@ impl CompareConfig {
     ///
     /// # Errors
     /// What is wrong with which key.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), ConfigError> {
         if self.seeders.is_empty() {
-            return Err("seeders must name at least one".into());
+            return Err(ConfigError::NoSeeders);
         }
         if self.runs == 0 || self.measure.0 == 0 || self.size.0 == 0 {
-            return Err("runs, measure and size must be at least 1".into());
+            return Err(ConfigError::AtLeastOne("runs, measure and size"));
         }
         if !(1..=CONNECTIONS_MAX).contains(&self.connections) {
-            return Err(format!("connections must be 1 to {CONNECTIONS_MAX}"));
+            return Err(ConfigError::Range { key: "connections", max: CONNECTIONS_MAX });
         }
         check_number("ramp_s", self.ramp_s)?;
         if !(1..=DEPTH_MAX).contains(&self.depth) {
-            return Err(format!("depth must be 1 to {DEPTH_MAX}"));
+            return Err(ConfigError::Range { key: "depth", max: DEPTH_MAX });
         }
         check_piece(self.piece)?;
         Ok(())
@@ -108,7 +109,7 @@ impl CompareConfig {
 /// # Errors
 /// The scenario cannot run, or the torrent cannot be made. A seeder that is missing or fails is part of the report.
 pub fn run(config: &CompareConfig, tools: &Tools, progress: &Progress) -> Result<Report, RunError> {
-    config.check().map_err(RunError::Config)?;
+    config.check()?;
     let home = tools.run_dir()?;
     progress.say("making the torrent");
     // Kept for the next run, as it is the same every time.

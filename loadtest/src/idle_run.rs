@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use crate::{
     affinity,
     blast_compare::target_of,
+    config_error::ConfigError,
     data::TestTorrent,
     idle::{self, IdleConfig, IdleReport},
     limits::{CONNECTIONS_MAX, PEER_NUMBER_MAX},
@@ -73,12 +74,12 @@ impl IdleRunConfig {
     ///
     /// # Errors
     /// What is wrong with which key.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), ConfigError> {
         if !(1..=CONNECTIONS_MAX.min(PEER_NUMBER_MAX - FIRST)).contains(&self.connections) {
-            return Err(format!("connections must be 1 to {CONNECTIONS_MAX}"));
+            return Err(ConfigError::Range { key: "connections", max: CONNECTIONS_MAX });
         }
         if self.size.0 == 0 {
-            return Err("size must be at least one byte".into());
+            return Err(ConfigError::NoSize);
         }
         for (key, value) in [("hold_s", self.hold_s), ("ramp_s", self.ramp_s)] {
             check_number(key, value)?;
@@ -92,7 +93,7 @@ impl IdleRunConfig {
 /// # Errors
 /// The scenario cannot run, or the seeder does not start.
 pub fn run(config: &IdleRunConfig, tools: &Tools, progress: &Progress) -> Result<Report, RunError> {
-    config.check().map_err(RunError::Config)?;
+    config.check()?;
     let home = tools.run_dir()?;
     progress.say("making the torrent and starting the seeder");
     let torrent = TestTorrent::prepare(&tools.dir.join("torrents"), config.size.0, 256 << 10);
@@ -126,16 +127,16 @@ pub fn run(config: &IdleRunConfig, tools: &Tools, progress: &Progress) -> Result
     let (waiting, core) = (leave.clone(), config.load_cpu);
     let load = std::thread::spawn(move || {
         if let Some(core) = core {
-            affinity::pin_to(core).map_err(|error| format!("cannot run on core {core}: {error}"))?;
+            affinity::pin_to(core).map_err(RunError::doing(format!("run on core {core}")))?;
         }
         // Nobody listens only when the run was given up.
         let ready = |report: &IdleReport| drop(sender.send(report.clone()));
-        idle::run(&idle, &waiting, ready).map_err(|error| error.to_string())
+        Ok::<_, RunError>(idle::run(&idle, &waiting, ready)?)
     });
     progress.say("opening connections");
     let Ok(opened) = greeted.recv() else {
-        let why = load.join().map_err(|_| RunError::Config("the load thread panicked".into()))?;
-        return Err(RunError::Config(why.err().unwrap_or_default()));
+        let ended = load.join().map_err(|_| RunError::LoadPanicked)?;
+        return Err(ended.err().unwrap_or(RunError::LoadPanicked));
     };
     let (open_memory, open_cpu) = (memory()?, cpu()?);
     let (mut growth, steps) = (vec![(0.0, open_memory.anon as f64 / 1e6)], 20u32);
@@ -146,8 +147,7 @@ pub fn run(config: &IdleRunConfig, tools: &Tools, progress: &Progress) -> Result
     }
     let (after, used) = (memory()?, cpu()? - open_cpu);
     leave.notify_one();
-    let left = load.join().map_err(|_| RunError::Config("the load thread panicked".into()))?;
-    let left = left.map_err(RunError::Config)?;
+    let left = load.join().map_err(|_| RunError::LoadPanicked)??;
     let mut report = Report::new("idle", &config.name, config);
     if let Some(version) = config.seeder.version(&launch) {
         report.versions.insert(config.seeder.name().into(), version);

@@ -12,6 +12,7 @@ pub mod affinity;
 pub mod blast;
 pub mod blast_compare;
 pub mod cli;
+pub mod config_error;
 pub mod data;
 pub mod fleet;
 pub mod histogram;

@@ -109,8 +109,11 @@ fn run<T: clap::Args>(
         Scenario::Soak(config) => soak::run(config, &tools, &progress),
     };
     let report = report.map_err(|error| match error {
-        RunError::Config(_) => usage(error),
-        RunError::Failed { .. } => failed(error),
+        RunError::Config(_) | RunError::NoRoom { .. } | RunError::NoProgram { .. } => usage(error),
+        RunError::Idle(idle::IdleError::Config(_)) => usage(error),
+        RunError::NoTracker | RunError::Idle(_) | RunError::LoadPanicked | RunError::Failed { .. } => {
+            failed(error)
+        }
     })?;
     tell(&report, &whole.output)
 }

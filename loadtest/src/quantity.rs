@@ -10,11 +10,16 @@ pub struct Bytes(pub u64);
 
 const UNITS: [(char, u32); 3] = [('K', 10), ('M', 20), ('G', 30)];
 
-impl FromStr for Bytes {
-    type Err = String;
+/// A text that does not say how many bytes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is no size such as 512, 16K, 256M or 1G")]
+pub struct NotASize(String);
 
-    fn from_str(text: &str) -> Result<Bytes, String> {
-        let wrong = || format!("'{text}' is no size such as 512, 16K, 256M or 1G");
+impl FromStr for Bytes {
+    type Err = NotASize;
+
+    fn from_str(text: &str) -> Result<Bytes, NotASize> {
+        let wrong = || NotASize(text.to_owned());
         let trimmed = text.trim();
         let unit = UNITS.iter().find(|(letter, _)| trimmed.to_ascii_uppercase().ends_with(*letter));
         let (digits, shift) = match unit {
@@ -75,7 +80,7 @@ mod tests {
     #[test]
     fn nonsense_is_refused_with_an_example() {
         for text in ["", "M", "-1", "1.5G", "99999999999G", "10 apples"] {
-            assert!(text.parse::<Bytes>().is_err_and(|error| error.contains("256M")), "{text}");
+            assert!(text.parse::<Bytes>().is_err_and(|error| error.to_string().contains("256M")), "{text}");
         }
     }
 }

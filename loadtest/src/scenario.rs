@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    blast_compare::CompareConfig, idle_run::IdleRunConfig, quantity::Bytes, soak::SoakConfig,
-    swarm::SwarmConfig, tracker_load::TrackerConfig,
+    blast_compare::CompareConfig, config_error::ConfigError, idle_run::IdleRunConfig, quantity::Bytes,
+    soak::SoakConfig, swarm::SwarmConfig, tracker_load::TrackerConfig,
 };
 
 /// What a scenario is about.
@@ -139,19 +139,19 @@ impl Scenario {
 }
 
 /// Looks whether a number of a scenario, a time mostly, is one that makes sense.
-pub(crate) fn check_number(key: &str, value: f64) -> Result<(), String> {
+pub(crate) fn check_number(key: &'static str, value: f64) -> Result<(), ConfigError> {
     if (0.0..=1e6).contains(&value) {
         return Ok(());
     }
-    Err(format!("{key} is {value}: a number from 0 to a million is needed"))
+    Err(ConfigError::Number { key, value })
 }
 
 /// Looks whether a torrent can have pieces of this length.
-pub(crate) fn check_piece(piece: Bytes) -> Result<(), String> {
+pub(crate) fn check_piece(piece: Bytes) -> Result<(), ConfigError> {
     if piece.0.is_power_of_two() && (16 << 10..=16 << 20).contains(&piece.0) {
         return Ok(());
     }
-    Err(format!("piece is {piece}: a power of two from 16K to 16M is needed"))
+    Err(ConfigError::Piece(piece))
 }
 
 fn parse<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T, ScenarioError> {

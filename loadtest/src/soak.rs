@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    config_error::ConfigError,
     data::TestTorrent,
     fleet::{Engine, EngineSpec, Network, TrackerProcess},
     limits::SWARM_ENGINES_MAX,
@@ -75,12 +76,12 @@ impl SoakConfig {
     ///
     /// # Errors
     /// What is wrong with which key.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), ConfigError> {
         if self.peers == 0 || self.peers >= SWARM_ENGINES_MAX {
-            return Err(format!("peers must be 1 to {}", SWARM_ENGINES_MAX - 1));
+            return Err(ConfigError::Range { key: "peers", max: SWARM_ENGINES_MAX - 1 });
         }
         if self.size.0 == 0 {
-            return Err("size must be at least one byte".into());
+            return Err(ConfigError::NoSize);
         }
         check_piece(self.piece)?;
         for (key, value) in [
@@ -107,7 +108,7 @@ struct Reading {
 /// # Errors
 /// The scenario cannot run, or a program could not be started. A round that fails is part of the report.
 pub fn run(config: &SoakConfig, tools: &Tools, progress: &Progress) -> Result<Report, RunError> {
-    config.check().map_err(RunError::Config)?;
+    config.check()?;
     let home = tools.run_dir()?;
     let network = Network::loopback(config.peers + 1).map_err(RunError::doing("make the network"))?;
     let arguments = ["--interval".to_owned(), "30".into()];

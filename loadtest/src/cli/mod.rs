@@ -4,19 +4,20 @@ mod scenario;
 mod tools;
 
 use std::{
+    io,
     net::{SocketAddr, ToSocketAddrs},
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, TryFromFloatSecsError},
 };
 
 use clap::{Args, ValueEnum};
-pub use scenario::{ChaosArgs, RunArgs, SoakArgs, SwarmArgs, TrackerArgs, overlay};
+pub use scenario::{ChaosArgs, OverlayError, RunArgs, SoakArgs, SwarmArgs, TrackerArgs, overlay};
 pub use tools::ToolArgs;
 
-use ringseed_proto::metainfo::Metainfo;
+use ringseed_proto::metainfo::{Metainfo, MetainfoError};
 
 use crate::{
-    blast::{BlastConfig, Greedy, Order, Target, Window},
+    blast::{BlastConfig, Greedy, Order, Target, TargetError, Window},
     idle::IdleConfig,
     quantity::Bytes,
     seeder::Maker,
@@ -137,8 +138,8 @@ impl BlastArgs {
     /// The scenario these flags describe.
     ///
     /// # Errors
-    /// A message for the user: what is wrong with which flag.
-    pub fn config(&self) -> Result<BlastConfig, String> {
+    /// What is wrong with which flag.
+    pub fn config(&self) -> Result<BlastConfig, FlagError> {
         let window = match (self.bytes, self.seconds) {
             (Some(bytes), _) => Window::Bytes(bytes.0),
             (None, seconds) => Window::Time(duration("--seconds", seconds.unwrap_or(10.0))?),
@@ -209,8 +210,8 @@ impl IdleArgs {
     /// The scenario these flags describe.
     ///
     /// # Errors
-    /// A message for the user: what is wrong with which flag.
-    pub fn config(&self) -> Result<IdleConfig, String> {
+    /// What is wrong with which flag.
+    pub fn config(&self) -> Result<IdleConfig, FlagError> {
         Ok(IdleConfig {
             addr: self.seeder.resolve()?,
             targets: read_targets(&self.seeder.torrent)?,
@@ -222,27 +223,82 @@ impl IdleArgs {
     }
 }
 
-fn duration(flag: &str, seconds: f64) -> Result<Duration, String> {
-    Duration::try_from_secs_f64(seconds).map_err(|e| format!("{flag}: {e}"))
+/// What is wrong with which flag.
+#[derive(Debug, thiserror::Error)]
+pub enum FlagError {
+    /// A time that there is not.
+    #[error("{flag}: {error}")]
+    Time {
+        /// The flag.
+        flag: &'static str,
+        /// Why it is no time.
+        error: TryFromFloatSecsError,
+    },
+    /// Nobody to load is named.
+    #[error("--addr is needed")]
+    NoAddress,
+    /// The name of who is to be loaded cannot be resolved.
+    #[error("--addr {addr}: {error}")]
+    Resolve {
+        /// The name.
+        addr: String,
+        /// What the resolver says.
+        error: io::Error,
+    },
+    /// It has no address.
+    #[error("--addr {0}: no address")]
+    Unresolved(String),
+    /// A torrent file cannot be read.
+    #[error("--torrent {}: {error}", .path.display())]
+    Unreadable {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// It is not a torrent file.
+    #[error("--torrent {}: {error}", .path.display())]
+    Metainfo {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        error: MetainfoError,
+    },
+    /// Its pieces cannot be asked for.
+    #[error("--torrent {}: {error}", .path.display())]
+    Target {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: TargetError,
+    },
+    /// There is nothing to ask for.
+    #[error("--torrent: there is no torrent file")]
+    NoTorrent,
+}
+
+fn duration(flag: &'static str, seconds: f64) -> Result<Duration, FlagError> {
+    Duration::try_from_secs_f64(seconds).map_err(|error| FlagError::Time { flag, error })
 }
 
 impl SeederArgs {
-    fn resolve(&self) -> Result<SocketAddr, String> {
-        let addr = self.addr.as_deref().ok_or("--addr is needed")?;
-        let mut found = addr.to_socket_addrs().map_err(|e| format!("--addr {addr}: {e}"))?;
-        found.next().ok_or_else(|| format!("--addr {addr}: no address"))
+    fn resolve(&self) -> Result<SocketAddr, FlagError> {
+        let addr = self.addr.as_deref().ok_or(FlagError::NoAddress)?;
+        let mut found =
+            addr.to_socket_addrs().map_err(|error| FlagError::Resolve { addr: addr.to_owned(), error })?;
+        found.next().ok_or_else(|| FlagError::Unresolved(addr.to_owned()))
     }
 }
 
 /// The torrents of files and directories; those of a directory in the order of their names.
-fn read_targets(paths: &[PathBuf]) -> Result<Vec<Target>, String> {
+fn read_targets(paths: &[PathBuf]) -> Result<Vec<Target>, FlagError> {
     let mut targets = Vec::new();
     for path in paths {
         if !path.is_dir() {
             targets.push(read_target(path)?);
             continue;
         }
-        let complain = |e: std::io::Error| format!("--torrent {}: {e}", path.display());
+        let complain = |error: io::Error| FlagError::Unreadable { path: path.clone(), error };
         let mut files = Vec::new();
         for entry in std::fs::read_dir(path).map_err(complain)? {
             files.push(entry.map_err(complain)?.path());
@@ -254,15 +310,15 @@ fn read_targets(paths: &[PathBuf]) -> Result<Vec<Target>, String> {
         }
     }
     if targets.is_empty() {
-        return Err("--torrent: there is no torrent file".into());
+        return Err(FlagError::NoTorrent);
     }
     Ok(targets)
 }
 
-fn read_target(path: &Path) -> Result<Target, String> {
-    let complain = |e: &dyn std::fmt::Display| format!("--torrent {}: {e}", path.display());
-    let bytes = std::fs::read(path).map_err(|e| complain(&e))?;
-    let metainfo = Metainfo::parse(&bytes).map_err(|e| complain(&e))?;
+fn read_target(path: &Path) -> Result<Target, FlagError> {
+    let at = || path.to_path_buf();
+    let bytes = std::fs::read(path).map_err(|error| FlagError::Unreadable { path: at(), error })?;
+    let metainfo = Metainfo::parse(&bytes).map_err(|error| FlagError::Metainfo { path: at(), error })?;
     let info = &metainfo.info;
     let hashes = info.piece_hashes().to_vec();
     Target::new(
@@ -271,5 +327,5 @@ fn read_target(path: &Path) -> Result<Target, String> {
         info.layout.total_length,
         Some(hashes),
     )
-    .map_err(|e| complain(&e))
+    .map_err(|error| FlagError::Target { path: at(), error })
 }

@@ -226,9 +226,33 @@ fn read(path: &Path, keys: Given, sets: &[String]) -> Result<Scenario, ScenarioE
     }
     let mut all: Vec<String> = keys.into_iter().map(|(key, value)| format!("{key}={value}")).collect();
     all.extend(sets.iter().cloned());
-    let text = overlay(&text, &all)
-        .map_err(|reason| ScenarioError::Invalid { origin: origin.clone().into_owned(), reason })?;
+    let text = overlay(&text, &all).map_err(|error| ScenarioError::Invalid {
+        origin: origin.clone().into_owned(),
+        reason: error.to_string(),
+    })?;
     Scenario::parse(&text, &format!("{origin} with flags"))
+}
+
+/// Why a flag cannot be put into a scenario.
+#[derive(Debug, thiserror::Error)]
+pub enum OverlayError {
+    /// The scenario itself is not TOML.
+    #[error("{0}")]
+    Scenario(#[from] toml::de::Error),
+    /// What was given has no `=`.
+    #[error("'{0}' is no KEY=VALUE")]
+    NotAPair(String),
+    /// What was given goes through something that is no table.
+    #[error("'{name}' in '{set}' is no table")]
+    NotATable {
+        /// What is no table.
+        name: String,
+        /// What was given.
+        set: String,
+    },
+    /// The scenario with the flags cannot be written.
+    #[error("{0}")]
+    Written(#[from] toml::ser::Error),
 }
 
 /// The scenario `text` with each `KEY=VALUE` of `sets` in it. A key may have a table in front (`link.delay_ms`); a value
@@ -236,21 +260,22 @@ fn read(path: &Path, keys: Given, sets: &[String]) -> Result<Scenario, ScenarioE
 ///
 /// # Errors
 /// The text is no TOML, or a set has no `=` or goes through something that is no table.
-pub fn overlay(text: &str, sets: &[String]) -> Result<String, String> {
-    let mut document: toml::Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
+pub fn overlay(text: &str, sets: &[String]) -> Result<String, OverlayError> {
+    let mut document: toml::Table = text.parse()?;
     for set in sets {
-        let (key, value) = set.split_once('=').ok_or_else(|| format!("'{set}' is no KEY=VALUE"))?;
+        let (key, value) = set.split_once('=').ok_or_else(|| OverlayError::NotAPair(set.clone()))?;
         let path: Vec<&str> = key.trim().split('.').collect();
         let [tables @ .., last] = &path[..] else { continue };
         let mut table = &mut document;
         for name in tables {
             let entry =
                 table.entry((*name).to_owned()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-            table = entry.as_table_mut().ok_or_else(|| format!("'{name}' in '{set}' is no table"))?;
+            let not_a_table = || OverlayError::NotATable { name: (*name).to_owned(), set: set.clone() };
+            table = entry.as_table_mut().ok_or_else(not_a_table)?;
         }
         table.insert((*last).to_owned(), value_of(value.trim()));
     }
-    toml::to_string(&document).map_err(|error| error.to_string())
+    Ok(toml::to_string(&document)?)
 }
 
 fn value_of(text: &str) -> toml::Value {

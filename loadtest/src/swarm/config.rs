@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    config_error::{ConfigError, EventError},
     fleet::LinkShape,
     limits::SWARM_ENGINES_MAX,
     quantity::Bytes,
@@ -175,7 +176,7 @@ impl SwarmConfig {
     ///
     /// # Errors
     /// What is wrong with which key.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), ConfigError> {
         let times = [
             ("arrival_s", self.arrival_s),
             ("churn_every_s", self.churn_every_s),
@@ -187,55 +188,51 @@ impl SwarmConfig {
         ];
         times.into_iter().try_for_each(|(key, value)| check_number(key, value))?;
         if self.peers == 0 || self.seeds == 0 {
-            return Err("peers and seeds must be at least 1".into());
+            return Err(ConfigError::AtLeastOne("peers and seeds"));
         }
         if self.peers.saturating_add(self.seeds) > SWARM_ENGINES_MAX {
-            return Err(format!("peers and seeds together may be at most {SWARM_ENGINES_MAX}"));
+            return Err(ConfigError::TooManyEngines);
         }
         if self.size.0 == 0 {
-            return Err("size must be at least one byte".into());
+            return Err(ConfigError::NoSize);
         }
         check_piece(self.piece)?;
         if self.shards == 0 || self.interval_s == 0 || self.sample_ms == 0 {
-            return Err("shards, interval_s and sample_ms must be at least 1".into());
+            return Err(ConfigError::AtLeastOne("shards, interval_s and sample_ms"));
         }
         if !self.link.is_plain() && self.network == Place::Loopback {
-            return Err("link shapes need network = \"links\"".into());
+            return Err(ConfigError::NoLinks);
         }
         if self.kind == Kind::Chaos && self.event.is_empty() {
-            return Err("chaos needs at least one [[event]]".into());
+            return Err(ConfigError::NoEvents);
         }
         self.event.iter().enumerate().try_for_each(|(at, event)| {
-            self.check_event(event).map_err(|why| format!("event {}: {why}", at + 1))
+            self.check_event(event).map_err(|error| ConfigError::Event { number: at + 1, error })
         })
     }
 
-    fn check_event(&self, event: &Event) -> Result<(), String> {
+    fn check_event(&self, event: &Event) -> Result<(), EventError> {
         match (event.at_s, event.at_percent) {
             (Some(at), None) if (0.0..=1e6).contains(&at) => {}
             (None, Some(at)) if (0.0..=100.0).contains(&at) => {}
-            (None, None) => return Err("at_s or at_percent is needed".into()),
-            (Some(_), Some(_)) => return Err("at_s and at_percent exclude each other".into()),
-            _ => return Err("at_s and at_percent must not be negative, and a percentage at most 100".into()),
+            (None, None) => return Err(EventError::NoTime),
+            (Some(_), Some(_)) => return Err(EventError::TwoTimes),
+            _ => return Err(EventError::Time),
         }
-        check_number("for_s", event.for_s)?;
+        check_number("for_s", event.for_s).map_err(|_| EventError::Duration(event.for_s))?;
         for (what, numbers, count) in [("peer", &event.peers, self.peers), ("seed", &event.seeds, self.seeds)]
         {
             if let Some(number) = numbers.iter().find(|number| !(1..=count).contains(*number)) {
-                return Err(format!("there is no {what} {number}: they are numbered from 1 to {count}"));
+                return Err(EventError::Unknown { what, number: *number, count });
             }
         }
         let nobody = event.peers.is_empty() && event.seeds.is_empty();
         match event.action {
-            Action::TrackerDown if !nobody => Err("tracker-down happens to no peer and no seed".into()),
+            Action::TrackerDown if !nobody => Err(EventError::TrackerHasNoPeers),
             Action::TrackerDown => Ok(()),
-            _ if nobody => Err("peers or seeds must name somebody".into()),
-            Action::DiskFull if !event.seeds.is_empty() => {
-                Err("disk-full is for peers: seeds write nothing".into())
-            }
-            Action::Partition if self.network == Place::Loopback => {
-                Err("partition needs network = \"links\"".into())
-            }
+            _ if nobody => Err(EventError::Nobody),
+            Action::DiskFull if !event.seeds.is_empty() => Err(EventError::SeedsWriteNothing),
+            Action::Partition if self.network == Place::Loopback => Err(EventError::NoLinks),
             _ => Ok(()),
         }
     }
@@ -257,7 +254,7 @@ mod tests {
 
     fn parsed(text: &str) -> Result<SwarmConfig, String> {
         let config: SwarmConfig = toml::from_str(text).map_err(|error| error.to_string())?;
-        config.check().map(|()| config)
+        config.check().map_err(|error| error.to_string()).map(|()| config)
     }
 
     #[test]

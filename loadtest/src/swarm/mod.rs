@@ -21,7 +21,9 @@ pub(crate) use files::same_bytes;
 use schedule::Schedule;
 use world::World;
 
-use crate::{fleet, progress::Progress, report::Report, seeder::beside};
+use crate::{
+    config_error::ConfigError, fleet, idle::IdleError, progress::Progress, report::Report, seeder::beside,
+};
 
 /// Programs and places that every scenario needs.
 #[derive(Debug, Clone)]
@@ -40,8 +42,40 @@ pub struct Tools {
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// A setting that cannot be.
-    #[error("{0}")]
-    Config(String),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The directory has too little room for what is moved.
+    #[error(
+        "{} has room for {room_mib} MiB, and this takes {needed_mib} MiB: choose another --dir, or less --size or --peers",
+        .dir.display()
+    )]
+    NoRoom {
+        /// The directory.
+        dir: PathBuf,
+        /// MiB that it has.
+        room_mib: u64,
+        /// MiB that are needed.
+        needed_mib: u64,
+    },
+    /// A program that takes part is not there.
+    #[error(
+        "there is no {}: build it with `cargo build --release -p {name}`, or name it with --{name}", .path.display()
+    )]
+    NoProgram {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// Its name.
+        name: String,
+    },
+    /// There is no tracker to put under load.
+    #[error("there is no tracker")]
+    NoTracker,
+    /// Connections could not be opened.
+    #[error(transparent)]
+    Idle(#[from] IdleError),
+    /// The load ended in a way that nobody foresaw.
+    #[error("the load thread panicked")]
+    LoadPanicked,
     /// Something that was needed failed.
     #[error("cannot {what}: {error}")]
     Failed {
@@ -75,11 +109,7 @@ impl Tools {
             if path.exists() {
                 return std::path::absolute(&path).map_err(RunError::doing(format!("find {name}")));
             }
-            let text = format!(
-                "there is no {}: build it with `cargo build --release -p {name}`, or name it with --{name}",
-                path.display()
-            );
-            Err(RunError::Config(text))
+            Err(RunError::NoProgram { path, name: name.to_owned() })
         };
         let dir = std::path::absolute(&dir).map_err(RunError::doing("use --dir"))?;
         Ok(Tools {
@@ -115,7 +145,7 @@ impl Tools {
 /// # Errors
 /// The scenario cannot run, or a program could not be started. What goes wrong in the swarm is part of the report.
 pub fn run(config: &SwarmConfig, tools: &Tools, progress: &Progress) -> Result<Report, RunError> {
-    config.check().map_err(RunError::Config)?;
+    config.check()?;
     if config.needs_isolation() {
         fleet::isolate().map_err(RunError::doing("make namespaces for this scenario"))?;
     }

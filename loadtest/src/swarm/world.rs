@@ -61,12 +61,8 @@ impl<'a> World<'a> {
         let needed = config.size.0.saturating_mul(u64::from(config.peers) + 1).saturating_add(DISK_SLACK);
         let room = room(home.path()).map_err(RunError::doing("look for room"))?;
         if room < needed {
-            return Err(RunError::Config(format!(
-                "{} has room for {} MiB, and this takes {} MiB: choose another --dir, or less --size or --peers",
-                tools.dir.display(),
-                room >> 20,
-                needed >> 20
-            )));
+            let dir = tools.dir.clone();
+            return Err(RunError::NoRoom { dir, room_mib: room >> 20, needed_mib: needed >> 20 });
         }
         let count = config.seeds + config.peers;
         let network = match config.network {

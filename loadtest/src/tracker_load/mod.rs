@@ -11,6 +11,7 @@ pub use run::run;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    config_error::ConfigError,
     limits::{CONNECTIONS_MAX, PEER_NUMBER_MAX},
     scenario::{Kind, check_number},
     swarm::Announce,
@@ -88,28 +89,20 @@ impl TrackerConfig {
     ///
     /// # Errors
     /// What is wrong with which key.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), ConfigError> {
         if self.peers == 0 || self.torrents == 0 {
-            return Err("peers and torrents must be at least 1".into());
+            return Err(ConfigError::AtLeastOne("peers and torrents"));
         }
         if !(1..=CONNECTIONS_MAX.min(PEER_NUMBER_MAX)).contains(&self.connections) {
-            return Err(format!("connections must be 1 to {CONNECTIONS_MAX}"));
+            return Err(ConfigError::Range { key: "connections", max: CONNECTIONS_MAX });
         }
         let loopback = self.addr.is_none_or(|addr| matches!(addr, SocketAddr::V4(a) if a.ip().is_loopback()));
         let addresses = if loopback { u64::from(self.connections) } else { 1 };
         if self.peers > addresses * PORTS {
-            return Err(format!(
-                "peers must be at most {} with these connections: a peer is an address and a port{}",
-                addresses * PORTS,
-                if loopback {
-                    ""
-                } else {
-                    ", and only connections within 127.0.0.0/8 have addresses of their own"
-                }
-            ));
+            return Err(ConfigError::TooManyPeers { max: addresses * PORTS, loopback });
         }
         if self.stopped_percent + self.completed_percent + self.scrape_percent > 100 {
-            return Err("the percentages of stopped, completed and scrape are more than 100 together".into());
+            return Err(ConfigError::Percentages);
         }
         for (key, value) in [("seconds", self.seconds), ("growth_limit_s", self.growth_limit_s)] {
             check_number(key, value)?;

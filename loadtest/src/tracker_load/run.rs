@@ -82,7 +82,7 @@ struct Found {
 /// # Errors
 /// The scenario cannot run, or nothing could be started. Refusals are part of the report.
 pub fn run(config: &TrackerConfig, tools: &Tools, progress: &Progress) -> Result<Report, RunError> {
-    config.check().map_err(RunError::Config)?;
+    config.check()?;
     let home = tools.run_dir()?;
     let own = match config.addr {
         Some(_) => None,
@@ -90,7 +90,7 @@ pub fn run(config: &TrackerConfig, tools: &Tools, progress: &Progress) -> Result
     };
     // One of them is there.
     let addr = config.addr.or_else(|| own.as_ref().map(TrackerProcess::addr));
-    let addr = addr.ok_or_else(|| RunError::Config("there is no tracker".into()))?;
+    let addr = addr.ok_or(RunError::NoTracker)?;
     let found = std::thread::scope(|scope| {
         let load = scope.spawn(|| {
             if let Some(cpu) = config.load_cpu {
@@ -104,7 +104,7 @@ pub fn run(config: &TrackerConfig, tools: &Tools, progress: &Progress) -> Result
             let runtime = runtime.map_err(RunError::doing("start the load thread's io_uring"))?;
             runtime.block_on(load(config, addr, own.as_ref(), progress))
         });
-        load.join().map_err(|_| RunError::Config("the load thread panicked".into()))?
+        load.join().map_err(|_| RunError::LoadPanicked)?
     })?;
     let mut report = report(config, &found);
     if own.is_some() {
