@@ -43,6 +43,8 @@ pub enum Next {
         work: FileWork,
         /// Whether it runs afterwards.
         run: bool,
+        /// This was begun before.
+        again: bool,
     },
     /// It is forgotten, and its files are deleted when `delete` says so.
     Remove {
@@ -164,7 +166,8 @@ mod tests {
     fn what_fails_while_a_torrent_stops_changes_nothing_that_the_user_wants() {
         let failures = [Next::Fail("full".into()), Next::Miss("gone".into())];
         let work = FileWork::Move("/to".into());
-        let planned = [Next::Pause, Next::Handle { work, run: true }, Next::Remove { delete: true }];
+        let planned =
+            [Next::Pause, Next::Handle { work, run: true, again: false }, Next::Remove { delete: true }];
         for (planned, next) in
             planned.iter().flat_map(|planned| failures.iter().map(move |next| (planned, next)))
         {

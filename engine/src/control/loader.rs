@@ -39,6 +39,11 @@ pub enum Loading {
 pub struct StoreGuard(Arc<dyn SessionStore>);
 
 impl StoreGuard {
+    /// A store that the session is to have for itself.
+    pub fn new(store: Arc<dyn SessionStore>) -> StoreGuard {
+        StoreGuard(store)
+    }
+
     /// The store.
     pub fn store(&self) -> Arc<dyn SessionStore> {
         self.0.clone()
@@ -107,7 +112,7 @@ impl Loader {
             }
         };
         let _ = opened.send(Ok(()));
-        if self.session.blocking_send(Loading::Opened(StoreGuard(store.clone()))).is_err() {
+        if self.session.blocking_send(Loading::Opened(StoreGuard::new(store.clone()))).is_err() {
             return;
         }
         let end = match self.read(&store) {
@@ -167,7 +172,7 @@ impl Loader {
     }
 
     /// Makes a torrent of a stored record. When its files are not as they were then, they are to be checked.
-    fn restore(&self, mut record: TorrentRecord) -> Result<Restored, EngineError> {
+    pub(super) fn restore(&self, mut record: TorrentRecord) -> Result<Restored, EngineError> {
         let bytes = std::mem::take(&mut record.metainfo);
         let metainfo = Metainfo::parse(&bytes).map_err(EngineError::StoredDamaged)?;
         drop(bytes);

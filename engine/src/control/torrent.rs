@@ -101,6 +101,8 @@ pub struct CountedAs {
     pub turn: QueueState,
     /// Whether it waits for another torrent.
     pub waits: bool,
+    /// Whether its files are handled, or will be ([`Torrent::is_handled`]).
+    pub handled: bool,
     /// Payload bytes sent and received in this run.
     pub moved: (u64, u64),
 }
@@ -319,6 +321,7 @@ impl Torrent {
                 _ => QueueState::None,
             },
             waits: self.waits,
+            handled: self.is_handled(),
             moved: self.moved(),
         }
     }
@@ -332,9 +335,9 @@ impl Torrent {
             Activity::Queued => TorrentState::Queued,
             // A rename is over in a moment, and is nothing that anybody has to wait for.
             Activity::Handling { run: false, handling: Handling { work: FileWork::Rename(_), .. } }
-            | Activity::Stopping { next: Next::Handle { work: FileWork::Rename(_), run: false }, .. } => {
-                TorrentState::Paused
-            }
+            | Activity::Stopping {
+                next: Next::Handle { work: FileWork::Rename(_), run: false, .. }, ..
+            } => TorrentState::Paused,
             Activity::Handling { handling: Handling { work: FileWork::Rename(_), .. }, .. }
             | Activity::Stopping { next: Next::Handle { work: FileWork::Rename(_), .. }, .. }
                 if left == 0 =>

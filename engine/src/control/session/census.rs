@@ -27,6 +27,8 @@ pub(super) struct Census {
     pub(super) queues: [Queue; 2],
     /// Those that wait for another torrent.
     pub(super) waiting: HashSet<u32>,
+    /// Those whose files are handled, or will be in a moment.
+    pub(super) handled: HashSet<u32>,
     /// Payload bytes that they sent and received in this run.
     pub(super) moved: (u64, u64),
     /// Torrents that changed since the last snapshot, or are gone.
@@ -44,6 +46,7 @@ impl Census {
             self.moved.0 -= before.moved.0;
             self.moved.1 -= before.moved.1;
             self.waiting.remove(&id);
+            self.handled.remove(&id);
             if now.is_none_or(|now| now.place != before.place) {
                 self.order.remove(key);
             }
@@ -59,6 +62,9 @@ impl Census {
             self.moved.1 += now.moved.1;
             if now.waits {
                 self.waiting.insert(id);
+            }
+            if now.handled {
+                self.handled.insert(id);
             }
             if before.is_none_or(|before| before.place != now.place) {
                 self.order.insert(key);
@@ -106,7 +112,7 @@ mod tests {
     use super::*;
 
     fn counted(place: i64, seed: bool, turn: QueueState) -> CountedAs {
-        CountedAs { place, seed, turn, waits: false, moved: (place as u64, 1) }
+        CountedAs { place, seed, turn, waits: false, handled: false, moved: (place as u64, 1) }
     }
 
     #[test]

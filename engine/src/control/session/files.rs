@@ -13,6 +13,7 @@ use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::metainfo::Metainfo;
 use ringseed_storage::FileWork;
 use ringseed_storage::{MoveError, MoveProgress, StorageError, TorrentSettings, TorrentStore};
+use ringseed_storage::{RunState, TorrentRecord};
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -82,7 +83,7 @@ impl Session {
         }
         let work = FileWork::Move(to);
         let checked = self.check_work(torrent_id, &work);
-        if let Err(error) = checked.and_then(|()| self.note_work(torrent_id, Some(work.clone()))) {
+        if let Err(error) = checked.and_then(|()| self.note_work(torrent_id, Some(work.clone()), run)) {
             tracing::error!(%error, torrent = %torrent_id, "a complete torrent is not moved");
             // One that could not be noted is moved when the store can be used again.
             let stays = self.store_failure.is_none();
@@ -123,9 +124,9 @@ impl Session {
             Activity::Stopping { next, .. }
                 if matches!(next, Next::Handle { work: FileWork::Move(_), .. }) =>
             {
-                let Next::Handle { work, run } = next.clone() else { return Ok(()) };
+                let Next::Handle { work, run, .. } = next.clone() else { return Ok(()) };
                 // It holds once it is stored.
-                self.note_work(torrent_id, None)?;
+                self.note_work(torrent_id, None, run)?;
                 let stopping = self.torrent(&torrent_id).map(|torrent| &mut torrent.activity);
                 if let Some(Activity::Stopping { next, .. }) = stopping {
                     *next = if run { Next::Run } else { Next::Pause };
@@ -146,10 +147,18 @@ impl Session {
         }
     }
 
-    /// Enters what is begun with the files of a torrent. On an error it is as before.
-    fn note_work(&mut self, torrent_id: TorrentId, work: Option<FileWork>) -> Result<(), EngineError> {
+    /// Enters what is begun with the files of a torrent, and whether it runs afterwards. On an error it is as before.
+    fn note_work(
+        &mut self,
+        torrent_id: TorrentId,
+        work: Option<FileWork>,
+        run: bool,
+    ) -> Result<(), EngineError> {
         let before = self.set_work(torrent_id, work);
-        let records: Vec<_> = self.record(torrent_id).into_iter().collect();
+        // One that rests may be about to run: a kill in between is not to make it one that was paused.
+        let state = if run { RunState::Running } else { RunState::Paused };
+        let record = self.record(torrent_id).map(|record| TorrentRecord { state, ..record });
+        let records: Vec<_> = record.into_iter().collect();
         let result = self.save_settings(&records);
         if result.is_err() {
             self.set_work(torrent_id, before);
@@ -180,7 +189,7 @@ impl Session {
                 self.begin_files(torrent_id, work, run, again);
             }
             Activity::Running | Activity::Checking { .. } | Activity::Stopping { .. } => {
-                self.begin_stop(torrent_id, Next::Handle { work, run });
+                self.begin_stop(torrent_id, Next::Handle { work, run, again });
             }
         }
     }
@@ -196,6 +205,9 @@ impl Session {
 
     /// Handles the files of a torrent that no shard has. `again` says that this was begun before.
     pub(super) fn begin_files(&mut self, torrent_id: TorrentId, work: FileWork, run: bool, again: bool) {
+        if self.is_used_until_removed(torrent_id, &work) {
+            return self.hold_work(torrent_id, Next::Handle { work, run, again });
+        }
         let Some(torrent) = self.torrent(&torrent_id) else { return };
         let progress = Arc::new(MoveProgress::default());
         let handling = Handling { work: work.clone(), progress: progress.clone() };
@@ -213,6 +225,24 @@ impl Session {
         };
         self.moving.insert(torrent_id);
         self.work.push(Work::Change(Box::new(change)));
+    }
+
+    /// Has work on files wait until the shards have let go of a torrent that has them as well and is being removed.
+    fn hold_work(&mut self, torrent_id: TorrentId, next: Next) {
+        if let Some(torrent) = self.torrent(&torrent_id) {
+            torrent.activity = Activity::Stopping { waiting: Vec::new(), next };
+            torrent.touch();
+            self.held_work.push(torrent_id);
+        }
+    }
+
+    /// Shards have let go of a torrent that is being removed: goes on with work that may have waited for that.
+    pub(super) fn go_on_with_held(&mut self) {
+        for torrent_id in std::mem::take(&mut self.held_work) {
+            if let Some(home) = self.torrent(&torrent_id).map(|torrent| torrent.entry.home) {
+                self.let_go.push_back((home, torrent_id));
+            }
+        }
     }
 
     /// Goes on with what was done beside the session.

@@ -149,6 +149,8 @@ pub struct Session {
     opened: Vec<Opening>,
     /// Torrents whose files are being moved or renamed.
     moving: HashSet<TorrentId>,
+    /// Torrents whose files are handled once shards have let go of others.
+    held_work: Vec<TorrentId>,
     /// Who waits for the end of a rename.
     renaming: HashMap<TorrentId, Ticket>,
     /// Who waits for the end of a removal.
@@ -220,6 +222,7 @@ impl Session {
             opening: HashMap::new(),
             opened: Vec::new(),
             moving: HashSet::new(),
+            held_work: Vec::new(),
             renaming: HashMap::new(),
             leaving: HashMap::new(),
             parts,

@@ -214,11 +214,20 @@ impl Session {
             }
             Next::Fail(reason) => torrent.activity = Activity::Failed(reason),
             Next::Miss(reason) => self.miss(torrent_id, reason, true),
-            Next::Run => self.begin(torrent_id),
+            Next::Run => {
+                // It may begin with a move, which would wait for the shards of one that is stopping.
+                torrent.activity = Activity::Paused;
+                self.begin(torrent_id);
+            }
             Next::Check { run } => self.begin_check(torrent_id, run),
-            Next::Handle { work, run } => self.begin_files(torrent_id, work, run, false),
-            Next::Remove { delete: true } => return self.delete_files(torrent_id),
-            Next::Remove { delete: false } => return self.forget(torrent_id),
+            Next::Handle { work, run, again } => self.begin_files(torrent_id, work, run, again),
+            Next::Remove { delete } => {
+                match delete {
+                    true => self.delete_files(torrent_id),
+                    false => self.forget(torrent_id),
+                }
+                return self.go_on_with_held();
+            }
         }
         if unsaved {
             self.owed.insert(torrent_id);

@@ -9,7 +9,7 @@
 //! - Files of several torrents are not moved, renamed or deleted on behalf of one, unless the others rest and are for the
 //!   same directory.
 
-use super::super::activity::Activity;
+use super::super::activity::{Activity, Next};
 use super::super::torrent::Torrent;
 use super::claims::{Content, compare, overlap};
 use super::{Session, renamed, renames};
@@ -175,6 +175,18 @@ impl Session {
         sharers
     }
 
+    /// Whether a shard may still have the files of this one for a torrent that is being removed, so that they cannot be
+    /// moved or renamed yet.
+    pub(super) fn is_used_until_removed(&mut self, torrent_id: TorrentId, work: &FileWork) -> bool {
+        if self.leaving.is_empty() || matches!(work, FileWork::Found(_)) {
+            return false;
+        }
+        let sharers = self.sharers(&torrent_id);
+        sharers.iter().filter_map(|sharer| self.by_id(&sharer.torrent)).any(|other| {
+            matches!(&other.activity, Activity::Stopping { waiting, next: Next::Remove { .. } } if !waiting.is_empty())
+        })
+    }
+
     /// Torrents that go along when this one is moved to its last directory: they have no other files than this one has,
     /// rest or are being hashed, and are for the same directory. `None` when another torrent has files of it that does not go along.
     pub(super) fn followers(&mut self, torrent_id: TorrentId, to: &Path) -> Option<Vec<TorrentId>> {
@@ -205,8 +217,12 @@ impl Session {
     pub(super) fn admit(&mut self, torrent_id: TorrentId) -> Option<String> {
         let torrent = self.by_id(&torrent_id)?;
         let (have, entry) = (torrent.pieces.live().clone(), torrent.entry.clone());
+        // What is complete is only read: it minds nothing but that files are moved, renamed or deleted.
         if have.is_full() {
-            return None;
+            self.take_changes();
+            if self.census.handled.is_empty() {
+                return None;
+            }
         }
         let layout = &entry.content.info.layout;
         let (mut compared, mut written) = (BTreeSet::new(), BTreeSet::new());
@@ -214,10 +230,10 @@ impl Session {
         for sharer in self.sharers(&torrent_id) {
             let mut other_info = None;
             for (own_file, other_file) in sharer.files {
-                if layout.pieces_of_file(own_file).all(|piece| have.get(piece)) {
+                let Some(other) = self.by_id(&sharer.torrent) else { continue };
+                if layout.pieces_of_file(own_file).all(|piece| have.get(piece)) && !other.is_handled() {
                     continue;
                 }
-                let Some(other) = self.by_id(&sharer.torrent) else { continue };
                 let pieces = || other.entry.content.info.layout.pieces_of_file(other_file);
                 let all = pieces().all(|piece| other.pieces.live().get(piece));
                 let any = pieces().any(|piece| other.pieces.live().get(piece));
