@@ -23,6 +23,8 @@ mod settings;
 mod share_limits;
 mod sharing;
 mod store_care;
+#[cfg(test)]
+mod tests;
 mod totals;
 mod transitions;
 
