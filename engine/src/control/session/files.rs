@@ -199,7 +199,14 @@ impl Session {
     pub(super) fn resume_work(&mut self, torrent_id: TorrentId, run: bool) -> bool {
         let Some(torrent) = self.torrent(&torrent_id) else { return false };
         let Some(work) = torrent.settings.file_work.clone() else { return false };
-        self.begin_files(torrent_id, work, run, true);
+        // Another torrent may use the files by now.
+        match self.check_work(torrent_id, &work) {
+            Ok(()) => self.begin_files(torrent_id, work, run, true),
+            Err(error) => {
+                tracing::warn!(%error, torrent = %torrent_id, "work on files that was begun cannot go on");
+                self.fail(torrent_id, error.to_string(), run);
+            }
+        }
         true
     }
 

@@ -3,9 +3,9 @@
 use super::invariants;
 use super::world::World;
 use crate::control::activity::{Activity, Next};
-use crate::control::work::Work;
+use crate::control::work::{Done, Work};
 use ringseed_handle::{AddTorrent, TorrentChange, TorrentCommand};
-use ringseed_storage::{FileWork, RunState};
+use ringseed_storage::{FileWork, MoveError, RunState, StorageError};
 use std::sync::Arc;
 
 /// Adds a torrent that lies whole in a directory, and has it hashed.
@@ -88,6 +88,28 @@ fn files_are_moved_once_shards_have_let_go_of_a_removed_torrent_that_has_them() 
     world.settle();
     invariants::check_settled(&mut world);
     assert_eq!(world.store.torrent(moved).expect("it is stored").data_dir, world.path("moved"));
+}
+
+/// A move that had ended halfway was gone on with, though another torrent used the files by then.
+#[test]
+fn a_move_does_not_go_on_while_another_torrent_uses_the_files() {
+    let mut world = World::new(2);
+    add_whole(&mut world, 3, true);
+    start_move(&mut world, 3, "moved");
+    let Some(Work::Change(change)) = world.work.pop() else { panic!("no move") };
+    let result = Err(MoveError::Halfway(StorageError::DiskFull { path: "file".into() }));
+    world.end_work(Done::Changed { torrent_id: change.torrent_id, work: change.work, result });
+    add_whole(&mut world, 4, false);
+    assert!(matches!(world.activity(4), Activity::Running));
+    let list = vec![world.contents[3].id];
+    world.command(list.clone(), TorrentCommand::Resume { now: false });
+    assert!(world.work.is_empty() && matches!(world.activity(3), Activity::Failed(_)));
+    world.command(vec![world.contents[4].id], TorrentCommand::Remove { delete: false });
+    world.settle();
+    world.command(list, TorrentCommand::Resume { now: false });
+    world.settle();
+    invariants::check_settled(&mut world);
+    assert_eq!(world.torrent(3).expect("it is there").data_dir, world.path("moved"));
 }
 
 /// A complete torrent began to serve files that were about to be moved with another torrent that has them as well.
