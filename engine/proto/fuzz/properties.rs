@@ -2,9 +2,11 @@
 //! when it is written and read again. The fuzz targets and the test over the corpus both call these.
 
 use ringseed_proto::bencode::{self, Limits};
+use ringseed_proto::hashes::SwarmHash;
 use ringseed_proto::limits::{TRACKER_QUERY_BYTES_MAX, TRACKER_RESPONSE_BYTES_MAX};
 use ringseed_proto::magnet::Magnet;
 use ringseed_proto::metainfo::Metainfo;
+use ringseed_proto::mse::{Initiator, KEY_LEN, LookupHash, Methods, Random, Rc4, Responder, Step};
 use ringseed_proto::tracker::http::{
     PeerFormat, announce_url, encode_announce, encode_scrape, parse_announce, parse_announce_response,
     parse_scrape, parse_scrape_response, scrape_url,
@@ -21,7 +23,7 @@ use std::path::Component;
 type Property = fn(&[u8]);
 
 /// All properties by the name of their target, which is that of the folder in `corpus`.
-pub const ALL: [(&str, Property); 8] = [
+pub const ALL: [(&str, Property); 10] = [
     ("bencode", bencode),
     ("metainfo", metainfo),
     ("magnet", magnet),
@@ -30,6 +32,8 @@ pub const ALL: [(&str, Property); 8] = [
     ("udp_tracker", udp_tracker),
     ("http_query", http_query),
     ("http_response", http_response),
+    ("mse_initiator", mse_initiator),
+    ("mse_responder", mse_responder),
 ];
 
 /// A value ends within the input, does not depend on what follows it, and nothing shorter is a value.
@@ -231,4 +235,163 @@ pub fn http_response(data: &[u8]) {
         assert!(bytes.len() <= TRACKER_RESPONSE_BYTES_MAX);
         assert_eq!(parse_scrape_response(&bytes), Ok(response));
     }
+}
+
+const SWARM: SwarmHash = SwarmHash([0x42; 20]);
+
+/// Random bytes that are the same each time.
+fn random(seed: u8) -> Random {
+    let mut bytes = [0; Random::LEN];
+    Rc4::new(&[seed]).apply(&mut bytes);
+    Random::new(bytes)
+}
+
+/// Cuts that the first two bytes choose, of what follows them.
+fn parts(data: &[u8]) -> Vec<&[u8]> {
+    let Some((cuts, mut rest)) = data.split_first_chunk::<2>() else { return Vec::new() };
+    let mut state = u64::from(u16::from_le_bytes(*cuts)) << 1 | 1;
+    let mut parts = Vec::new();
+    while !rest.is_empty() {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let (part, more) = rest.split_at(((state >> 40) as usize % 700).clamp(1, rest.len()));
+        parts.push(part);
+        rest = more;
+    }
+    parts
+}
+
+/// The end of an exchange: what was sent, and the method and stream, the error, or that more is waited for.
+type Ended = (Vec<u8>, Option<Result<(bool, Vec<u8>), String>>);
+
+/// Bytes of a stranger, or of one who went wrong at some place, end an exchange or leave it waiting, however they are cut,
+/// and always alike. What is valid for one side comes from the other, which has the same bytes changed by `data`.
+fn exchange<T>(
+    data: &[u8],
+    cut: bool,
+    mut machine: T,
+    receive: impl Fn(&mut T, &[u8]),
+    next: impl Fn(&mut T) -> Result<Step, String>,
+    compute: impl Fn(&mut T, &Random),
+) -> Ended {
+    let (mut sent, mut computed, mut received) = (Vec::new(), 0, 0);
+    let whole = [data.get(2..).unwrap_or_default()];
+    let parts = parts(data);
+    // Some of it is said before anything has come.
+    for part in [&[][..]].iter().chain(if cut { parts.as_slice() } else { whole.as_slice() }) {
+        receive(&mut machine, part);
+        received += part.len();
+        loop {
+            match next(&mut machine) {
+                Ok(Step::Wait) => break,
+                Ok(Step::Send(bytes)) => sent.extend(bytes),
+                Ok(Step::Compute) => {
+                    computed += 1;
+                    assert!(computed <= 2, "each side has two");
+                    compute(&mut machine, &random(computed));
+                }
+                Ok(Step::Done(done)) => {
+                    // What comes after the end is not the exchange's any more.
+                    assert!(done.stream.len() <= received);
+                    return (sent, Some(Ok((done.ciphers.is_some(), done.stream))));
+                }
+                Err(error) => return (sent, Some(Err(error))),
+            }
+        }
+    }
+    (sent, None)
+}
+
+/// Two ends are the same, though one may have been told more of the stream that follows.
+fn assert_alike(whole: Ended, cut: Ended) {
+    match (whole.1, cut.1) {
+        (Some(Ok((one, all))), Some(Ok((other, begin)))) => {
+            assert_eq!(one, other);
+            assert!(all.starts_with(&begin));
+        }
+        (one, other) => assert_eq!(one, other),
+    }
+    assert_eq!(whole.0, cut.0);
+}
+
+/// The bytes after the first two are those of a responder. Where they begin with 96 zeros they are read as changes of what a
+/// right one would send, so that deep places are reached.
+pub fn mse_initiator(data: &[u8]) {
+    let data = &mend(data, true);
+    let run = |cut| {
+        let machine = Initiator::new(SWARM, Methods::Both, b"initial");
+        exchange(
+            data,
+            cut,
+            machine,
+            Initiator::receive,
+            |machine| machine.step().map_err(|error| error.to_string()),
+            Initiator::compute,
+        )
+    };
+    assert_alike(run(false), run(true));
+}
+
+/// As [`mse_initiator`], with the bytes of an initiator.
+pub fn mse_responder(data: &[u8]) {
+    let data = &mend(data, false);
+    let find = |hash: &LookupHash| (*hash == LookupHash::of(&SWARM)).then_some(SWARM);
+    let run = |cut| {
+        exchange(
+            data,
+            cut,
+            Responder::new(Methods::Both),
+            Responder::receive,
+            |machine| machine.step(&find).map_err(|error| error.to_string()),
+            Responder::compute,
+        )
+    };
+    assert_alike(run(false), run(true));
+}
+
+/// The bytes of the right other side, changed by `data` where that begins with zeros in place of a key.
+fn mend(data: &[u8], of_responder: bool) -> Vec<u8> {
+    let mut data = data.to_vec();
+    if data.len() < 2 + KEY_LEN || data[2..2 + KEY_LEN].iter().any(|byte| *byte != 0) {
+        return data;
+    }
+    // Both sides with the random bytes that `exchange` gives the one that is tried.
+    let find = |hash: &LookupHash| (*hash == LookupHash::of(&SWARM)).then_some(SWARM);
+    let (mut a, mut b) = (Initiator::new(SWARM, Methods::Both, b"initial"), Responder::new(Methods::Both));
+    let (mut of_a, mut of_b) = (Vec::new(), Vec::new());
+    let (mut a_computed, mut b_computed) = (0, 0);
+    for _ in 0..4 {
+        while let Ok(step) = a.step() {
+            match step {
+                Step::Compute => {
+                    a_computed += 1;
+                    a.compute(&random(if of_responder { a_computed } else { 100 + a_computed }));
+                }
+                Step::Send(bytes) => {
+                    b.receive(&bytes);
+                    of_a.extend(bytes);
+                }
+                Step::Wait | Step::Done(_) => break,
+            }
+        }
+        while let Ok(step) = b.step(&find) {
+            match step {
+                Step::Compute => {
+                    b_computed += 1;
+                    b.compute(&random(if of_responder { 100 + b_computed } else { b_computed }));
+                }
+                Step::Send(bytes) => {
+                    a.receive(&bytes);
+                    of_b.extend(bytes);
+                }
+                Step::Wait | Step::Done(_) => break,
+            }
+        }
+    }
+    let right = if of_responder { of_b } else { of_a };
+    let length = data.len().max(2 + right.len());
+    data.resize(length, 0);
+    for (byte, right) in data[2..].iter_mut().zip(right) {
+        *byte ^= right;
+    }
+    data
 }

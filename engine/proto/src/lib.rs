@@ -13,6 +13,7 @@ pub mod layout;
 pub mod limits;
 pub mod magnet;
 pub mod metainfo;
+pub mod mse;
 #[cfg(test)]
 mod noise;
 pub mod peer_address;
