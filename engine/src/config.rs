@@ -2,6 +2,7 @@
 
 use crate::limits;
 pub use ringseed_net::listener::ListenPort;
+use ringseed_proto::mse::Encryption;
 use ringseed_proto::socks5::ProxyUrl;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -26,6 +27,8 @@ pub struct EngineConfig {
     pub bind_interface: Option<String>,
     /// Proxy that connects to peers and trackers for us.
     pub proxy: Option<ProxyUrl>,
+    /// Encryption of connections to peers.
+    pub encryption: Encryption,
     /// PEM file of certificates that vouch for trackers, beside the built-in ones and the system's.
     pub tracker_ca: Option<PathBuf>,
     /// Shards (cores) that serve peers; `None` is one per core this process may use.
@@ -86,6 +89,7 @@ impl Default for EngineConfig {
             listen_addresses: Vec::new(),
             bind_interface: None,
             proxy: None,
+            encryption: Encryption::default(),
             tracker_ca: None,
             shards: None,
             pin: true,

@@ -6,6 +6,7 @@
 use crate::cli::quantity::{Bytes, SizeError};
 use crate::config::{EngineConfig, ListenPort, UploadSlots};
 use crate::limits::PIECE_MEMORY_MIN;
+use ringseed_proto::mse::{Encryption, Methods, Mode};
 use ringseed_proto::socks5::ProxyUrl;
 use serde::Deserialize;
 use std::net::{IpAddr, SocketAddr};
@@ -32,6 +33,12 @@ pub struct Settings {
     #[arg(long, value_name = "URL", env = "RINGSEED_PROXY", hide_env = true, hide_env_values = true)]
     #[serde(default, deserialize_with = "text_or_number")]
     pub proxy: Option<ProxyUrl>,
+    /// Encryption of peer connections: disabled, tolerate, prefer or require [default: prefer].
+    #[arg(long, value_name = "MODE", env = "RINGSEED_ENCRYPTION", hide_env = true)]
+    pub encryption: Option<Mode>,
+    /// How encrypted connections go on after their handshake: plain, rc4 or both [default: both].
+    #[arg(long, value_name = "METHODS", env = "RINGSEED_ENCRYPTION_METHODS", hide_env = true)]
+    pub encryption_methods: Option<Methods>,
     /// PEM file of certificate authorities for HTTPS trackers, in addition to the built-in ones and the system's.
     #[arg(long, value_name = "FILE", env = "RINGSEED_TRACKER_CA", hide_env = true)]
     pub tracker_ca: Option<PathBuf>,
@@ -258,6 +265,8 @@ impl Settings {
             listen: if self.listen.is_empty() { lower.listen } else { self.listen },
             bind_interface: self.bind_interface.or(lower.bind_interface),
             proxy: self.proxy.or(lower.proxy),
+            encryption: self.encryption.or(lower.encryption),
+            encryption_methods: self.encryption_methods.or(lower.encryption_methods),
             tracker_ca: self.tracker_ca.or(lower.tracker_ca),
             shards: self.shards.or(lower.shards),
             no_pin: self.no_pin.or(lower.no_pin),
@@ -299,6 +308,10 @@ impl Settings {
             listen_addresses: self.listen.clone(),
             bind_interface: self.bind_interface.clone(),
             proxy: self.proxy.clone(),
+            encryption: Encryption {
+                mode: self.encryption.unwrap_or_default(),
+                methods: self.encryption_methods.unwrap_or_default(),
+            },
             tracker_ca: self.tracker_ca.clone(),
             shards: self.shards,
             pin: !self.no_pin.unwrap_or(false),
@@ -340,7 +353,7 @@ mod tests {
     #[test]
     fn a_full_file_is_read() {
         let (_dir, path) = written(
-            "port = 7000\nlisten = [\"127.0.0.1\", \"::1\"]\nshards = 2\nno-pin = true\nstate-dir = \"/s\"\n\
+            "port = 7000\nlisten = [\"127.0.0.1\", \"::1\"]\nshards = 2\nencryption = \"require\"\nencryption-methods = \"rc4\"\nno-pin = true\nstate-dir = \"/s\"\n\
              upload-limit = \"10M\"\ndownload-limit = 4096\nupload-slots = 12\nmax-connections = 5\nmemory = \"96M\"\n\
              rpc = \"127.0.0.1:0\"\ndownload-dir = \"/d\"\ndefault-tracker = [\"udp://t:1\"]\n",
         );
@@ -348,6 +361,7 @@ mod tests {
         assert_eq!(config.listen_port, ListenPort::Exact(7000));
         assert_eq!(config.listen_addresses.len(), 2);
         assert_eq!((config.shards, config.pin), (Some(2), false));
+        assert_eq!(config.encryption, Encryption { mode: Mode::Require, methods: Methods::Rc4 });
         assert_eq!((config.upload_rate_max, config.download_rate_max), (Some(10 << 20), Some(4096)));
         assert_eq!(config.upload_slots, UploadSlots::Fixed(12));
         assert_eq!((config.connections_max, config.piece_memory_max), (5, Some(96 << 20)));
@@ -371,6 +385,7 @@ mod tests {
             "upload-limit = \"fast\"",
             "upload-limit = -1",
             "upload-slots = 0",
+            "encryption = \"always\"",
             "memory = \"100K\"",
             "shards = 0",
             "port",

@@ -64,3 +64,10 @@ pub const TORRENT_FETCH_BYTES_MAX: usize = 32 << 20;
 
 /// Most removed torrents remembered for that: a client that asks once a second sees them all.
 pub const REMOVED_MAX: usize = 10_000;
+
+/// Most blocks that one send enciphers: what is read, enciphered and sent stays in the core's own cache, and the turn of a
+/// shard with many such peers does not become long.
+pub const ENCIPHERED_BLOCKS_MAX: usize = 8;
+
+/// Memory that blocks are enciphered in, kept by a shard between sends.
+pub const STAGING_BYTES_KEPT: usize = 256 << 10;

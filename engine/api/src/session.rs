@@ -151,7 +151,7 @@ impl Default for Session {
             lpd_enabled: false,
             pex_enabled: true,
             utp_enabled: false,
-            encryption: "tolerated".to_owned(),
+            encryption: "preferred".to_owned(),
             speed_limit_down: 0,
             speed_limit_down_enabled: false,
             speed_limit_up: 0,
@@ -265,6 +265,9 @@ pub struct SessionSetArgs {
     /// After this many minutes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue_stalled_minutes: Option<u32>,
+    /// `tolerated`, `preferred` or `required`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<String>,
     /// TCP port where peers reach us, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer_port: Option<u16>,

@@ -327,7 +327,7 @@ pub struct Peer {
     /// Client name and version.
     pub client_name: String,
     /// Flags in one text: `D` sends to us, `d` could, `U` gets from us, `u` could, `K` would but we do not want,
-    /// `?` wants nothing though we would, `I` came in.
+    /// `?` wants nothing though we would, `E` is encrypted, `I` came in.
     pub flag_str: String,
     /// Share of the pieces it has.
     pub progress: f64,

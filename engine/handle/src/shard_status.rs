@@ -1,5 +1,6 @@
 //! What a shard tells about itself.
 
+use ringseed_net::opening::Obfuscation;
 use ringseed_ring::RingStats;
 use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
@@ -29,7 +30,16 @@ pub struct ShardCounters {
     pub made_room: u64,
     /// Handshakes by how they ended, in the order of [`HandshakeEnd::NAMES`].
     pub handshakes: [u64; 5],
+    /// Those that were done by how much of them others can read, in the order of [`OBFUSCATIONS`].
+    pub obfuscations: [u64; 3],
+    /// Exponentiations for encryption handshakes.
+    pub exponentiations: u64,
+    /// Bytes that were enciphered.
+    pub enciphered: u64,
 }
+
+/// What kinds of [`Obfuscation`] are called where they are counted, in their order.
+pub const OBFUSCATIONS: [&str; 3] = ["none", "handshake", "stream"];
 
 /// How a handshake with a peer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +101,8 @@ pub struct PeerStatus {
     pub peer_choking: bool,
     /// Whether it wants our pieces.
     pub peer_interested: bool,
+    /// How much of the connection others can read.
+    pub obfuscation: Obfuscation,
 }
 
 /// An address that is banned from a torrent, since it sent wrong data.

@@ -4,9 +4,12 @@
 //! told. Peers of one network share a quota, an address has one port when peers told it, and a host of IPv6 a few
 //! addresses. Addresses on which a dial failed, or that were of no use, make room for new ones.
 
+use crate::hellos::Hellos;
 use crate::limits::{
     CANDIDATES_MAX, CANDIDATES_OF_HOST_MAX, CANDIDATES_OF_TELLER_MAX, CANDIDATES_TOLD_MAX, TRACKER_PORTS_MAX,
 };
+use crate::opening::Hello;
+use ringseed_proto::mse::Mode;
 use ringseed_proto::peer_address::{Scope, canonical, host, network, scope};
 use ringseed_proto::units::Time;
 use std::cmp::Reverse;
@@ -89,6 +92,8 @@ struct Candidate {
     address: SocketAddr,
     source: Source,
     state: State,
+    /// How it was talked to, and what it answered.
+    hellos: Hellos,
     /// Dials that failed or were of no use since the last useful connection.
     failures: u8,
     /// Grows with each candidate: the order in which they were learnt.
@@ -169,6 +174,7 @@ impl Candidates {
             address,
             source,
             state: State::Waiting(now),
+            hellos: Hellos::default(),
             failures: 0,
             number: self.numbers,
         });
@@ -371,9 +377,33 @@ impl Candidates {
         self.due_at(from);
     }
 
+    /// How an address that is dialled is talked to first.
+    pub fn hello(&mut self, address: &SocketAddr, mode: Mode) -> Hello {
+        self.get_mut(address).map_or_else(Hellos::default, |candidate| candidate.hellos).next(mode)
+    }
+
+    /// A dialled address answered.
+    pub fn answered(&mut self, address: &SocketAddr, hello: Hello) {
+        if let Some(candidate) = self.get_mut(address) {
+            candidate.hellos.answered(hello);
+        }
+    }
+
+    /// A dialled address took the connection and sent no handshake: it is dialled again at once with the other hello, or
+    /// the dial has failed.
+    pub fn unanswered(&mut self, address: &SocketAddr, hello: Hello, mode: Mode, now: Time) {
+        let Some(candidate) = self.get_mut(address) else { return };
+        match candidate.hellos.failed(hello, mode) {
+            true => self.put_back(address, now),
+            false => self.ended(address, DialEnd::Failed, now),
+        }
+    }
+
     /// An address that [`Candidates::next`] gave cannot be dialled now: it is to be dialled first when that changes.
     pub fn put_back(&mut self, address: &SocketAddr, now: Time) {
-        if let Some(candidate) = self.get_mut(address) {
+        if let Some(candidate) = self.get_mut(address)
+            && candidate.state != State::Excluded
+        {
             candidate.state = State::Waiting(now);
             self.due_at(now);
         }

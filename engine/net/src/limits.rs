@@ -50,3 +50,17 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connections one torrent may hold by default while it downloads.
 pub const TORRENT_CONNECTIONS_MAX: usize = 200;
+
+/// Exponentiations of encryption handshakes in one turn of a shard: 0.1 ms each, so that a turn takes no longer for them than
+/// for a few sends.
+pub const EXCHANGES_PER_TURN: usize = 4;
+
+/// Exponentiations that one host may have at once, two for each handshake: more users than sit behind one address open
+/// connections in the same second.
+pub const EXCHANGES_OF_HOST_BURST: f32 = 256.0;
+
+/// The same for each second after that: 0.6 % of a core.
+pub const EXCHANGES_OF_HOST_PER_SECOND: f32 = 64.0;
+
+/// Hosts whose exponentiations are counted on a shard: those that have had none for some seconds are forgotten.
+pub const HOSTS_COUNTED_MAX: usize = 4096;

@@ -6,23 +6,31 @@
 //!
 //! Until the peer's handshake is whole only single receives are used, so that nothing is in flight when a link moves to another
 //! thread.
+//!
+//! A link has a cipher. What is received is deciphered where it lies. What is sent is enciphered once, and stays as it is until
+//! all of it has left: a keystream does not go back.
 
 use crate::limits::HANDSHAKE_TIMEOUT;
+use crate::opening::{Obfuscation, Opening, OpeningError, Progress};
+use ringseed_proto::hashes::SwarmHash;
+use ringseed_proto::mse::{Ciphers, Encryption, Methods, Random, Torrents};
 use ringseed_proto::peer_address::canonical;
 use ringseed_proto::units::Time;
-use ringseed_proto::wire::{Handshake, HandshakeError, HandshakeReader};
+use ringseed_proto::wire::Handshake;
 use ringseed_ring::{Completion, Event, OpId, RecvBuf, Ring, SendList};
+use rustix::io::Errno;
+use rustix::net::SendFlags;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 /// How far a link is.
 #[derive(Debug)]
-enum Opening {
+enum Stage {
     /// The peer's handshake is not whole yet.
-    Handshake {
-        /// What has arrived of it.
-        reader: HandshakeReader,
+    Opening {
+        /// How far it is.
+        opening: Opening,
         /// When the link began.
         since: Time,
     },
@@ -30,6 +38,15 @@ enum Opening {
     Open,
     /// It ends when the kernel is done with its operations.
     Closing,
+}
+
+/// What is done to the bytes of the stream.
+#[derive(Debug)]
+enum Cipher {
+    /// Nothing: they can be sent from wherever they lie.
+    Plain,
+    /// They are enciphered in memory of our own.
+    Rc4(Box<Ciphers>),
 }
 
 /// What a send carries, in bytes.
@@ -56,8 +73,10 @@ pub enum LinkEvent {
     },
     /// Bytes of the stream behind the handshake.
     Bytes(RecvBuf),
-    /// The peer does not speak BitTorrent.
-    Foreign(HandshakeError),
+    /// An exponentiation is due: [`Link::compute`] is to be called when there is time for it.
+    Compute,
+    /// The peer does not speak BitTorrent, or not as it is wanted here.
+    Foreign(OpeningError),
     /// A receive found no buffer: arm it again when some came back.
     NoBuffers,
     /// A part of a send has left, the rest is on its way.
@@ -75,12 +94,25 @@ pub enum LinkEvent {
     Returned(SendList),
 }
 
+/// What became of [`Link::send_enciphered`].
+#[derive(Debug)]
+pub enum SentNow {
+    /// All of it has left.
+    All(SendList),
+    /// The rest is on its way: [`LinkEvent::Sent`] will tell.
+    Part,
+    /// The stream cannot go on.
+    Failed(io::Error, SendList),
+}
+
 /// One peer's byte stream over TCP.
 #[derive(Debug)]
 pub struct Link {
     socket: OwnedFd,
     address: SocketAddr,
-    opening: Opening,
+    stage: Stage,
+    cipher: Cipher,
+    obfuscation: Obfuscation,
     receiving: Option<OpId>,
     sending: Option<OpId>,
     in_flight: Cargo,
@@ -89,23 +121,45 @@ pub struct Link {
 impl Link {
     /// A link on a connection that was accepted; `None` when it is gone already.
     #[must_use]
-    pub fn accepted(socket: OwnedFd, now: Time) -> Option<Link> {
+    pub fn accepted(socket: OwnedFd, encryption: Encryption, now: Time) -> Option<Link> {
         // Canonical, for a v4 peer of a dual-stack socket would else be another one for bans and candidates.
         let address = SocketAddr::try_from(rustix::net::getpeername(&socket).ok()??).ok().map(canonical)?;
-        Some(Link::new(socket, address, now))
+        Some(Link::new(socket, address, Opening::accepted(encryption), now))
     }
 
-    /// A link on a connection that was dialled, maybe by a proxy for us.
+    /// A link on a connection that was dialled, maybe by a proxy for us. It is for the owner to send the handshake.
     #[must_use]
     pub fn dialled(socket: OwnedFd, address: SocketAddr, now: Time) -> Link {
-        Link::new(socket, address, now)
+        Link::new(socket, address, Opening::plain(), now)
     }
 
-    fn new(socket: OwnedFd, address: SocketAddr, now: Time) -> Link {
+    /// As [`Link::dialled`], for one that begins with an exchange of keys and sends `handshake` in it. An exponentiation is due
+    /// ([`LinkEvent::Compute`]).
+    #[must_use]
+    pub fn dialled_hidden(
+        socket: OwnedFd,
+        address: SocketAddr,
+        swarm: SwarmHash,
+        methods: Methods,
+        handshake: &[u8],
+        now: Time,
+    ) -> Link {
+        Link::new(socket, address, Opening::hidden(swarm, methods, handshake), now)
+    }
+
+    fn new(socket: OwnedFd, address: SocketAddr, opening: Opening, now: Time) -> Link {
         // Small messages (requests, haves) must not wait for acknowledgements of earlier ones.
         let _ = rustix::net::sockopt::set_tcp_nodelay(&socket, true);
-        let opening = Opening::Handshake { reader: HandshakeReader::default(), since: now };
-        Link { socket, address, opening, receiving: None, sending: None, in_flight: Cargo::default() }
+        Link {
+            socket,
+            address,
+            stage: Stage::Opening { opening, since: now },
+            cipher: Cipher::Plain,
+            obfuscation: Obfuscation::None,
+            receiving: None,
+            sending: None,
+            in_flight: Cargo::default(),
+        }
     }
 
     /// The peer's address.
@@ -123,10 +177,22 @@ impl Link {
     /// Whether it waits for the peer's handshake longer than any peer needs.
     #[must_use]
     pub fn is_late(&self, now: Time) -> bool {
-        match &self.opening {
-            Opening::Handshake { since, .. } => now.saturating_since(*since) >= HANDSHAKE_TIMEOUT,
-            Opening::Open | Opening::Closing => false,
+        match &self.stage {
+            Stage::Opening { since, .. } => now.saturating_since(*since) >= HANDSHAKE_TIMEOUT,
+            Stage::Open | Stage::Closing => false,
         }
+    }
+
+    /// Whether all that is sent has to be enciphered, so that nothing can be sent from where it lies.
+    #[must_use]
+    pub fn is_enciphered(&self) -> bool {
+        matches!(self.cipher, Cipher::Rc4(_))
+    }
+
+    /// How much of it others can read.
+    #[must_use]
+    pub fn obfuscation(&self) -> Obfuscation {
+        self.obfuscation
     }
 
     /// Whether the kernel is done with it: it may be dropped then, or move to another thread.
@@ -141,30 +207,88 @@ impl Link {
             return;
         }
         let socket = self.socket.as_raw_fd();
-        self.receiving = match self.opening {
-            Opening::Handshake { .. } => Some(ring.recv_once(socket, token)),
-            Opening::Open => Some(ring.recv_multishot(socket, token)),
-            Opening::Closing => None,
+        self.receiving = match &self.stage {
+            // What comes waits in the socket until the exponentiation is done.
+            Stage::Opening { opening, .. } if opening.is_due() => None,
+            Stage::Opening { .. } => Some(ring.recv_once(socket, token)),
+            Stage::Open => Some(ring.recv_multishot(socket, token)),
+            Stage::Closing => None,
         };
     }
 
-    /// Sends all of `list`. One send is in flight at most.
-    pub fn send(&mut self, ring: &Ring, token: u64, list: SendList, cargo: Cargo) {
-        debug_assert!(self.sending.is_none());
+    /// Sends all of `list`. One send is in flight at most. On an enciphered link all of the list is its own bytes
+    /// ([`SendList::push_bytes`]); blocks go by [`Link::send_enciphered`].
+    pub fn send(&mut self, ring: &Ring, token: u64, mut list: SendList, cargo: Cargo) {
+        if let Cipher::Rc4(ciphers) = &mut self.cipher {
+            match list.own_bytes_mut() {
+                Some(bytes) => ciphers.outgoing.apply(bytes),
+                None => {
+                    debug_assert!(false, "a list of foreign memory on an enciphered link");
+                    // Better no stream than one in the clear.
+                    let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
+                }
+            }
+        }
         self.in_flight = cargo;
+        self.submit(ring, token, list);
+    }
+
+    fn submit(&mut self, ring: &Ring, token: u64, list: SendList) {
+        debug_assert!(self.sending.is_none());
         self.sending = Some(ring.send(self.socket.as_raw_fd(), token, list));
+    }
+
+    /// Enciphers `bytes`, which nobody needs afterwards, and sends as much as the socket takes at once, without the ring: the
+    /// bytes are in the processor's cache now, and the next link can use their memory. What the socket does not take is copied
+    /// to `list`, which is empty, and goes by the ring.
+    pub fn send_enciphered(
+        &mut self,
+        ring: &Ring,
+        token: u64,
+        bytes: &mut [u8],
+        mut list: SendList,
+        cargo: Cargo,
+    ) -> SentNow {
+        debug_assert!(self.sending.is_none() && list.is_empty());
+        if let Cipher::Rc4(ciphers) = &mut self.cipher {
+            ciphers.outgoing.apply(bytes);
+        }
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let taken = loop {
+            match rustix::net::send(&self.socket, bytes, flags) {
+                Ok(taken) => break taken,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => break 0,
+                Err(error) => return SentNow::Failed(error.into(), list),
+            }
+        };
+        if taken == bytes.len() {
+            return SentNow::All(list);
+        }
+        list.push_bytes(&bytes[taken..]);
+        self.in_flight = cargo;
+        self.submit(ring, token, list);
+        SentNow::Part
     }
 
     /// Ends the link. It is to be kept until [`Link::is_idle`].
     pub fn close(&mut self, ring: &Ring) {
-        self.opening = Opening::Closing;
+        self.stage = Stage::Closing;
         for operation in [self.receiving, self.sending].into_iter().flatten() {
             ring.cancel(operation);
         }
     }
 
-    /// Takes a completion of one of its operations. Receiving may have to be armed again afterwards.
-    pub fn handle(&mut self, ring: &Ring, completion: Completion) -> LinkEvent {
+    /// Does the exponentiation that is due, and says what came of it. Receiving has to be armed again afterwards.
+    pub fn compute(&mut self, random: &Random, torrents: &dyn Torrents) -> LinkEvent {
+        let Stage::Opening { opening, .. } = &mut self.stage else { return LinkEvent::Nothing };
+        let progress = opening.compute(random, torrents);
+        self.progressed(progress)
+    }
+
+    /// Takes a completion of one of its operations. Receiving may have to be armed again afterwards. `torrents` are those
+    /// that an exchange of keys may be about.
+    pub fn handle(&mut self, ring: &Ring, completion: Completion, torrents: &dyn Torrents) -> LinkEvent {
         if !completion.more {
             if self.receiving == Some(completion.op) {
                 self.receiving = None;
@@ -172,14 +296,14 @@ impl Link {
                 self.sending = None;
             }
         }
-        if matches!(self.opening, Opening::Closing) {
+        if matches!(self.stage, Stage::Closing) {
             return match completion.event {
                 Event::Sent { list, .. } | Event::SendError { list, .. } => LinkEvent::Returned(list),
                 _ => LinkEvent::Nothing,
             };
         }
         match completion.event {
-            Event::Received(buffer) => self.received(buffer),
+            Event::Received(buffer) => self.received(buffer, torrents),
             Event::NoBuffers => LinkEvent::NoBuffers,
             Event::Sent { bytes, list } => self.sent(ring, completion.token, bytes, list),
             Event::SendError { error, list } => LinkEvent::SendFailed(error, list),
@@ -193,15 +317,41 @@ impl Link {
         }
     }
 
-    fn received(&mut self, buffer: RecvBuf) -> LinkEvent {
-        let Opening::Handshake { reader, .. } = &mut self.opening else { return LinkEvent::Bytes(buffer) };
-        match reader.push(&buffer) {
-            Ok(None) => LinkEvent::Nothing,
-            Ok(Some((handshake, leftover))) => {
-                self.opening = Opening::Open;
+    fn received(&mut self, mut buffer: RecvBuf, torrents: &dyn Torrents) -> LinkEvent {
+        if let Cipher::Rc4(ciphers) = &mut self.cipher {
+            ciphers.incoming.apply(&mut buffer);
+        }
+        let Stage::Opening { opening, .. } = &mut self.stage else { return LinkEvent::Bytes(buffer) };
+        let progress = opening.receive(&buffer, torrents);
+        self.progressed(progress)
+    }
+
+    fn progressed(&mut self, progress: Result<Progress, OpeningError>) -> LinkEvent {
+        let Progress { send, ciphers, opened } = match progress {
+            Ok(progress) => progress,
+            Err(error) => return LinkEvent::Foreign(error),
+        };
+        if !send.is_empty() {
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            match rustix::net::send(&self.socket, &send, flags) {
+                // What both sides say in an exchange, some hundred bytes, always fits the buffer of a socket.
+                Ok(taken) if taken == send.len() => {}
+                Ok(_) => return LinkEvent::Closed(Some(io::ErrorKind::WriteZero.into())),
+                Err(error) => return LinkEvent::Closed(Some(error.into())),
+            }
+        }
+        if let Some(ciphers) = ciphers {
+            self.cipher = Cipher::Rc4(ciphers);
+        }
+        let Stage::Opening { opening, .. } = &self.stage else { return LinkEvent::Nothing };
+        match opened {
+            Some((handshake, leftover)) => {
+                self.obfuscation = opening.obfuscation();
+                self.stage = Stage::Open;
                 LinkEvent::Opened { handshake, leftover }
             }
-            Err(error) => LinkEvent::Foreign(error),
+            None if opening.is_due() => LinkEvent::Compute,
+            None => LinkEvent::Nothing,
         }
     }
 
@@ -211,143 +361,11 @@ impl Link {
             return LinkEvent::Sent(std::mem::take(&mut self.in_flight), list);
         }
         let cargo = self.in_flight;
-        self.send(ring, token, list, cargo);
+        // Not enciphered again.
+        self.submit(ring, token, list);
         LinkEvent::SentPart { with_payload: bytes > 0 && cargo.payload > 0 }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use ringseed_proto::hashes::SwarmHash;
-    use ringseed_proto::units::PeerId;
-    use ringseed_ring::RingConfig;
-    use std::collections::VecDeque;
-    use std::io::{Read, Write};
-    use std::net::{TcpListener, TcpStream};
-    use std::time::Duration;
-
-    const TOKEN: u64 = 7;
-
-    struct Pair {
-        ring: Ring,
-        link: Link,
-        peer: TcpStream,
-        completions: VecDeque<Completion>,
-    }
-
-    impl Pair {
-        fn new() -> Pair {
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            let (socket, _) = listener.accept().unwrap();
-            let ring = Ring::new(&RingConfig::default()).unwrap();
-            let mut link = Link::accepted(socket.into(), Time::ZERO).unwrap();
-            assert_eq!(link.address(), peer.local_addr().unwrap());
-            link.receive(&ring, TOKEN);
-            Pair { ring, link, peer, completions: VecDeque::new() }
-        }
-
-        /// The next thing that happens.
-        fn next(&mut self) -> LinkEvent {
-            let completion = loop {
-                if let Some(completion) = self.completions.pop_front() {
-                    break completion;
-                }
-                self.ring.submit_and_wait(Some(Duration::from_secs(10))).unwrap();
-                let mut drained = Vec::new();
-                self.ring.drain(&mut drained);
-                self.completions.extend(drained);
-            };
-            let event = self.link.handle(&self.ring, completion);
-            self.link.receive(&self.ring, TOKEN);
-            event
-        }
-    }
-
-    fn handshake() -> Handshake {
-        Handshake::new(SwarmHash([7; 20]), PeerId([9; 20]))
-    }
-
-    #[test]
-    fn a_link_opens_with_the_handshake_and_gives_what_follows() {
-        let mut pair = Pair::new();
-        let bytes = handshake().encode();
-        pair.peer.write_all(&bytes[..30]).unwrap();
-        assert!(matches!(pair.next(), LinkEvent::Nothing));
-        pair.peer.write_all(&[&bytes[30..], b"more"].concat()).unwrap();
-        let LinkEvent::Opened { handshake: theirs, leftover } = pair.next() else { panic!("not opened") };
-        assert_eq!((theirs, leftover.as_slice()), (handshake(), b"more".as_slice()));
-        pair.peer.write_all(b"again").unwrap();
-        let event = pair.next();
-        let LinkEvent::Bytes(buffer) = event else { panic!("{event:?}") };
-        assert_eq!(*buffer, *b"again");
-        drop(buffer);
-        drop(pair.peer.try_clone().unwrap());
-        pair.peer.shutdown(std::net::Shutdown::Both).unwrap();
-        assert!(matches!(pair.next(), LinkEvent::Closed(None)));
-    }
-
-    #[test]
-    fn a_stranger_is_known_by_its_first_bytes() {
-        let mut pair = Pair::new();
-        pair.peer.write_all(b"GET / HTTP/1.1\r\n").unwrap();
-        assert!(matches!(pair.next(), LinkEvent::Foreign(HandshakeError::NotBitTorrent)));
-    }
-
-    #[test]
-    fn a_handshake_has_its_time() {
-        let mut pair = Pair::new();
-        let at = |seconds| Time::after_epoch(Duration::from_secs(seconds));
-        assert!(!pair.link.is_late(at(9)) && pair.link.is_late(at(10)));
-        pair.peer.write_all(&handshake().encode()).unwrap();
-        assert!(matches!(pair.next(), LinkEvent::Opened { .. }));
-        assert!(!pair.link.is_late(at(1000)));
-    }
-
-    #[test]
-    fn a_large_send_is_told_once_when_all_of_it_has_left() {
-        let mut pair = Pair::new();
-        let bytes: Vec<u8> = (0..12_000_000_u32).map(|at| (at >> 5) as u8).collect();
-        let mut list = SendList::default();
-        list.push_bytes(&bytes);
-        let cargo = Cargo { payload: bytes.len() as u64 - 13, protocol: 13 };
-        pair.link.send(&pair.ring, TOKEN, list, cargo);
-        let mut peer = pair.peer.try_clone().unwrap();
-        let reader = std::thread::spawn(move || {
-            let mut read = vec![0; 12_000_000];
-            peer.read_exact(&mut read).unwrap();
-            read
-        });
-        let mut parts = 0;
-        let told = loop {
-            match pair.next() {
-                LinkEvent::SentPart { with_payload: true } => parts += 1,
-                LinkEvent::Sent(told, list) => {
-                    assert!(list.is_empty());
-                    break told;
-                }
-                other => panic!("{other:?}"),
-            }
-        };
-        assert_eq!(told, cargo);
-        assert!(parts > 0, "12 MB went into a socket at once");
-        assert_eq!(reader.join().unwrap(), bytes);
-        assert!(!pair.link.is_sending());
-    }
-
-    #[test]
-    fn what_was_in_flight_comes_back_from_a_closed_link() {
-        let mut pair = Pair::new();
-        let mut list = SendList::default();
-        list.push_bytes(&vec![1; 32 << 20]);
-        pair.link.send(&pair.ring, TOKEN, list, Cargo { payload: 0, protocol: 32 << 20 });
-        assert!(matches!(pair.next(), LinkEvent::SentPart { with_payload: false }));
-        pair.link.close(&pair.ring);
-        let mut returned = 0;
-        while !pair.link.is_idle() {
-            returned += usize::from(matches!(pair.next(), LinkEvent::Returned(_)));
-        }
-        assert_eq!(returned, 1);
-    }
-}
+mod tests;

@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 use std::io;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -153,6 +153,15 @@ impl Deref for RecvBuf {
     }
 }
 
+impl DerefMut for RecvBuf {
+    /// The bytes, to be deciphered where they lie. The kernel does not mind what is in a buffer that it gets back.
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `deref`; a buffer has one `RecvBuf` between the completion and `give_back`, and `&mut self` is
+        // exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.ring.buffer(self.id), self.len as usize) }
+    }
+}
+
 impl Drop for RecvBuf {
     fn drop(&mut self) {
         self.ring.give_back(self.id);
@@ -199,6 +208,14 @@ mod tests {
         ring.retire();
         drop(ring);
         assert_eq!(&loan[..], [0; 8]);
+    }
+
+    #[test]
+    fn a_loan_can_be_changed_and_its_neighbours_do_not_notice() {
+        let ring = Rc::new(BufferRing::new(2, 2, 8).unwrap());
+        let (mut one, other) = (ring.lend(0, 5).unwrap(), ring.lend(1, 8).unwrap());
+        one.fill(7);
+        assert_eq!((&one[..], &other[..]), ([7; 5].as_slice(), [0; 8].as_slice()));
     }
 
     #[test]

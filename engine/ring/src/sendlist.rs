@@ -105,6 +105,17 @@ impl SendList {
         }
     }
 
+    /// All bytes still to be sent, to be enciphered where they lie; `None` when some lie elsewhere.
+    pub fn own_bytes_mut(&mut self) -> Option<&mut [u8]> {
+        let mut segments = self.segments.iter();
+        match (segments.next(), segments.next()) {
+            (None, _) => Some(&mut []),
+            // Own bytes that follow each other are one segment.
+            (Some(Segment::Own(range)), None) => self.bytes.get_mut(range.clone()),
+            _ => None,
+        }
+    }
+
     /// Bytes still to be sent.
     pub fn len(&self) -> usize {
         self.len
@@ -233,6 +244,21 @@ mod tests {
         assert_eq!(flat(&list), want);
         list.clear();
         assert_eq!(Arc::strong_count(&map), 1);
+    }
+
+    #[test]
+    fn own_bytes_can_be_changed_when_there_are_no_others() {
+        let mut list = SendList::new();
+        assert_eq!(list.own_bytes_mut(), Some([].as_mut_slice()));
+        list.push_bytes(b"abc");
+        list.push_bytes(b"def");
+        list.advance(1);
+        list.own_bytes_mut().unwrap().make_ascii_uppercase();
+        assert_eq!(flat(&list), b"BCDEF");
+        let map = Arc::new(b"0123456789".to_vec());
+        // SAFETY: in `map`, which is never changed.
+        unsafe { list.push_external(map.as_ptr(), 4, &map) };
+        assert_eq!(list.own_bytes_mut(), None);
     }
 
     #[test]

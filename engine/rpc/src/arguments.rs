@@ -20,6 +20,9 @@ pub(super) enum ArgumentError {
     /// A share ratio that is negative or not a number.
     #[error("seedRatioLimit is not a ratio")]
     Ratio,
+    /// A mode of encryption that there is not.
+    #[error("encryption is tolerated, preferred or required")]
+    Encryption,
     /// A mode of a share limit that there is not.
     #[error("a mode is 0, 1 or 2, not {0}")]
     Mode(u8),

@@ -7,6 +7,7 @@ use ringseed_handle::present_bytes;
 use ringseed_handle::{
     EngineSnapshot, PeerStatus, ShareLimitMode, TorrentState, TorrentStatus, TrackerStatus,
 };
+use ringseed_net::opening::Obfuscation;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::layout::Layout;
 use ringseed_proto::tracker::http::scrape_url;
@@ -366,6 +367,10 @@ fn peer_of(peer: &PeerStatus) -> Peer {
     if peer.incoming {
         flags.push('I');
     }
+    let is_encrypted = peer.obfuscation == Obfuscation::Stream;
+    if is_encrypted {
+        flags.push('E');
+    }
     Peer {
         address: peer.address.ip().to_string(),
         port: peer.address.port(),
@@ -380,7 +385,7 @@ fn peer_of(peer: &PeerStatus) -> Peer {
         peer_is_interested: peer.peer_interested,
         is_downloading_from: peer.download_rate > 0,
         is_uploading_to: peer.upload_rate > 0,
-        is_encrypted: false,
+        is_encrypted,
         is_incoming: peer.incoming,
         is_utp: false,
     }

@@ -7,6 +7,7 @@ use super::server::Server;
 use super::set::limit;
 use ringseed_api::{Session, SessionSetArgs};
 use ringseed_handle::{EngineChange, SessionSettings, Switch};
+use ringseed_proto::mse::Mode;
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 use std::path::Path;
@@ -52,6 +53,7 @@ impl Server {
             peer_port: self.handle.listen_port(),
             peer_limit_global: count(info.connections_max),
             peer_limit_per_torrent: count(info.torrent_connections_max),
+            encryption: encryption_word(settings.encryption.mode).to_owned(),
             speed_limit_down: limits.download.rate.div_ceil(1000),
             speed_limit_down_enabled: limits.download.on,
             speed_limit_up: limits.upload.rate.div_ceil(1000),
@@ -98,6 +100,7 @@ impl Server {
         if args.peer_port == Some(0) {
             return Err(ArgumentError::Port.into());
         }
+        let encryption = args.encryption.as_deref().map(encryption_mode).transpose()?;
         if args.seed_ratio_limit.is_some_and(|ratio| !ratio.is_finite() || ratio < 0.0) {
             return Err(ArgumentError::Ratio.into());
         }
@@ -114,6 +117,12 @@ impl Server {
         );
         let change = move |settings: &mut SessionSettings| {
             apply(settings, &args);
+            // `tolerated` is what one that is disabled is called, too: clients send back whole sessions.
+            if encryption
+                .is_some_and(|mode| encryption_word(mode) != encryption_word(settings.encryption.mode))
+            {
+                replace(&mut settings.encryption.mode, encryption);
+            }
             if download_dir.is_some() {
                 settings.download_dir.clone_from(&download_dir);
             }
@@ -160,6 +169,24 @@ fn apply(settings: &mut SessionSettings, args: &SessionSetArgs) {
     }
     replace(&mut settings.blocklist_on, args.blocklist_enabled);
     replace(&mut settings.blocklist_url, args.blocklist_url.clone());
+}
+
+/// What Transmission calls a mode. It has no word for none at all.
+fn encryption_word(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Disabled | Mode::Tolerate => "tolerated",
+        Mode::Prefer => "preferred",
+        Mode::Require => "required",
+    }
+}
+
+fn encryption_mode(word: &str) -> Result<Mode, ArgumentError> {
+    match word {
+        "tolerated" => Ok(Mode::Tolerate),
+        "preferred" => Ok(Mode::Prefer),
+        "required" => Ok(Mode::Require),
+        _ => Err(ArgumentError::Encryption),
+    }
 }
 
 fn replace<T>(place: &mut T, with: Option<T>) {

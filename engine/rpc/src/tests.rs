@@ -485,7 +485,7 @@ fn the_newer_form_is_understood() {
         );
         let session = result(&post(json!({"jsonrpc": "2.0", "method": "session_get", "id": "a"})).await);
         assert_eq!(session["result"]["rpc_version"], 17);
-        assert_eq!((&session["id"], &session["result"]["encryption"]), (&json!("a"), &json!("allowed")));
+        assert_eq!((&session["id"], &session["result"]["encryption"]), (&json!("a"), &json!("preferred")));
         for (call, code) in [
             (json!({"jsonrpc": "2.0", "method": "nonsense", "id": 1}), -32601),
             (json!({"jsonrpc": "1.0", "method": "session_get", "id": 1}), -32600),

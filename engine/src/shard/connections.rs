@@ -8,7 +8,9 @@ use super::torrents::TorrentKey;
 use super::{Shard, tokens};
 use ringseed_net::candidates::DialEnd;
 use ringseed_net::link::{Cargo, Link, LinkEvent};
+use ringseed_net::opening::{Hello, OpeningError};
 use ringseed_proto::hashes::SwarmHash;
+use ringseed_proto::mse::Random;
 use ringseed_proto::swarm::{PeerInfo, PeerKey, Refusal};
 use ringseed_proto::units::Time;
 use ringseed_proto::wire::{Handshake, HandshakeError};
@@ -38,6 +40,8 @@ pub enum Stage {
     Handshaking {
         /// The torrent we dialled for.
         dialled: Option<TorrentKey>,
+        /// How we began, as long as a dialled peer has not answered.
+        hello: Option<Hello>,
         /// When the connection began.
         since: Time,
     },
@@ -72,14 +76,15 @@ impl Connection {
 impl Shard {
     /// A new connection from outside.
     pub(super) fn accepted(&mut self, socket: OwnedFd) {
-        let Some(link) = Link::accepted(socket, self.now) else { return };
+        let encryption = self.context.registry.encryption();
+        let Some(link) = Link::accepted(socket, encryption, self.now) else { return };
         let address = link.address();
         let within = self.half_open.begin(address.ip());
         let admitted = (within || self.has_much_room()) && self.admit(&address);
         if !admitted {
             return self.half_open.end(address.ip());
         }
-        self.begin(link, Stage::Handshaking { dialled: None, since: self.now });
+        self.begin(link, Stage::Handshaking { dialled: None, hello: None, since: self.now });
     }
 
     /// Whether less than half of all connections are in use.
@@ -121,9 +126,25 @@ impl Shard {
                 false => self.dial_ended(torrent, &address, DialEnd::Failed),
             };
         }
-        let link = Link::dialled(socket, address, self.now);
-        let key = self.begin(link, Stage::Handshaking { dialled: Some(torrent), since: self.now });
-        self.send_handshake(key, info_hash);
+        let encryption = self.context.registry.encryption();
+        let hello = match &mut self.torrents[torrent].home {
+            Some(home) => home.candidates.hello(&address, encryption.mode),
+            None => Hello::Plain,
+        };
+        let stage = Stage::Handshaking { dialled: Some(torrent), hello: Some(hello), since: self.now };
+        match hello {
+            Hello::Plain => {
+                let key = self.begin(Link::dialled(socket, address, self.now), stage);
+                self.send_handshake(key, info_hash);
+            }
+            Hello::Hidden => {
+                let handshake = self.handshake(info_hash).encode();
+                let methods = encryption.methods;
+                let link = Link::dialled_hidden(socket, address, info_hash, methods, &handshake, self.now);
+                let key = self.begin(link, stage);
+                self.exchanges.wait(key, None);
+            }
+        }
     }
 
     /// A connection that another shard has read the handshake of.
@@ -139,9 +160,14 @@ impl Shard {
         }
     }
 
+    /// What we say first.
+    fn handshake(&self, info_hash: SwarmHash) -> Handshake {
+        Handshake::new(info_hash, self.context.peer_id)
+    }
+
     fn send_handshake(&mut self, key: ConnKey, info_hash: SwarmHash) {
         let mut list = self.spare_list();
-        list.push_bytes(&Handshake::new(info_hash, self.context.peer_id).encode());
+        list.push_bytes(&self.handshake(info_hash).encode());
         let cargo = Cargo { payload: 0, protocol: list.len() as u64 };
         self.send_list(key, list, cargo);
     }
@@ -156,13 +182,42 @@ impl Shard {
     /// A completion of one of the connection's operations.
     pub(super) fn on_connection(&mut self, key: ConnKey, completion: Completion) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let event = connection.link.handle(&self.ring, completion);
+        let event = connection.link.handle(&self.ring, completion, &*self.context.registry);
         if matches!(connection.stage, Stage::Closing) {
             if let LinkEvent::Returned(list) = event {
                 self.keep_list(list);
             }
             return self.remove_if_done(key);
         }
+        self.on_link(key, event);
+    }
+
+    /// Does exponentiations of encryption handshakes, as many as one turn may have; whether there were any.
+    pub(super) fn compute_exchanges(&mut self) -> bool {
+        if self.exchanges.is_empty() {
+            return false;
+        }
+        let due = self.exchanges.turn(self.now);
+        let any = !due.is_empty();
+        for key in due {
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            if matches!(connection.stage, Stage::Closing) {
+                continue;
+            }
+            let mut bytes = [0; Random::LEN];
+            if let Err(error) = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
+                self.refuse(key, &error.to_string());
+                continue;
+            }
+            self.counters.exponentiations += 1;
+            let event = connection.link.compute(&Random::new(bytes), &*self.context.registry);
+            self.on_link(key, event);
+        }
+        any
+    }
+
+    /// What happened to the link of a connection that is not closing.
+    fn on_link(&mut self, key: ConnKey, event: LinkEvent) {
         match event {
             LinkEvent::Bytes(buffer) => {
                 self.pace.received(buffer.len());
@@ -171,8 +226,15 @@ impl Shard {
                 self.receive(key);
             }
             LinkEvent::Opened { handshake, leftover } => self.on_handshake(key, handshake, &leftover),
+            LinkEvent::Compute => self.wait_for_exchange(key),
             LinkEvent::Foreign(error) => {
-                self.refuse_handshake(key, HandshakeEnd::Invalid, &error.to_string());
+                let end = match error {
+                    OpeningError::NotEncrypted => HandshakeEnd::Refused,
+                    OpeningError::Handshake(_) | OpeningError::Exchange(_) | OpeningError::Plaintext => {
+                        HandshakeEnd::Invalid
+                    }
+                };
+                self.refuse_handshake(key, end, &error.to_string());
             }
             LinkEvent::Nothing => self.receive(key),
             LinkEvent::NoBuffers => self.starved.push(key),
@@ -195,6 +257,17 @@ impl Shard {
         }
     }
 
+    /// An exponentiation is due on a link.
+    fn wait_for_exchange(&mut self, key: ConnKey) {
+        let Some(Connection { stage: Stage::Handshaking { dialled, .. }, link, .. }) =
+            self.connections.get(key)
+        else {
+            return;
+        };
+        let from = dialled.is_none().then(|| link.address().ip());
+        self.exchanges.wait(key, from);
+    }
+
     fn on_bytes(&mut self, key: ConnKey, bytes: &[u8]) {
         if let Some(Connection { stage: Stage::Active { torrent, peer, .. }, .. }) = self.connections.get(key)
         {
@@ -213,17 +286,22 @@ impl Shard {
     }
 
     fn on_handshake(&mut self, key: ConnKey, handshake: Handshake, leftover: &[u8]) {
-        let Some(Connection { stage: Stage::Handshaking { dialled, .. }, .. }) = self.connections.get(key)
+        let Some(Connection { stage: Stage::Handshaking { dialled, hello, .. }, link, .. }) =
+            self.connections.get_mut(key)
         else {
             return;
         };
-        let dialled = *dialled;
+        let (dialled, address) = (*dialled, link.address());
+        if let (Some(torrent), Some(hello)) = (dialled, hello.take())
+            && let Some(home) = self.torrents.get_mut(torrent).and_then(|torrent| torrent.home.as_mut())
+        {
+            home.candidates.answered(&address, hello);
+        }
         let wanted = dialled
             .and_then(|torrent| self.torrents.get(torrent))
             .map(|torrent| torrent.entry.metainfo.hashes);
         if let Err(error) = handshake.check(wanted.as_ref(), &self.context.peer_id) {
             if let (HandshakeError::Ourselves, Some(torrent)) = (error, dialled) {
-                let address = self.connections[key].link.address();
                 self.exclude(torrent, &address);
             }
             return self.refuse_handshake(key, HandshakeEnd::Refused, &error.to_string());
@@ -291,6 +369,7 @@ impl Shard {
             }
         };
         self.counters.handshakes[HandshakeEnd::Done as usize] += 1;
+        self.counters.obfuscations[self.connections[key].link.obfuscation() as usize] += 1;
         home.peers.insert(peer, key);
         self.ends_half_open(key);
         self.connections[key].stage =
@@ -352,7 +431,10 @@ impl Shard {
                     self.dial_ended(torrent, &address, end);
                 }
             }
-            Stage::Handshaking { dialled: Some(torrent), .. } => {
+            Stage::Handshaking { dialled: Some(torrent), hello: Some(hello), .. } => {
+                self.dial_unanswered(torrent, &address, hello);
+            }
+            Stage::Handshaking { dialled: Some(torrent), hello: None, .. } => {
                 self.dial_ended(torrent, &address, DialEnd::Failed);
             }
             Stage::Handshaking { .. } | Stage::Closing => {}

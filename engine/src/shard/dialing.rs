@@ -9,6 +9,7 @@ use crate::descriptors;
 use crate::limits::TOLD_DIALS_PART;
 use ringseed_net::candidates::{Chosen, DialEnd, Source};
 use ringseed_net::dial;
+use ringseed_net::opening::Hello;
 use ringseed_proto::hashes::TorrentId;
 use std::io;
 use std::net::SocketAddr;
@@ -155,6 +156,15 @@ impl Shard {
         let now = self.now;
         if let Some(home) = self.torrents.get_mut(torrent).and_then(|torrent| torrent.home.as_mut()) {
             home.candidates.ended(address, end, now);
+            self.touch(torrent);
+        }
+    }
+
+    /// A dialled address took the connection and sent no handshake.
+    pub(super) fn dial_unanswered(&mut self, torrent: TorrentKey, address: &SocketAddr, hello: Hello) {
+        let (now, mode) = (self.now, self.context.registry.encryption().mode);
+        if let Some(home) = self.torrents.get_mut(torrent).and_then(|torrent| torrent.home.as_mut()) {
+            home.candidates.unanswered(address, hello, mode, now);
             self.touch(torrent);
         }
     }

@@ -7,6 +7,7 @@
 pub mod checks;
 pub mod connections;
 mod dialing;
+mod gather;
 mod grants;
 pub mod hashing;
 pub mod home;
@@ -23,6 +24,7 @@ pub mod registry;
 mod room;
 mod round;
 mod staged;
+mod table;
 pub mod timers;
 mod tokens;
 pub mod torrents;
@@ -35,6 +37,7 @@ use arc_swap::ArcSwap;
 use checks::Checks;
 use connections::{ConnKey, Connection};
 use dialing::Dials;
+use gather::Staging;
 use glommio::timer::Timer;
 use hashing::{GATHER_WAIT, Gathered};
 use local::{LocalQueue, Sleeper, Woken};
@@ -47,6 +50,8 @@ use reads::Reads;
 use registry::Registry;
 use ringseed_net::accepting::Acceptors;
 use ringseed_net::blocklist::Blocklist;
+use ringseed_net::exchanges::Exchanges;
+use ringseed_net::link::Cargo;
 use ringseed_net::route::Route;
 use ringseed_net::shares::{HalfOpen, Room};
 use ringseed_proto::hashes::TorrentId;
@@ -154,6 +159,12 @@ pub struct Shard {
     /// The blocklist that all connections were compared with.
     blocklist: Option<Arc<Blocklist>>,
     dials: Dials,
+    /// Connections whose encryption handshake waits for an exponentiation.
+    exchanges: Exchanges<ConnKey>,
+    /// Memory that sends are enciphered in.
+    staging: Staging,
+    /// Sends of enciphered links that left at once in this turn.
+    sent_at_once: Vec<(ConnKey, Cargo)>,
     /// Reports that the control thread's full mailbox did not take yet.
     reports: VecDeque<FromShard>,
     spare_lists: Vec<SendList>,
@@ -213,6 +224,9 @@ impl Shard {
             staged: Staged::default(),
             blocklist: None,
             dials: Dials::default(),
+            exchanges: Exchanges::default(),
+            staging: Staging::default(),
+            sent_at_once: Vec::new(),
             reports: VecDeque::new(),
             spare_lists: Vec::new(),
             batch: SendBatch::default(),
@@ -244,6 +258,7 @@ impl Shard {
             self.watch.turn(self.now);
             let found = completions.len();
             let mut busy = found > 0;
+            busy |= self.tell_sent_at_once();
             for completion in completions.drain(..) {
                 self.dispatch(completion);
             }
@@ -255,6 +270,7 @@ impl Shard {
                 busy = true;
                 self.on_local(event);
             }
+            busy |= self.compute_exchanges();
             self.housekeeping();
             self.serve_touched();
             self.end_round();
@@ -266,7 +282,7 @@ impl Shard {
                 self.ring.submit()?;
                 return Ok(());
             }
-            if busy || self.ring.has_queued() {
+            if busy || self.ring.has_queued() || !self.sent_at_once.is_empty() {
                 self.ring.submit()?;
                 match self.pace.rest(self.now, found) {
                     Some(rest) => self.rest(rest).await,

@@ -1,11 +1,12 @@
 //! What a shard lets others read: statistics that it publishes a few times a second while it has work.
 
 use super::Shard;
-use super::connections::Stage;
+use super::connections::{Connection, Stage};
 use super::torrents::TorrentKey;
 use ringseed_handle::ShardStatus;
 use ringseed_handle::{BannedPeer, LoopDelays, PeerStatus, UnderWay};
 pub use ringseed_handle::{HandshakeEnd, ShardCounters};
+use ringseed_net::opening::Obfuscation;
 use ringseed_proto::bitfield::Bitfield;
 use ringseed_proto::hashes::TorrentId;
 use ringseed_proto::swarm::SwarmStats;
@@ -50,6 +51,10 @@ pub struct ShardSnapshot {
     pub delays: LoopDelays,
     /// What its data ring did.
     pub ring: RingStats,
+}
+
+fn obfuscation(connection: Option<&Connection>) -> Obfuscation {
+    connection.map_or(Obfuscation::None, |connection| connection.link.obfuscation())
 }
 
 impl From<&ShardSnapshot> for ShardStatus {
@@ -106,6 +111,7 @@ impl Shard {
         let mut torrents = Vec::with_capacity(keys.len());
         for key in keys {
             self.count_totals(key);
+            let connections = &self.connections;
             let torrent = &mut self.torrents[key];
             torrent.published_peers = torrent.peers.len();
             let pieces = torrent.entry.content.info.layout.piece_count();
@@ -125,6 +131,7 @@ impl Shard {
                 am_interested: peer.interesting,
                 peer_choking: !peer.unchokes_us,
                 peer_interested: peer.interested_in_us,
+                obfuscation: obfuscation(torrent.peers.get(peer.key).and_then(|key| connections.get(*key))),
             });
             let peers = peers.collect();
             let stats = torrent.swarm.stats(self.now);

@@ -4,10 +4,12 @@
 //! changes more often than the map (phase, totals, limits) are atomics inside an entry.
 
 use super::rate::RateLimit;
-use arc_swap::{ArcSwap, ArcSwapOption};
+use super::table::Table;
+use arc_swap::ArcSwapOption;
 use ringseed_net::blocklist::Blocklist;
 use ringseed_proto::hashes::{SwarmHash, TorrentId};
 use ringseed_proto::metainfo::Metainfo;
+use ringseed_proto::mse::{Encryption, LookupHash, Torrents};
 use ringseed_proto::swarm::{Content, Priority};
 use ringseed_storage::TorrentStore;
 use std::net::IpAddr;
@@ -125,38 +127,33 @@ impl TorrentEntry {
     }
 }
 
-/// Parts of the map: with 100,000 torrents a change copies the hundred of one part.
-const PARTS: usize = 1024;
-
-/// Torrents whose swarm hashes end alike, sorted by them. A torrent with two hashes is there by each.
-type Part = Vec<(SwarmHash, Arc<TorrentEntry>)>;
-
-/// The map of torrents. Each part of it is replaced as a whole and read without a lock.
+/// The map of torrents, read without a lock.
 pub struct Registry {
-    parts: Box<[ArcSwap<Part>]>,
+    /// By each of their swarm hashes.
+    torrents: Table<SwarmHash, Arc<TorrentEntry>>,
+    /// The swarm hash that an encryption handshake means.
+    lookups: Table<LookupHash, SwarmHash>,
     /// Addresses that are refused.
     pub blocklist: ArcSwapOption<Blocklist>,
+    /// What the user wants of encryption.
+    encryption: AtomicU8,
 }
 
 impl Default for Registry {
     fn default() -> Self {
-        let empty = Arc::new(Part::new());
-        let parts = (0..PARTS).map(|_| ArcSwap::new(empty.clone())).collect();
-        Self { parts, blocklist: ArcSwapOption::empty() }
+        Self {
+            torrents: Table::default(),
+            lookups: Table::default(),
+            blocklist: ArcSwapOption::empty(),
+            encryption: AtomicU8::new(Encryption::default().to_bits()),
+        }
     }
-}
-
-/// The part that has a hash. Not by the bytes that its home shard is found by alone: those are few then.
-fn part_of(hash: &SwarmHash) -> usize {
-    usize::from(u16::from_be_bytes([hash.0[18], hash.0[19]])) % PARTS
 }
 
 impl Registry {
     /// The torrent that peers name by this hash.
     pub fn find(&self, hash: &SwarmHash) -> Option<Arc<TorrentEntry>> {
-        let part = self.parts[part_of(hash)].load();
-        let place = part.binary_search_by_key(hash, |(hash, _)| *hash).ok()?;
-        Some(part[place].1.clone())
+        self.torrents.get(hash)
     }
 
     /// The torrent with this id.
@@ -169,10 +166,8 @@ impl Registry {
     pub fn insert(&self, entries: impl IntoIterator<Item = Arc<TorrentEntry>>) {
         for entry in entries {
             for hash in entry.swarm_hashes() {
-                self.change(&hash, |part| match part.binary_search_by_key(&hash, |(hash, _)| *hash) {
-                    Ok(place) => part[place].1 = entry.clone(),
-                    Err(place) => part.insert(place, (hash, entry.clone())),
-                });
+                self.torrents.insert(hash, entry.clone());
+                self.lookups.insert(LookupHash::of(&hash), hash);
             }
         }
     }
@@ -186,17 +181,27 @@ impl Registry {
     pub fn remove(&self, id: &TorrentId) {
         let Some(entry) = self.get(id) else { return };
         for hash in entry.swarm_hashes() {
-            self.change(&hash, |part| part.retain(|(_, entry)| entry.id() != *id));
+            if self.find(&hash).is_some_and(|entry| entry.id() == *id) {
+                self.torrents.remove(&hash);
+                self.lookups.remove(&LookupHash::of(&hash));
+            }
         }
     }
 
-    fn change(&self, hash: &SwarmHash, change: impl FnOnce(&mut Part)) {
-        let place = &self.parts[part_of(hash)];
-        let old = place.load_full();
-        let mut part = Part::with_capacity(old.len() + 1);
-        part.extend_from_slice(&old);
-        change(&mut part);
-        place.store(Arc::new(part));
+    /// What the user wants of encryption.
+    pub fn encryption(&self) -> Encryption {
+        Encryption::from_bits(self.encryption.load(Ordering::Relaxed))
+    }
+
+    /// Changes what is wanted of encryption, for connections that begin from now on.
+    pub fn set_encryption(&self, encryption: Encryption) {
+        self.encryption.store(encryption.to_bits(), Ordering::Relaxed);
+    }
+}
+
+impl Torrents for Registry {
+    fn named(&self, hash: &LookupHash) -> Option<SwarmHash> {
+        self.lookups.get(hash)
     }
 }
 
@@ -225,7 +230,7 @@ mod tests {
     fn torrents_are_found_until_they_are_removed() {
         let registry = Registry::default();
         // Several in each part.
-        let entries: Vec<_> = (0..3 * PARTS as u32).map(|name| entry(name, 0)).collect();
+        let entries: Vec<_> = (0..3 * 1024).map(|name| entry(name, 0)).collect();
         registry.insert(entries.iter().cloned());
         let found = |entry: &Arc<TorrentEntry>| registry.get(&entry.id());
         assert!(entries.iter().all(|entry| found(entry).is_some_and(|found| Arc::ptr_eq(&found, entry))));
@@ -249,8 +254,11 @@ mod tests {
         registry.insert([Arc::new(hybrid)]);
         assert_eq!((hashes.len(), hashes[1]), (2, SwarmHash([2; 20])));
         assert!(hashes.iter().all(|hash| registry.find(hash).is_some_and(|found| found.id() == id)));
+        let lookups = hashes.iter().map(|hash| registry.named(&LookupHash::of(hash)));
+        assert!(lookups.eq(hashes.iter().copied().map(Some)), "as encryption handshakes name it");
         assert!(registry.get(&id).is_some() && registry.get(&TorrentId([2; 20])).is_none());
         registry.remove(&id);
         assert!(hashes.iter().all(|hash| registry.find(hash).is_none()));
+        assert!(hashes.iter().all(|hash| registry.named(&LookupHash::of(hash)).is_none()));
     }
 }

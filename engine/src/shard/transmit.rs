@@ -1,11 +1,16 @@
 //! Sending: what a swarm wants to tell a peer, gathered with blocks from the maps into one `SENDMSG`.
 //!
 //! One send is in flight per peer, and one per peer and [round](super::round) is made, however much it asks for.
+//!
+//! To a peer on an enciphered link nothing goes from where it lies: it is copied and enciphered in memory that the next send
+//! uses again ([`gather`](super::gather)), and leaves at once, as far as the socket takes it.
 
 use super::connections::{ConnKey, Stage};
+use super::gather::Gather;
 use super::torrents::TorrentKey;
 use super::{Shard, tokens};
-use ringseed_net::link::Cargo;
+use crate::limits::ENCIPHERED_BLOCKS_MAX;
+use ringseed_net::link::{Cargo, SentNow};
 use ringseed_proto::swarm::{FillLimits, FillOutcome, Part, PeerKey};
 use ringseed_proto::units::{BLOCK_LEN, Block};
 use ringseed_ring::SendList;
@@ -38,7 +43,11 @@ impl Shard {
 
     fn transmit(&mut self, key: ConnKey, torrent: TorrentKey, peer: PeerKey) {
         let home = &mut self.torrents[torrent];
-        let blocks_max = self.round.blocks_max();
+        let enciphered = self.connections.get(key).is_some_and(|connection| connection.link.is_enciphered());
+        let blocks_max = match enciphered {
+            true => self.round.blocks_max().min(ENCIPHERED_BLOCKS_MAX),
+            false => self.round.blocks_max(),
+        };
         let wanted = blocks_max as u64 * u64::from(BLOCK_LEN);
         let now = self.now.micros();
         let of_engine = self.context.upload_limit.take(wanted, now);
@@ -51,22 +60,28 @@ impl Shard {
                 || store.residency(block) == Residency::Resident
         });
         let mut list = self.spare_lists.pop().unwrap_or_default();
+        self.staging.clear();
+        let mut gather = match enciphered {
+            true => Gather::Copied(&mut self.staging),
+            false => Gather::InPlace(&mut list),
+        };
         let mut payload = 0;
         let mut failed = None;
         for part in &self.batch.parts {
             match part {
-                Part::Bytes(range) => list.push_bytes(&self.batch.bytes[range.clone()]),
+                Part::Bytes(range) => gather.push_bytes(&self.batch.bytes[range.clone()]),
                 Part::Block(block) => {
                     payload += u64::from(block.length);
                     if let Some(own) = staged.get(torrent, block) {
-                        own.push(&mut list);
-                    } else if let Err(error) = store.push_block(block, &mut list) {
+                        gather.push_own(own);
+                    } else if let Err(error) = gather.push_block(store, block) {
                         failed = Some(error);
                         break;
                     }
                 }
             }
         }
+        let length = gather.len() as u64;
         if !self.staged.is_empty() {
             // Only now: a peer may have asked for one twice.
             for part in &self.batch.parts {
@@ -93,18 +108,51 @@ impl Shard {
             FillOutcome::Budget => self.throttled.push((torrent, peer)),
             FillOutcome::Drained | FillOutcome::More => {}
         }
-        if list.is_empty() {
+        if length == 0 {
             self.keep_list(list);
             return;
         }
-        let cargo = Cargo { payload, protocol: list.len() as u64 - payload };
+        let cargo = Cargo { payload, protocol: length - payload };
         let blocks = payload.div_ceil(u64::from(BLOCK_LEN));
         self.counters.sends += 1;
         self.counters.blocks_sent += blocks;
         if let Some(connection) = self.connections.get_mut(key) {
             self.round.sent(&mut connection.place, blocks as usize);
         }
-        self.send_list(key, list, cargo);
+        match enciphered {
+            true => self.send_staged(key, list, cargo),
+            false => self.send_list(key, list, cargo),
+        }
+    }
+
+    /// Sends what was gathered in the staging memory.
+    fn send_staged(&mut self, key: ConnKey, list: SendList, cargo: Cargo) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let (token, bytes) = (tokens::connection(key), self.staging.bytes());
+        self.counters.enciphered += bytes.len() as u64;
+        match connection.link.send_enciphered(&self.ring, token, bytes, list, cargo) {
+            SentNow::All(list) => {
+                self.keep_list(list);
+                // As if the ring had told: in the next turn, so that others have theirs.
+                self.sent_at_once.push((key, cargo));
+            }
+            SentNow::Part => self.counters.partial_sends += 1,
+            SentNow::Failed(error, list) => {
+                self.keep_list(list);
+                self.on_send_error(key, &error);
+            }
+        }
+    }
+
+    /// Tells swarms what left at once in the turn before; whether there was anything.
+    pub(super) fn tell_sent_at_once(&mut self) -> bool {
+        let mut sent = std::mem::take(&mut self.sent_at_once);
+        let any = !sent.is_empty();
+        for (key, cargo) in sent.drain(..) {
+            self.on_sent(key, cargo);
+        }
+        self.sent_at_once = sent;
+        any
     }
 
     pub(super) fn send_list(&mut self, key: ConnKey, list: SendList, cargo: Cargo) {

@@ -18,6 +18,7 @@ mod budget;
 mod cache_room;
 mod compared;
 mod confined;
+mod copied;
 mod directories;
 mod disk;
 mod error;

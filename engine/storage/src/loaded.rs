@@ -53,6 +53,16 @@ impl LoadedPieces {
         Ok(())
     }
 
+    /// As [`LoadedPieces::push_block`], into memory that is as long as the block.
+    pub(super) fn copy_block(&self, block: &Block, out: &mut [u8]) -> Result<(), StorageError> {
+        let loaded = lock(&self.pieces).get(&block.piece).cloned();
+        let loaded = loaded.ok_or(StorageError::NotLoaded(block.piece))?;
+        let range = block.begin as usize..block.end() as usize;
+        let bytes = loaded.bytes.as_slice().get(range).filter(|bytes| bytes.len() == out.len());
+        out.copy_from_slice(bytes.ok_or(StorageError::OutOfRange(*block))?);
+        Ok(())
+    }
+
     /// Takes room for a piece, evicting others; `None` when nothing can be spared right now.
     pub(super) fn room(limits: &StoreLimits, bytes: u64) -> Option<Lease> {
         limits.loaded.try_lease(bytes)

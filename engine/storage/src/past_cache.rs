@@ -37,10 +37,15 @@ pub struct OwnBlock {
 impl OwnBlock {
     /// Gathers it.
     pub fn push(self: &Arc<Self>, list: &mut SendList) {
-        let Some(bytes) = self.bytes.as_slice().get(self.range.clone()) else { return };
+        let bytes = self.bytes();
         // SAFETY: `bytes` lies in the buffer of `self`, which is never changed after it was made and lives as long as
         // a clone of the `Arc` that is pushed with it.
         unsafe { list.push_external(bytes.as_ptr(), bytes.len(), self) };
+    }
+
+    /// Its bytes, to be copied.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.as_slice().get(self.range.clone()).unwrap_or_default()
     }
 
     /// Bytes of memory that it takes.

@@ -248,3 +248,25 @@ fn connections_of_no_use_come_after_others_and_wait_longer_each_time() {
     candidates.ended(&address(1), DialEnd::Useful, now);
     assert_eq!(candidates.due(), Some(now + RETRY_FIRST));
 }
+
+#[test]
+fn one_that_does_not_answer_is_dialled_again_at_once_with_the_other_hello() {
+    let (mut candidates, address) = (Candidates::default(), SocketAddr::from(([192, 0, 2, 1], 1)));
+    candidates.learn(Source::User, [address], Time::ZERO);
+    let dial = |candidates: &mut Candidates| candidates.next(Time::ZERO, true).map(|chosen| chosen.address);
+    assert_eq!(dial(&mut candidates), Some(address));
+    assert_eq!(candidates.hello(&address, Mode::Prefer), Hello::Hidden);
+    candidates.unanswered(&address, Hello::Hidden, Mode::Prefer, Time::ZERO);
+    assert_eq!(dial(&mut candidates), Some(address));
+    assert_eq!(candidates.hello(&address, Mode::Prefer), Hello::Plain);
+    candidates.unanswered(&address, Hello::Plain, Mode::Prefer, Time::ZERO);
+    // Both failed: it waits, as others that fail.
+    assert_eq!(dial(&mut candidates), None);
+    assert_eq!(candidates.due(), Some(Time::ZERO + RETRY_FIRST));
+    // What answered is remembered.
+    candidates.answered(&address, Hello::Plain);
+    assert_eq!(candidates.hello(&address, Mode::Prefer), Hello::Plain);
+    candidates.exclude(&address);
+    candidates.unanswered(&address, Hello::Plain, Mode::Prefer, Time::ZERO);
+    assert_eq!(dial(&mut candidates), None);
+}

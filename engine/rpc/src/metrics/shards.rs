@@ -2,7 +2,7 @@
 
 use super::page::{Counted, Page};
 use prometheus::Result;
-use ringseed_handle::{BOUNDS_US, HandshakeEnd, ShardStatus, UnderWay};
+use ringseed_handle::{BOUNDS_US, HandshakeEnd, OBFUSCATIONS, ShardStatus, UnderWay};
 
 const PER_SECOND: f64 = 1e6;
 
@@ -92,6 +92,26 @@ fn connections(page: &Page, shards: &[ShardStatus]) -> Result<()> {
         "Handshakes with peers by how they ended.",
         &["result"],
         HandshakeEnd::NAMES.iter().enumerate().map(|(end, name)| (vec![*name], ended(end))),
+    )?;
+    let kind = |kind: usize| shards.iter().map(|shard| shard.counters.obfuscations[kind]).sum::<u64>();
+    page.counter(
+        "handshakes_encrypted_total",
+        "Handshakes that were done by what of the connection is encrypted.",
+        &["encrypted"],
+        OBFUSCATIONS.iter().enumerate().map(|(at, name)| (vec![*name], kind(at))),
+    )?;
+    let sum = |of: fn(&ShardStatus) -> u64| [(vec![], shards.iter().map(of).sum::<u64>())];
+    page.counter(
+        "encryption_exponentiations_total",
+        "Exponentiations for encryption handshakes, up to two for each.",
+        &[],
+        sum(|shard| shard.counters.exponentiations),
+    )?;
+    page.counter(
+        "enciphered_bytes_total",
+        "Bytes enciphered with RC4 for peers.",
+        &[],
+        sum(|shard| shard.counters.enciphered),
     )
 }
 

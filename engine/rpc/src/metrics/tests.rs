@@ -69,6 +69,9 @@ fn every_counter_that_explains_a_slow_box_is_there() {
         turns: 6,
         made_room: 7,
         handshakes: [11, 12, 13, 14, 15],
+        obfuscations: [5, 4, 2],
+        exponentiations: 21,
+        enciphered: 22,
     };
     let under_way = UnderWay { dialling: 1, handshaking: 2, active: 3, closing: 4, reads: (5, 6), pieces: 7 };
     let ring = RingStats { enobufs: 7, recv_buffers_free: 250, ops: 12, ..RingStats::default() };
@@ -128,6 +131,11 @@ fn every_counter_that_explains_a_slow_box_is_there() {
             "ringseed_connections_by_state{state=\"active\"} 3",
             "ringseed_connections_by_state{state=\"closing\"} 4",
             "ringseed_handshakes_total{result=\"done\"} 11",
+            "ringseed_handshakes_encrypted_total{encrypted=\"none\"} 5",
+            "ringseed_handshakes_encrypted_total{encrypted=\"handshake\"} 4",
+            "ringseed_handshakes_encrypted_total{encrypted=\"stream\"} 2",
+            "ringseed_encryption_exponentiations_total 21",
+            "ringseed_enciphered_bytes_total 22",
             "ringseed_handshakes_total{result=\"refused\"} 12",
             "ringseed_handshakes_total{result=\"invalid\"} 13",
             "ringseed_handshakes_total{result=\"late\"} 14",

@@ -6,6 +6,7 @@ use crate::arguments::absolute;
 use crate::server::Server;
 use hyper::StatusCode;
 use ringseed_handle::{EngineChange, EngineSnapshot, LimitChange, SessionSettings, Switch};
+use ringseed_proto::mse::Mode;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -29,7 +30,8 @@ impl Server {
             "alt_up_limit": known_limit(alt.upload_on.then_some(alt.upload)),
             "auto_tmm_enabled": false,
             "bypass_local_auth": self.info.credentials.pair.is_none(),
-            "dht": false, "lsd": false, "pex": true, "encryption": 0,
+            "dht": false, "lsd": false, "pex": true,
+            "encryption": encryption_number(settings.encryption.mode),
             "dl_limit": limit(snapshot.limits.download), "up_limit": limit(snapshot.limits.upload),
             "listen_port": self.handle.listen_port(), "random_port": false, "upnp": false,
             "max_active_downloads": queue(settings.download_queue),
@@ -161,6 +163,10 @@ impl Server {
                 ("max_active_uploads", _, Some(number)) => settings.push(Box::new(move |settings| {
                     settings.seed_queue.value = count(number).unwrap_or(u32::MAX);
                 })),
+                ("encryption", _, Some(choice @ 0..=2)) => {
+                    let mode = [Mode::Prefer, Mode::Require, Mode::Disabled][choice as usize];
+                    settings.push(Box::new(move |settings| settings.encryption.mode = mode));
+                }
                 ("listen_port", _, Some(port @ 1..=65535)) => change.listen_port = Some(port as u16),
                 ("save_path", _, _) if path().is_some() => {
                     let path = path();
@@ -186,6 +192,15 @@ impl Server {
         change.settings =
             Some(Arc::new(move |all: &mut SessionSettings| settings.iter().for_each(|change| change(all))));
         Reply::of(self.handle.change_engine(change).await)
+    }
+}
+
+/// qBittorrent's numbers of the modes. It has none for plaintext first.
+fn encryption_number(mode: Mode) -> u8 {
+    match mode {
+        Mode::Prefer | Mode::Tolerate => 0,
+        Mode::Require => 1,
+        Mode::Disabled => 2,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Torrents as qBittorrent tells them.
 
 use ringseed_handle::{EngineSnapshot, PeerStatus, ShareLimitMode, TorrentState, TorrentStatus};
+use ringseed_net::opening::Obfuscation;
 use serde_json::{Map, Value, json};
 use std::time::SystemTime;
 
@@ -262,6 +263,11 @@ pub(super) fn peer(peer: &PeerStatus) -> Value {
     }
     if peer.incoming {
         flags.push('I');
+    }
+    match peer.obfuscation {
+        Obfuscation::None => {}
+        Obfuscation::Handshake => flags.push('e'),
+        Obfuscation::Stream => flags.push('E'),
     }
     json!({
         "client": peer.client, "connection": "BT", "country": "", "country_code": "", "dl_speed": peer.download_rate,

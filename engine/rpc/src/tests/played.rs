@@ -48,6 +48,7 @@ pub(super) fn status(id: u32, state: TorrentState) -> TorrentStatus {
         am_interested: true,
         peer_choking: false,
         peer_interested: false,
+        obfuscation: ringseed_net::opening::Obfuscation::Stream,
     };
     let tracker = TrackerStatus {
         url: "http://tracker.example.org:8080/announce".to_owned(),

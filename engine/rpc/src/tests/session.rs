@@ -92,7 +92,7 @@ fn the_session_is_set_and_told() {
             "alt-speed-time-begin": 60, "seedRatioLimited": true, "seedRatioLimit": 1.25,
             "idle-seeding-limit": 5, "idle-seeding-limit-enabled": true, "download-queue-enabled": true,
             "download-queue-size": 3, "seed-queue-size": 4, "queue-stalled-minutes": 6, "download-dir": "/srv/new",
-            "incomplete-dir": "/srv/inc", "start-added-torrents": false, "default-trackers": "udp://d.example:1"});
+            "incomplete-dir": "/srv/inc", "start-added-torrents": false, "encryption": "required", "default-trackers": "udp://d.example:1"});
         let answer = bench.call("session-set", set.clone()).await;
         assert!(answer.is_success(), "{answer:?}");
         let session = bench.call("session-get", json!({})).await.arguments;
@@ -102,12 +102,13 @@ fn the_session_is_set_and_told() {
         // A client may send back what it was told, and is told what cannot be.
         assert!(
             bench
-                .call("session-set", json!({"dht-enabled": false, "encryption": "tolerated"}))
+                .call("session-set", json!({"dht-enabled": false, "encryption": "required"}))
                 .await
                 .is_success()
         );
         for (wrong, why) in [
             (json!({"script-torrent-done-enabled": true}), "script-torrent-done-enabled is not supported"),
+            (json!({"encryption": "always"}), "tolerated, preferred or required"),
             (json!({"peer-port": 0}), "1 to 65535"),
             (json!({"download-dir": "x"}), "not absolute"),
             (json!({"alt-speed-time-end": 1440}), "1440"),

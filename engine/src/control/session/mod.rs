@@ -203,6 +203,8 @@ impl Session {
         };
         let mut settings = SessionSettings::default();
         settings.configure_trackers(&parts.settings.default_trackers);
+        settings.configure_encryption(parts.settings.encryption);
+        parts.registry.set_encryption(settings.encryption);
         Self {
             settings: Arc::new(settings),
             removed: Arc::default(),
@@ -280,6 +282,8 @@ impl Session {
         };
         let configured = &self.parts.settings;
         settings.configure_trackers(&configured.default_trackers);
+        settings.configure_encryption(configured.encryption);
+        self.parts.registry.set_encryption(settings.encryption);
         self.limits = EngineLimits {
             upload: limit(configured.upload_rate_max, settings.upload),
             download: limit(configured.download_rate_max, settings.download),

@@ -116,6 +116,7 @@ impl Session {
         self.queue_due |= queues(&settings) != queues(&self.settings);
         (self.settings, self.limits) = (Arc::new(settings), limits);
         self.parts.store_limits.set_partial_names(self.settings.partial_names);
+        self.parts.registry.set_encryption(self.settings.encryption);
         self.apply_limits();
         if rescheduled {
             self.follow_clock();

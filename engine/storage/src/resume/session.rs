@@ -2,6 +2,7 @@
 
 use super::{ResumeError, ResumeStore, SpeedLimit};
 use redb::{ReadableDatabase, TableDefinition, TableError, WriteTransaction};
+use ringseed_proto::mse::Encryption;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -170,6 +171,10 @@ pub struct SessionSettings {
     pub default_trackers_off: bool,
     /// What the configuration said of them when they were set: a changed configuration wins.
     pub default_trackers_configured: String,
+    /// Encryption of connections.
+    pub encryption: Encryption,
+    /// What the configuration said of it when it was set: a changed configuration wins.
+    pub encryption_configured: Encryption,
     /// Whether the blocklist holds.
     pub blocklist_on: bool,
     /// Where it is fetched from.
@@ -215,6 +220,8 @@ impl Default for SessionSettings {
             default_trackers: String::new(),
             default_trackers_off: false,
             default_trackers_configured: String::new(),
+            encryption: Encryption::default(),
+            encryption_configured: Encryption::default(),
             blocklist_on: false,
             blocklist_url: String::new(),
             groups: BTreeMap::new(),
@@ -228,6 +235,13 @@ impl SessionSettings {
     /// The default trackers when they are added; empty when not.
     pub fn default_trackers_in_force(&self) -> &str {
         if self.default_trackers_off { "" } else { self.default_trackers.trim() }
+    }
+
+    /// Takes over what the configuration says of encryption when it is something else than before.
+    pub fn configure_encryption(&mut self, configured: Encryption) {
+        if configured != self.encryption_configured {
+            (self.encryption, self.encryption_configured) = (configured, configured);
+        }
     }
 
     /// Takes over the default trackers of the configuration when it has others than before.
