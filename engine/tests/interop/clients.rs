@@ -16,6 +16,20 @@ pub enum Client {
     Libtorrent,
     Aria2,
     Qbittorrent,
+    Rtorrent,
+}
+
+/// What a client is to insist on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encryption {
+    /// What it does by itself.
+    Usual,
+    /// Nothing but streams enciphered with RC4.
+    Rc4,
+    /// An encryption handshake, and plaintext after it.
+    Handshake,
+    /// No encryption.
+    Plain,
 }
 
 /// What a client is to do.
@@ -38,14 +52,27 @@ pub struct Running {
 impl Client {
     /// Starts the client on `torrent` with its data below `dir`.
     pub fn start(self, role: Role, torrent: &Path, info_hash: &str, dir: &Path) -> Running {
+        self.start_with(Encryption::Usual, role, torrent, info_hash, dir)
+    }
+
+    /// As [`Client::start`], insisting on one kind of encryption, as far as it can.
+    pub fn start_with(
+        self,
+        encryption: Encryption,
+        role: Role,
+        torrent: &Path,
+        info_hash: &str,
+        dir: &Path,
+    ) -> Running {
         let home = tempfile::tempdir().unwrap();
         let control = free_port();
         let port = free_port();
         let process = match self {
-            Self::Transmission => transmission(home.path(), control, port, dir),
-            Self::Libtorrent => libtorrent(role, torrent, dir),
-            Self::Aria2 => aria2(home.path(), role, torrent, dir, port),
-            Self::Qbittorrent => qbittorrent(home.path(), control, port),
+            Self::Transmission => transmission(home.path(), control, port, dir, encryption),
+            Self::Libtorrent => libtorrent(role, torrent, dir, encryption),
+            Self::Aria2 => aria2(home.path(), role, torrent, dir, port, encryption),
+            Self::Qbittorrent => qbittorrent(home.path(), control, port, encryption),
+            Self::Rtorrent => rtorrent(home.path(), torrent, dir, port, encryption),
         };
         let mut running = Running { client: self, process, control, info_hash: String::new(), home };
         running.add(role, torrent, info_hash, dir);
@@ -70,7 +97,7 @@ impl Running {
                 let answer = http(self.control, "POST /api/v2/torrents/add", &kind, &body);
                 assert_eq!(answer.as_deref().map(str::trim), Some("Ok."), "{}", self.process.log());
             }
-            Client::Libtorrent | Client::Aria2 => {}
+            Client::Libtorrent | Client::Aria2 | Client::Rtorrent => {}
         }
         if role == Role::Seed {
             self.wait_complete();
@@ -87,6 +114,10 @@ impl Running {
             Client::Libtorrent => drop(self.process.wait_for("complete")),
             // With everything in place it says that it seeds.
             Client::Aria2 => drop(self.process.wait_for("SEED(")),
+            // It says so in a file.
+            Client::Rtorrent => until("rTorrent to be complete", || {
+                fs::exists(self.home.path().join("complete")).unwrap().then_some(())
+            }),
             Client::Qbittorrent => until("qBittorrent to be complete", || {
                 let torrent = self.qbittorrents(&self.info_hash)?;
                 let state = torrent["state"].as_str()?;
@@ -137,11 +168,18 @@ impl Running {
     }
 }
 
-fn transmission(home: &Path, control: u16, port: u16, dir: &Path) -> Process {
+fn transmission(home: &Path, control: u16, port: u16, dir: &Path, encryption: Encryption) -> Process {
+    let encryption = match encryption {
+        Encryption::Usual => 1,
+        Encryption::Rc4 => 2,
+        // It has no more for those.
+        Encryption::Handshake | Encryption::Plain => 0,
+    };
     let settings = serde_json::json!({
         "rpc-port": control, "rpc-bind-address": "127.0.0.1", "rpc-authentication-required": false,
         "peer-port": port, "port-forwarding-enabled": false, "dht-enabled": false, "lpd-enabled": false,
         "download-dir": dir, "preallocation": 0, "trash-original-torrent-files": false,
+        "encryption": encryption,
     });
     fs::write(home.join("settings.json"), settings.to_string()).unwrap();
     let mut command = Command::new("transmission-daemon");
@@ -149,17 +187,23 @@ fn transmission(home: &Path, control: u16, port: u16, dir: &Path) -> Process {
     Process::start("transmission-daemon", &mut command)
 }
 
-fn libtorrent(role: Role, torrent: &Path, dir: &Path) -> Process {
+fn libtorrent(role: Role, torrent: &Path, dir: &Path, encryption: Encryption) -> Process {
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/interop/libtorrent_peer.py");
     // Debian's module belongs to Debian's Python.
     let mut command = Command::new("/usr/bin/python3");
     command.arg(script).arg(if role == Role::Seed { "seed" } else { "download" }).arg(torrent).arg(dir);
+    command.arg(match encryption {
+        Encryption::Usual => "usual",
+        Encryption::Rc4 => "rc4",
+        Encryption::Handshake => "handshake",
+        Encryption::Plain => "plain",
+    });
     let mut process = Process::start("libtorrent", &mut command);
     process.wait_for("listening");
     process
 }
 
-fn aria2(home: &Path, role: Role, torrent: &Path, dir: &Path, port: u16) -> Process {
+fn aria2(home: &Path, role: Role, torrent: &Path, dir: &Path, port: u16, encryption: Encryption) -> Process {
     let mut command = Command::new("aria2c");
     command
         .arg(format!("--listen-port={port}"))
@@ -173,16 +217,29 @@ fn aria2(home: &Path, role: Role, torrent: &Path, dir: &Path, port: u16) -> Proc
     if role == Role::Seed {
         command.args(["--check-integrity=true", "--bt-hash-check-seed=true"]);
     }
+    match encryption {
+        Encryption::Rc4 => _ = command.arg("--bt-force-encryption=true"),
+        Encryption::Handshake => {
+            _ = command.args(["--bt-require-crypto=true", "--bt-min-crypto-level=plain"])
+        }
+        Encryption::Usual | Encryption::Plain => {}
+    }
     command.arg(torrent);
     Process::start("aria2c", &mut command)
 }
 
-fn qbittorrent(home: &Path, control: u16, port: u16) -> Process {
+fn qbittorrent(home: &Path, control: u16, port: u16, encryption: Encryption) -> Process {
+    let encryption = match encryption {
+        Encryption::Usual => 0,
+        Encryption::Rc4 | Encryption::Handshake => 1,
+        Encryption::Plain => 2,
+    };
     let config = home.join("qBittorrent/config");
     fs::create_dir_all(&config).unwrap();
     let settings = format!(
         "[LegalNotice]\nAccepted=true\n\n[BitTorrent]\nSession\\Port={port}\nSession\\DHTEnabled=false\n\
-         Session\\LSDEnabled=false\nSession\\MultiConnectionsPerIp=true\nSession\\Preallocation=false\n\n\
+         Session\\LSDEnabled=false\nSession\\MultiConnectionsPerIp=true\nSession\\Preallocation=false\n\
+         Session\\Encryption={encryption}\n\n\
          [Network]\nPortForwardingEnabled=false\n\n\
          [Preferences]\nWebUI\\Address=127.0.0.1\nWebUI\\Port={control}\nWebUI\\LocalHostAuth=false\n\
          WebUI\\CSRFProtection=false\nWebUI\\HostHeaderValidation=false\n"
@@ -191,6 +248,41 @@ fn qbittorrent(home: &Path, control: u16, port: u16) -> Process {
     let mut command = Command::new("qbittorrent-nox");
     command.arg(format!("--profile={}", home.display())).env("HOME", home).env("LC_ALL", "C.UTF-8");
     Process::start("qbittorrent-nox", &mut command)
+}
+
+fn rtorrent(home: &Path, torrent: &Path, dir: &Path, port: u16, encryption: Encryption) -> Process {
+    let session = home.join("session");
+    fs::create_dir_all(&session).unwrap();
+    let encryption = match encryption {
+        Encryption::Usual => "allow_incoming,try_outgoing,enable_retry",
+        Encryption::Rc4 => "allow_incoming,try_outgoing,require,require_RC4",
+        Encryption::Handshake => "allow_incoming,try_outgoing,require",
+        Encryption::Plain => "none",
+    };
+    let text = format!(
+        "system.daemon.set = true\n\
+         network.port_range.set = {port}-{port}\n\
+         network.port_random.set = no\n\
+         protocol.encryption.set = {encryption}\n\
+         protocol.pex.set = no\n\
+         dht.mode.set = disable\n\
+         trackers.use_udp.set = yes\n\
+         session.path.set = {session}\n\
+         directory.default.set = \"{dir}\"\n\
+         pieces.hash.on_completion.set = no\n\
+         method.set_key = event.download.finished, mark, \"execute.nothrow=touch,{complete}\"\n\
+         method.set_key = event.download.hash_done, mark, \"branch=d.complete=,\\\"execute.nothrow=touch,{complete}\\\"\"\n\
+         schedule2 = load, 0, 0, \"load.start=\\\"{torrent}\\\"\"\n",
+        session = session.display(),
+        dir = dir.display(),
+        complete = home.join("complete").display(),
+        torrent = torrent.display(),
+    );
+    let config = home.join("rtorrent.rc");
+    fs::write(&config, text).unwrap();
+    let mut command = Command::new("rtorrent");
+    command.args(["-n", "-o"]).arg(format!("import={}", config.display())).env("HOME", home);
+    Process::start("rtorrent", &mut command)
 }
 
 fn multipart(torrent: &Path, dir: &Path) -> (String, Vec<u8>) {

@@ -1,4 +1,4 @@
-"""A libtorrent peer for the interop tests: seed|download TORRENT DIR; prints "listening" and "complete"."""
+"""A libtorrent peer for the interop tests: seed|download TORRENT DIR [usual|rc4|handshake|plain]; prints "listening" and "complete"."""
 
 import sys
 import time
@@ -6,7 +6,19 @@ import time
 import libtorrent as lt
 
 role, torrent, directory = sys.argv[1:4]
+encryption = sys.argv[4] if len(sys.argv) > 4 else "usual"
+FORCED, ENABLED, DISABLED = 0, 1, 2
+PLAINTEXT, RC4, BOTH = 1, 2, 3
+policy, level = {
+    "usual": (ENABLED, BOTH),
+    "rc4": (FORCED, RC4),
+    "handshake": (FORCED, PLAINTEXT),
+    "plain": (DISABLED, BOTH),
+}[encryption]
 session = lt.session({
+    "out_enc_policy": policy,
+    "in_enc_policy": policy,
+    "allowed_enc_level": level,
     "listen_interfaces": "0.0.0.0:0,[::]:0",
     "enable_dht": False,
     "enable_lsd": False,

@@ -2,11 +2,12 @@
 
 #[allow(dead_code, reason = "the tests of imports use more of them")]
 mod clients;
+mod encryption;
 #[path = "../support/mod.rs"]
 mod support;
 mod swarms;
 
-use clients::{Client, Role};
+use clients::{Client, Encryption, Role};
 use ringseed_tracker::{Tracker, TrackerConfig};
 use std::fs;
 use std::net::SocketAddr;
@@ -149,6 +150,18 @@ pub(crate) fn ringseed(role: Role, content: &Content, dir: &Path, state: &Path, 
 }
 
 fn transfer(client: Client, ringseed_seeds: bool, through: Through, make: impl Fn(&Path, &str) -> Content) {
+    transfer_with(client, Encryption::Usual, &[], ringseed_seeds, through, make);
+}
+
+/// A transfer with a client that insists on one kind of encryption, and more arguments for Ringseed.
+pub(crate) fn transfer_with(
+    client: Client,
+    encryption: Encryption,
+    more: &[&str],
+    ringseed_seeds: bool,
+    through: Through,
+    make: impl Fn(&Path, &str) -> Content,
+) {
     let tracker = RunningTracker::start(through);
     let source = tempfile::tempdir().unwrap();
     let target = tempfile::tempdir().unwrap();
@@ -158,8 +171,9 @@ fn transfer(client: Client, ringseed_seeds: bool, through: Through, make: impl F
     let (role, ringseed_role) =
         if ringseed_seeds { (Role::Download, Role::Seed) } else { (Role::Seed, Role::Download) };
     let dir = |role: Role| if role == Role::Seed { source.path() } else { target.path() };
-    let start_client = || client.start(role, &content.torrent, &content.info_hash, dir(role));
-    let start_ringseed = || ringseed(ringseed_role, &content, dir(ringseed_role), state.path(), &[]);
+    let start_client =
+        || client.start_with(encryption, role, &content.torrent, &content.info_hash, dir(role));
+    let start_ringseed = || ringseed(ringseed_role, &content, dir(ringseed_role), state.path(), more);
     // Transmission dials no loopback addresses, so it announces first and Ringseed dials it. With the others
     // the one that comes second finds the first.
     let (mut other, mut ours) = if client == Client::Transmission {
