@@ -125,6 +125,7 @@ pub fn run(config: &CompareConfig, tools: &Tools, progress: &Progress) -> Result
         cpus: config.seeder_cpu.map(|cpu| cpu.to_string()),
         ringseed: tools.ringseed.clone(),
         ringseed_args: arguments,
+        encrypted: false,
         scratch: home.path().to_owned(),
     };
     let target = target_of(&torrent)?;
@@ -202,6 +203,7 @@ fn once(
         verify: config.verify,
         spread_sources: true,
         read_buffer: 256 * 1024,
+        rc4: false,
         seeder_pid: Some(running.pid()),
     };
     // A thread of its own: what this one starts next must not inherit the core.

@@ -107,6 +107,7 @@ pub fn run(config: &IdleRunConfig, tools: &Tools, progress: &Progress) -> Result
         cpus: config.seeder_cpu.map(|cpu| cpu.to_string()),
         ringseed: tools.ringseed.clone(),
         ringseed_args: arguments,
+        encrypted: false,
         scratch: home.path().to_owned(),
     };
     let running = config.seeder.start(&torrent, &launch).map_err(RunError::doing("start the seeder"))?;

@@ -103,6 +103,7 @@ fn config(addr: SocketAddr) -> BlastConfig {
         verify: true,
         spread_sources: true,
         read_buffer: 32 * 1024,
+        rc4: false,
         seeder_pid: Some(std::process::id()),
     }
 }

@@ -79,6 +79,7 @@ fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
         cpus: Some(plan.seeder_cpu.to_string()),
         ringseed: ringseed.clone(),
         ringseed_args: Vec::new(),
+        encrypted: false,
         scratch: plan.dir.join("scratch"),
     };
     let seeding = Seeder::Libtorrent.start(&torrent, &launch)?;

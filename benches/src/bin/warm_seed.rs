@@ -25,6 +25,9 @@ const SHALLOW: u32 = 16;
 /// Most that Ringseed may cost, as a part of rTorrent's cost at 40 requests in flight.
 const RTORRENT: f64 = 0.40;
 
+/// Most that Ringseed may cost with RC4, as a part of what the best rival costs.
+const RC4: f64 = 0.75;
+
 const CPU: &str = "CPU s/GB";
 const RATE: &str = "MB/s";
 const FAIR: &str = "fairness";
@@ -74,6 +77,9 @@ struct Plan {
     /// Runs per seeder and case; medians are reported
     #[arg(long, default_value_t = 5)]
     runs: u32,
+    /// Peers that encrypt with RC4: the results are called `rc4`, and there is no floor
+    #[arg(long)]
+    rc4: bool,
     /// GB measured per run
     #[arg(long, default_value_t = 8.0)]
     gb: f64,
@@ -183,7 +189,8 @@ struct Launches {
 impl Launches {
     fn new(plan: &Plan) -> Result<Launches, Box<dyn Error>> {
         let of = |binary: Option<&std::path::Path>| {
-            Launch::new(&plan.seeder_cpu.to_string(), &plan.dir, binary, &plan.ringseed_args)
+            let launch = Launch::new(&plan.seeder_cpu.to_string(), &plan.dir, binary, &plan.ringseed_args)?;
+            Ok::<_, std::io::Error>(Launch { encrypted: plan.rc4, ..launch })
         };
         let before = plan.before.as_deref().map(|binary| of(Some(binary))).transpose()?;
         Ok(Launches { now: of(plan.ringseed.as_deref())?, before })
@@ -214,6 +221,7 @@ impl Plan {
         let mut all = Vec::new();
         for seeder in seeders {
             match seeder {
+                Seeder::Floor if self.rc4 => {}
                 Seeder::Floor => all.extend(self.floor_blocks.iter().copied().map(Contestant::Floor)),
                 other => all.push(Contestant::Seeder(other)),
             }
@@ -240,7 +248,7 @@ impl Plan {
 fn run_plan(plan: &Plan) -> Result<(), Box<dyn Error>> {
     let contestants = plan.contestants();
     let launches = Launches::new(plan)?;
-    let mut results = Results::new("warm_seed");
+    let mut results = Results::new(if plan.rc4 { "rc4" } else { "warm_seed" });
     for contestant in &contestants {
         let version = launches.version(*contestant);
         let version = version.ok_or_else(|| format!("{} is not installed", contestant.name()))?;
@@ -272,7 +280,10 @@ fn run_plan(plan: &Plan) -> Result<(), Box<dyn Error>> {
             let reports = reports.map_or(&[][..], |(_, reports)| reports);
             results.measurements.extend(summary(Seeder::Floor.name(), case, reports));
         }
-        results.targets.extend(targets(&results, case));
+        results.targets.extend(match plan.rc4 {
+            true => encrypted_target(&results, case),
+            false => targets(&results, case),
+        });
     }
     Ok(results.conclude(&plan.results)?)
 }
@@ -287,6 +298,7 @@ fn measure(
 ) -> Result<LoadReport, Box<dyn Error>> {
     let running = launches.start(contestant, torrent)?;
     let bytes = |gb: f64| (gb * 1e9) as u64;
+    let rc4 = if plan.rc4 { vec!["--rc4".into()] } else { Vec::new() };
     let load = Load {
         torrent,
         addr: running.addr,
@@ -296,7 +308,7 @@ fn measure(
         bytes: bytes(plan.gb),
         warmup: bytes(plan.warmup_gb),
         cpu: Some(plan.load_cpu),
-        more: vec!["--read-buffer".into(), plan.read_buffer.to_string()],
+        more: [vec!["--read-buffer".into(), plan.read_buffer.to_string()], rc4].concat(),
     };
     load.run()
 }
@@ -337,6 +349,16 @@ fn targets(results: &Results, case: Case) -> Vec<Target> {
             Target::new(format!("ringseed / {}, {name}", other.name()), Wanted::AtMost, bound, ratio)
         })
         .collect()
+}
+
+/// What is wanted of Ringseed when all is enciphered: most of that is RC4 itself.
+fn encrypted_target(results: &Results, case: Case) -> Vec<Target> {
+    let cost = |seeder: Seeder| results.median(seeder.name(), &case.name(), CPU);
+    let rivals = [Seeder::Rtorrent, Seeder::Libtorrent].map(cost);
+    let best = rivals.into_iter().filter(|cost| !cost.is_nan()).min_by(f64::total_cmp);
+    let Some(best) = best else { return Vec::new() };
+    let what = format!("ringseed / best rival, RC4, {}", case.name());
+    vec![Target::new(what, Wanted::AtMost, RC4, cost(Seeder::Ringseed) / best)]
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use std::{
 use tokio::{net::TcpSocket, sync::Notify};
 use tokio_uring::net::TcpStream;
 
+use super::encrypted::{self, Streams};
 use super::leech::{Leech, LeechError, Tally};
 use crate::histogram::Histogram;
 
@@ -88,20 +89,41 @@ pub(crate) async fn connect(addr: SocketAddr, source: Option<Ipv4Addr>) -> io::R
     Ok(TcpStream::from_std(stream))
 }
 
+/// How a peer talks to the seeder.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wire {
+    /// The seeder.
+    pub addr: SocketAddr,
+    /// Bytes of the receive buffer.
+    pub read_buffer: usize,
+    /// Everything is enciphered.
+    pub rc4: bool,
+}
+
 /// Runs one peer until the stream is shut down or fails.
 pub(super) async fn drive(
-    addr: SocketAddr,
+    wire: Wire,
     source: Option<Ipv4Addr>,
     leech: Leech,
-    read_buffer: usize,
     board: Rc<Board>,
     slot: Rc<Slot>,
 ) {
-    let end = match connect(addr, source).await {
+    let end = match connect(wire.addr, source).await {
         Ok(stream) => {
             let stream = Rc::new(stream);
             slot.stream.replace(Some(stream.clone()));
-            exchange(&stream, leech, read_buffer, &board, &slot).await
+            let mut greeting = Vec::new();
+            leech.greeting(&mut greeting);
+            let begun = match wire.rc4 {
+                true => encrypted::begin(&stream, leech.info_hash(), &greeting).await,
+                false => Ok((None, greeting)),
+            };
+            match begun {
+                Ok((streams, first)) => {
+                    exchange(&stream, leech, (streams, first), wire.read_buffer, &board, &slot).await
+                }
+                Err(error) => ConnectionEnd::Io(error),
+            }
         }
         Err(error) => ConnectionEnd::Io(error),
     };
@@ -114,14 +136,27 @@ pub(super) async fn drive(
 async fn exchange(
     stream: &TcpStream,
     mut leech: Leech,
+    (mut streams, mut output): (Option<Box<Streams>>, Vec<u8>),
     read_buffer: usize,
     board: &Board,
     slot: &Slot,
 ) -> ConnectionEnd {
     let mut input = Vec::with_capacity(read_buffer);
-    let mut output = Vec::new();
-    leech.greeting(&mut output);
+    // What came with the end of the key exchange is looked at first.
+    let mut early = streams.as_mut().map(|streams| std::mem::take(&mut streams.early)).unwrap_or_default();
     loop {
+        if let Some(streams) = &mut streams {
+            streams.ciphers.outgoing.apply(&mut output);
+        }
+        if !early.is_empty() {
+            let begun = leech.received(board.now_us(), &early, &mut output, |_| {});
+            if let Err(error) = begun {
+                return error.into();
+            }
+            early.clear();
+            leech.fill_requests(board.now_us(), &mut output);
+            continue;
+        }
         let write =
             async { if output.is_empty() { (Ok(()), output) } else { stream.write_all(output).await } };
         let ((wrote, returned_output), (read, returned_input)) = tokio::join!(write, stream.read(input));
@@ -132,6 +167,9 @@ async fn exchange(
             (Err(error), _) | (_, Err(error)) => return error.into(),
         };
         output.clear();
+        if let Some(streams) = &mut streams {
+            streams.ciphers.incoming.apply(&mut input[..n]);
+        }
         let now_us = board.now_us();
         let before = leech.tally();
         let received = leech.received(now_us, &input[..n], &mut output, |us| {

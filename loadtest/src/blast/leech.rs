@@ -139,6 +139,11 @@ impl Leech {
         }
     }
 
+    /// The torrent that is asked for.
+    pub fn info_hash(&self) -> [u8; 20] {
+        self.target.info_hash()
+    }
+
     /// The bytes that open the connection: handshake and interested. With the Fast extension BEP 6 wants our
     /// availability first, which is none.
     pub fn greeting(&self, out: &mut Vec<u8>) {

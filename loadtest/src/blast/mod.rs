@@ -4,6 +4,7 @@
 //! time is over) and the warm-up bytes have passed, and closes after the wanted bytes or seconds.
 
 pub(crate) mod connection;
+mod encrypted;
 mod leech;
 mod pace;
 mod report;
@@ -86,6 +87,8 @@ pub struct BlastConfig {
     pub spread_sources: bool,
     /// Receive buffer per peer, bytes.
     pub read_buffer: usize,
+    /// Encrypt with RC4.
+    pub rc4: bool,
     /// Process whose CPU time is measured.
     pub seeder_pid: Option<u32>,
 }
@@ -119,6 +122,10 @@ pub enum BlastError {
 }
 
 impl BlastConfig {
+    fn wire(&self) -> connection::Wire {
+        connection::Wire { addr: self.addr, read_buffer: self.read_buffer, rc4: self.rc4 }
+    }
+
     /// Number of all peers, the greedy ones included; these have the highest numbers.
     #[must_use]
     pub fn all_connections(&self) -> u32 {
@@ -214,8 +221,7 @@ async fn coordinate(config: &BlastConfig) -> Result<BlastReport, BlastError> {
         let leech = Leech::new(targets[index as usize % targets.len()].clone(), config.leech(index));
         let slot = Rc::new(Slot::default());
         let source = config.spread_sources.then(|| source_of(config.first.saturating_add(index)));
-        let task =
-            connection::drive(config.addr, source, leech, config.read_buffer, board.clone(), slot.clone());
+        let task = connection::drive(config.wire(), source, leech, board.clone(), slot.clone());
         tasks.push(tokio_uring::spawn(task));
         slots.push(slot);
     }

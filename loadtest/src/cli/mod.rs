@@ -123,6 +123,9 @@ pub struct BlastArgs {
     /// Receive buffer per peer
     #[arg(long, value_name = "BYTES", default_value_t = 256 * 1024, requires = "addr")]
     pub read_buffer: usize,
+    /// Encrypt with RC4
+    #[arg(long, requires = "addr")]
+    pub rc4: bool,
     /// Run on this core
     #[arg(long, value_name = "CORE")]
     pub cpu: Option<usize>,
@@ -166,6 +169,7 @@ impl BlastArgs {
             verify: self.verify,
             spread_sources: self.spread_sources,
             read_buffer: self.read_buffer,
+            rc4: self.rc4,
             seeder_pid: self.seeder_pid,
         })
     }

@@ -44,11 +44,13 @@ pub(super) fn seed(
             let script = state.join("seed.py");
             fs::write(&script, include_str!("seed_libtorrent.py"))?;
             let (metainfo, dir) = (torrent.metainfo.clone().into(), torrent.dir.clone().into());
-            vec!["/usr/bin/python3".into(), script.into(), metainfo, dir, port.to_string().into()]
+            let encryption = if launch.encrypted { "encrypted" } else { "plain" };
+            let port = port.to_string().into();
+            vec!["/usr/bin/python3".into(), script.into(), metainfo, dir, port, encryption.into()]
         }
         Maker::Rtorrent => {
             let config = state.join("rtorrent.rc");
-            fs::write(&config, rtorrent(torrent, port))?;
+            fs::write(&config, rtorrent(torrent, port, launch.encrypted))?;
             words(&["rtorrent", "-n", "-o", &format!("import={}", config.display())])
         }
         Maker::Transmission => transmission(torrent, port, state)?,
@@ -61,8 +63,9 @@ fn words(words: &[&str]) -> Vec<OsString> {
     words.iter().map(OsString::from).collect()
 }
 
-/// rTorrent without a terminal, one port, no encryption, every peer served.
-fn rtorrent(torrent: &TestTorrent, port: u16) -> String {
+/// rTorrent without a terminal, one port, every peer served.
+fn rtorrent(torrent: &TestTorrent, port: u16, encrypted: bool) -> String {
+    let encryption = if encrypted { "allow_incoming" } else { "none" };
     format!(
         "system.daemon.set = true\n\
          network.bind_address.set = 127.0.0.1\n\
@@ -71,7 +74,7 @@ fn rtorrent(torrent: &TestTorrent, port: u16) -> String {
          network.port_random.set = no\n\
          network.max_open_sockets.set = 4096\n\
          network.listen.backlog.set = 1024\n\
-         protocol.encryption.set = none\n\
+         protocol.encryption.set = {encryption}\n\
          protocol.pex.set = no\n\
          dht.mode.set = disable\n\
          trackers.use_udp.set = no\n\

@@ -55,6 +55,8 @@ pub struct Launch {
     pub ringseed: PathBuf,
     /// Its arguments; `{torrent}`, `{data}`, `{port}` and `{state}` are replaced.
     pub ringseed_args: Vec<String>,
+    /// Whether seeders take encrypted connections, beside others.
+    pub encrypted: bool,
     /// Directory for the state of seeders.
     pub scratch: PathBuf,
 }
@@ -70,6 +72,7 @@ impl Launch {
             cpus: Some(cpus.into()),
             ringseed: beside("ringseed", ringseed)?,
             ringseed_args: arguments.split_whitespace().map(str::to_owned).collect(),
+            encrypted: false,
             scratch: dir.join("state"),
         })
     }

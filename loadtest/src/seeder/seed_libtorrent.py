@@ -1,4 +1,4 @@
-"""Seeds one torrent with libtorrent, tuned for upload: argv = torrent file, data directory, port."""
+"""Seeds one torrent with libtorrent, tuned for upload: argv = torrent file, data directory, port, plain|encrypted."""
 import signal
 import sys
 import time
@@ -6,13 +6,14 @@ import time
 import libtorrent as lt
 
 torrent, data, port = sys.argv[1], sys.argv[2], sys.argv[3]
+policy = lt.enc_policy.enabled if sys.argv[4] == "encrypted" else lt.enc_policy.disabled
 session = lt.session({
     "listen_interfaces": f"127.0.0.1:{port}",
     "alert_mask": 0,
     # Nothing but serving.
     "enable_upnp": False, "enable_natpmp": False, "enable_lsd": False, "enable_dht": False,
     "enable_incoming_utp": False, "enable_outgoing_utp": False,
-    "in_enc_policy": lt.enc_policy.disabled, "out_enc_policy": lt.enc_policy.disabled,
+    "in_enc_policy": policy, "out_enc_policy": policy,
     # Everybody is served, whatever the address.
     "unchoke_slots_limit": -1,
     "choking_algorithm": lt.choking_algorithm_t.fixed_slots_choker,
