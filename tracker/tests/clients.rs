@@ -56,8 +56,7 @@ impl Scene {
             false => format!("http://{}/announce", tracker.http_addr().unwrap()),
         };
         let content: Vec<u8> = (0..PIECE * 20 + 1234).map(|n| (n * 7 + n / 251) as u8).collect();
-        let pieces: Vec<u8> =
-            content.chunks(PIECE).flat_map(|piece| ringseed_proto::hash::digest(piece)).collect();
+        let pieces: Vec<u8> = content.chunks(PIECE).flat_map(ringseed_proto::hash::digest).collect();
         let mut torrent = format!("d8:announce{}:{url}4:infod6:lengthi{}e", url.len(), content.len());
         torrent += &format!("4:name{}:{NAME}12:piece lengthi{PIECE}e6:pieces{}:", NAME.len(), pieces.len());
         let torrent = [torrent.as_bytes(), &pieces, b"ee"].concat();
