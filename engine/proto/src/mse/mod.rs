@@ -1,6 +1,6 @@
 //! Message Stream Encryption, also called protocol encryption: how a connection hides that it speaks BitTorrent.
 //!
-//! Both sides agree on a secret ([`exchange`]); who knows the torrent's hash then knows the keystreams ([`keys`]). The side
+//! Both sides agree on a secret (`exchange`); who knows the torrent's hash then knows the keystreams (`keys`). The side
 //! that begins is an [`Initiator`], the other a [`Responder`]. Both are driven alike: bytes go in with `receive`, `step` says
 //! what to do ([`Step`]), and exponentiations, which are all that takes time, are done when the caller calls `compute`.
 //! None is due before the bytes that it needs have come.
